@@ -1,0 +1,1 @@
+"""Scripts that measure: speed now, tasks and leaderboard later."""

@@ -1,0 +1,1 @@
+"""Speed benchmarks: ratios from alternating runs on one machine."""

@@ -1,0 +1,34 @@
+"""The errors this package raises. Every message names the value, what is allowed and the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class NWSError(Exception):
+    """Base class of all errors raised on purpose; the command line prints it without a traceback."""
+
+
+class HyperParameterError(NWSError, ValueError):
+    """A hyper-parameter has an unknown name or a value outside Table 1."""
+
+
+class FormatError(NWSError):
+    """A file or folder is not what FORMAT.md describes: truncated, altered, foreign or of another version."""
+
+
+class SelectionError(NWSError, ValueError):
+    """A population, split, part, column or value that the dataset does not hold."""
+
+
+class WindowError(NWSError, ValueError):
+    """A window length that does not fit the selected weight vectors."""
+
+
+class BuildError(NWSError):
+    """A build cannot start or go on: bad options, bad images, a folder in use, no space left."""
+
+
+def one_of(value: object, allowed: Iterable[object]) -> str:
+    """Return the standard tail of a message, ``got 'x'; choose one of a, b, c``."""
+    return f"got {value!r}; choose one of {', '.join(map(str, allowed))}"
