@@ -98,7 +98,8 @@ class Architecture:
     @classmethod
     def of(cls, hyperparameters: HyperParameters) -> Architecture:
         """Return the architecture that a training's hyper-parameters describe."""
-        return cls(*(getattr(hyperparameters, name) for name in _ARCHITECTURE_FIELDS), hyperparameters.batch_norm)
+        fields = {name: getattr(hyperparameters, name) for name in _ARCHITECTURE_FIELDS}
+        return cls(**fields, batch_norm=hyperparameters.batch_norm)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -177,4 +178,4 @@ def _layers(architecture: Architecture) -> tuple[Layer, ...]:
 def all_architectures(batch_norm: bool = True) -> list[Architecture]:
     """Return the 243 architectures of Table 1 in the order of its values."""
     grid = itertools.product(*(CLASSES[name] for name in _ARCHITECTURE_FIELDS))
-    return [Architecture(*values, batch_norm) for values in grid]
+    return [Architecture(**dict(zip(_ARCHITECTURE_FIELDS, values, strict=True)), batch_norm=batch_norm) for values in grid]
