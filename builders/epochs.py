@@ -1,0 +1,74 @@
+"""Which images a training sees: its validation part and the order of every epoch.
+
+Source: Eilertsen et al. 2020, Supplement A.2 (10 % validation; equal numbers of each class, drawn anew each epoch).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nws_data.errors import BuildError
+from nws_data.randomness import Purpose, permutation, words
+
+N_CLASSES = 10
+
+
+@dataclass(frozen=True)
+class ImageSplit:
+    """Positions in an image set's training images, int64: what a training learns from and is scored on."""
+
+    validation: Tensor  # a tenth of the images, never trained on
+    train: Tensor
+    train_scored: Tensor  # the part of ``train`` that the train accuracy is measured on, as many as ``validation``
+
+
+def split_images(n_images: int, seed: int) -> ImageSplit:
+    """Return the split that a training's seed makes of ``n_images`` training images."""
+    order = permutation(seed, Purpose.VALIDATION_SPLIT, 0, n_images)
+    n = n_images // 10
+    return ImageSplit(order[:n].sort().values, order[n:].sort().values, order[n : 2 * n].sort().values)
+
+
+def steps_per_epoch(train_labels: Tensor, batch_size: int) -> int:
+    """Return floor(10 n / batch size), n the images of the rarest class in the training part ``train_labels``."""
+    return N_CLASSES * _rarest(train_labels) // batch_size
+
+
+def epoch_batches(split: ImageSplit, labels: Tensor, seed: int, epoch: int, batch_size: int) -> Tensor:
+    """Return the batches of an epoch, int64 positions ``(steps, batch_size)``.
+
+    Draws n images of each class, n the number of the rarest, shuffles them and drops the incomplete last batch.
+
+    Args:
+        split: the training's split.
+        labels: labels of all training images of the set, ``(n_images,)``.
+        seed: the training's seed.
+        epoch: epochs finished before this one.
+        batch_size: images a step.
+
+    Raises:
+        BuildError: not enough images for one batch.
+    """
+    train_labels = labels[split.train]
+    steps = steps_per_epoch(train_labels, batch_size)
+    if steps < 1:
+        n = _rarest(train_labels)
+        raise BuildError(
+            f"batch size {batch_size} needs {batch_size} images an epoch, but {N_CLASSES} x {n} are balanced; use more"
+        )
+    keys = words(seed, Purpose.EPOCH_DRAW, epoch, len(split.train))
+    # One stable sort by (class, random word) puts each class's draw in front of its block.
+    by_class = torch.sort(train_labels.long() << 32 | keys, stable=True).indices
+    starts = torch.bincount(train_labels.long(), minlength=N_CLASSES).cumsum(0) - torch.bincount(
+        train_labels.long(), minlength=N_CLASSES
+    )
+    drawn = by_class[(starts[:, None] + torch.arange(_rarest(train_labels))).flatten()]
+    shuffled = drawn[permutation(seed, Purpose.EPOCH_ORDER, epoch, len(drawn))]
+    return split.train[shuffled[: steps * batch_size]].reshape(steps, batch_size)
+
+
+def _rarest(labels: Tensor) -> int:
+    return int(torch.bincount(labels.long(), minlength=N_CLASSES).min())

@@ -1,0 +1,108 @@
+"""The three optimizers with TensorFlow 1's semantics, as one elementwise update over a whole fleet.
+
+All three are instances of
+
+    m = b1 m + c1 g,    v = b2 v + (s2 g)^2,    p -= rate m / (sqrt(v + eps_inside) + eps_outside)
+
+and differ in their coefficients alone, so a fleet mixes them row by row. torch.optim differs: its Adam adds eps after
+the bias correction, its RMSprop starts from zero and adds eps outside the root.
+
+Source: Eilertsen et al. 2020, Supplement A.1; the authors' scripts for momentum and the RMSProp start value.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+LEARNING_RATE_DECAY = 0.96
+"""Factor on the learning rate after each epoch."""
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """One optimizer as coefficients of the shared update."""
+
+    b1: float
+    c1: float
+    b2: float
+    s2: float  # square root of the weight of g^2: scaling before squaring keeps 0 * g^2 finite for huge g
+    eps_inside: float
+    eps_outside: float
+    v_start: float
+    bias_corrected: bool
+
+
+OPTIMIZERS = {
+    "adam": Coefficients(0.9, 0.1, 0.999, math.sqrt(0.001), 0.0, 1e-8, 0.0, True),
+    "rmsprop": Coefficients(0.0, 1.0, 0.9, math.sqrt(0.1), 1e-10, 0.0, 1.0, False),
+    # With b2 = 1 and v_start = 1 the denominator stays exactly 1.
+    "momentum": Coefficients(0.95, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, False),
+}
+
+
+def rate(optimizer: str, learning_rate: float, epoch: int, step: int) -> float:
+    """Return the factor of m / denominator for a training's update.
+
+    Args:
+        optimizer: one of ``OPTIMIZERS``.
+        learning_rate: initial learning rate.
+        epoch: epochs finished before this step.
+        step: steps taken before this one, so the first step has 0.
+    """
+    value = learning_rate * LEARNING_RATE_DECAY**epoch
+    if OPTIMIZERS[optimizer].bias_corrected:
+        value *= math.sqrt(1 - 0.999 ** (step + 1)) / (1 - 0.9 ** (step + 1))
+    return value
+
+
+class FleetOptimizer:
+    """First and second moments of every slot of a fleet, and the fused update.
+
+    Args:
+        size: slots.
+        n_weights: length of a weight vector.
+        dtype: float32, or float64 in tests.
+    """
+
+    def __init__(self, size: int, n_weights: int, dtype: torch.dtype) -> None:
+        self.m = torch.zeros(size, n_weights, dtype=dtype)
+        self.v = torch.zeros(size, n_weights, dtype=dtype)
+        self._scratch = torch.empty(size, n_weights, dtype=dtype)
+        self._denominator = torch.empty(size, n_weights, dtype=dtype)
+        self._columns = torch.zeros(6, size, 1, dtype=dtype)
+
+    def load(self, slot: int, optimizer: str) -> None:
+        """Start a slot afresh: overwrites whatever was there, non-finite values included."""
+        c = OPTIMIZERS[optimizer]
+        self.m[slot] = 0.0
+        self.v[slot] = c.v_start
+        values = [c.b1, c.c1, c.b2, c.s2, c.eps_inside, c.eps_outside]
+        self._columns[:, slot, 0] = torch.tensor(values, dtype=self._columns.dtype)
+
+    def move(self, source: int, target: int) -> None:
+        """Copy a slot's state onto another slot."""
+        for state in (self.m, self.v):
+            state[target] = state[source]
+        self._columns[:, target] = self._columns[:, source]
+
+    def update(self, vectors: Tensor, gradients: Tensor, rates: Tensor) -> None:
+        """Update ``vectors`` in place.
+
+        Args:
+            vectors: ``(members, n_weights)``, the first rows of the fleet.
+            gradients: the same shape; zero where a value is no parameter. Overwritten.
+            rates: ``(members, 1)`` from :func:`rate`.
+        """
+        k = len(vectors)
+        m, v, scratch, denominator = self.m[:k], self.v[:k], self._scratch[:k], self._denominator[:k]
+        b1, c1, b2, s2, eps_inside, eps_outside = self._columns[:, :k]
+        m.mul_(b1).addcmul_(gradients, c1)
+        gradients.mul_(s2)
+        v.mul_(b2).addcmul_(gradients, gradients)
+        torch.add(v, eps_inside, out=denominator).sqrt_().add_(eps_outside)
+        torch.mul(m, rates, out=scratch)
+        vectors.addcdiv_(scratch, denominator, value=-1)
