@@ -12,8 +12,8 @@ Random numbers, all Philox under the training's seed and the training step (see 
   upper 16 for ``h = 1``, through a table of 65,536 normal quantiles. A gather gives the same bits on any device, and
   one block eight normals; they have variance 0.99992 and end at +-4.32 standard deviations.
 
-About 35 us a colour image and 20 us a gray one on a Zen 4 core (float32, batch 64, one thread). Source: Eilertsen et al. 2020, Supplement A.2; ranges
-from the authors' scripts.
+About 35 us a colour image and 20 us a gray one on a Zen 4 core (float32, batch 64, one thread).
+Source: Eilertsen et al. 2020, Supplement A.2; ranges from the authors' scripts.
 """
 
 from __future__ import annotations

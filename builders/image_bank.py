@@ -1,0 +1,228 @@
+"""All images of a build in one memory-mapped uint8 file, which every worker process shares.
+
+A bank is a folder with ``bank.json`` (what lies where) and ``images-<sha12>.bin``. For each set the file holds training
+images, training labels, test images, test labels, one after another. A set whose three channels are equal
+everywhere is stored as one plane.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from builders.image_arrays import SIDE, ImageArrays
+from nws_data.errors import BuildError, one_of
+
+BANK_VERSION = 1
+PARTS = ("train", "test")
+
+_JSON = "bank.json"
+_WRITE_CHUNK = 1 << 24  # bytes
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """One set in a bank: ``(n, channels, 32, 32)`` images of each part, from byte ``offset`` of the file on."""
+
+    name: str
+    source: str
+    channels: int  # 3, or 1 for a gray set
+    n_train: int
+    n_test: int
+    offset: int
+    digest: str  # SHA-256 over a line of the sizes, then all bytes of the set
+
+    @property
+    def is_gray(self) -> bool:
+        """Whether the three channels are equal in all images."""
+        return self.channels == 1
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all images and labels."""
+        return (self.n_train + self.n_test) * (self.channels * SIDE * SIDE + 1)
+
+    def n(self, part: str) -> int:
+        """Return the number of images of ``"train"`` or ``"test"``; raises ``BuildError`` for another part."""
+        if part not in PARTS:
+            raise BuildError(f"part of an image set: {one_of(part, PARTS)}")
+        return self.n_train if part == "train" else self.n_test
+
+
+def write_bank(folder: Path | str, sets: Sequence[ImageArrays]) -> list[ImageSet]:
+    """Write a bank, or keep the one that is there when it already holds exactly these images, and return what it holds.
+
+    Atomic: the description comes last and names a data file that is complete; other data files are removed then.
+
+    Raises:
+        BuildError: no set, two sets of one name, or a disk error such as no space left.
+    """
+    names = [arrays.name for arrays in sets]
+    if not names or len(set(names)) < len(names):
+        raise BuildError(f"a bank needs image sets of different names, got {', '.join(names) or 'none'}")
+    folder = Path(folder)
+    described = _describe(sets)
+    digest = hashlib.sha256("".join(item.digest for item in described).encode()).hexdigest()
+    target = folder / f"images-{digest[:12]}.bin"
+    text = json.dumps(_to_json(target.name, described), indent=1) + "\n"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not _is_intact(target, described):
+            _write_atomically(target, (chunk for arrays in sets for chunk in _content(arrays, _is_gray(arrays))))
+        _write_atomically(folder / _JSON, [text.encode()])
+        for old in [*folder.glob("images-*.bin"), *folder.glob(".*.tmp-*")]:
+            if old != target:
+                old.unlink(missing_ok=True)
+    except OSError as error:
+        raise BuildError(f"the image bank {folder} cannot be written: {error}") from error
+    return described
+
+
+def _is_gray(arrays: ImageArrays) -> bool:
+    """Whether all channels are equal in all images of the set."""
+    for images in (arrays.train_images, arrays.test_images):
+        if images.strides[1] != 0 and not (
+            np.array_equal(images[:, 0], images[:, 1]) and np.array_equal(images[:, 0], images[:, 2])
+        ):
+            return False
+    return True
+
+
+def _content(arrays: ImageArrays, gray: bool) -> Iterator[bytes | memoryview]:
+    """Yield the bytes of a set in file order, in pieces."""
+    step = max(1, _WRITE_CHUNK // (3 * SIDE * SIDE))
+    for images, labels in ((arrays.train_images, arrays.train_labels), (arrays.test_images, arrays.test_labels)):
+        planes = images[:, :1] if gray else images
+        for start in range(0, len(planes), step):
+            yield np.ascontiguousarray(planes[start : start + step]).data.cast("B")
+        yield labels.tobytes()
+
+
+def _describe(sets: Sequence[ImageArrays]) -> list[ImageSet]:
+    """Return the layout and digests of a bank of these sets."""
+    described: list[ImageSet] = []
+    for arrays in sets:
+        gray = _is_gray(arrays)
+        channels, n_train, n_test = 1 if gray else 3, len(arrays.train_labels), len(arrays.test_labels)
+        digest = _set_hash(channels, n_train, n_test)
+        for chunk in _content(arrays, gray):
+            digest.update(chunk)
+        offset = described[-1].offset + described[-1].nbytes if described else 0
+        described.append(ImageSet(arrays.name, arrays.source, channels, n_train, n_test, offset, digest.hexdigest()))
+    return described
+
+
+def _set_hash(channels: int, n_train: int, n_test: int) -> Any:
+    """Return the SHA-256 object of a set, fed with its sizes."""
+    return hashlib.sha256(f"nws-images/{BANK_VERSION} {channels} {n_train} {n_test}\n".encode())
+
+
+def _to_json(file: str, described: Sequence[ImageSet]) -> dict[str, Any]:
+    return {"format": "nws-image-bank", "version": BANK_VERSION, "file": file, "sets": [asdict(item) for item in described]}
+
+
+def _is_intact(path: Path, described: Sequence[ImageSet]) -> bool:
+    """Whether the data file is there with exactly the described content."""
+    if not path.is_file() or path.stat().st_size != sum(item.nbytes for item in described):
+        return False
+    with path.open("rb") as file:
+        return all(_digest_in(file, item) == item.digest for item in described)
+
+
+def _digest_in(file: Any, item: ImageSet) -> str:
+    """Return the digest of a set's bytes in an open data file."""
+    file.seek(item.offset)
+    digest, left = _set_hash(item.channels, item.n_train, item.n_test), item.nbytes
+    while left:
+        chunk = file.read(min(_WRITE_CHUNK, left))
+        if not chunk:
+            break
+        digest.update(chunk)
+        left -= len(chunk)
+    return str(digest.hexdigest())
+
+
+def _write_atomically(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
+    """Write bytes under a temporary name in the same folder, flush them to disk, then rename."""
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    with temporary.open("wb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+class ImageBank:
+    """An open bank. Tensors are views of one memory map; processes share its pages. Pickles as its path."""
+
+    def __init__(self, folder: Path, file: str, sets: Sequence[ImageSet]) -> None:
+        self.folder = folder
+        self.sets = {item.name: item for item in sets}
+        nbytes = sum(item.nbytes for item in sets)
+        path = folder / file
+        if not path.is_file() or path.stat().st_size != nbytes:
+            raise BuildError(
+                f"the image bank {path} is missing or not {nbytes} bytes long; remove {folder} and build it anew"
+            )
+        # Copy-on-write mapping: torch wants writable memory; nothing that a process writes reaches the file or others.
+        self._bytes = torch.from_numpy(np.memmap(path, dtype=np.uint8, mode="c"))
+
+    @classmethod
+    def open(cls, folder: Path | str) -> ImageBank:
+        """Open a bank that :func:`write_bank` wrote; raises ``BuildError`` when there is none or it is damaged."""
+        folder = Path(folder)
+        try:
+            values = json.loads((folder / _JSON).read_text())
+            if values["version"] != BANK_VERSION:
+                raise BuildError(
+                    f"{folder} is an image bank of version {values['version']}; this reads {BANK_VERSION}; build it anew"
+                )
+            return cls(folder, values["file"], [ImageSet(**item) for item in values["sets"]])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BuildError(f"{folder} is no image bank ({error}); write_bank makes one") from error
+
+    def __reduce__(self) -> tuple[Any, tuple[Path]]:
+        return ImageBank.open, (self.folder,)
+
+    def __getitem__(self, name: str) -> ImageSet:
+        """Return the description of a set; raises ``BuildError`` for an unknown name."""
+        if name not in self.sets:
+            raise BuildError(f"image set in {self.folder}: {one_of(name, self.sets)}")
+        return self.sets[name]
+
+    def images(self, name: str, part: str) -> Tensor:
+        """Return uint8 ``(n, C, 32, 32)`` of part ``"train"`` or ``"test"``; C is 1 for a gray set. A view: do not write."""
+        item = self[name]
+        n, size = item.n(part), item.channels * SIDE * SIDE
+        start = item.offset + (0 if part == "train" else item.n_train * (size + 1))
+        return self._bytes[start : start + n * size].view(n, item.channels, SIDE, SIDE)
+
+    def labels(self, name: str, part: str) -> Tensor:
+        """Return uint8 ``(n,)`` in 0..9. A view: do not write."""
+        item = self[name]
+        n, size = item.n(part), item.channels * SIDE * SIDE
+        start = item.offset + n * size + (0 if part == "train" else item.n_train * (size + 1))
+        return self._bytes[start : start + n]
+
+    def verify(self) -> None:
+        """Compare every set with its digest; raises ``BuildError`` naming the first that differs."""
+        content = self._bytes.numpy()
+        for item in self.sets.values():
+            digest = _set_hash(item.channels, item.n_train, item.n_test)
+            digest.update(content[item.offset : item.offset + item.nbytes].data)
+            if digest.hexdigest() != item.digest:
+                raise BuildError(f"image set {item.name} in {self.folder} is damaged; remove the folder and build it anew")
