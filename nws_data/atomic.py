@@ -1,0 +1,85 @@
+"""The one way this package writes files: complete under its name, or not there at all.
+
+Every file is written as ``.<name>.tmp-<pid>`` in its own folder, flushed to disk, given mode 0644 and renamed; then the
+folder is flushed. A killed process leaves at most such temporary files, which :func:`remove_stale` clears.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from nws_data.errors import BuildError
+
+_TEMPORARY = re.compile(r"\..+\.tmp-\d+")
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a new binary file that appears as ``path`` when the block ends without an error; folders are made as needed.
+
+    Raises:
+        BuildError: the system refuses (no space left, read-only, ...). The temporary file is removed first.
+    """
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fchmod(stream.fileno(), 0o644)
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        _discard(temporary)
+        raise BuildError(_message(path, error)) from error
+    except BaseException:
+        _discard(temporary)
+        raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file by :func:`atomic_file`; raises ``BuildError``."""
+    with atomic_file(path) as stream:
+        stream.write(content)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries to disk, so that a rename or a removal in it survives a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file name is that of a temporary file of this module."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def remove_stale(folder: Path) -> list[Path]:
+    """Remove the temporary files that killed writers left directly in ``folder``; return their paths.
+
+    Only for a folder in which nobody writes at the moment.
+    """
+    stale = [path for path in sorted(folder.glob(".*")) if is_temporary(path.name) and path.is_file()]
+    for path in stale:
+        path.unlink()
+    return stale
+
+
+def _discard(temporary: Path) -> None:
+    temporary.unlink(missing_ok=True)
+
+
+def _message(path: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"cannot write {path}: no space left on the device; free some space and run the same command again"
+    return f"cannot write {path}: {error.strerror or error}; check the folder's rights and run the same command again"

@@ -1,0 +1,49 @@
+"""Image sets as a dataset records them, and the accuracy a training must reach on each to be selected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nws_data.errors import FormatError
+
+THRESHOLDS = {
+    "mnist": 0.80,
+    "cifar10": 0.25,
+    "svhn": 0.50,
+    "stl10": 0.25,
+    "fashion_mnist": 0.50,
+    "digits": 0.50,
+}
+"""Final test accuracy in [0, 1] that a training must pass (Eilertsen et al. 2020, Supplement C; ``digits`` is ours)."""
+
+DEFAULT_THRESHOLD = 0.25
+"""For image sets without an official value."""
+
+
+def threshold_of(name: str) -> float:
+    """Return the official threshold of an image set, or 0.25."""
+    return THRESHOLDS.get(name, DEFAULT_THRESHOLD)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSet:
+    """One image set that trainings were trained on."""
+
+    name: str  # the value of the column ``dataset``
+    threshold: float  # final test accuracy in [0, 1] that a training must pass to be selected
+    source: str  # where the images came from, in words
+    n_train: int  # training images, validation part included
+    n_test: int
+    digest: str  # SHA-256 in hex of the prepared images and labels
+
+    def __post_init__(self) -> None:
+        if not self.name or not isinstance(self.name, str):
+            raise FormatError(f"an image set needs a name, got {self.name!r}")
+        if not 0 <= self.threshold <= 1:
+            raise FormatError(f"image set {self.name}: threshold must be in [0, 1], got {self.threshold!r}")
+        if self.n_train < 1 or self.n_test < 1:
+            raise FormatError(f"image set {self.name}: needs images, got {self.n_train} training and {self.n_test} test")
+
+    def passes(self, final_test_accuracy: float) -> bool:
+        """Whether a training with this final test accuracy, in [0, 1], is selected: it must exceed the threshold."""
+        return final_test_accuracy > self.threshold

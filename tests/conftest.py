@@ -1,0 +1,128 @@
+"""Small data for all tests: a factory of trainings with random weights, and datasets that the real writer wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nws_data.architecture import Architecture
+from nws_data.hyperparameters import sample_hyperparameters
+from nws_data.identity import training_id, training_seed
+from nws_data.image_sets import ImageSet, threshold_of
+from nws_data.manifest import Manifest
+from nws_data.randomness import GENERATOR
+from nws_data.records import TrainingRecord
+from nws_data.shards import SHARD_SIZES
+from nws_data.writer import write_population
+
+BUILD_SEED = 5
+IMAGE_SETS = tuple(
+    ImageSet(
+        name=name, threshold=threshold_of(name), source=f"made up for tests: {name}", n_train=60, n_test=20, digest=name * 3
+    )
+    for name in ("mnist", "digits")
+)
+PLANS = {
+    population: {"build_seed": BUILD_SEED, "image_sets": {s.name: s.digest for s in IMAGE_SETS}, "epoch_cap": 40}
+    for population in ("fixed", "random")
+}
+CARD_TEMPLATE = (Path(__file__).parent.parent / "dataset_card.md").read_text()
+
+# Splits of these plan indices follow from the ids alone. fixed: 18 / 2 / 10 of every 30, random: 90 / 10 / 30 of 130.
+INDICES = {"fixed": tuple(range(8)), "random": tuple(range(24))}
+NON_FINITE = ("random-000006",)  # of split train; its last snapshot holds a NaN and an infinity
+_SMALL = {"filter_size": 3, "depth_conv": 3, "width_conv": 16, "width_fc": 64}
+
+
+def make_record(population: str, index: int, *, build_seed: int = BUILD_SEED, small: bool = True) -> TrainingRecord:
+    """Return a training as a builder would stage it, with weights and curves drawn at random from its id.
+
+    The hyper-parameters are those of the plan, but ``small`` gives ``random`` narrow nets (depth_fc 3 to 5 stays).
+    """
+    seed = training_seed(build_seed, population, index)
+    rng = np.random.default_rng(seed)
+    drawn = sample_hyperparameters(seed, population, [s.name for s in IMAGE_SETS])
+    values = drawn.to_dict() | (_SMALL if small and population == "random" else {})
+    hyperparameters = type(drawn).from_dict(values)
+    n_weights = Architecture.of(hyperparameters).n_weights
+    n_epochs = int(rng.integers(19, 41))
+    curves = np.sort(rng.uniform(0.05, rng.uniform(0.2, 0.99), (3, n_epochs + 1)), axis=1).tolist()
+    weights = rng.standard_normal((20, n_weights), dtype=np.float32)
+    if training_id(population, index) in NON_FINITE:
+        weights[-1, :2] = np.nan, np.inf
+    return TrainingRecord(
+        training=training_id(population, index),
+        seed=seed,
+        hyperparameters=hyperparameters,
+        snapshot_epochs=tuple(int(e) for e in np.rint(np.linspace(0, n_epochs, 20))),
+        snapshot_stride=1,
+        train_accuracy=tuple(curves[0]),
+        validation_accuracy=tuple(curves[1]),
+        test_accuracy=tuple(curves[2]),
+        stop_reason="cap" if n_epochs == 40 else "falling",
+        generator=GENERATOR,
+        compute_path="test",
+        precision="float32",
+        device="cpu",
+        torch_version="2.15.0",
+        wall_s=float(index),
+        finished_at="2026-01-01T00:00:00Z",
+        host="test",
+        nws_version="0.1.0",
+        python_version="3.11.7",
+        weights=weights,
+    )
+
+
+def stage(folder: Path, population: str, indices: Iterable[int]) -> list[Path]:
+    """Stage trainings made by :func:`make_record`; return their files."""
+    paths = []
+    for index in indices:
+        record = make_record(population, index)
+        paths.append(folder / f"{record.training}.safetensors")
+        if not paths[-1].exists():
+            record.save(paths[-1])
+    return paths
+
+
+def write(root: Path, population: str, records: list[Path], shard_sizes: tuple[int, ...] = SHARD_SIZES) -> Manifest:
+    """Write staged trainings into ``root`` by the real writer, with the tests' plan, image sets and card."""
+    return write_population(
+        root,
+        population=population,
+        plan=PLANS[population],
+        image_sets=IMAGE_SETS,
+        records=records,
+        card_template=CARD_TEMPLATE,
+        shard_sizes=shard_sizes,
+    )
+
+
+@dataclass(frozen=True)
+class TinyDataset:
+    """A dataset for reading tests: never change its files."""
+
+    root: Path
+    manifest: Manifest
+    staged: dict[str, list[Path]]  # population: staging files in plan order
+
+    def record(self, training: str) -> TrainingRecord:
+        """Return the training as it was staged: the oracle of what a reader must give."""
+        population = training.split("-", maxsplit=1)[0]
+        return TrainingRecord.load(self.staged[population][0].with_name(f"{training}.safetensors"))
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> TinyDataset:
+    """Both populations in a folder named ``nws``: 8 fixed trainings and 24 small random ones, several shards each."""
+    folder = tmp_path_factory.mktemp("tiny")
+    staged = {population: stage(folder / "staged", population, indices) for population, indices in INDICES.items()}
+    manifest = None
+    for population, paths in staged.items():
+        manifest = write(folder / "nws", population, paths, shard_sizes=(10_000_000, 15_000_000))
+    assert manifest is not None
+    return TinyDataset(folder / "nws", manifest, staged)
