@@ -1,0 +1,47 @@
+"""Memory for batches that is used again once nobody holds the batch.
+
+Fresh memory of many megabytes costs several times more, in page faults and zeroing, than the copy that fills it.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_KEPT = 2  # a training loop still holds one batch while the next is made
+
+
+class BatchBuffers:
+    """Gives out tensors; memory comes back by itself when the last tensor or view of it is gone."""
+
+    def __init__(self) -> None:
+        self._free: list[np.ndarray] = []
+
+    def take(self, shape: tuple[int, ...]) -> Tensor:
+        """Return a float32 tensor of that shape with arbitrary content. It is the caller's alone for as long as the
+        tensor, or anything that shares its memory, lives.
+        """
+        memory = self._reusable(math.prod(shape))
+        # The tensor's storage owns this view, and nothing else does: its end is the end of the batch.
+        view = memory[:]
+        weakref.finalize(view, _give_back, self._free, memory).atexit = False
+        return torch.from_numpy(view).view(shape)
+
+    def _reusable(self, size: int) -> np.ndarray:
+        while self._free:
+            try:
+                memory = self._free.pop()
+            except IndexError:  # another thread was faster
+                break
+            if memory.size == size:
+                return memory
+        return np.empty(size, np.float32)
+
+
+def _give_back(free: list[np.ndarray], memory: np.ndarray) -> None:
+    if len(free) < _KEPT:
+        free.append(memory)

@@ -1,0 +1,75 @@
+"""Choosing rows of metadata: pure functions of columns that return masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy as np
+
+from nws_data.errors import SelectionError
+
+Condition = Any
+"""A value, a collection of values, or a callable from a column ``(n,)`` to a bool mask ``(n,)``."""
+
+_SHOWN = 12
+
+
+def matches(name: str, column: np.ndarray, condition: Condition) -> np.ndarray:
+    """Return bool ``(n,)``: the rows whose column meets the condition.
+
+    Args:
+        name: the column's name, for messages.
+        column: ``(n,)``.
+        condition: see :data:`Condition`. Values must occur in the column.
+
+    Raises:
+        SelectionError: a value that no row has, or a callable that returns no mask.
+    """
+    if callable(condition):
+        return _called(name, column, condition)
+    if isinstance(condition, Collection) and not isinstance(condition, str | bytes):
+        values = [_plain(value) for value in condition]
+    else:
+        values = [_plain(condition)]
+    present = np.unique(column).tolist()
+    for value in values:
+        if value not in present:
+            raise SelectionError(f"{name}: no row has {value!r}; choose among {_shortened(present)}")
+    return np.isin(column, np.array(values, dtype=column.dtype))
+
+
+def _called(name: str, column: np.ndarray, condition: Callable[[np.ndarray], Any]) -> np.ndarray:
+    mask = np.asarray(condition(column))
+    if mask.shape != column.shape or mask.dtype != np.bool_:
+        raise SelectionError(
+            f"{name}: a callable condition must return a bool mask of shape {column.shape}, got {mask.dtype} {mask.shape}"
+        )
+    return mask
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _shortened(values: list[Any]) -> str:
+    if len(values) <= _SHOWN:
+        return ", ".join(map(repr, values)) or "nothing: the selection is empty"
+    return f"{len(values)} values from {values[0]!r} to {values[-1]!r}"
+
+
+def last_of_each(groups: np.ndarray, order: np.ndarray, n: int) -> np.ndarray:
+    """Return bool ``(rows,)``: the ``n`` rows of highest ``order`` in each group.
+
+    Args:
+        groups: ``(rows,)``, such as training ids.
+        order: ``(rows,)``, such as snapshot numbers, different within a group.
+        n: at least 1, else ``SelectionError``.
+    """
+    if n < 1:
+        raise SelectionError(f"last must be at least 1 snapshot, got {n}")
+    ranked = np.lexsort((order, groups))
+    ends = np.searchsorted(groups[ranked], groups[ranked], side="right")
+    mask = np.zeros(len(groups), bool)
+    mask[ranked[ends - np.arange(len(ranked)) <= n]] = True
+    return mask
