@@ -22,9 +22,10 @@ def load_npz(name: str, path: Path) -> ImageArrays:
     Shapes as in :func:`builders.image_arrays.prepare`. Raises ``BuildError`` for a damaged file or other keys.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise BuildError(f"{name}: {path} is a single array; save an .npz with the arrays {', '.join(_WHOLE_KEYS)}")
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise BuildError(f"{name}: {path} is a single array; save an .npz with the arrays {', '.join(_WHOLE_KEYS)}")
+        with file:
             arrays = {key: file[key] for key in (*_SPLIT_KEYS, *_WHOLE_KEYS) if key in file.files}
             found = file.files
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:

@@ -21,6 +21,11 @@ from nws_data.errors import BuildError, one_of
 
 __all__ = ["SOURCES", "ImageArrays", "default_image_root", "image_set_name", "limit_images", "load_images"]
 
+MNIST_SKIPPED = 5000
+"""First training images of MNIST and Fashion-MNIST that the original's reader set apart."""
+CIFAR10_KEPT = 45000
+"""Training images of CIFAR-10 that are used, from the first on."""
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 Opener = Callable[..., Any]
@@ -94,9 +99,9 @@ def _mnist_like(name: str, class_name: str) -> Callable[[Path, bool], ImageArray
         train, test = (opened(class_name, train=train) for train in (True, False))
         return image_arrays(
             name,
-            (train.data.numpy()[5000:], train.targets.numpy()[5000:]),
+            (train.data.numpy()[MNIST_SKIPPED:], train.targets.numpy()[MNIST_SKIPPED:]),
             (test.data.numpy(), test.targets.numpy()),
-            f"torchvision {class_name}, train[5000:], bilinear from 28x28",
+            f"torchvision {class_name}, train[{MNIST_SKIPPED}:], bilinear from 28x28",
         )
 
     return load
@@ -105,10 +110,9 @@ def _mnist_like(name: str, class_name: str) -> Callable[[Path, bool], ImageArray
 def _cifar10(root: Path, download: bool) -> ImageArrays:
     opened = _torchvision("cifar10", "cifar-10-batches-py", root, download)
     train, test = (opened("CIFAR10", train=train) for train in (True, False))
-    parts: list[Labelled] = [(data.data, np.array(data.targets)) for data in (train, test)]
-    return image_arrays(
-        "cifar10", (parts[0][0][:45000], parts[0][1][:45000]), parts[1], "torchvision CIFAR10, train[:45000]"
-    )
+    kept: Labelled = (train.data[:CIFAR10_KEPT], np.array(train.targets[:CIFAR10_KEPT]))
+    source = f"torchvision CIFAR10, train[:{CIFAR10_KEPT}]"
+    return image_arrays("cifar10", kept, (test.data, np.array(test.targets)), source)
 
 
 def _svhn(root: Path, download: bool) -> ImageArrays:
