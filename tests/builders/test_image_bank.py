@@ -59,7 +59,7 @@ def test_an_equal_bank_is_kept_and_a_damaged_one_replaced(tmp_path: Path, sets: 
     content = bytearray(data.read_bytes())
     content[12345] ^= 1
     data.write_bytes(content)
-    with pytest.raises(BuildError, match="image set colour .* is damaged"):
+    with pytest.raises(BuildError, match=r"image set colour .* is damaged"):
         ImageBank.open(tmp_path).verify()
     write_bank(tmp_path, sets)
     ImageBank.open(tmp_path).verify()
