@@ -10,7 +10,7 @@ import errno
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -76,7 +76,8 @@ def remove_stale(folder: Path) -> list[Path]:
 
 
 def _discard(temporary: Path) -> None:
-    temporary.unlink(missing_ok=True)
+    with suppress(OSError):  # the error that brought us here matters more than a file that is swept up later
+        temporary.unlink()
 
 
 def _message(path: Path, error: OSError) -> str:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 
 from nws_data.architecture import Architecture
 from nws_data.errors import FormatError
-from nws_data.hyperparameters import COLUMNS
+from nws_data.hyperparameters import COLUMNS, HyperParameters
 from nws_data.identity import parse_id
 from nws_data.records import PROVENANCE, TrainingHeader
 from nws_data.shards import Position, shard_key
@@ -120,7 +121,8 @@ def training_row(header: TrainingHeader) -> Row:
     values = header.hyperparameters.to_dict() | _lengths(header.architecture)
     for name in TRAINING_SCHEMA.names:
         if name not in values and name not in ("final_test_accuracy", "layers"):
-            values[name] = getattr(header, name)
+            value = getattr(header, name)
+            values[name] = list(value) if isinstance(value, tuple) else value
     return values | {"final_test_accuracy": header.test_accuracy[-1], "layers": layer_rows(header.architecture)}
 
 
@@ -184,9 +186,13 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
         raise FormatError(f"{path}: its columns are not those of FORMAT.md ({error}); {_SCHEMA_HINT}") from error
 
 
-def by_split(headers: Iterable[TrainingHeader]) -> Mapping[str, list[TrainingHeader]]:
-    """Group trainings by split, each in plan order."""
-    groups: dict[str, list[TrainingHeader]] = {}
-    for header in sorted(headers, key=lambda h: (h.population, h.plan_index)):
-        groups.setdefault(header.split, []).append(header)
-    return groups
+def header_from_rows(training: Row, provenance: Row) -> TrainingHeader:
+    """Return the training that a row of metadata/trainings and one of metadata/provenance describe.
+
+    The inverse of :func:`training_row` and :func:`provenance_row`. Raises an ``NWSError`` for values out of range.
+    """
+    names = {f.name for f in fields(TrainingHeader)}
+    values = {name: value for name, value in (provenance | training).items() if name in names}
+    values |= {name: tuple(training[name]) for name in ("snapshot_epochs", *CURVES)}
+    hyperparameters = HyperParameters.from_dict({name: training[name] for name in COLUMNS})
+    return TrainingHeader(**values, hyperparameters=hyperparameters)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -121,7 +121,7 @@ class TrainingHeader(TrainingFacts):
 class TrainingRecord(TrainingFacts):
     """One finished training: facts and weights, float32 ``(20, n_weights)`` in time order."""
 
-    weights: np.ndarray
+    weights: np.ndarray = field(repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
