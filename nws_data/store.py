@@ -11,7 +11,7 @@ import mmap
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,11 @@ class Shard:
     path: str  # inside the dataset's folder
     offsets: Mapping[str, int]  # absolute position in bytes of each tensor that is read from it, by key
 
+    def __post_init__(self) -> None:
+        parts = PurePosixPath(self.path)
+        if parts.is_absolute() or ".." in parts.parts:
+            raise FormatError(f"the metadata name a shard outside the dataset's folder: {self.path!r}; do not use this dataset")
+
 
 class WeightStore:
     """Read-only access to shards in one folder; opens each when it is first read.
@@ -48,9 +53,9 @@ class WeightStore:
         shards: the shards; the first argument of :meth:`gather` counts in them.
     """
 
-    def __init__(self, root: str | Path, shards: Sequence[Shard]) -> None:
+    def __init__(self, root: str | Path, shards: Sequence[Shard] = ()) -> None:
         self.root = Path(root)
-        self.shards = tuple(shards)
+        self.shards = list(shards)
         self._forget()
 
     def _forget(self) -> None:
@@ -65,6 +70,11 @@ class WeightStore:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._forget()
+
+    def add(self, shard: Shard) -> int:
+        """Add a shard and return its position in :attr:`shards`."""
+        self.shards.append(shard)
+        return len(self.shards) - 1
 
     def gather(self, shards: np.ndarray, starts: np.ndarray, length: int, out: Tensor | None = None) -> Tensor:
         """Copy pieces of equal length into one tensor.
