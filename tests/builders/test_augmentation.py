@@ -16,8 +16,9 @@ from builders.augmentation import (
     adjust_brightness_contrast,
     adjust_hue_saturation,
     augment,
+    draw_noise,
     draw_parameters,
-    normals,
+    draw_words,
     resample,
     sampling_matrix,
     to_float,
@@ -127,7 +128,7 @@ def test_hue_and_saturation_are_those_of_colorsys(hue: float, saturation: float)
 
 
 def test_draws_are_uniform_over_their_ranges() -> None:
-    drawn = draw_parameters(SEED, STEP, 20_000)
+    drawn = draw_parameters(draw_words(SEED, STEP, 8_000, slice(0, 8_000)))
     assert list(drawn) == list(RANGES)
     for name, (low, high) in RANGES.items():
         values = drawn[name].numpy()
@@ -135,16 +136,16 @@ def test_draws_are_uniform_over_their_ranges() -> None:
         assert values.min() < low + 1e-3 * (high - low) and values.max() > high - 1e-3 * (high - low)
         assert stats.kstest(values, "uniform", (low, high - low)).pvalue > 1e-3
     correlation = np.corrcoef(np.stack([value.numpy() for value in drawn.values()]))
-    assert np.abs(correlation - np.eye(len(drawn))).max() < 0.04
+    assert np.abs(correlation - np.eye(len(drawn))).max() < 0.06
 
 
 def test_draws_follow_the_documented_layout() -> None:
     word = words(SEED, Purpose.AUGMENTATION, STEP, 60)[4 * 12 + 3].item()
-    assert draw_parameters(SEED, STEP, 5)["zoom"][4].item() == 0.9 + (1.1 - 0.9) * (word / 2**32)
+    assert draw_parameters(draw_words(SEED, STEP, 5, slice(0, 5)))["zoom"][4].item() == 0.9 + (1.1 - 0.9) * (word / 2**32)
 
 
 def test_noise_is_standard_normal() -> None:
-    noise = normals(SEED, STEP, 64, slice(0, 64), torch.device("cpu"), torch.float64)
+    noise = draw_noise(draw_words(SEED, STEP, 64, slice(0, 64)), torch.float64).reshape(64, 3, 32, 32)
     values = noise.flatten().numpy()
     assert abs(values.mean()) < 4 / math.sqrt(values.size)
     assert values.std() == pytest.approx(1, abs=0.005)
@@ -155,7 +156,7 @@ def test_noise_is_standard_normal() -> None:
 
 
 def test_noise_follows_the_documented_layout() -> None:
-    noise = normals(SEED, STEP, 4, slice(1, 3), torch.device("cpu")).reshape(2, 3072)
+    noise = draw_noise(draw_words(SEED, STEP, 4, slice(1, 3))).reshape(2, 3072)
     drawn = words(SEED, Purpose.NOISE, STEP, 4 * 4 * 384).tolist()
     for image, k, half, j in [(1, 0, 0, 0), (1, 3, 1, 383), (2, 2, 1, 17), (2, 1, 0, 200)]:
         bits = drawn[4 * (384 * image + j) + k] >> 16 * half & 0xFFFF
@@ -165,8 +166,8 @@ def test_noise_follows_the_documented_layout() -> None:
 
 def test_augment_is_the_whole_chain() -> None:
     images = some_images(3)
-    drawn = {name: value.numpy() for name, value in draw_parameters(SEED, STEP, 3).items()}
-    noise = normals(SEED, STEP, 3, slice(0, 3), torch.device("cpu"), torch.float64).numpy()
+    drawn = {name: value.numpy() for name, value in draw_parameters(draw_words(SEED, STEP, 3, slice(0, 3))).items()}
+    noise = draw_noise(draw_words(SEED, STEP, 3, slice(0, 3)), torch.float64).reshape(3, 3, 32, 32).numpy()
     result = augment(images, SEED, STEP, torch.float64).numpy()
     for i in range(3):
         own = {name: value[i] for name, value in drawn.items()}
