@@ -40,7 +40,7 @@ class Shard:
     def __post_init__(self) -> None:
         parts = PurePosixPath(self.path)
         if parts.is_absolute() or ".." in parts.parts:
-            raise FormatError(f"the metadata name a shard outside the dataset's folder: {self.path!r}; do not use this dataset")
+            raise FormatError(f"the metadata name a shard outside the dataset's folder: {self.path!r}; do not use it")
 
 
 class WeightStore:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,6 +30,13 @@ def _reader(root: str) -> ShardReader:
     return shard_reader(root)
 
 
+def _values_refused(found: str) -> SelectionError:
+    return SelectionError(
+        f"the column weights holds positions, not values, got {found}: return values under another name, or call "
+        'map(function, input_columns="weights")'
+    )
+
+
 @dataclass
 class Weights:
     """Feature of a weight vector: reads float32 ``(n_weights,)``, a numpy array or a tensor as the format asks.
@@ -38,7 +46,7 @@ class Weights:
         decode: whether rows give values; if False, the struct of positions.
     """
 
-    root: str
+    root: str | Path
     decode: bool = True
     id: str | None = field(default=None, repr=False)
     dtype: ClassVar[str] = "float32"
@@ -56,19 +64,18 @@ class Weights:
         """Return the positions; raises ``SelectionError`` for values, which must not get into Arrow."""
         if isinstance(value, dict):
             return value
-        raise SelectionError(
-            f"the column weights holds positions, not values, got {type(value).__name__}: return values under another "
-            'name, or call map(function, input_columns="weights")'
-        )
+        raise _values_refused(type(value).__name__)
 
     def decode_example(self, value: Any, token_per_repo_id: dict[str, Any] | None = None) -> np.ndarray:
         """Return the vector at a position, float32 ``(n_weights,)``; values pass through. Raises ``FormatError``."""
         if not isinstance(value, dict):
             return value
-        return _reader(self.root).read(value["shard"], value["key"], int(value["row"]))
+        return _reader(str(self.root)).read(value["shard"], value["key"], int(value["row"]))
 
     def cast_storage(self, storage: pa.Array) -> pa.Array:
-        """Cast a struct of positions to the exact Arrow type; fields may stand in any order."""
+        """Cast a struct of positions to the exact Arrow type, fields in any order; raises ``SelectionError`` for others."""
+        if not pa.types.is_struct(storage.type):
+            raise _values_refused(str(storage.type))
         fields = dict(zip([f.name for f in storage.type], storage.flatten(), strict=True))
         missing = [f.name for f in self.pa_type if f.name not in fields]
         if missing:
