@@ -38,7 +38,7 @@ def test_columns_are_those_of_format_md() -> None:
     assert TRAINING_SCHEMA.names[:5] == ["training", "population", "split", "plan_index", "seed"]
     assert set(COLUMNS) < set(TRAINING_SCHEMA.names)
     types = {field.name: str(field.type) for field in SNAPSHOT_SCHEMA}
-    assert {types[name] for name in accuracies + ["learning_rate"]} == {"double"}
+    assert {types[name] for name in [*accuracies, "learning_rate"]} == {"double"}
     assert {types[name] for name in ("batch_size", "width_fc", "snapshot", "n_weights")} == {"int32"}
     assert types["weights"] == "struct<shard: string, key: string, row: int32, offset: int64, nbytes: int64>"
 
