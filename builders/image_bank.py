@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor
 
 from builders.image_arrays import SIDE, ImageArrays
+from nws_data.atomic import atomic_file, remove_stale, write_bytes
 from nws_data.errors import BuildError, one_of
 
 BANK_VERSION = 1
@@ -30,7 +30,7 @@ _WRITE_CHUNK = 1 << 24  # bytes
 
 
 @dataclass(frozen=True)
-class ImageSet:
+class BankedSet:
     """One set in a bank: ``(n, channels, 32, 32)`` images of each part, from byte ``offset`` of the file on."""
 
     name: str
@@ -58,7 +58,7 @@ class ImageSet:
         return self.n_train if part == "train" else self.n_test
 
 
-def write_bank(folder: Path | str, sets: Sequence[ImageArrays]) -> list[ImageSet]:
+def write_bank(folder: Path | str, sets: Sequence[ImageArrays]) -> list[BankedSet]:
     """Write a bank, or keep the one that is there when it already holds exactly these images, and return what it holds.
 
     Atomic: the description comes last and names a data file that is complete; other data files are removed then.
@@ -74,16 +74,15 @@ def write_bank(folder: Path | str, sets: Sequence[ImageArrays]) -> list[ImageSet
     digest = hashlib.sha256("".join(item.digest for item in described).encode()).hexdigest()
     target = folder / f"images-{digest[:12]}.bin"
     text = json.dumps(_to_json(target.name, described), indent=1) + "\n"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not _is_intact(target, described):
-            _write_atomically(target, (chunk for arrays in sets for chunk in _content(arrays, _is_gray(arrays))))
-        _write_atomically(folder / _JSON, [text.encode()])
-        for old in [*folder.glob("images-*.bin"), *folder.glob(".*.tmp-*")]:
-            if old != target:
-                old.unlink(missing_ok=True)
-    except OSError as error:
-        raise BuildError(f"the image bank {folder} cannot be written: {error}") from error
+    if not _is_intact(target, described):
+        with atomic_file(target) as stream:
+            for arrays, item in zip(sets, described, strict=True):
+                stream.writelines(_content(arrays, item.is_gray))
+    write_bytes(folder / _JSON, text.encode())
+    remove_stale(folder)
+    for old in folder.glob("images-*.bin"):
+        if old != target:
+            old.unlink()
     return described
 
 
@@ -107,9 +106,9 @@ def _content(arrays: ImageArrays, gray: bool) -> Iterator[bytes | memoryview]:
         yield labels.tobytes()
 
 
-def _describe(sets: Sequence[ImageArrays]) -> list[ImageSet]:
+def _describe(sets: Sequence[ImageArrays]) -> list[BankedSet]:
     """Return the layout and digests of a bank of these sets."""
-    described: list[ImageSet] = []
+    described: list[BankedSet] = []
     for arrays in sets:
         gray = _is_gray(arrays)
         channels, n_train, n_test = 1 if gray else 3, len(arrays.train_labels), len(arrays.test_labels)
@@ -117,7 +116,7 @@ def _describe(sets: Sequence[ImageArrays]) -> list[ImageSet]:
         for chunk in _content(arrays, gray):
             digest.update(chunk)
         offset = described[-1].offset + described[-1].nbytes if described else 0
-        described.append(ImageSet(arrays.name, arrays.source, channels, n_train, n_test, offset, digest.hexdigest()))
+        described.append(BankedSet(arrays.name, arrays.source, channels, n_train, n_test, offset, digest.hexdigest()))
     return described
 
 
@@ -126,11 +125,11 @@ def _set_hash(channels: int, n_train: int, n_test: int) -> Any:
     return hashlib.sha256(f"nws-images/{BANK_VERSION} {channels} {n_train} {n_test}\n".encode())
 
 
-def _to_json(file: str, described: Sequence[ImageSet]) -> dict[str, Any]:
+def _to_json(file: str, described: Sequence[BankedSet]) -> dict[str, Any]:
     return {"format": "nws-image-bank", "version": BANK_VERSION, "file": file, "sets": [asdict(item) for item in described]}
 
 
-def _is_intact(path: Path, described: Sequence[ImageSet]) -> bool:
+def _is_intact(path: Path, described: Sequence[BankedSet]) -> bool:
     """Whether the data file is there with exactly the described content."""
     if not path.is_file() or path.stat().st_size != sum(item.nbytes for item in described):
         return False
@@ -138,7 +137,7 @@ def _is_intact(path: Path, described: Sequence[ImageSet]) -> bool:
         return all(_digest_in(file, item) == item.digest for item in described)
 
 
-def _digest_in(file: Any, item: ImageSet) -> str:
+def _digest_in(file: Any, item: BankedSet) -> str:
     """Return the digest of a set's bytes in an open data file."""
     file.seek(item.offset)
     digest, left = _set_hash(item.channels, item.n_train, item.n_test), item.nbytes
@@ -151,25 +150,10 @@ def _digest_in(file: Any, item: ImageSet) -> str:
     return str(digest.hexdigest())
 
 
-def _write_atomically(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
-    """Write bytes under a temporary name in the same folder, flush them to disk, then rename."""
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    with temporary.open("wb") as file:
-        for chunk in chunks:
-            file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
-
-
 class ImageBank:
     """An open bank. Tensors are views of one memory map; processes share its pages. Pickles as its path."""
 
-    def __init__(self, folder: Path, file: str, sets: Sequence[ImageSet]) -> None:
+    def __init__(self, folder: Path, file: str, sets: Sequence[BankedSet]) -> None:
         self.folder = folder
         self.sets = {item.name: item for item in sets}
         nbytes = sum(item.nbytes for item in sets)
@@ -191,14 +175,14 @@ class ImageBank:
                 raise BuildError(
                     f"{folder} is an image bank of version {values['version']}; this reads {BANK_VERSION}; build it anew"
                 )
-            return cls(folder, values["file"], [ImageSet(**item) for item in values["sets"]])
+            return cls(folder, values["file"], [BankedSet(**item) for item in values["sets"]])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BuildError(f"{folder} is no image bank ({error}); write_bank makes one") from error
 
     def __reduce__(self) -> tuple[Any, tuple[Path]]:
         return ImageBank.open, (self.folder,)
 
-    def __getitem__(self, name: str) -> ImageSet:
+    def __getitem__(self, name: str) -> BankedSet:
         """Return the description of a set; raises ``BuildError`` for an unknown name."""
         if name not in self.sets:
             raise BuildError(f"image set in {self.folder}: {one_of(name, self.sets)}")

@@ -129,5 +129,5 @@ def test_broken_banks(tmp_path: Path, sets: list[ImageArrays]) -> None:
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path, sets: list[ImageArrays]) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(BuildError, match="cannot be written"):
+    with pytest.raises(BuildError, match=r"cannot write .*bank"):
         write_bank(tmp_path / "file" / "bank", sets)
