@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
@@ -10,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from nws_data.atomic import is_temporary, remove_stale, write_bytes
+from nws_data.atomic import is_temporary, make_folder, remove_stale, write_bytes
 from nws_data.errors import BuildError, FormatError
 from nws_data.manifest import MANIFEST, Manifest
 
@@ -36,8 +35,10 @@ def exclusive(root: Path) -> Iterator[None]:
     Raises:
         BuildError: the folder holds something else, or another process writes in it.
     """
-    _check_ours(root)
-    root.mkdir(parents=True, exist_ok=True)
+    import fcntl  # here, because reading and checking datasets must work where it does not exist
+
+    check_ours(root)
+    make_folder(root)
     with open(root / LOCK, "ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -59,7 +60,7 @@ def unfinished(root: Path) -> Iterator[None]:
     (root / UNFINISHED).unlink()
 
 
-def _check_ours(root: Path) -> None:
+def check_ours(root: Path) -> None:
     """Raise ``BuildError`` unless the folder is new, empty, a dataset or an unfinished one; hidden names don't count."""
     if root.exists() and not root.is_dir():
         raise BuildError(f"{root} is a file; give a folder")

@@ -35,7 +35,7 @@ from nws_data.metadata import (
     training_row,
 )
 from nws_data.records import TrainingHeader, TrainingRecord, load_header
-from nws_data.root import CHECKSUMS, README, checksum_lines, exclusive, remove_unlisted, sha256_of, unfinished
+from nws_data.root import CHECKSUMS, README, check_ours, checksum_lines, exclusive, remove_unlisted, sha256_of, unfinished
 from nws_data.shards import SHARD_SIZES, WrittenShard, divide_into_shards, shard_key, shard_path, write_shard
 
 
@@ -82,6 +82,35 @@ def write_population(
             manifest = _write_metadata(root, old, population, plan, image_sets, splits, rows, headers)
             _publish(root, manifest, card_template)
     return manifest
+
+
+def check_appendable(
+    root: Path,
+    population: str | None = None,
+    plan: Mapping[str, Any] | None = None,
+    image_sets: Sequence[ImageSet] = (),
+) -> Manifest | None:
+    """Check before any work what :func:`write_population` will refuse; nothing is written.
+
+    Args:
+        root: as there.
+        population: with ``plan`` and ``image_sets``, as there; None checks the folder alone.
+        plan: see population.
+        image_sets: see population.
+
+    Returns:
+        The manifest of the dataset that is there, or None.
+
+    Raises:
+        BuildError: the folder holds something else, or plan or image sets do not fit the dataset.
+        FormatError: the dataset is damaged or of another version.
+    """
+    check_ours(root)
+    old = Manifest.load(root) if (root / MANIFEST).exists() else None
+    if population is not None and plan is not None:
+        _checked_plan(old, population, plan)
+        _check_image_sets(old, image_sets)
+    return old
 
 
 def _checked_plan(old: Manifest | None, population: str, plan: Mapping[str, Any]) -> dict[str, Any]:

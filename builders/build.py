@@ -1,0 +1,125 @@
+"""A build from options to dataset: images, plan, training, export. Interrupt it and run it again: it goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from builders.config import BuildConfig
+from builders.epochs import N_CLASSES, split_images, steps_per_epoch
+from builders.image_arrays import limit_images
+from builders.image_bank import ImageBank, write_bank
+from builders.image_sources import load_images
+from builders.jobs import make_jobs
+from builders.local_engine import run_jobs
+from builders.plan import PlannedTraining, plan_trainings
+from builders.progress import BuildProgress
+from builders.worker import WorkerSettings
+from builders.workspace import Workspace, open_workspace
+from nws_data.errors import BuildError
+from nws_data.hyperparameters import CLASSES
+from nws_data.image_sets import ImageSet, threshold_of
+from nws_data.manifest import Manifest
+from nws_data.writer import check_appendable, write_population
+
+CARD_TEMPLATE = Path(__file__).parents[1] / "dataset_card.md"
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build did for one population."""
+
+    population: str
+    n_trainings: int  # in the dataset now
+    n_new: int  # trained by this run
+    elapsed_s: float
+    n_images: int  # images x models that were trained on
+
+
+def build(config: BuildConfig) -> list[BuildReport]:
+    """Build or extend a dataset.
+
+    Raises:
+        BuildError: bad options or images, a folder that holds something else, no space left, a failed worker.
+        KeyboardInterrupt: Ctrl-C; finished trainings are kept.
+    """
+    check_appendable(config.out)
+    with open_workspace(config.out) as workspace:
+        image_sets = _prepare_images(config, workspace)
+        reports = [_build_population(config, workspace, image_sets, name, n) for name, n in config.trainings.items()]
+        workspace.remove()
+    return reports
+
+
+def _prepare_images(config: BuildConfig, workspace: Workspace) -> tuple[ImageSet, ...]:
+    """Load the image sets into the workspace's bank, which the workers share; no copy stays in this process."""
+    arrays = [load_images(spec, config.image_root, config.download) for spec in config.images]
+    described = write_bank(workspace.images, [limit_images(a, config.train_images, config.test_images) for a in arrays])
+    kept = ("name", "source", "n_train", "n_test", "digest")
+    return tuple(
+        ImageSet(threshold=threshold_of(item.name), **{name: getattr(item, name) for name in kept}) for item in described
+    )
+
+
+def _build_population(
+    config: BuildConfig, workspace: Workspace, image_sets: tuple[ImageSet, ...], population: str, n: int
+) -> BuildReport:
+    """Train what is missing of a population and append it to the dataset."""
+    started_s = time.monotonic()
+    identity = config.identity(image_sets)
+    stored = check_appendable(config.out)
+    recorded = _with_recorded(stored, image_sets)
+    check_appendable(config.out, population, identity, recorded)
+    n_stored = stored.populations[population].n_trainings if stored and population in stored.populations else 0
+    if n < n_stored:
+        raise BuildError(f"{config.out} holds {n_stored} trainings of {population} already, more than the {n} asked for")
+    workspace.claim_plan(population, identity)
+    names = [item.name for item in image_sets]
+    plan = list(plan_trainings(population, n, config.seed, names, config.batch_norm))[n_stored:]
+    bank = ImageBank.open(workspace.images)
+    _check_batches(plan, bank)
+    staged = workspace.staged(population)
+    todo = [planned for planned in plan if planned.id not in staged]
+    images_per_epoch = {item.name: item.n_train * 9 // 10 for item in image_sets}
+    with BuildProgress(population, todo, n - len(todo), images_per_epoch, config.epoch_cap) as progress:
+        settings = WorkerSettings(workspace.images, workspace.staging, config.epoch_cap, config.precision)
+        run_jobs(make_jobs(todo), settings, config.workers, progress.report)
+    if plan:
+        write_population(
+            config.out,
+            population=population,
+            plan=identity,
+            image_sets=recorded,
+            records=[workspace.path_of(planned.id) for planned in plan],
+            card_template=CARD_TEMPLATE.read_text(),
+        )
+    workspace.remove_staged(population)
+    return BuildReport(population, n, len(todo), time.monotonic() - started_s, progress.n_images)
+
+
+def _with_recorded(stored: Manifest | None, image_sets: tuple[ImageSet, ...]) -> tuple[ImageSet, ...]:
+    """Return the image sets of the dataset, those that it has already first: their order is that of the labels."""
+    recorded = stored.image_sets if stored else ()
+    mine = {item.name: item for item in image_sets}
+    return (*(mine.pop(item.name, item) for item in recorded), *mine.values())
+
+
+def _check_batches(plan: Iterable[PlannedTraining], bank: ImageBank) -> None:
+    """Raise ``BuildError`` when an image set is too small for a training's batch size, before anything is trained."""
+    for planned in plan:
+        labels = bank.labels(planned.hyperparameters.dataset, "train")
+        n_validation = len(labels) // 10
+        surely = int(torch.bincount(labels, minlength=N_CLASSES).min()) - n_validation
+        if N_CLASSES * surely >= max(CLASSES["batch_size"]):
+            continue
+        split = split_images(len(labels), planned.seed)
+        name, batch_size = planned.hyperparameters.dataset, planned.hyperparameters.batch_size
+        if steps_per_epoch(labels[split.train], batch_size) < 1:
+            raise BuildError(
+                f"image set {name} has too few images ({len(labels)}, a tenth of them for validation) for batches of "
+                f"{batch_size} with equal classes ({planned.id}); use more images"
+            )

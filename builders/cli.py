@@ -1,0 +1,121 @@
+"""The commands ``nws build`` and ``nws quickstart``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from builders.build import BuildReport, build
+from builders.compute_path import PRECISIONS
+from builders.config import PRESETS, BuildConfig
+from builders.quickstart import quickstart
+from builders.stopping import MAX_EPOCHS
+from nws_data.errors import BuildError
+from nws_data.hyperparameters import POPULATIONS
+
+_BUILD_EXAMPLES = """\
+examples:
+  nws build --population fixed --trainings 48 --images digits --out nws
+  nws build --population random --trainings 200 --images mnist cifar10 --download --train-images 5000 --epoch-cap 40
+  nws build --preset paper --download --out nws
+
+Run the same command again to go on after an interruption; give more --trainings to extend a dataset.
+"""
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the builders' commands to the ``nws`` parser."""
+    parser = commands.add_parser(
+        "build",
+        help="train networks and write or extend a dataset",
+        epilog=_BUILD_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_build_options(parser)
+    parser.set_defaults(run=_run_build)
+    parser = commands.add_parser("quickstart", help="from nothing to a built, loaded and shown dataset in minutes")
+    parser.add_argument("--out", type=Path, default=Path("nws"), help="folder of the dataset (default: nws)")
+    parser.set_defaults(run=lambda options: quickstart(options.out))
+
+
+def _add_build_options(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_argument_group("what to build")
+    what.add_argument(
+        "--preset", choices=PRESETS, help="quickstart: minutes on a laptop; paper: 3,000 fixed and 13,000 random"
+    )
+    what.add_argument("--population", choices=POPULATIONS, help="fixed: one architecture; random: 243 of them")
+    what.add_argument("--trainings", type=int, metavar="N", help="how many trainings the population shall have in the end")
+    what.add_argument("--seed", type=int, default=0, help="build seed (default 0)")
+    what.add_argument("--epoch-cap", type=int, metavar="E", help=f"bound on epochs, at least 19 (default {MAX_EPOCHS})")
+    what.add_argument(
+        "--precision", choices=PRECISIONS, default="float32", help="of products and activations (default float32)"
+    )
+    what.add_argument("--no-batch-norm", action="store_true", help="the ablation of the paper's F.3")
+    images = parser.add_argument_group("images")
+    images.add_argument(
+        "--images",
+        nargs="+",
+        metavar="SOURCE",
+        help="digits, mnist, fashion_mnist, cifar10, svhn, stl10, NAME=FILE.npz or NAME=FOLDER",
+    )
+    images.add_argument("--image-root", type=Path, metavar="DIR", help="torchvision's folder of image sets")
+    images.add_argument("--download", action="store_true", help="let torchvision download what is missing")
+    images.add_argument("--train-images", type=int, metavar="N", help="use only so many training images of each set")
+    images.add_argument("--test-images", type=int, metavar="N", help="use only so many test images of each set")
+    where = parser.add_argument_group("where and how")
+    where.add_argument("--out", type=Path, default=Path("nws"), help="folder of the dataset (default: nws)")
+    where.add_argument("--workers", type=int, metavar="W", help="one-thread processes (default: all cores)")
+    where.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def config_of(options: argparse.Namespace) -> BuildConfig:
+    """Turn the options of ``nws build`` into a configuration; raises ``BuildError``."""
+    values: dict[str, Any] = dict(PRESETS.get(options.preset, {}))
+    if options.population or options.trainings is not None:
+        if not options.population or options.trainings is None:
+            raise BuildError("--population and --trainings belong together; give both, or a --preset")
+        values["trainings"] = {options.population: options.trainings}
+    if "trainings" not in values:
+        raise BuildError("nothing to build: give --population and --trainings, or a --preset")
+    given = {
+        "images": tuple(options.images) if options.images else None,
+        "train_images": options.train_images,
+        "test_images": options.test_images,
+        "epoch_cap": options.epoch_cap,
+        "workers": options.workers,
+    }
+    values |= {name: value for name, value in given.items() if value is not None}
+    values.setdefault("images", ())
+    return BuildConfig(
+        out=options.out,
+        image_root=options.image_root,
+        download=options.download,
+        seed=options.seed,
+        precision=options.precision,
+        batch_norm=not options.no_batch_norm,
+        **values,
+    )
+
+
+def _run_build(options: argparse.Namespace) -> int:
+    reports = build(config_of(options))
+    if options.json:
+        print(json.dumps([asdict(report) for report in reports], indent=1))
+        return 0
+    for report in reports:
+        print(_sentence(report))
+    print(f"Next: nws info {options.out}, nws verify {options.out}, or in Python: nws_data.open({str(options.out)!r})")
+    return 0
+
+
+def _sentence(report: BuildReport) -> str:
+    if not report.n_new:
+        return f"{report.population}: {report.n_trainings} trainings, all there already"
+    speed = report.n_images / report.elapsed_s
+    return (
+        f"{report.population}: {report.n_trainings} trainings, {report.n_new} trained now in {report.elapsed_s:.0f} s "
+        f"({speed:,.0f} images x models/s)"
+    )

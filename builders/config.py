@@ -1,0 +1,78 @@
+"""What a build is asked for: one typed configuration, checked once, its identity saved with the dataset."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from builders.compute_path import PRECISIONS, compute_path
+from builders.stopping import MAX_EPOCHS, MIN_EPOCH_CAP
+from nws_data.errors import BuildError, one_of
+from nws_data.hyperparameters import IMAGE_SETS
+from nws_data.identity import check_population
+from nws_data.image_sets import ImageSet
+from nws_data.randomness import GENERATOR
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildConfig:
+    """A build's options. Raises ``BuildError`` on a value that is not allowed."""
+
+    out: Path  # the dataset's folder
+    trainings: dict[str, int]  # how many of each population, built in this order
+    images: tuple[str, ...]  # image sources, see builders/image_sources.py
+    image_root: Path | None = None  # torchvision's root folder; None is the user's cache
+    download: bool = False  # let torchvision download what is missing
+    train_images: int | None = None  # class-balanced limit a set, None keeps all
+    test_images: int | None = None
+    seed: int = 0  # decides, with population and plan index, everything about a training
+    epoch_cap: int = MAX_EPOCHS
+    precision: str = "float32"
+    batch_norm: bool = True  # off for the ablation of Supplement F.3
+    workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))  # one-thread processes
+
+    def __post_init__(self) -> None:
+        for population, n in self.trainings.items():
+            check_population(population)
+            if n < 1:
+                raise BuildError(f"--trainings must be at least 1, got {n}")
+        if not self.images:
+            raise BuildError("no image source; give --images, for example --images digits")
+        if self.epoch_cap < MIN_EPOCH_CAP:
+            raise BuildError(
+                f"--epoch-cap must be at least {MIN_EPOCH_CAP}: 20 snapshots need as many evaluations; got {self.epoch_cap}"
+            )
+        if self.precision not in PRECISIONS:
+            raise BuildError(f"--precision: {one_of(self.precision, PRECISIONS)}")
+        if self.workers < 1:
+            raise BuildError(f"--workers must be at least 1, got {self.workers}")
+        if not 0 <= self.seed < 2**63:
+            raise BuildError(f"--seed must be in [0, 2^63), got {self.seed}")
+
+    def identity(self, image_sets: tuple[ImageSet, ...]) -> dict[str, Any]:
+        """Return everything that decides what a training is, as JSON values: the ``plan`` of FORMAT.md."""
+        return {
+            "build_seed": self.seed,
+            "image_sets": {item.name: item.digest for item in image_sets},
+            "epoch_cap": self.epoch_cap,
+            "precision": self.precision,
+            "batch_norm": self.batch_norm,
+            "compute_path": compute_path(),
+            "generator": GENERATOR,
+        }
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # From nothing to a dataset in minutes on two cores.
+    "quickstart": {
+        "trainings": {"fixed": 48, "random": 24},
+        "images": ("digits",),
+        "train_images": 800,
+        "test_images": 200,
+        "epoch_cap": 19,
+    },
+    # The dataset of the paper (Table 2).
+    "paper": {"trainings": {"fixed": 3_000, "random": 13_000}, "images": IMAGE_SETS},
+}

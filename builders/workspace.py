@@ -1,0 +1,90 @@
+"""The hidden folder of an unfinished build: lock, plan, images and finished trainings that wait for their shard."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nws_data.atomic import remove_stale, write_bytes
+from nws_data.errors import BuildError, FormatError
+from nws_data.records import load_header
+
+FOLDER = ".build"
+_PLANS = "plans.json"
+
+
+class Workspace:
+    """``<out>/.build``. Open it with :func:`open_workspace`."""
+
+    def __init__(self, out: Path) -> None:
+        self.folder = out / FOLDER
+        self.staging = self.folder / "trainings"
+        self.images = self.folder / "images"
+
+    def claim_plan(self, population: str, identity: dict[str, Any]) -> None:
+        """Record what is being built, or check that an earlier, unfinished build here is the same.
+
+        Raises:
+            BuildError: another plan; names the options that differ.
+        """
+        path = self.folder / _PLANS
+        plans = json.loads(path.read_text()) if path.exists() else {}
+        known = plans.setdefault(population, identity)
+        different = [key for key in identity if known.get(key) != identity[key]]
+        if different:
+            values = "; ".join(f"{key} was {known.get(key)!r}, now {identity[key]!r}" for key in different)
+            raise BuildError(
+                f"{self.folder.parent} holds an unfinished build of {population} with other options: {values}. "
+                f"Give the same options to go on, another --out, or remove {self.folder}"
+            )
+        write_bytes(path, json.dumps(plans, indent=1).encode())
+
+    def staged(self, population: str) -> dict[str, Path]:
+        """Return the finished trainings by id; damaged files are removed, and their trainings start anew."""
+        remove_stale(self.staging)
+        found = {}
+        for path in sorted(self.staging.glob(f"{population}-*.safetensors")):
+            try:
+                found[load_header(path).training] = path
+            except FormatError:
+                path.unlink()
+        return found
+
+    def path_of(self, training: str) -> Path:
+        """Return where a finished training is staged."""
+        return self.staging / f"{training}.safetensors"
+
+    def remove_staged(self, population: str) -> None:
+        """Forget the trainings of a population that stand in shards now."""
+        for path in self.staging.glob(f"{population}-*.safetensors"):
+            path.unlink()
+
+    def remove(self) -> None:
+        """Remove the whole folder: the build is complete."""
+        shutil.rmtree(self.folder)
+
+
+@contextmanager
+def open_workspace(out: Path) -> Iterator[Workspace]:
+    """Claim the workspace of an output folder for this process.
+
+    Raises:
+        BuildError: another build runs in this folder, or it cannot be written.
+    """
+    workspace = Workspace(out)
+    try:
+        workspace.staging.mkdir(parents=True, exist_ok=True)
+        lock = open(workspace.folder / "lock", "w")  # noqa: SIM115 - held for the whole block
+    except OSError as error:
+        raise BuildError(f"{out} cannot be used as output folder: {error.strerror}; choose another --out") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise BuildError(f"another build runs in {out}; wait for it or choose another --out") from error
+        yield workspace

@@ -1,0 +1,123 @@
+"""The command ``nws``: info and verify work from the wheel; build and quickstart need the repository beside it."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+
+from nws_data.errors import NWSError
+
+CHECKOUT_COMMANDS = {
+    "build": "train networks and write or extend a dataset",
+    "quickstart": "from nothing to a built, loaded and shown dataset in minutes",
+}
+"""Commands that live in the repository, outside the wheel, with their help."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0 done, 1 problems found, 2 bad input, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        options = _parser(arguments).parse_args(arguments)
+        return int(options.run(options))
+    except NWSError as error:
+        print(f"nws: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nnws: interrupted; finished work is kept, run the same command again to go on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe, such as head, has gone
+        sys.stderr.close()
+        return 141
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="nws", description="The neural weight space dataset.")
+    parser.add_argument("--version", action="version", version=f"nws-data {version('nws-data')}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_info(commands)
+    _add_verify(commands)
+    # The builders import torchvision and more: only when one of their commands is meant.
+    if any(name in arguments[:1] for name in CHECKOUT_COMMANDS):
+        importlib.import_module(checkout_module("builders.cli")).add_commands(commands)
+    else:
+        for name, text in CHECKOUT_COMMANDS.items():
+            commands.add_parser(name, help=text)
+    return parser
+
+
+def checkout_module(name: str) -> str:
+    """Return the module's name once it is importable from the checkout that this package stands in.
+
+    Raises:
+        NWSError: this is an installed wheel; says what to clone.
+    """
+    root = Path(__file__).resolve().parents[1]
+    package = name.partition(".")[0]
+    if not (root / package / "__init__.py").is_file() or not (root / "FORMAT.md").is_file():
+        raise NWSError(
+            f"this command needs the repository, not only the wheel: clone its tag v{version('nws-data')}, run "
+            "`pip install -e '.[build]'` in the clone and use that `nws`"
+        )
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    return name
+
+
+def _add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("info", help="what a dataset holds")
+    parser.add_argument("folder", type=Path, help="a dataset's folder")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_info)
+
+
+def _info(options: argparse.Namespace) -> int:
+    from nws_data.info import describe, format_info
+
+    info = describe(options.folder)
+    print(json.dumps(info.to_dict(), indent=1) if options.json else format_info(info))
+    return 0
+
+
+def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("verify", help="check every file of a dataset against FORMAT.md and its checksums")
+    parser.add_argument("folder", type=Path, help="a dataset's folder")
+    parser.add_argument("--quick", action="store_true", help="sizes, headers and metadata only; no checksums, no weights")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_verify)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from nws_data.verify import verify
+
+    with tqdm(unit="B", unit_scale=True, disable=options.quick or options.json or not sys.stderr.isatty()) as bar:
+
+        def show(path: str, done: int, total: int) -> None:
+            bar.total = total
+            bar.set_description(path, refresh=False)
+            bar.update(done - bar.n)
+
+        report = verify(options.folder, deep=not options.quick, progress=show)
+    if options.json:
+        print(json.dumps(report.to_dict(), indent=1))
+    elif report.ok:
+        depth = "every byte" if report.deep else "headers and metadata"
+        print(f"{options.folder}: sound ({report.n_trainings:,} trainings, {report.n_bytes / 1e6:,.1f} MB, {depth} checked)")
+    else:
+        print(f"{options.folder}: {len(report.problems)} problems", *report.problems, sep="\n  ")
+        print("Fetch or build the damaged files again; the others are good.")
+    return 0 if report.ok else 1
