@@ -28,7 +28,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with open(temporary, "wb") as stream:
             yield stream
             stream.flush()
@@ -48,6 +48,14 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file by :func:`atomic_file`; raises ``BuildError``."""
     with atomic_file(path) as stream:
         stream.write(content)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it where they are missing, each flushed to disk; an existing one is fine."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:

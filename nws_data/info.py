@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from nws_data.errors import FormatError
 from nws_data.hyperparameters import CLASSES
 from nws_data.identity import SPLITS
 from nws_data.image_sets import ImageSet
@@ -116,6 +117,9 @@ def describe(root: Path, manifest: Manifest | None = None) -> DatasetInfo:
 
 def _population_info(columns: Mapping[str, np.ndarray], manifest: Manifest, name: str) -> PopulationInfo:
     image_sets = {image_set.name: image_set for image_set in manifest.image_sets}
+    unknown = sorted(set(columns["dataset"].tolist()) - set(image_sets))
+    if unknown:
+        raise FormatError(f"manifest.json has no image set {', '.join(unknown)}, metadata/trainings has; run nws verify")
     pairs = zip(columns["dataset"], columns["final_test_accuracy"], strict=True)
     passing = np.array([image_sets[dataset].passes(accuracy) for dataset, accuracy in pairs], dtype=bool)
     splits = manifest.populations[name].splits

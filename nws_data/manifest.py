@@ -79,6 +79,12 @@ class Manifest:
         return [shard for p in self.populations.values() for split in p.splits.values() for shard in split.shards]
 
     @property
+    def metadata_files(self) -> list[str]:
+        """Paths of all Parquet files: populations, trainings, provenance."""
+        snapshots = [split.metadata for p in self.populations.values() for split in p.splits.values()]
+        return [*snapshots, *self.trainings.values(), self.provenance]
+
+    @property
     def file_sha256(self) -> dict[str, str]:
         """SHA-256 in hex of every shard and Parquet file, by path."""
         return {shard.path: shard.sha256 for shard in self.shards} | self.sha256
@@ -129,7 +135,7 @@ def parse_manifest(raw: bytes, name: str) -> Manifest:
     try:
         content = json.loads(raw)
         _check_version(content, name)
-        return Manifest(
+        manifest = Manifest(
             data_digest=content["data_digest"],
             image_sets=tuple(ImageSet(**values) for values in content["image_sets"]),
             populations={check_population(p): _population_from_json(v) for p, v in content["populations"].items()},
@@ -137,10 +143,19 @@ def parse_manifest(raw: bytes, name: str) -> Manifest:
             provenance=content["provenance"],
             sha256=dict(content["sha256"]),
         )
+        _check_paths([*manifest.file_sha256, *manifest.metadata_files])
+        return manifest
     except FormatError:
         raise
     except (NWSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise FormatError(f"{name}: not a readable manifest ({error!r}); fetch it again or rebuild the dataset") from error
+
+
+def _check_paths(paths: Iterable[str]) -> None:
+    """Raise ``ValueError`` for a path that leads out of the dataset's folder."""
+    for path in paths:
+        if path.startswith("/") or "\\" in path or not {"", ".", ".."}.isdisjoint(path.split("/")):
+            raise ValueError(f"{path!r} is not a path inside the dataset")
 
 
 def _check_version(content: Mapping[str, Any], name: str) -> None:
@@ -169,6 +184,8 @@ def _shard_to_json(shard: ShardEntry) -> dict[str, Any]:
 
 
 def _population_from_json(values: Mapping[str, Any]) -> PopulationEntry:
+    if "build_seed" not in values["plan"]:
+        raise ValueError("a plan has no build_seed")
     splits = {name: _split_from_json(values["splits"][name]) for name in SPLITS if name in values["splits"]}
     entry = PopulationEntry(plan=dict(values["plan"]), splits=splits)
     _check_count(entry.n_trainings, values["n_trainings"])

@@ -96,6 +96,8 @@ def verify(root: Path, *, deep: bool = True, progress: Progress | None = None) -
 
 
 def _file_problems(root: Path, manifest: Manifest) -> _Problems:
+    if sorted(manifest.metadata_files) != sorted(manifest.sha256):
+        yield f"{MANIFEST}: sha256 must name exactly the Parquet files; fetch it again"
     listed, found = listed_files(manifest), set(visible_files(root))
     if (root / UNFINISHED).exists():
         yield f"{UNFINISHED}: a writer was killed here; run the same build again to finish it"
@@ -227,7 +229,7 @@ def _training_problems(manifest: Manifest, names: set[str], header: TrainingHead
     if header.population not in manifest.populations:
         yield f"{training}: {MANIFEST} has no population {header.population}"
         return
-    build_seed = manifest.populations[header.population].plan.get("build_seed")
+    build_seed = manifest.populations[header.population].plan["build_seed"]
     if build_seed is not None and header.seed != training_seed(build_seed, header.population, header.plan_index):
         yield f"{training}: seed {header.seed} does not follow from build seed {build_seed}"
     if header.hyperparameters.dataset not in names:

@@ -1,7 +1,10 @@
 import json
+from dataclasses import replace
 
 import numpy as np
+import pytest
 
+from nws_data.errors import FormatError
 from nws_data.info import align, describe, format_info
 from tests.conftest import IMAGE_SETS, TinyDataset
 
@@ -32,6 +35,12 @@ def test_figures_against_the_staged_trainings(tiny_dataset: TinyDataset) -> None
 def test_everything_fits_into_json(tiny_dataset: TinyDataset) -> None:
     info = describe(tiny_dataset.root)
     assert json.loads(json.dumps(info.to_dict()))["populations"]["fixed"]["n_trainings"] == 8
+
+
+def test_image_set_that_the_manifest_does_not_name(tiny_dataset: TinyDataset) -> None:
+    manifest = replace(tiny_dataset.manifest, image_sets=IMAGE_SETS[:1])
+    with pytest.raises(FormatError, match="no image set digits"):
+        describe(tiny_dataset.root, manifest)
 
 
 def test_text_for_people(tiny_dataset: TinyDataset) -> None:

@@ -67,6 +67,19 @@ def test_counts_must_agree_with_the_shards(tiny_dataset: TinyDataset) -> None:
         parse_manifest(json.dumps(content).encode(), "m")
 
 
+@pytest.mark.parametrize("path", ["/etc/passwd", "metadata/../../x", "", "a\\b"])
+def test_paths_must_stay_inside(tiny_dataset: TinyDataset, path: str) -> None:
+    with pytest.raises(FormatError, match="is not a path inside the dataset"):
+        parse_manifest(changed(tiny_dataset.manifest, provenance=path), "m")
+
+
+def test_a_plan_needs_its_seed(tiny_dataset: TinyDataset) -> None:
+    content = json.loads(tiny_dataset.manifest.to_bytes())
+    del content["populations"]["fixed"]["plan"]["build_seed"]
+    with pytest.raises(FormatError, match="no build_seed"):
+        parse_manifest(json.dumps(content).encode(), "m")
+
+
 def test_image_sets_check_their_values() -> None:
     good = {"name": "a", "threshold": 0.5, "source": "", "n_train": 1, "n_test": 1, "digest": ""}
     image_set = ImageSet(**good)  # type: ignore[arg-type]

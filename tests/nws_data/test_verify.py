@@ -247,6 +247,8 @@ def test_forged_manifest(root: Path) -> None:
     assert "seed" in problems(root, deep=False)
     seal(root, {}, lambda content: content.update(image_sets=content["image_sets"][:1]))
     assert "image set 'digits' is not in manifest.json" in problems(root, deep=False)
+    seal(root, {}, lambda content: content["sha256"].pop(content["provenance"]))
+    assert "sha256 must name exactly the Parquet files" in problems(root, deep=False)
     content = json.loads((root / MANIFEST).read_text()) | {"data_digest": "0" * 64}
     (root / MANIFEST).write_text(json.dumps(content))
     assert "data_digest is not that of its entries" in problems(root, deep=False)

@@ -151,14 +151,17 @@ def interrupt(root: Path, records: list[Path], step: str, n: int, killed: bool) 
 @pytest.mark.parametrize("extend", [False, True], ids=["new", "extended"])
 @pytest.mark.parametrize(
     ("step", "killed", "n_expected"),
-    [("replace", True, 14), ("replace", False, 14), ("unlink", True, 2)],
-    ids=["killed", "disk full", "killed while cleaning up"],
+    [
+        pytest.param("replace", True, 12, id="killed"),
+        pytest.param("replace", False, 12, id="disk full", marks=pytest.mark.slow),
+        pytest.param("unlink", True, 2, id="killed while cleaning up"),
+    ],
 )
 def test_interrupted_anywhere_and_run_again_gives_the_same_bytes(
     tmp_path: Path, staged: list[Path], extend: bool, step: str, killed: bool, n_expected: int
 ) -> None:
     base, goal, root = tmp_path / "base", tmp_path / "goal", tmp_path / "nws"
-    records = [staged[i] for i in (0, 1, 4, 5, 10, 9)]  # train, test, validation; once more
+    records = [staged[i] for i in (0, 1, 4, 5)]  # train, test, validation; train
     base.mkdir()
     if extend:
         write_as(base, records[:3])
