@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -38,15 +39,15 @@ print(json.dumps(out))
 """
 
 
-def load_in_child(parent: Path, cache: Path) -> dict[str, Any]:
-    """Run CHILD in the folder that holds ``nws``; return what it printed."""
+def load_in_child(parent: Path, cache: Path, code: str = CHILD) -> Any:
+    """Run CHILD or other code in the folder that holds ``nws``; return the JSON that it printed."""
     environment = os.environ | {"HF_HOME": str(cache), "HF_HUB_OFFLINE": "1", "PYTHONPATH": "", "OMP_NUM_THREADS": "1"}
     for name in ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_MODULES_CACHE"):
         environment.pop(name, None)
-    command = [sys.executable, "-c", CHILD]
+    command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=parent, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def ids(tiny: TinyDataset, population: str, split: str) -> list[str]:
@@ -117,6 +118,16 @@ def test_rebuild_with_other_numbers_under_the_same_names_is_not_stale(tmp_path: 
     after = load_in_child(tmp_path, tmp_path / "cache")["random"]["train"]
     assert (before["n_rows"], before["ids"]) == (20, ["random-000000"])
     assert (after["n_rows"], after["ids"]) == (20, ["random-000005"])
+
+
+@pytest.mark.slow
+def test_code_in_the_card_runs(tiny_dataset: TinyDataset, tmp_path: Path) -> None:
+    (tmp_path / "nws").symlink_to(tiny_dataset.root)
+    blocks = re.findall(r"```python\n(.*?)```", (tiny_dataset.root / "README.md").read_text(), flags=re.DOTALL)
+    code = "\n".join([*blocks, "import json", "print(json.dumps([snapshots[0]['training'], vector.tolist()]))"])
+    training, vector = load_in_child(tmp_path, tmp_path / "cache", code)
+    assert len(blocks) == 2
+    assert vector == tiny_dataset.record(training).weights[0].tolist()
 
 
 def test_card_text_holds_real_figures(tiny_dataset: TinyDataset) -> None:
