@@ -1,0 +1,55 @@
+# Each target installs what it needs into .venv on its first run, from nothing but Python 3.11 or newer.
+# Stamps in .venv hold the time of the last installation; a change of pyproject.toml brings the next one.
+
+PYTHON ?= python3
+VENV = .venv
+# Such as --system-site-packages, where torch is installed already.
+VENV_FLAGS ?=
+
+RUN = OMP_NUM_THREADS=1 $(VENV)/bin/python -m
+
+.PHONY: help quickstart test fast lint clean
+
+help:
+	@echo "make quickstart   train 72 small networks, load them and show what is inside (minutes)"
+	@echo "make test         all tests"
+	@echo "make fast         all tests but the slow ones"
+	@echo "make lint         ruff and mypy"
+	@echo "make clean        remove .venv and caches; datasets stay"
+
+quickstart: $(VENV)/build.stamp
+	@$(VENV)/bin/nws quickstart
+
+test: $(VENV)/dev.stamp
+	@$(RUN) pytest -n 2
+
+fast: $(VENV)/dev.stamp
+	@$(RUN) pytest -n 2 -m "not slow"
+
+lint: $(VENV)/dev.stamp
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) mypy
+
+clean:
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache
+	find nws_data builders baselines benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
+
+# $(call install,EXTRA): make .venv if it is not there and install this checkout with an extra.
+define install
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+			"Name another one, as in: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@echo "Installing nws-data[$(1)] into $(VENV): a minute or two, about 5 GB with torch (once)"
+	@$(PYTHON) -m venv $(VENV_FLAGS) $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[$(1)]'
+endef
+
+$(VENV)/build.stamp: pyproject.toml
+	$(call install,build)
+	@touch $@
+
+# The extra dev holds the extra build.
+$(VENV)/dev.stamp: pyproject.toml
+	$(call install,dev)
+	@touch $@ $(VENV)/build.stamp
