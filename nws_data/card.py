@@ -16,7 +16,7 @@ from nws_data.errors import FormatError, one_of
 from nws_data.identity import SPLITS
 from nws_data.info import DatasetInfo, PopulationInfo, describe, image_set_rows, split_rows
 from nws_data.manifest import Manifest
-from nws_data.metadata import SNAPSHOT_SCHEMA, TRAINING_SCHEMA
+from nws_data.metadata import SNAPSHOT_SCHEMA, TRAINING_SCHEMA, read_table
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 _SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -36,10 +36,10 @@ def render_card(root: Path, manifest: Manifest, template: str) -> str:
             raise FormatError(f"dataset card: unknown placeholder: {one_of(match[1], values)}")
         return values[match[1]]
 
-    return f"---\n{front_matter(manifest, info)}---\n\n{_PLACEHOLDER.sub(value_of, template).lstrip()}"
+    return f"---\n{front_matter(root, manifest, info)}---\n\n{_PLACEHOLDER.sub(value_of, template).lstrip()}"
 
 
-def front_matter(manifest: Manifest, info: DatasetInfo) -> str:
+def front_matter(root: Path, manifest: Manifest, info: DatasetInfo) -> str:
     """Return the YAML text: licence, one config per population and ``trainings``, with files, features and row counts."""
     from huggingface_hub import DatasetCardData
 
@@ -49,7 +49,7 @@ def front_matter(manifest: Manifest, info: DatasetInfo) -> str:
         tags=["weight-space-learning", "neural-network-weights", "training-trajectories"],
         size_categories=[_size_category(info.n_snapshots)],
         configs=_configs(manifest),
-        dataset_info=_dataset_info(manifest),
+        dataset_info=_dataset_info(root, manifest),
     )
     return card.to_yaml() + "\n"
 
@@ -75,19 +75,19 @@ def _configs(manifest: Manifest) -> list[dict[str, Any]]:
     return configs
 
 
-def _dataset_info(manifest: Manifest) -> list[dict[str, Any]]:
+def _dataset_info(root: Path, manifest: Manifest) -> list[dict[str, Any]]:
+    """Return features, row counts and sizes; without any of these ``datasets`` ignores the rest, with a warning."""
     infos = []
     for name, files in _files(manifest).items():
         schema = TRAINING_SCHEMA if name == "trainings" else SNAPSHOT_SCHEMA
-        splits = [{"name": split, "num_examples": _n_rows(manifest, name, split)} for split in files]
-        infos.append({"config_name": name, "features": yaml_features(schema), "splits": splits})
+        tables = {split: read_table(root / path, schema) for split, path in files.items()}
+        splits = [{"name": split, "num_bytes": t.nbytes, "num_examples": len(t)} for split, t in tables.items()]
+        sizes = {
+            "download_size": sum((root / path).stat().st_size for path in files.values()),
+            "dataset_size": sum(table.nbytes for table in tables.values()),
+        }
+        infos.append({"config_name": name, "features": yaml_features(schema), "splits": splits, **sizes})
     return infos
-
-
-def _n_rows(manifest: Manifest, config: str, split: str) -> int:
-    if config != "trainings":
-        return manifest.populations[config].splits[split].n_snapshots
-    return sum(p.splits[split].n_trainings for p in manifest.populations.values() if split in p.splits)
 
 
 def yaml_features(schema: pa.Schema) -> list[dict[str, Any]]:

@@ -157,6 +157,9 @@ def _header_problems(shard: ShardEntry, header: ShardHeader, population: str, sp
     ids = _ids(header)
     if (ids[:1], ids[-1:], len(ids)) != ([shard.first], [shard.last], shard.n_trainings):
         yield f"{shard.path}: its trainings are not those that {MANIFEST} names"
+    for training in ids:
+        if split_of(training) != split:
+            yield f"{shard.path}: holds {training}, whose split is {split_of(training)}"
     if min(header.positions, default="t") <= last_key:
         yield f"{shard.path}: its first training does not come after the last one of the shard before"
 
@@ -215,7 +218,7 @@ def _first(found: list[str]) -> list[str]:
 
 
 def _identity_problems(manifest: Manifest, trainings: Mapping[str, TrainingHeader], members: _Members) -> list[str]:
-    """Check ids, splits, seeds, image sets and vector lengths; each training must be in metadata and shards alike."""
+    """Check seeds, image sets and vector lengths; each training must be in metadata and shards alike."""
     found = [
         f"{training}: in {members[training][0]}, but not in metadata/trainings" for training in members.keys() - trainings
     ]
@@ -238,8 +241,6 @@ def _training_problems(manifest: Manifest, names: set[str], header: TrainingHead
         shard, position = members[training]
         if position.n_weights != header.architecture.n_weights:
             yield f"{training}: {shard} holds {position.n_weights} values, its architecture {header.architecture.n_weights}"
-        if f"/{split_of(training)}-" not in shard:
-            yield f"{training}: stands in {shard}, its split is {split_of(training)}"
 
 
 def _snapshot_problems(

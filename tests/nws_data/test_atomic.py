@@ -9,8 +9,10 @@ from nws_data.atomic import atomic_file, is_temporary, remove_stale, write_bytes
 from nws_data.errors import BuildError
 
 
-def test_a_file_appears_complete_with_mode_0644_and_nothing_else(tmp_path: Path) -> None:
+def test_a_file_appears_complete_with_mode_0644_and_nothing_else(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     path = tmp_path / "new" / "file"
+    mask = os.umask(0o077)
+    request.addfinalizer(lambda: os.umask(mask))
     with atomic_file(path) as stream:
         stream.write(b"half")
         assert not path.exists()

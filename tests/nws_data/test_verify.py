@@ -18,6 +18,7 @@ from nws_data.metadata import (
     read_table,
 )
 from nws_data.root import CHECKSUMS, UNFINISHED, checksum_lines, read_checksums, sha256_of
+from nws_data.shards import write_shard
 from nws_data.verify import verify
 from tests.conftest import TinyDataset, stage, write
 
@@ -240,6 +241,34 @@ def test_hidden_non_finite_values(root: Path) -> None:
     (root / SHARD).write_bytes(content)
     seal(root, {SHARD: sha256_of(content)})
     assert problems(root) == "random-000000: its values are not finite, metadata says otherwise"
+
+
+def shard_entries(content: dict[str, Any], split: str) -> list[dict[str, Any]]:
+    return list(content["populations"]["random"]["splits"][split]["shards"])
+
+
+def test_training_in_a_shard_of_another_split(root: Path) -> None:
+    test = load_file(root / "weights/random/test-00000.safetensors")
+    lengths = {key: tensor.shape[1] for key, tensor in test.items()}
+    written = write_shard(root / SHARD, "random", "train", lengths, test.values())
+
+    def edit(content: dict[str, Any]) -> None:
+        entry = shard_entries(content, "train")[0]
+        entry |= {"nbytes": written.nbytes, "trainings": ["random-000001", "random-000001"]}
+
+    seal(root, {SHARD: written.sha256}, edit)
+    assert f"{SHARD}: holds random-000001, whose split is test" in problems(root)
+
+
+def test_shards_out_of_order_or_of_another_size(root: Path) -> None:
+    def swap(content: dict[str, Any]) -> None:
+        content["populations"]["random"]["splits"]["train"]["shards"].reverse()
+
+    seal(root, {}, swap)
+    assert f"{SHARD}: its first training does not come after the last one" in problems(root, deep=False)
+    seal(root, {}, swap)
+    seal(root, {}, lambda content: shard_entries(content, "train")[0].update(nbytes=5))
+    assert f"{SHARD}: {(root / SHARD).stat().st_size} bytes, manifest.json says 5" in problems(root, deep=False)
 
 
 def test_forged_manifest(root: Path) -> None:

@@ -193,6 +193,16 @@ def test_leftovers_of_a_larger_interrupted_run_go(
     assert contents(tmp_path / "nws") == contents(tmp_path / "clean")
 
 
+def test_temporary_files_of_killed_writers_go(tmp_path: Path, staged: list[Path]) -> None:
+    root = tmp_path / "nws"
+    write_as(root, staged[:2])
+    before = contents(root)
+    for name in (".manifest.json.tmp-1", "weights/random/.train-00001.safetensors.tmp-2", "metadata/random/.x.tmp-3"):
+        (root / name).write_bytes(b"half")
+    write_as(root, staged[:2])
+    assert contents(root) == before
+
+
 def test_hidden_build_folder_stays(tmp_path: Path) -> None:
     paths = stage(tmp_path / "nws" / ".build" / "staged", "random", range(2))
     write(tmp_path / "nws", "random", paths)
