@@ -19,7 +19,7 @@ from nws_data.selection import Condition, last_of_each, matches
 from nws_data.store import WeightStore
 
 if TYPE_CHECKING:
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
     from torch import nn
 
 _ARCHITECTURE = ("filter_size", "depth_conv", "depth_fc", "width_conv", "width_fc", "batch_norm")

@@ -146,8 +146,15 @@ class WeightStore:
                     f"has {len(self._views[shard]) * VALUE_BYTES}; check the folder with `nws verify {self.root}`"
                 )
 
-    def open(self, shard: int) -> np.ndarray:
-        """Map one shard and return it as read-only float32 values from the beginning of the file.
+    def values(self, shard: int) -> np.ndarray:
+        """Return a whole shard as read-only float32 values from the beginning of its file, header included.
+
+        Raises ``FormatError`` as :meth:`gather`.
+        """
+        return self._views[shard]
+
+    def _open(self, shard: int) -> np.ndarray:
+        """Map a shard that the metadata describe.
 
         The size is checked before: touching a map behind the end of its file kills the process.
         """
@@ -176,5 +183,5 @@ class _OpenOnUse(dict[int, np.ndarray]):
         self._store = store
 
     def __missing__(self, shard: int) -> np.ndarray:
-        view = self[shard] = self._store.open(shard)
+        view = self[shard] = self._store._open(shard)
         return view

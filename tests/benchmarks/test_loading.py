@@ -1,0 +1,47 @@
+"""The loading benchmark runs, and its readers read what they claim to."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.speed import loading
+from benchmarks.speed.loading_data import write_random_dataset
+from benchmarks.speed.loading_readers import Pieces, memcpy
+from nws_data.dataset import NWSDataset
+from nws_data.errors import SelectionError
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> NWSDataset:
+    return write_random_dataset(tmp_path_factory.mktemp("loading") / "nws", 2)
+
+
+def test_report_on_a_given_dataset(
+    data: NWSDataset, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(data.root.parent / "hf"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(loading, "WINDOWS_PER_VECTOR", 2)
+    loading.main(["--data", str(data.root), "--rounds", "1", "--json"])
+    report = json.loads(capsys.readouterr().out)
+    names = [result["name"] for result in report["results"]]
+    assert set(loading.BARS) <= set(names) and len(names) == 10
+    assert all(result["ratio"] > 0 and result["per_second"] > 0 for result in report["results"])
+    assert report["snapshots"] == 40 and report["data_mb"] == pytest.approx(40 * 92868 * 4e-6)
+    assert "windows, np.fromfile of float64" in loading.render(report)
+
+
+def test_reference_copies_the_same_pieces(data: NWSDataset) -> None:
+    pieces = Pieces(data, np.arange(40), np.arange(40), 100)
+    run = memcpy(pieces)
+    run()
+    buffer = run.__defaults__[1][0]  # type: ignore[attr-defined]
+    for i, (row, start) in enumerate(zip(pieces.rows.tolist(), pieces.starts.tolist(), strict=True)):
+        np.testing.assert_array_equal(buffer[i], data.vector(row)[start : start + 100])
+
+
+def test_options_are_checked(tmp_path: Path) -> None:
+    with pytest.raises(SelectionError, match="must be at least 1"):
+        loading.main(["--data", str(tmp_path), "--rounds", "0"])
