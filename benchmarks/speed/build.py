@@ -1,0 +1,254 @@
+"""How fast the fleet trains, against sequential eager PyTorch in its default layout: the same trainings, per core.
+
+    python -m benchmarks.speed.build [--rounds 7] [--json]
+
+The baseline is what one would write first: one ``nn.Module`` after another, NCHW, ``torch.optim``, one thread. It
+reads the same batches, augments with the same function and scores the same images. Two comparisons: ``step`` is the
+training step alone (forward, backward, update); ``trainer`` is two epochs with data, augmentation, dropout and the
+evaluations after each. Every contender has a process of its own; they run in turns, the median of the ratios counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.speed.alternate import Timing, Work, alternate, ratios
+from builders.augmentation import augment, to_float
+from builders.compute_path import enter_compute_path
+from builders.epochs import epoch_batches, split_images
+from builders.fleet import Fleet, FleetShape
+from builders.image_arrays import image_arrays
+from builders.image_bank import ImageBank, write_bank
+from builders.initialization import initial_vector
+from builders.member import TrainingImages
+from builders.plan import PlannedTraining
+from builders.trainer import Interrupted, train_fleet
+from nws_data.architecture import Architecture, all_architectures
+from nws_data.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters
+from nws_data.network import build_network, state_dict_from_vector
+
+ARCHITECTURES = {
+    "fixed": Architecture(**FIXED_ARCHITECTURE),
+    "smallest": all_architectures()[0],
+    "largest": all_architectures()[-1],
+}
+N_STEPS = 6
+N_EPOCHS = 2
+N_TRAIN, N_TEST = 2_000, 500
+_EVALUATION_BATCH = 256
+
+
+def trainings(architecture: str, batch_size: int) -> list[PlannedTraining]:
+    """Return trainings of one shape that mix optimizers, initialisations and augmentation: as many as a fleet holds."""
+    shape = {name: getattr(ARCHITECTURES[architecture], name) for name in FIXED_ARCHITECTURE}
+    planned = []
+    for i in range(FleetShape(ARCHITECTURES[architecture], batch_size, "relu").max_members):
+        hyperparameters = HyperParameters(
+            dataset="random",
+            learning_rate=0.001,
+            batch_size=batch_size,
+            augmentation=i % 2 == 1,
+            optimizer=CLASSES["optimizer"][i % 3],
+            activation="relu",
+            initialization=("glorot_uniform", "glorot_normal")[i % 2],
+            **shape,
+        )
+        planned.append(PlannedTraining(f"fixed-{i:06d}", 1000 + i, hyperparameters))
+    return planned
+
+
+def write_images(folder: Path) -> None:
+    """Write a bank with random colour images: speed does not depend on their content."""
+    generator = np.random.default_rng(0)
+    parts = [
+        (generator.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8), np.arange(n, dtype=np.uint8) % 10)
+        for n in (N_TRAIN, N_TEST)
+    ]
+    write_bank(folder, [image_arrays("random", *parts, "random pixels")])
+
+
+class Eager:
+    """One training as plain PyTorch: a module, an optimizer, one step after another."""
+
+    def __init__(self, planned: PlannedTraining) -> None:
+        self.planned = planned
+        hp = planned.hyperparameters
+        self.model = build_network(hp)
+        self.model.load_state_dict(
+            state_dict_from_vector(initial_vector(hp, planned.seed).float(), Architecture.of(hp)), strict=False
+        )
+        optimizers = {
+            "adam": torch.optim.Adam,
+            "rmsprop": torch.optim.RMSprop,
+            "momentum": partial(torch.optim.SGD, momentum=0.95),
+        }
+        self.optimizer = optimizers[hp.optimizer](self.model.parameters(), lr=hp.learning_rate)
+
+    def step(self, images: Tensor, labels: Tensor) -> None:
+        """One training step."""
+        self.optimizer.zero_grad()
+        F.cross_entropy(self.model(images), labels).backward()
+        self.optimizer.step()
+
+    def train(self, images: TrainingImages, n_epochs: int) -> None:
+        """Epochs with evaluations, as the trainer does them."""
+        hp, seed, step = self.planned.hyperparameters, self.planned.seed, 0
+        split = split_images(len(images.train_labels), seed)
+        self.evaluate(images, split.validation, split.train_scored)
+        for epoch in range(n_epochs):
+            self.model.train()
+            for rows in epoch_batches(split, images.train_labels, seed, epoch, hp.batch_size):
+                raw = images.train_images[rows]
+                self.step(augment(raw, seed, step) if hp.augmentation else to_float(raw), images.train_labels[rows].long())
+                step += 1
+            self.evaluate(images, split.validation, split.train_scored)
+
+    @torch.no_grad()
+    def evaluate(self, images: TrainingImages, *parts: Tensor) -> list[float]:
+        """Accuracy on parts of the training images and on the test images."""
+        self.model.eval()
+        sets = [(images.train_images[rows], images.train_labels[rows]) for rows in parts]
+        return [_accuracy(self.model, *pair) for pair in [*sets, (images.test_images, images.test_labels)]]
+
+
+def _accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    chunks = zip(images.split(_EVALUATION_BATCH), labels.split(_EVALUATION_BATCH), strict=True)
+    return sum(int((model(to_float(x)).argmax(1) == y).sum()) for x, y in chunks) / len(labels)
+
+
+def eager_steps(architecture: str, batch_size: int) -> Work:
+    """Baseline of ``step``: each training takes its steps alone."""
+    torch.set_num_threads(1)
+    members = [Eager(planned) for planned in trainings(architecture, batch_size)]
+    images, labels = _batch(batch_size)
+
+    def work() -> None:
+        for member in members:
+            for _ in range(N_STEPS):
+                member.step(images, labels)
+
+    return work
+
+
+def fleet_steps(architecture: str, batch_size: int, precision: str) -> Work:
+    """The fleet's steps, all trainings at once."""
+    enter_compute_path()
+    members = trainings(architecture, batch_size)
+    fleet = Fleet(FleetShape.of(members[0].hyperparameters), precision)
+    for slot, planned in enumerate(members):
+        fleet.load(slot, initial_vector(planned.hyperparameters, planned.seed), planned.hyperparameters.optimizer)
+    images, labels = _batch(batch_size)
+    n, seeds = len(members), [planned.seed for planned in members]
+
+    def work() -> None:
+        for step in range(N_STEPS):
+            fleet.step([images] * n, [labels] * n, [0.001] * n, seeds, [step] * n)
+
+    return work
+
+
+def _batch(batch_size: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(batch_size, 3, 32, 32, generator=generator), torch.arange(batch_size) % 10
+
+
+def eager_trainer(bank: Path, architecture: str, batch_size: int) -> Work:
+    """Baseline of ``trainer``."""
+    torch.set_num_threads(1)
+    images = TrainingImages.of(ImageBank.open(bank), "random")
+
+    def work() -> None:
+        for planned in trainings(architecture, batch_size):
+            Eager(planned).train(images, N_EPOCHS)
+
+    return work
+
+
+def fleet_trainer(bank: Path, architecture: str, batch_size: int, precision: str) -> Work:
+    """The trainer as a worker runs it, stopped one step into the epoch after the last one."""
+    enter_compute_path()
+    opened = ImageBank.open(bank)
+    members = trainings(architecture, batch_size)
+    split = split_images(N_TRAIN, members[0].seed)
+    rows = epoch_batches(split, opened.labels("random", "train"), members[0].seed, 0, batch_size)
+    n_images = len(rows) * batch_size * len(members) * N_EPOCHS
+
+    def work() -> None:
+        seen = 0
+
+        def count(n: int) -> None:
+            nonlocal seen
+            seen += n
+            if seen > n_images:
+                raise Interrupted
+
+        try:
+            list(train_fleet(members, opened, epoch_cap=19, precision=precision, on_step=count))
+        except Interrupted:
+            return
+        raise RuntimeError("the trainings ended before the epochs were counted")
+
+    return work
+
+
+def measure(kind: str, architecture: str, batch_size: int, rounds: int) -> dict[str, Timing]:
+    """Time the baseline and the fleet in both precisions."""
+    with tempfile.TemporaryDirectory() as folder:
+        bank = Path(folder)
+        write_images(bank)
+        names = ("eager", "fleet float32", "fleet bfloat16")
+        if kind == "step":
+            setups = [partial(eager_steps, architecture, batch_size)]
+            setups += [partial(fleet_steps, architecture, batch_size, precision) for precision in ("float32", "bfloat16")]
+        else:
+            setups = [partial(eager_trainer, bank, architecture, batch_size)]
+            setups += [
+                partial(fleet_trainer, bank, architecture, batch_size, precision) for precision in ("float32", "bfloat16")
+            ]
+        return alternate(dict(zip(names, setups, strict=True)), rounds)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--kind", choices=("step", "trainer"), nargs="+", default=["step", "trainer"])
+    parser.add_argument("--architecture", choices=ARCHITECTURES, nargs="+", default=["fixed", "smallest", "largest"])
+    parser.add_argument("--batch-size", type=int, choices=CLASSES["batch_size"], nargs="+", default=[64])
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    rows = []
+    if not options.json:
+        print("times faster than sequential eager, one core: median (least to most) of alternating rounds; peak memory")
+    for kind in options.kind:
+        for architecture in options.architecture:
+            for batch_size in options.batch_size:
+                timings = measure(kind, architecture, batch_size, options.rounds)
+                for name, timing in timings.items():
+                    ratio = ratios(timings["eager"], timing)
+                    row = {"kind": kind, "architecture": architecture, "batch_size": batch_size, "contender": name}
+                    row |= {"ratio": statistics.median(ratio), "least": min(ratio), "most": max(ratio)}
+                    row |= {"median_s": timing.median_s, "peak_mb": timing.peak_mb}
+                    rows.append(row)
+                    if not options.json:
+                        print(
+                            f"{kind:8} {architecture:9} batch {batch_size:<4} {name:15} {row['ratio']:5.2f}"
+                            f" ({row['least']:.2f} to {row['most']:.2f}) {row['peak_mb']:7,.0f} MB",
+                            flush=True,
+                        )
+    if options.json:
+        print(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()
