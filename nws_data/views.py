@@ -160,7 +160,8 @@ class RandomWindows(_Windows):
     """One or more new random windows of every vector in each epoch: items float32 ``(length,)`` and a label.
 
     A start is a function of (seed, epoch, item): order, batch size and worker processes do not matter. Call
-    :meth:`set_epoch` before each pass, else every epoch sees the windows of epoch 0.
+    :meth:`set_epoch` before each pass (in Lightning, in ``on_train_epoch_start``), else every epoch sees the windows of
+    epoch 0.
 
     Args:
         data: the selection.
@@ -236,8 +237,8 @@ class LayerTensors(WeightView):
         shapes = sorted({tensor.shape for tensor in tensors})
         if len(shapes) > 1:
             raise SelectionError(
-                f"{layer} {kind} has {len(shapes)} shapes in this selection ({', '.join(map(str, shapes[:4]))}, ...): "
-                "select one architecture, such as data.select(filter_size=5, width_conv=32)"
+                f"{layer} {kind} has {len(shapes)} shapes in this selection, such as {shapes[0]} and {shapes[-1]}: select one "
+                "architecture, such as data.select(depth_fc=3, width_fc=128)"
             )
         self.layer, self.kind, self.shape = layer, kind, shapes[0]
         self._length = tensors[0].stop - tensors[0].start

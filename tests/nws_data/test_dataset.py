@@ -218,3 +218,16 @@ def test_positions_that_cannot_be(change: dict[str, list[int]]) -> None:
     columns |= {"weights.nbytes": [40], "n_weights": [10]} | change
     with pytest.raises(FormatError, match="do not fit"):
         split_positions(Path("nws"), {name: np.array(values) for name, values in columns.items()})
+
+
+def test_state_dict_and_model(tiny_dataset: Any, random_data: nws.NWSDataset) -> None:
+    row = 45
+    record = tiny_dataset.record(random_data["training"][row].item())
+    weights = record.weights[random_data["snapshot"][row]]
+    kernel = record.architecture.layer("conv2")["kernel"]
+    state = random_data.state_dict(row)
+    np.testing.assert_array_equal(state["conv2.weight"], weights[kernel.slice].reshape(kernel.shape))
+    model = random_data.model(row)
+    assert not model.training and model(torch.rand(2, 3, 32, 32)).shape == (2, 20)
+    found = model.state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in state.items())

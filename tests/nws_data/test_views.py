@@ -153,7 +153,9 @@ def test_layer_tensors(tiny_dataset: Any, random_data: nws.NWSDataset) -> None:
 
 
 def test_layer_tensors_need_one_shape(random_data: nws.NWSDataset) -> None:
-    with pytest.raises(SelectionError, match="fc3 kernel has 3 shapes in this selection"):
+    with pytest.raises(
+        SelectionError, match=r"fc3 kernel has 2 shapes in this selection, such as \(16, 32\) and \(20, 32\): select"
+    ):
         LayerTensors(random_data, "fc3")
     assert LayerTensors(random_data.select(depth_fc=4), "fc3").shape == (16, 32)
     with pytest.raises(SelectionError, match="layer: got 'fc4'; choose one of conv1"):
