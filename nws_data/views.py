@@ -237,8 +237,8 @@ class LayerTensors(WeightView):
         shapes = sorted({tensor.shape for tensor in tensors})
         if len(shapes) > 1:
             raise SelectionError(
-                f"{layer} {kind} has {len(shapes)} shapes in this selection, such as {shapes[0]} and {shapes[-1]}: select one "
-                "architecture, such as data.select(depth_fc=3, width_fc=128)"
+                f"{layer} {kind} has {len(shapes)} shapes in this selection, such as {shapes[0]} and {shapes[-1]}: select "
+                "one architecture, such as data.select(depth_fc=3, width_fc=128)"
             )
         self.layer, self.kind, self.shape = layer, kind, shapes[0]
         self._length = tensors[0].stop - tensors[0].start
