@@ -64,6 +64,8 @@ class HyperParameters:
         for name, values in CLASSES.items():
             if name != "dataset" and getattr(self, name) not in values:
                 raise HyperParameterError(f"{name}: {one_of(getattr(self, name), values)}")
+        if self.batch_norm not in (False, True):
+            raise HyperParameterError(f"batch_norm: {one_of(self.batch_norm, (False, True))}")
         if not self.dataset or not isinstance(self.dataset, str):
             raise HyperParameterError(f"dataset must be the name of an image set, got {self.dataset!r}")
         if not LEARNING_RATE[0] <= self.learning_rate <= LEARNING_RATE[1]:
