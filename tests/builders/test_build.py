@@ -1,0 +1,278 @@
+"""Builds as a user runs them: interrupted, resumed, extended, on one worker or two, and refused."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import builders.worker
+import nws_data
+from builders.build import build
+from builders.cli import config_of
+from builders.config import BuildConfig
+from builders.jobs import make_jobs
+from builders.plan import plan_trainings
+from builders.trainer import train_fleet
+from builders.worker import WorkerSettings
+from nws_data.cli import main
+from nws_data.errors import BuildError
+from nws_data.manifest import Manifest
+from nws_data.verify import verify
+
+SEED = 1671  # its first seven fixed and four random trainings have small batches, so that few images are enough
+LIMITS = {"images": ("digits",), "train_images": 120, "test_images": 50, "epoch_cap": 19, "seed": SEED}
+
+
+def config(out: Path, fixed: int = 4, **changes) -> BuildConfig:
+    return BuildConfig(**({"out": out, "trainings": {"fixed": fixed}, "workers": 2, **LIMITS} | changes))
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """All bytes of a dataset but those that record times."""
+    files = {
+        str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file() and "provenance" not in p.parts
+    }
+    manifest = json.loads(files.pop("manifest.json"))
+    provenance = manifest.pop("provenance")
+    manifest["sha256"].pop(provenance)
+    files["manifest"] = json.dumps(manifest).encode()
+    with_times = (provenance.encode(), b"manifest.json")
+    files["SHA256SUMS"] = b"".join(line for line in files["SHA256SUMS"].splitlines() if not line.endswith(with_times))
+    return files
+
+
+def vectors(root: Path) -> dict[str, np.ndarray]:
+    data = nws_data.open(root)
+    return {
+        f"{name}/{snapshot}": data.vector(i).numpy()
+        for i, (name, snapshot) in enumerate(zip(data["training"], data["snapshot"], strict=True))
+    }
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("built") / "nws"
+    (report,) = build(config(root))
+    assert (report.n_trainings, report.n_new) == (4, 4)
+    return root
+
+
+def test_a_build_is_sound_and_leaves_nothing_behind(built):
+    report = verify(built)
+    assert report.ok, report.problems
+    assert report.n_trainings == 4
+    assert sorted(path.name for path in built.iterdir()) == [
+        "README.md",
+        "SHA256SUMS",
+        "manifest.json",
+        "metadata",
+        "weights",
+    ]
+    data = nws_data.open(built)
+    assert len(data) == 80
+    table = data.trainings()
+    assert sorted(table["training"]) == [f"fixed-{i:06d}" for i in range(4)]
+    assert (table["n_epochs"] == 19).all()
+    assert set(table["compute_path"]) == {Manifest.load(built).populations["fixed"].plan["compute_path"]}
+
+
+@pytest.mark.slow
+def test_one_worker_gives_the_same_bytes(built, tmp_path):
+    build(config(tmp_path / "nws", workers=1))
+    assert contents(tmp_path / "nws") == contents(built)
+
+
+def test_an_interrupted_build_goes_on_to_the_same_bytes(built, tmp_path):
+    out = tmp_path / "nws"
+    options = ["--population", "fixed", "--trainings", "4", "--images", "digits", "--train-images", "120", "--test-images",
+               "50", "--epoch-cap", "19", "--seed", str(SEED), "--workers", "1", "--out", str(out)]  # fmt: skip
+    command = [sys.executable, "-c", "import sys; from nws_data.cli import main; sys.exit(main())", "build", *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    staging = out / ".build" / "trainings"
+    deadline = time.monotonic() + 120
+    while not list(staging.glob("fixed-*.safetensors")):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline, "no training was finished in two minutes"
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the parent and its workers
+    _, stderr = process.communicate(timeout=60)
+    kept = len(list(staging.glob("fixed-*.safetensors")))
+    assert process.returncode == 130
+    assert "run the same command again" in stderr
+    assert "Traceback" not in stderr
+    assert 1 <= kept < 4
+    assert not (out / "manifest.json").exists()
+    (report,) = build(config(out))
+    assert report.n_new == 4 - kept
+    assert contents(out) == contents(built)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_reported_and_the_build_goes_on(built, tmp_path, monkeypatch):
+    monkeypatch.setattr("builders.local_engine.run_worker", _killed_worker)
+    with pytest.raises(BuildError, match=r"exit code -9.*run the same command again"):
+        build(config(tmp_path / "nws", workers=1))
+    monkeypatch.undo()
+    build(config(tmp_path / "nws"))
+    assert contents(tmp_path / "nws") == contents(built)
+
+
+def _killed_worker(connection, settings):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_an_extended_dataset_holds_the_trainings_of_a_larger_build(built, tmp_path):
+    extended, at_once = tmp_path / "extended" / "nws", tmp_path / "at_once" / "nws"
+    shutil.copytree(built, extended)
+    (report,) = build(config(extended, fixed=6))
+    assert (report.n_trainings, report.n_new) == (6, 2)
+    build(config(at_once, fixed=6))
+    assert verify(extended).ok
+    for shard in (built / "weights").rglob("*.safetensors"):
+        assert shard.read_bytes() == (extended / shard.relative_to(built)).read_bytes()
+    one, other = vectors(extended), vectors(at_once)
+    assert one.keys() == other.keys()
+    assert all(np.array_equal(one[key], other[key]) for key in one)
+
+
+def test_nothing_to_do_and_fewer_trainings(built, tmp_path):
+    copy = tmp_path / "nws"
+    shutil.copytree(built, copy)
+    (report,) = build(config(copy))
+    assert report.n_new == 0
+    assert contents(copy) == contents(built)
+    with pytest.raises(BuildError, match="holds 4 trainings of fixed already, more than the 3"):
+        build(config(copy, fixed=3))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 7}, "build_seed"),
+        ({"epoch_cap": 25}, "epoch_cap"),
+        ({"train_images": 200}, "image"),
+        ({"precision": "bfloat16"}, "precision"),
+    ],
+)
+def test_a_dataset_of_another_plan_is_refused(built, tmp_path, changes, message):
+    copy = tmp_path / "nws"
+    shutil.copytree(built, copy)
+    with pytest.raises(BuildError, match=message):
+        build(config(copy, fixed=6, **changes))
+    shutil.rmtree(copy / ".build", ignore_errors=True)
+    assert contents(copy) == contents(built)
+
+
+def test_both_populations_stand_in_one_folder(built, tmp_path):
+    copy = tmp_path / "nws"
+    shutil.copytree(built, copy)
+    build(config(copy, trainings={"random": 2}))
+    assert verify(copy).ok
+    assert Manifest.load(copy).populations.keys() == {"fixed", "random"}
+    for shard in (built / "weights").rglob("*.safetensors"):
+        assert shard.read_bytes() == (copy / shard.relative_to(built)).read_bytes()
+
+
+def test_a_foreign_folder_is_refused_before_anything_is_written(tmp_path):
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(BuildError, match="holds something else"):
+        build(config(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_too_few_images_for_the_batch_size_are_refused_before_training(tmp_path):
+    with pytest.raises(BuildError, match=r"too few images \(30,.*batches of"):
+        build(config(tmp_path / "nws", train_images=30))
+    assert not list((tmp_path / "nws" / ".build" / "trainings").iterdir())
+
+
+def test_a_full_disk_stops_the_worker_and_leaves_no_half_training(built, tmp_path, monkeypatch):
+    from builders.image_bank import ImageBank, write_bank
+    from builders.image_sources import limit_images, load_images
+
+    def no_space(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    write_bank(tmp_path / "images", [limit_images(load_images("digits"), 120, 50)])
+    staging = tmp_path / "trainings"
+    staging.mkdir()
+    job = make_jobs(plan_trainings("fixed", 1, SEED, ["digits"]))[0]
+    settings = WorkerSettings(tmp_path / "images", staging, 19, "float32")
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(BuildError, match=r"(?i)no space left"):
+        builders.worker._run_job(_Silent(), job, ImageBank.open(tmp_path / "images"), settings)
+    assert list(staging.iterdir()) == []
+
+
+class _Silent:
+    """A connection to nobody."""
+
+    def send(self, message):
+        pass
+
+    def poll(self):
+        return False
+
+
+def test_command_line_errors_are_one_line_with_status_2(tmp_path, capsys):
+    assert (
+        main(["build", "--population", "fixed", "--trainings", "2", "--images", "mnits", "--out", str(tmp_path / "nws")])
+        == 2
+    )
+    message = capsys.readouterr().err
+    assert "mnits" in message
+    assert "fashion_mnist" in message
+    assert not (tmp_path / "nws").exists() or not list((tmp_path / "nws").glob("[!.]*"))
+    assert main(["build", "--population", "fixed", "--trainings", "2", "--images", "digits", "--epoch-cap", "18"]) == 2
+    assert "at least 19" in capsys.readouterr().err
+
+
+def test_a_non_finite_training_is_kept_and_flagged(tmp_path, monkeypatch):
+    from builders.image_bank import ImageBank, write_bank
+    from builders.image_sources import limit_images, load_images
+    from builders.member import Member
+
+    write_bank(tmp_path / "images", [limit_images(load_images("digits"), 120, 50)])
+    bank = ImageBank.open(tmp_path / "images")
+    job = max(make_jobs(plan_trainings("fixed", 7, SEED, ["digits"])), key=lambda job: len(job.trainings))
+    assert len(job.trainings) >= 2
+    healthy = {r.training: r for r in train_fleet(job.trainings, bank, epoch_cap=19)}
+    sick = job.trainings[0].id
+    start = Member.initial_vector
+
+    def poisoned(self):
+        vector = start(self)
+        if self.planned.id == sick:
+            vector[0] = float("inf")
+        return vector
+
+    monkeypatch.setattr(Member, "initial_vector", poisoned)
+    records = {r.training: r for r in train_fleet(job.trainings, bank, epoch_cap=19)}
+    assert not records[sick].finite
+    for name in records.keys() - {sick}:
+        assert records[name].finite
+        assert np.array_equal(records[name].weights, healthy[name].weights)
+
+
+def test_a_preset_can_be_narrowed():
+    import argparse
+
+    from builders.cli import add_commands
+
+    parser = argparse.ArgumentParser()
+    add_commands(parser.add_subparsers())
+    parsed = config_of(parser.parse_args(["build", "--preset", "quickstart", "--population", "fixed", "--trainings", "5"]))
+    assert parsed.trainings == {"fixed": 5}
+    assert parsed.images == ("digits",)
+    assert parsed.epoch_cap == 19
