@@ -13,7 +13,7 @@ from builders.config import BuildConfig
 from builders.epochs import N_CLASSES, split_images, steps_per_epoch
 from builders.image_arrays import limit_images
 from builders.image_bank import ImageBank, write_bank
-from builders.image_sources import load_images
+from builders.image_sources import image_set_name, load_images
 from builders.jobs import make_jobs
 from builders.local_engine import run_jobs
 from builders.plan import PlannedTraining, plan_trainings
@@ -56,9 +56,12 @@ def build(config: BuildConfig) -> list[BuildReport]:
 
 
 def _prepare_images(config: BuildConfig, workspace: Workspace) -> tuple[ImageSet, ...]:
-    """Load the image sets into the workspace's bank, which the workers share; no copy stays in this process."""
-    arrays = [load_images(spec, config.image_root, config.download) for spec in config.images]
-    described = write_bank(workspace.images, [limit_images(a, config.train_images, config.test_images) for a in arrays])
+    """Load the image sets, one after another, into the workspace's bank, which the workers share."""
+    names = [image_set_name(spec) for spec in config.images]
+    if len(set(names)) < len(names):
+        raise BuildError(f"--images names a set twice: {', '.join(names)}")
+    loaded = (load_images(spec, config.image_root, config.download) for spec in config.images)
+    described = write_bank(workspace.images, (limit_images(a, config.train_images, config.test_images) for a in loaded))
     kept = ("name", "source", "n_train", "n_test", "digest")
     return tuple(
         ImageSet(threshold=threshold_of(item.name), **{name: getattr(item, name) for name in kept}) for item in described

@@ -1,15 +1,15 @@
-"""All images of a build in one memory-mapped uint8 file, which every worker process shares.
+"""All images of a build in memory-mapped uint8 files, which every worker process shares.
 
-A bank is a folder with ``bank.json`` (what lies where) and ``images-<sha12>.bin``. For each set the file holds training
-images, training labels, test images, test labels, one after another. A set whose three channels are equal
-everywhere is stored as one plane.
+A bank is a folder with ``bank.json`` (what it holds) and for each set ``images-<sha12>.bin``: training images, training
+labels, test images, test labels, one after another. A set whose three channels are equal everywhere is stored as one
+plane.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,20 +31,24 @@ _WRITE_CHUNK = 1 << 24  # bytes
 
 @dataclass(frozen=True)
 class BankedSet:
-    """One set in a bank: ``(n, channels, 32, 32)`` images of each part, from byte ``offset`` of the file on."""
+    """One set in a bank: ``(n, channels, 32, 32)`` images of each part in a file of its own."""
 
     name: str
     source: str
     channels: int  # 3, or 1 for a gray set
     n_train: int
     n_test: int
-    offset: int
     digest: str  # SHA-256 over a line of the sizes, then all bytes of the set
 
     @property
     def is_gray(self) -> bool:
         """Whether the three channels are equal in all images."""
         return self.channels == 1
+
+    @property
+    def file(self) -> str:
+        """Name of the set's file in the bank."""
+        return f"images-{self.digest[:12]}.bin"
 
     @property
     def nbytes(self) -> int:
@@ -58,32 +62,44 @@ class BankedSet:
         return self.n_train if part == "train" else self.n_test
 
 
-def write_bank(folder: Path | str, sets: Sequence[ImageArrays]) -> list[BankedSet]:
-    """Write a bank, or keep the one that is there when it already holds exactly these images, and return what it holds.
+def write_bank(folder: Path | str, sets: Iterable[ImageArrays]) -> list[BankedSet]:
+    """Write a bank, keeping files that hold exactly the wanted images, and return what it holds.
 
-    Atomic: the description comes last and names a data file that is complete; other data files are removed then.
+    Takes one set after another, so that a generator needs the memory of one set. Atomic: the description comes
+    last and names files that are complete; other files are removed then.
 
     Raises:
         BuildError: no set, two sets of one name, or a disk error such as no space left.
     """
-    names = [arrays.name for arrays in sets]
-    if not names or len(set(names)) < len(names):
-        raise BuildError(f"a bank needs image sets of different names, got {', '.join(names) or 'none'}")
     folder = Path(folder)
-    described = _describe(sets)
-    digest = hashlib.sha256("".join(item.digest for item in described).encode()).hexdigest()
-    target = folder / f"images-{digest[:12]}.bin"
-    text = json.dumps(_to_json(target.name, described), indent=1) + "\n"
-    if not _is_intact(target, described):
-        with atomic_file(target) as stream:
-            for arrays, item in zip(sets, described, strict=True):
-                stream.writelines(_content(arrays, item.is_gray))
-    write_bytes(folder / _JSON, text.encode())
+    described: list[BankedSet] = []
+    for arrays in sets:
+        if arrays.name in [item.name for item in described]:
+            raise BuildError(f"a bank needs image sets of different names, got {arrays.name} twice")
+        described.append(_write_set(folder, arrays))
+    if not described:
+        raise BuildError("a bank needs at least one image set, got none")
+    content = {"format": "nws-image-bank", "version": BANK_VERSION, "sets": [asdict(item) for item in described]}
+    write_bytes(folder / _JSON, (json.dumps(content, indent=1) + "\n").encode())
     remove_stale(folder)
     for old in folder.glob("images-*.bin"):
-        if old != target:
+        if old.name not in [item.file for item in described]:
             old.unlink()
     return described
+
+
+def _write_set(folder: Path, arrays: ImageArrays) -> BankedSet:
+    """Write the file of one set unless it is there."""
+    gray = _is_gray(arrays)
+    channels, n_train, n_test = 1 if gray else 3, len(arrays.train_labels), len(arrays.test_labels)
+    digest = _set_hash(channels, n_train, n_test)
+    for chunk in _content(arrays, gray):
+        digest.update(chunk)
+    item = BankedSet(arrays.name, arrays.source, channels, n_train, n_test, digest.hexdigest())
+    if not _is_intact(folder / item.file, item):
+        with atomic_file(folder / item.file) as stream:
+            stream.writelines(_content(arrays, gray))
+    return item
 
 
 def _is_gray(arrays: ImageArrays) -> bool:
@@ -106,64 +122,29 @@ def _content(arrays: ImageArrays, gray: bool) -> Iterator[bytes | memoryview]:
         yield labels.tobytes()
 
 
-def _describe(sets: Sequence[ImageArrays]) -> list[BankedSet]:
-    """Return the layout and digests of a bank of these sets."""
-    described: list[BankedSet] = []
-    for arrays in sets:
-        gray = _is_gray(arrays)
-        channels, n_train, n_test = 1 if gray else 3, len(arrays.train_labels), len(arrays.test_labels)
-        digest = _set_hash(channels, n_train, n_test)
-        for chunk in _content(arrays, gray):
-            digest.update(chunk)
-        offset = described[-1].offset + described[-1].nbytes if described else 0
-        described.append(BankedSet(arrays.name, arrays.source, channels, n_train, n_test, offset, digest.hexdigest()))
-    return described
-
-
 def _set_hash(channels: int, n_train: int, n_test: int) -> Any:
     """Return the SHA-256 object of a set, fed with its sizes."""
     return hashlib.sha256(f"nws-images/{BANK_VERSION} {channels} {n_train} {n_test}\n".encode())
 
 
-def _to_json(file: str, described: Sequence[BankedSet]) -> dict[str, Any]:
-    return {"format": "nws-image-bank", "version": BANK_VERSION, "file": file, "sets": [asdict(item) for item in described]}
-
-
-def _is_intact(path: Path, described: Sequence[BankedSet]) -> bool:
-    """Whether the data file is there with exactly the described content."""
-    if not path.is_file() or path.stat().st_size != sum(item.nbytes for item in described):
+def _is_intact(path: Path, item: BankedSet) -> bool:
+    """Whether the file is there with exactly the described content."""
+    if not path.is_file() or path.stat().st_size != item.nbytes:
         return False
+    digest = _set_hash(item.channels, item.n_train, item.n_test)
     with path.open("rb") as file:
-        return all(_digest_in(file, item) == item.digest for item in described)
-
-
-def _digest_in(file: Any, item: BankedSet) -> str:
-    """Return the digest of a set's bytes in an open data file."""
-    file.seek(item.offset)
-    digest, left = _set_hash(item.channels, item.n_train, item.n_test), item.nbytes
-    while left:
-        chunk = file.read(min(_WRITE_CHUNK, left))
-        if not chunk:
-            break
-        digest.update(chunk)
-        left -= len(chunk)
-    return str(digest.hexdigest())
+        while chunk := file.read(_WRITE_CHUNK):
+            digest.update(chunk)
+    return bool(digest.hexdigest() == item.digest)
 
 
 class ImageBank:
-    """An open bank. Tensors are views of one memory map; processes share its pages. Pickles as its path."""
+    """An open bank. Tensors are views of memory maps; processes share their pages. Pickles as its path."""
 
-    def __init__(self, folder: Path, file: str, sets: Sequence[BankedSet]) -> None:
+    def __init__(self, folder: Path, sets: Sequence[BankedSet]) -> None:
         self.folder = folder
         self.sets = {item.name: item for item in sets}
-        nbytes = sum(item.nbytes for item in sets)
-        path = folder / file
-        if not path.is_file() or path.stat().st_size != nbytes:
-            raise BuildError(
-                f"the image bank {path} is missing or not {nbytes} bytes long; remove {folder} and build it anew"
-            )
-        # Copy-on-write mapping: torch wants writable memory; nothing that a process writes reaches the file or others.
-        self._bytes = torch.from_numpy(np.memmap(path, dtype=np.uint8, mode="c"))
+        self._bytes = {item.name: _map(folder / item.file, item.nbytes) for item in sets}
 
     @classmethod
     def open(cls, folder: Path | str) -> ImageBank:
@@ -175,7 +156,7 @@ class ImageBank:
                 raise BuildError(
                     f"{folder} is an image bank of version {values['version']}; this reads {BANK_VERSION}; build it anew"
                 )
-            return cls(folder, values["file"], [BankedSet(**item) for item in values["sets"]])
+            return cls(folder, [BankedSet(**item) for item in values["sets"]])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BuildError(f"{folder} is no image bank ({error}); write_bank makes one") from error
 
@@ -192,21 +173,28 @@ class ImageBank:
         """Return uint8 ``(n, C, 32, 32)`` of part ``"train"`` or ``"test"``; C is 1 for a gray set. A view: do not write."""
         item = self[name]
         n, size = item.n(part), item.channels * SIDE * SIDE
-        start = item.offset + (0 if part == "train" else item.n_train * (size + 1))
-        return self._bytes[start : start + n * size].view(n, item.channels, SIDE, SIDE)
+        start = 0 if part == "train" else item.n_train * (size + 1)
+        return self._bytes[name][start : start + n * size].view(n, item.channels, SIDE, SIDE)
 
     def labels(self, name: str, part: str) -> Tensor:
         """Return uint8 ``(n,)`` in 0..9. A view: do not write."""
         item = self[name]
         n, size = item.n(part), item.channels * SIDE * SIDE
-        start = item.offset + n * size + (0 if part == "train" else item.n_train * (size + 1))
-        return self._bytes[start : start + n]
+        start = n * size + (0 if part == "train" else item.n_train * (size + 1))
+        return self._bytes[name][start : start + n]
 
     def verify(self) -> None:
         """Compare every set with its digest; raises ``BuildError`` naming the first that differs."""
-        content = self._bytes.numpy()
         for item in self.sets.values():
-            digest = _set_hash(item.channels, item.n_train, item.n_test)
-            digest.update(content[item.offset : item.offset + item.nbytes].data)
-            if digest.hexdigest() != item.digest:
+            if not _is_intact(self.folder / item.file, item):
                 raise BuildError(f"image set {item.name} in {self.folder} is damaged; remove the folder and build it anew")
+
+
+def _map(path: Path, nbytes: int) -> Tensor:
+    """Map a set's file, uint8 ``(nbytes,)``; raises ``BuildError`` when it is missing or of another length."""
+    if not path.is_file() or path.stat().st_size != nbytes:
+        raise BuildError(
+            f"{path} of the image bank is missing or not {nbytes} bytes long; remove its folder and build it anew"
+        )
+    # Copy-on-write mapping: torch wants writable memory; nothing that a process writes reaches the file or others.
+    return torch.from_numpy(np.memmap(path, dtype=np.uint8, mode="c"))

@@ -18,15 +18,15 @@ MIXED = {"filter_size": 5, "depth_conv": 5, "depth_fc": 4, "width_conv": 48, "wi
 
 
 def hyperparameters(**changes) -> HyperParameters:
-    values = dict(
-        dataset="digits",
-        learning_rate=0.002,
-        batch_size=32,
-        augmentation=False,
-        optimizer="adam",
-        activation="relu",
-        initialization="glorot_uniform",
-    )
+    values = {
+        "dataset": "digits",
+        "learning_rate": 0.002,
+        "batch_size": 32,
+        "augmentation": False,
+        "optimizer": "adam",
+        "activation": "relu",
+        "initialization": "glorot_uniform",
+    }
     return HyperParameters(**(values | SMALL | changes))
 
 

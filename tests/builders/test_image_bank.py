@@ -52,10 +52,10 @@ def test_gray_is_found_in_the_pixels(tmp_path: Path) -> None:
 
 def test_an_equal_bank_is_kept_and_a_damaged_one_replaced(tmp_path: Path, sets: list[ImageArrays]) -> None:
     write_bank(tmp_path, sets)
-    (data,) = tmp_path.glob("images-*.bin")
-    before = data.stat().st_ino
+    data = tmp_path / ImageBank.open(tmp_path)["colour"].file
+    before = {path: path.stat().st_ino for path in tmp_path.glob("images-*.bin")}
     write_bank(tmp_path, sets)
-    assert data.stat().st_ino == before
+    assert before == {path: path.stat().st_ino for path in tmp_path.glob("images-*.bin")}
     content = bytearray(data.read_bytes())
     content[12345] ^= 1
     data.write_bytes(content)
@@ -72,7 +72,7 @@ def test_other_sets_replace_the_bank(tmp_path: Path, sets: list[ImageArrays]) ->
     write_bank(tmp_path, sets[:1])
     assert list(ImageBank.open(tmp_path).sets) == ["colour"]
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".bin", ".json"]
-    old.verify()  # a process that has the old bank open keeps it
+    assert old.images("gray", "test").float().mean() > 0  # a process that has the old bank open keeps it
 
 
 def test_digest_is_of_content_alone(tmp_path: Path, sets: list[ImageArrays]) -> None:
@@ -98,9 +98,9 @@ def test_writing_into_a_view_reaches_no_other_process(tmp_path: Path, sets: list
 
 
 def test_wrong_requests(tmp_path: Path, sets: list[ImageArrays]) -> None:
-    with pytest.raises(BuildError, match="different names, got none"):
+    with pytest.raises(BuildError, match="at least one image set, got none"):
         write_bank(tmp_path, [])
-    with pytest.raises(BuildError, match="different names, got gray, gray"):
+    with pytest.raises(BuildError, match="different names, got gray twice"):
         write_bank(tmp_path, [sets[1], sets[1]])
     write_bank(tmp_path, sets)
     bank = ImageBank.open(tmp_path)
@@ -114,7 +114,7 @@ def test_broken_banks(tmp_path: Path, sets: list[ImageArrays]) -> None:
     with pytest.raises(BuildError, match="no image bank"):
         ImageBank.open(tmp_path)
     write_bank(tmp_path, sets)
-    (data,) = tmp_path.glob("images-*.bin")
+    data = tmp_path / ImageBank.open(tmp_path)["gray"].file
     data.write_bytes(data.read_bytes()[:-1])
     with pytest.raises(BuildError, match="bytes long"):
         ImageBank.open(tmp_path)
