@@ -65,7 +65,7 @@ class Member:
         self._compute_dtype = compute_dtype
         self._split = split_images(len(images.train_labels), planned.seed)
         self._stopping = EarlyStopping(epoch_cap)
-        self._snapshots = SnapshotBuffer()
+        self.snapshots = SnapshotBuffer()
         self._curves: dict[str, list[float]] = {"train_accuracy": [], "validation_accuracy": [], "test_accuracy": []}
         self._batches = torch.empty(0)
         self._cursor = 0
@@ -100,12 +100,12 @@ class Member:
         self._curves["validation_accuracy"].append(validation)
         self._curves["train_accuracy"].append(network.accuracy(images.train_images, images.train_labels, split.train_scored))
         self._curves["test_accuracy"].append(network.accuracy(images.test_images, images.test_labels))
-        self._snapshots.add(vector.float().numpy())
+        self.snapshots.add(vector.float().numpy())
         self.stop_reason = self._stopping.update(validation)
 
     def record(self, precision: str) -> TrainingRecord:
         """Return the finished training for the writer."""
-        epochs, weights = self._snapshots.result()
+        epochs, weights = self.snapshots.result()
         if self.stop_reason is None:
             raise RuntimeError(f"{self.planned.id} is still training")
         return TrainingRecord(
@@ -113,7 +113,7 @@ class Member:
             seed=self.seed,
             hyperparameters=self.planned.hyperparameters,
             snapshot_epochs=tuple(epochs),
-            snapshot_stride=self._snapshots.stride,
+            snapshot_stride=self.snapshots.stride,
             stop_reason=self.stop_reason,
             generator=GENERATOR,
             compute_path=compute_path(),

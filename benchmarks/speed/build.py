@@ -14,6 +14,7 @@ import argparse
 import json
 import statistics
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -22,9 +23,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.speed.alternate import Timing, Work, alternate, ratios
+from benchmarks.speed.alternate import Setup, Timing, Work, alternate, ratios
 from builders.augmentation import augment, to_float
-from builders.compute_path import enter_compute_path
+from builders.compute_path import PRECISIONS, enter_compute_path
 from builders.epochs import epoch_batches, split_images
 from builders.fleet import Fleet, FleetShape
 from builders.image_arrays import image_arrays
