@@ -40,7 +40,7 @@ define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
 			"Name another one, as in: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
-	@echo "Installing nws-data[$(1)] into $(VENV): a minute or two, about 5 GB with torch (once)"
+	@echo "Installing nws-data[$(1)] into $(VENV): a minute or two and about 6 GB, once"
 	@$(PYTHON) -m venv $(VENV_FLAGS) $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[$(1)]'
 endef
