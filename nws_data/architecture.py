@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from nws_data.errors import HyperParameterError, SelectionError, one_of
-from nws_data.hyperparameters import CLASSES, HyperParameters
+from nws_data.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters
 
 IMAGE_SHAPE = (3, 32, 32)
 N_OUTPUTS = 20
@@ -100,6 +100,11 @@ class Architecture:
         """Return the architecture that a training's hyper-parameters describe."""
         fields = {name: getattr(hyperparameters, name) for name in _ARCHITECTURE_FIELDS}
         return cls(**fields, batch_norm=hyperparameters.batch_norm)
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether it is the architecture of the population ``fixed``, with batch norm."""
+        return self == Architecture(**FIXED_ARCHITECTURE, batch_norm=True)
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -39,7 +39,7 @@ from nws_data.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameter
 from nws_data.network import build_network, state_dict_from_vector
 
 ARCHITECTURES = {
-    "fixed": Architecture(**FIXED_ARCHITECTURE),
+    "fixed": next(a for a in all_architectures() if a.is_fixed),
     "smallest": all_architectures()[0],
     "largest": all_architectures()[-1],
 }
@@ -71,11 +71,9 @@ def trainings(architecture: str, batch_size: int) -> list[PlannedTraining]:
 def write_images(folder: Path) -> None:
     """Write a bank with random colour images: speed does not depend on their content."""
     generator = np.random.default_rng(0)
-    parts = [
-        (generator.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8), np.arange(n, dtype=np.uint8) % 10)
-        for n in (N_TRAIN, N_TEST)
-    ]
-    write_bank(folder, [image_arrays("random", *parts, "random pixels")])
+    sizes = (N_TRAIN, N_TEST)
+    train, test = ((generator.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8), np.arange(n) % 10) for n in sizes)
+    write_bank(folder, [image_arrays("random", train, test, "random pixels")])
 
 
 class Eager:
@@ -88,7 +86,7 @@ class Eager:
         self.model.load_state_dict(
             state_dict_from_vector(initial_vector(hp, planned.seed).float(), Architecture.of(hp)), strict=False
         )
-        optimizers = {
+        optimizers: dict[str, Callable[..., torch.optim.Optimizer]] = {
             "adam": torch.optim.Adam,
             "rmsprop": torch.optim.RMSprop,
             "momentum": partial(torch.optim.SGD, momentum=0.95),
@@ -207,16 +205,11 @@ def measure(kind: str, architecture: str, batch_size: int, rounds: int) -> dict[
     with tempfile.TemporaryDirectory() as folder:
         bank = Path(folder)
         write_images(bank)
-        names = ("eager", "fleet float32", "fleet bfloat16")
-        if kind == "step":
-            setups = [partial(eager_steps, architecture, batch_size)]
-            setups += [partial(fleet_steps, architecture, batch_size, precision) for precision in ("float32", "bfloat16")]
-        else:
-            setups = [partial(eager_trainer, bank, architecture, batch_size)]
-            setups += [
-                partial(fleet_trainer, bank, architecture, batch_size, precision) for precision in ("float32", "bfloat16")
-            ]
-        return alternate(dict(zip(names, setups, strict=True)), rounds)
+        eager = partial(eager_steps) if kind == "step" else partial(eager_trainer, bank)
+        fleet = partial(fleet_steps) if kind == "step" else partial(fleet_trainer, bank)
+        contenders: dict[str, Setup] = {"eager": partial(eager, architecture, batch_size)}
+        contenders |= {f"fleet {name}": partial(fleet, architecture, batch_size, name) for name in PRECISIONS}
+        return alternate(contenders, rounds)
 
 
 def main() -> None:

@@ -45,10 +45,8 @@ def random_sets() -> Iterator[ImageArrays]:
     """Yield sets of random colour images in the full sizes."""
     generator = np.random.default_rng(0)
     for name, sizes in SIZES.items():
-        parts = [
-            (generator.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8), np.arange(n, dtype=np.uint8) % 10) for n in sizes
-        ]
-        yield image_arrays(name, *parts, "random pixels")
+        train, test = ((generator.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8), np.arange(n) % 10) for n in sizes)
+        yield image_arrays(name, train, test, "random pixels")
 
 
 def memory_mb() -> dict[str, float]:
