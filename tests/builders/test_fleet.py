@@ -10,6 +10,7 @@ import torch
 from builders.fleet import Fleet, FleetShape, dropout_mask
 from builders.initialization import initial_vector
 from builders.optimizers import rate
+from nws_data.architecture import all_architectures
 from nws_data.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters
 from tests.builders.oracle import Oracle
 
@@ -151,3 +152,19 @@ def test_dropout_keeps_half_and_depends_on_seed_and_step():
     assert torch.equal(mask[1:], dropout_mask([2], [5], 64, 192))
     assert not torch.equal(mask[0], mask[1])
     assert not torch.equal(mask[0], dropout_mask([1], [6], 64, 192)[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("i", range(0, 243, 11))
+def test_bits_do_not_depend_on_companions_over_the_architectures(i, precision):
+    architecture = all_architectures()[i]
+    changes = {name: getattr(architecture, name) for name in FIXED_ARCHITECTURE}
+    batch_size, activation = CLASSES["batch_size"][i % 4], CLASSES["activation"][i % 3]
+    members = [
+        (hyperparameters(**changes, batch_size=batch_size, activation=activation, optimizer=optimizer), i + k)
+        for k, optimizer in enumerate(["adam", "rmsprop", "momentum", "adam"])
+    ][: 4 if batch_size <= 64 else 2]
+    together = run_fleet(members, 2, precision)
+    for slot, member in enumerate(members):
+        assert torch.equal(together[slot], run_fleet([member], 2, precision)[0])
