@@ -10,7 +10,7 @@ from typing import Any
 from builders.compute_path import PRECISIONS, compute_path
 from builders.stopping import MAX_EPOCHS, MIN_EPOCH_CAP
 from nws_data.errors import BuildError, one_of
-from nws_data.hyperparameters import IMAGE_SETS
+from nws_data.hyperparameters import IMAGE_SETS, SAMPLING
 from nws_data.identity import check_population
 from nws_data.image_sets import ImageSet
 from nws_data.randomness import GENERATOR
@@ -55,7 +55,8 @@ class BuildConfig:
         """Return everything that decides what a training is, as JSON values: the ``plan`` of FORMAT.md."""
         return {
             "build_seed": self.seed,
-            "image_sets": {item.name: item.digest for item in image_sets},
+            "image_sets": [[item.name, item.digest] for item in image_sets],
+            "sampling": SAMPLING,
             "epoch_cap": self.epoch_cap,
             "precision": self.precision,
             "batch_norm": self.batch_norm,

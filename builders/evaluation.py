@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from builders.augmentation import to_float
-from builders.fleet_network import ACTIVATIONS, NORM_EPS
 from nws_data.architecture import Architecture, Layer
+from nws_data.network import ACTIVATIONS, BATCH_NORM_EPS
 
 _CHUNK = 128  # images a forward pass: activations stay in cache
 
@@ -86,5 +86,5 @@ def _fold(vector: Tensor, architecture: Architecture) -> list[tuple[Tensor, Tens
 def _norm(vector: Tensor, layer: Layer) -> tuple[Tensor, Tensor]:
     """Return scale and shift of a layer's batch norm."""
     beta, gamma, mean, variance = (vector[layer[kind].slice] for kind in ("beta", "gamma", "mean", "variance"))
-    scale = gamma / torch.sqrt(variance + NORM_EPS)
+    scale = gamma / torch.sqrt(variance + BATCH_NORM_EPS)
     return scale, beta - mean * scale

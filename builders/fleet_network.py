@@ -10,24 +10,12 @@ Source: Eilertsen et al. 2020, Algorithm 1; DESIGN of this project for dropout 0
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from nws_data.architecture import IMAGE_SHAPE, Architecture, Layer
-
-NORM_EPS = 1e-5
-NORM_DECAY = 0.9
-DROPOUT_KEEP = 0.5
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": torch.relu,
-    "elu": F.elu,
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
-}
+from nws_data.network import ACTIVATIONS, BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, DROPOUT
 
 
 class _MemberLinear(torch.autograd.Function):
@@ -137,7 +125,7 @@ class FleetNetwork:
                 x = self._normalise(_side_by_side(self.activation(x)), layer, leaf, statistics)
                 x = x.view(len(x), members, -1).transpose(0, 1)
                 mask = keep[:, :, first_unit : first_unit + layer.n_out]
-                x = x * mask.to(x.dtype).mul_(1 / DROPOUT_KEEP)
+                x = x * mask.to(x.dtype).mul_(1 / (1 - DROPOUT))
                 first_unit += layer.n_out
         return x.to(dtype)
 
@@ -148,7 +136,7 @@ class FleetNetwork:
         if not layer.has_norm:
             return x
         mean, variance = torch.zeros_like(leaf["beta"]).detach(), torch.zeros_like(leaf["beta"]).detach()
-        y = F.batch_norm(x, mean, variance, leaf["gamma"], leaf["beta"], training=True, momentum=1.0, eps=NORM_EPS)
+        y = F.batch_norm(x, mean, variance, leaf["gamma"], leaf["beta"], training=True, momentum=1.0, eps=BATCH_NORM_EPS)
         statistics.append((layer, mean, variance, x.numel() // x.shape[1]))
         return y
 
@@ -157,7 +145,7 @@ class FleetNetwork:
         for layer, mean, variance, count in statistics:
             biased = variance.view(len(vectors), -1) * ((count - 1) / count)
             for kind, value in (("mean", mean.view(len(vectors), -1)), ("variance", biased)):
-                vectors[:, layer[kind].slice].mul_(NORM_DECAY).add_(value, alpha=1 - NORM_DECAY)
+                vectors[:, layer[kind].slice].mul_(1 - BATCH_NORM_MOMENTUM).add_(value, alpha=BATCH_NORM_MOMENTUM)
 
 
 def _flatten(x: Tensor, members: int) -> Tensor:

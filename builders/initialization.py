@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from nws_data.architecture import Architecture, Layer
-from nws_data.hyperparameters import HyperParameters
+from nws_data.errors import HyperParameterError, one_of
+from nws_data.hyperparameters import CLASSES, HyperParameters
 from nws_data.randomness import Purpose, words
 
 CONSTANT = 0.1
@@ -46,6 +47,8 @@ def _kernel(initialization: str, u: Tensor, layer: Layer) -> Tensor:
         return torch.special.ndtri(u)
     if initialization == "glorot_uniform":
         return (2 * u - 1) * math.sqrt(6 / fans)
-    # glorot_normal: truncated at two sigma by inverting the distribution function between the cuts.
+    if initialization != "glorot_normal":
+        raise HyperParameterError(f"initialization: {one_of(initialization, CLASSES['initialization'])}")
+    # Truncated at two sigma by inverting the distribution function between the cuts.
     low = 0.5 * math.erfc(math.sqrt(2))
     return torch.special.ndtri(low + u * (1 - 2 * low)) * math.sqrt(2 / fans)
