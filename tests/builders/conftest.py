@@ -1,0 +1,61 @@
+"""A small bank of real digits and made-up colour images, and trainings of the smallest architecture on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from builders.compute_path import enter_compute_path
+from builders.image_arrays import image_arrays, limit_images
+from builders.image_bank import ImageBank, write_bank
+from builders.image_sources import load_images
+from builders.plan import PlannedTraining
+from nws_data.hyperparameters import HyperParameters
+from nws_data.identity import training_id, training_seed
+
+
+def planned(index: int, build_seed: int = 0, **changes) -> PlannedTraining:
+    """A training of the smallest architecture on the bank's digits, but for the changes."""
+    values = {
+        "dataset": "digits",
+        "learning_rate": 0.002,
+        "batch_size": 32,
+        "augmentation": False,
+        "optimizer": "adam",
+        "activation": "relu",
+        "initialization": "glorot_uniform",
+        "filter_size": 3,
+        "depth_conv": 3,
+        "depth_fc": 3,
+        "width_conv": 16,
+        "width_fc": 64,
+    }
+    seed = training_seed(build_seed, "random", index)
+    return PlannedTraining(training_id("random", index), seed, HyperParameters(**(values | changes)))
+
+
+@pytest.fixture(scope="session")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> ImageBank:
+    """``digits``: 100 gray training and 30 test images; ``colour``: 100 and 20 whose brightness tells the class a little."""
+    folder = tmp_path_factory.mktemp("bank")
+    rng = np.random.default_rng(0)
+    parts = []
+    for n in (100, 20):
+        labels = np.arange(n) % 10
+        images = rng.integers(0, 156, (n, 32, 32, 3)) + 10 * labels[:, None, None, None]
+        parts.append((images.astype(np.uint8), labels))
+    write_bank(folder, [limit_images(load_images("digits"), 100, 30), image_arrays("colour", *parts, "made up")])
+    return ImageBank.open(folder)
+
+
+@pytest.fixture
+def worker_path() -> Iterator[None]:
+    """Compute as the workers do: one thread, denormals as zeros."""
+    threads = torch.get_num_threads()
+    enter_compute_path()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(False)
