@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nws_data.hyperparameters import HyperParameters
     from nws_data.info import describe
     from nws_data.network import load_network
+    from nws_data.permutation import permute, random_permutations
     from nws_data.verify import verify
     from nws_data.views import FixedWindows, GlobalVectors, LayerTensors, RandomWindows
     from nws_data.weights_feature import Weights
@@ -33,6 +34,8 @@ _MODULES = {
     "describe": "info",
     "load_network": "network",
     "open": "dataset",
+    "permute": "permutation",
+    "random_permutations": "permutation",
     "verify": "verify",
     "write_population": "writer",
 }
@@ -50,6 +53,8 @@ __all__ = [
     "describe",
     "load_network",
     "open",
+    "permute",
+    "random_permutations",
     "verify",
     "write_population",
 ]

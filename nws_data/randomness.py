@@ -34,6 +34,7 @@ class Purpose(IntEnum):
     AUGMENTATION = 6
     NOISE = 7
     WINDOW = 8
+    PERMUTATION = 9
 
 
 def philox(counter: tuple[Tensor | int, ...], key: tuple[Tensor | int, Tensor | int], like: Tensor) -> list[Tensor]:
