@@ -1,0 +1,174 @@
+"""Rules of the repository: who may import whom, what ``import nws_data`` loads, what the wheel holds, sizes, lint."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAY_IMPORT = {
+    "nws_data": set(),
+    "builders": {"nws_data"},
+    "baselines": {"nws_data"},
+    "benchmarks": {"nws_data", "builders", "baselines"},
+}
+HEAVY = ("lightning", "ray", "torchvision", "datasets", "pyarrow", "matplotlib", "sklearn", "pandas", "scipy")
+LIBRARY_NEEDS = {
+    "torch",
+    "numpy",
+    "safetensors",
+    "datasets",
+    "huggingface_hub",
+    "pyarrow",
+    "pandas",
+    "fsspec",
+    "yaml",
+    "tqdm",
+}
+"""What the wheel's dependencies bring, by import name."""
+
+
+def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def tracked(*patterns: str) -> list[Path]:
+    """Files that git tracks; the test needs a checkout."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(["git", "ls-files", "-z", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).exists()]
+
+
+def imported(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line, top-level package) of every import in a file, those inside functions included."""
+    package = path.relative_to(ROOT).parts[0]
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name.split(".")[0]) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.lineno, package if node.level else (node.module or "").split(".")[0]
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_the_dependency_rule(package):
+    files = sorted((ROOT / package).rglob("*.py"))
+    assert files
+    forbidden = {*MAY_IMPORT, "tests"} - MAY_IMPORT[package] - {package}
+    broken = [
+        f"{path.relative_to(ROOT)}:{line} {name}" for path in files for line, name in imported(path) if name in forbidden
+    ]
+    assert broken == []
+
+
+def test_the_walk_sees_imports_wherever_they_stand(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    path = tmp_path / "nws_data" / "x.py"
+    path.parent.mkdir()
+    path.write_text("import os\ndef f():\n    from builders.fleet import Fleet\n    from . import y\nimport a.b, c as d\n")
+    assert sorted(imported(path)) == [(1, "os"), (3, "builders"), (4, "nws_data"), (5, "a"), (5, "c")]
+
+
+def test_the_library_imports_only_what_the_wheel_brings():
+    allowed = {"nws_data", *sys.stdlib_module_names, *LIBRARY_NEEDS}
+    found = {name for path in (ROOT / "nws_data").rglob("*.py") for _, name in imported(path)}
+    assert found <= allowed
+
+
+def test_import_nws_data_is_light():
+    code = f"import nws_data, sys, json; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
+    result = run("-c", code)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout) == []
+
+
+def test_public_names_are_there():
+    code = "import nws_data; print([getattr(nws_data, n) for n in nws_data.__all__] and len(nws_data.__all__))"
+    result = run("-c", code)
+    assert result.returncode == 0, result.stderr
+    assert 10 <= int(result.stdout) <= 20  # about a dozen
+
+
+def test_help_works_without_the_builders():
+    result = run("-c", "from nws_data.cli import main; main(['--help'])")
+    assert result.returncode == 0 and "build" in result.stdout and "verify" in result.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel, built by its own backend without network."""
+    pytest.importorskip("hatchling", reason="pip install hatchling")
+    folder = tmp_path_factory.mktemp("wheel")
+    code = f"import hatchling.build; print(hatchling.build.build_wheel({str(folder)!r}))"
+    result = run("-c", code)
+    assert result.returncode == 0, result.stderr
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def test_the_wheel_holds_the_library_alone(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "nws_data").rglob("*.py")}
+    metadata = {name for name in names if name.split("/")[0].endswith(".dist-info")}
+    assert names - metadata == sources
+    kinds = {name.split("/", 1)[1] for name in metadata}
+    assert {"METADATA", "WHEEL", "RECORD", "entry_points.txt"} <= kinds
+
+
+def test_the_wheel_works_without_the_checkout(wheel, tmp_path):
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+        entry_points = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
+        assert "nws = nws_data.cli:main" in archive.read(entry_points).decode()
+    setup = (
+        f"import sys; sys.path[:] = [{str(tmp_path / 'site')!r}] + [p for p in sys.path if p not in ('', {str(ROOT)!r})]\n"
+    )
+    code = setup + "import nws_data.cli as c; print(c.__file__); sys.exit(c.main(['build', '--preset', 'paper']))"
+    result = run("-c", code, cwd=tmp_path)
+    assert str(tmp_path) in result.stdout
+    assert result.returncode == 2
+    assert "needs the repository, not only the wheel" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_no_large_file_is_tracked():
+    assert [path.name for path in tracked() if path.stat().st_size > 1_000_000] == []
+
+
+def test_no_image_is_tracked():
+    suffixes = {".gz", ".npz", ".npy", ".bin", ".mat", ".ubyte", ".pkl", ".pt"}
+    assert [path.name for path in tracked() if path.suffix in suffixes] == []
+
+
+def test_no_module_is_long():
+    long = {path.name: n for path in tracked("*.py") if (n := len(path.read_text().splitlines())) > 500}
+    assert long == {}
+
+
+def test_no_function_is_long():
+    long = []
+    for package in MAY_IMPORT:
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno - node.lineno >= 60:
+                    long.append(f"{path.name}:{node.name}")
+    assert long == []
+
+
+@pytest.mark.parametrize("command", [["check"], ["format", "--check"]])
+def test_ruff(command):
+    result = run("-m", "ruff", *command, ".")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.slow
+def test_mypy():
+    result = run("-m", "mypy")
+    assert result.returncode == 0, result.stdout + result.stderr
