@@ -129,6 +129,7 @@ def test_stored_datasets_depend_on_these_numbers():
         "AUGMENTATION": 6,
         "NOISE": 7,
         "WINDOW": 8,
+        "PERMUTATION": 9,
     }
     assert pinned.items() <= {p.name: p.value for p in Purpose}.items()
     assert len({p.value for p in Purpose}) == len(Purpose.__members__)
