@@ -94,6 +94,7 @@ def test_another_draw_and_order_each_epoch_and_seed():
     for seed, epoch in ((1, 1), (2, 0)):
         other = epoch_batches(whole(650), UNBALANCED, seed, epoch, 64)
         assert not torch.equal(first.sort().values, other.sort().values)
+        assert not torch.equal(UNBALANCED[first], UNBALANCED[other])  # the order of the classes
         drawn, drawn_other = (set(b.flatten().tolist()) for b in (first, other))
         assert drawn != drawn_other
 

@@ -99,6 +99,17 @@ def test_first_steps_worked_by_hand():
     assert moved[2, 0].item() == pytest.approx(-0.0005, rel=1e-12)
 
 
+def test_rmsprops_epsilon_stands_inside_the_root():
+    # After 300 steps without a gradient the mean square is 0.9^300 = 1.9e-14; then g = 1e-6 makes it 1.17e-13:
+    # a step of 0.001 * 1e-6 / sqrt(1.17e-13 + 1e-10). Outside the root epsilon would give 2.9e-3, 30 times as much.
+    fleet = FleetOptimizer(1, 1, torch.float64)
+    fleet.load(0, "rmsprop")
+    vector, rates = torch.zeros(1, 1, dtype=torch.float64), torch.full((1, 1), 0.001, dtype=torch.float64)
+    for g in [0.0] * 300 + [1e-6]:
+        fleet.update(vector, torch.full((1, 1), g, dtype=torch.float64), rates)
+    assert vector.item() == pytest.approx(-0.001 * 1e-6 / math.sqrt(0.9**301 + 1e-13 + 1e-10), rel=1e-9)
+
+
 def test_float32_is_close():
     names = list(OPTIMIZERS)
     learning_rates = [0.002] * 3
