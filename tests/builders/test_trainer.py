@@ -69,9 +69,10 @@ def test_the_same_bits_in_any_company(bank, worker_path, precision, n, changes):
     together = train(trainings, bank, 24, precision=precision)
     backwards = train(trainings[::-1], bank, 24, precision=precision)
     for training in trainings:
+        assert_same(together[training.id], backwards[training.id])
+    for training in trainings[::2]:
         alone = train([training], bank, 24, precision=precision)
         assert_same(together[training.id], alone[training.id])
-        assert_same(backwards[training.id], alone[training.id])
     assert len({record.weights[-1].tobytes() for record in together.values()}) == n
 
 
@@ -191,4 +192,4 @@ def test_the_queue_is_pulled_as_slots_become_free(bank, worker_path):
     records = train_fleet(queue(), bank, epoch_cap=CAP)
     next(records)
     assert pulled == [0, 1, 2, 3, 4]  # four slots and one that waits
-    assert len(list(records)) == 5
+    records.close()
