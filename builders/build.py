@@ -10,21 +10,21 @@ from pathlib import Path
 import torch
 
 from builders.config import BuildConfig
-from builders.epochs import N_CLASSES, split_images, steps_per_epoch
-from builders.image_arrays import limit_images
-from builders.image_bank import ImageBank, write_bank
-from builders.image_sources import image_set_name, load_images
-from builders.jobs import make_jobs
-from builders.local_engine import run_jobs
+from builders.engine.jobs import make_jobs
+from builders.engine.local import run_jobs
+from builders.engine.progress import BuildProgress
+from builders.engine.worker import WorkerSettings
+from builders.images.arrays import limit_images
+from builders.images.bank import ImageBank, write_bank
+from builders.images.sources import image_set_name, load_images
 from builders.plan import PlannedTraining, plan_trainings
-from builders.progress import BuildProgress
-from builders.worker import WorkerSettings
+from builders.training.epochs import N_CLASSES, split_images, steps_per_epoch
 from builders.workspace import Workspace, open_workspace
 from nws_data.errors import BuildError
-from nws_data.hyperparameters import CLASSES
-from nws_data.image_sets import ImageSet, threshold_of
-from nws_data.manifest import Manifest
-from nws_data.writer import check_appendable, write_population
+from nws_data.space.hyperparameters import CLASSES
+from nws_data.space.image_sets import ImageSet, threshold_of
+from nws_data.storage.manifest import Manifest
+from nws_data.storage.writer import check_appendable, write_population
 
 CARD_TEMPLATE = Path(__file__).parents[1] / "dataset_card.md"
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from builders.build import BuildReport, build
-from builders.compute_path import PRECISIONS
 from builders.config import PRESETS, BuildConfig
 from builders.quickstart import quickstart
-from builders.stopping import MAX_EPOCHS
+from builders.training.compute_path import PRECISIONS
+from builders.training.stopping import MAX_EPOCHS
 from nws_data.errors import BuildError
-from nws_data.hyperparameters import POPULATIONS
+from nws_data.space.hyperparameters import POPULATIONS
 
 _BUILD_EXAMPLES = """\
 examples:

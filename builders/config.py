@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from builders.compute_path import PRECISIONS, compute_path
-from builders.stopping import MAX_EPOCHS, MIN_EPOCH_CAP
+from builders.training.compute_path import PRECISIONS, compute_path
+from builders.training.stopping import MAX_EPOCHS, MIN_EPOCH_CAP
 from nws_data.errors import BuildError, one_of
-from nws_data.hyperparameters import IMAGE_SETS, SAMPLING
-from nws_data.identity import check_population
-from nws_data.image_sets import ImageSet
 from nws_data.randomness import GENERATOR
+from nws_data.space.hyperparameters import IMAGE_SETS, SAMPLING
+from nws_data.space.identity import check_population
+from nws_data.space.image_sets import ImageSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class BuildConfig:
 
     out: Path  # the dataset's folder
     trainings: dict[str, int]  # how many of each population, built in this order
-    images: tuple[str, ...]  # image sources, see builders/image_sources.py
+    images: tuple[str, ...]  # image sources, see builders/images/sources.py
     image_root: Path | None = None  # torchvision's root folder; None is the user's cache
     download: bool = False  # let torchvision download what is missing
     train_images: int | None = None  # class-balanced limit a set, None keeps all

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from nws_data.architecture import IMAGE_SHAPE, Architecture
+from nws_data.space.architecture import IMAGE_SHAPE, Architecture
 
 
 def forward_flop(architecture: Architecture) -> int:

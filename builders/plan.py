@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from nws_data.hyperparameters import HyperParameters, sample_hyperparameters
-from nws_data.identity import training_id, training_seed
+from nws_data.space.hyperparameters import HyperParameters, sample_hyperparameters
+from nws_data.space.identity import training_id, training_seed
 
 
 @dataclass(frozen=True)

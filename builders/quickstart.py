@@ -9,7 +9,7 @@ import nws_data
 from builders.build import build
 from builders.config import PRESETS, BuildConfig
 from builders.training_statistics import accuracy_table, draw_training_statistics, format_accuracy_table
-from nws_data.info import describe, format_info
+from nws_data.storage.info import describe, format_info
 
 WINDOW = 5_000
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nws_data.hyperparameters import CLASSES
+from nws_data.space.hyperparameters import CLASSES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nws_data.atomic import remove_stale, write_bytes
 from nws_data.errors import BuildError, FormatError
-from nws_data.records import load_header
+from nws_data.storage.atomic import remove_stale, write_bytes
+from nws_data.storage.records import load_header
 
 FOLDER = ".build"
 _PLANS = "plans.json"

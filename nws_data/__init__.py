@@ -9,35 +9,35 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nws_data.architecture import Architecture
-    from nws_data.dataset import NWSDataset, open
     from nws_data.errors import NWSError
-    from nws_data.hyperparameters import HyperParameters
-    from nws_data.info import describe
-    from nws_data.network import load_network
-    from nws_data.permutation import permute, random_permutations
-    from nws_data.verify import verify
-    from nws_data.views import FixedWindows, GlobalVectors, LayerTensors, RandomWindows
-    from nws_data.weights_feature import Weights
-    from nws_data.writer import write_population
+    from nws_data.reading.dataset import NWSDataset, open
+    from nws_data.reading.views import FixedWindows, GlobalVectors, LayerTensors, RandomWindows
+    from nws_data.reading.weights_feature import Weights
+    from nws_data.space.architecture import Architecture
+    from nws_data.space.hyperparameters import HyperParameters
+    from nws_data.space.network import load_network
+    from nws_data.space.permutation import permute, random_permutations
+    from nws_data.storage.info import describe
+    from nws_data.storage.verify import verify
+    from nws_data.storage.writer import write_population
 
 _MODULES = {
-    "Architecture": "architecture",
-    "FixedWindows": "views",
-    "GlobalVectors": "views",
-    "HyperParameters": "hyperparameters",
-    "LayerTensors": "views",
-    "NWSDataset": "dataset",
+    "Architecture": "space.architecture",
+    "FixedWindows": "reading.views",
+    "GlobalVectors": "reading.views",
+    "HyperParameters": "space.hyperparameters",
+    "LayerTensors": "reading.views",
+    "NWSDataset": "reading.dataset",
     "NWSError": "errors",
-    "RandomWindows": "views",
-    "Weights": "weights_feature",
-    "describe": "info",
-    "load_network": "network",
-    "open": "dataset",
-    "permute": "permutation",
-    "random_permutations": "permutation",
-    "verify": "verify",
-    "write_population": "writer",
+    "RandomWindows": "reading.views",
+    "Weights": "reading.weights_feature",
+    "describe": "storage.info",
+    "load_network": "space.network",
+    "open": "reading.dataset",
+    "permute": "space.permutation",
+    "random_permutations": "space.permutation",
+    "verify": "storage.verify",
+    "write_population": "storage.writer",
 }
 
 __all__ = [
@@ -63,7 +63,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'nws_data' has no attribute {name!r}")
-    # The submodule verify has the name of its function: importing it binds the module, so the function goes over it.
     globals()[name] = getattr(importlib.import_module(f"nws_data.{_MODULES[name]}"), name)
     return globals()[name]
 

@@ -84,7 +84,7 @@ def _add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _info(options: argparse.Namespace) -> int:
-    from nws_data.info import describe, format_info
+    from nws_data.storage.info import describe, format_info
 
     info = describe(options.folder)
     print(json.dumps(info.to_dict(), indent=1) if options.json else format_info(info))
@@ -102,7 +102,7 @@ def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _verify(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from nws_data.verify import verify
+    from nws_data.storage.verify import verify
 
     with tqdm(unit="B", unit_scale=True, disable=options.quick or options.json or not sys.stderr.isatty()) as bar:
 

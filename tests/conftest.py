@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nws_data.architecture import Architecture
-from nws_data.hyperparameters import sample_hyperparameters
-from nws_data.identity import training_id, training_seed
-from nws_data.image_sets import ImageSet, threshold_of
-from nws_data.manifest import Manifest
 from nws_data.randomness import GENERATOR
-from nws_data.records import TrainingRecord
-from nws_data.shards import SHARD_SIZES
-from nws_data.writer import write_population
+from nws_data.space.architecture import Architecture
+from nws_data.space.hyperparameters import sample_hyperparameters
+from nws_data.space.identity import training_id, training_seed
+from nws_data.space.image_sets import ImageSet, threshold_of
+from nws_data.storage.manifest import Manifest
+from nws_data.storage.records import TrainingRecord
+from nws_data.storage.shards import SHARD_SIZES
+from nws_data.storage.writer import write_population
 
 BUILD_SEED = 5
 IMAGE_SETS = tuple(

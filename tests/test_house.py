@@ -72,7 +72,9 @@ def test_the_walk_sees_imports_wherever_they_stand(tmp_path, monkeypatch):
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     path = tmp_path / "nws_data" / "x.py"
     path.parent.mkdir()
-    path.write_text("import os\ndef f():\n    from builders.fleet import Fleet\n    from . import y\nimport a.b, c as d\n")
+    path.write_text(
+        "import os\ndef f():\n    from builders.training.fleet import Fleet\n    from . import y\nimport a.b, c as d\n"
+    )
     assert sorted(imported(path)) == [(1, "os"), (3, "builders"), (4, "nws_data"), (5, "a"), (5, "c")]
 
 
@@ -172,3 +174,11 @@ def test_ruff(command):
 def test_mypy():
     result = run("-m", "mypy")
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_readme_names_every_module():
+    text = (ROOT / "README.md").read_text()
+    tree = text[text.index("## Where things are") :]
+    modules = [path for folder in ("nws_data", "builders", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
+    missing = [str(path) for path in modules if path.name != "__init__.py" and f" {path.name} " not in tree]
+    assert not missing

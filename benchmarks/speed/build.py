@@ -24,19 +24,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.speed.alternate import Setup, Timing, Work, alternate, ratios
-from builders.augmentation import augment, to_float
-from builders.compute_path import PRECISIONS, enter_compute_path
-from builders.epochs import epoch_batches, split_images
-from builders.fleet import Fleet, FleetShape
-from builders.image_arrays import image_arrays
-from builders.image_bank import ImageBank, write_bank
-from builders.initialization import initial_vector
-from builders.member import TrainingImages
+from builders.images.arrays import image_arrays
+from builders.images.augmentation import augment, to_float
+from builders.images.bank import ImageBank, write_bank
 from builders.plan import PlannedTraining
-from builders.trainer import Interrupted, train_fleet
-from nws_data.architecture import Architecture, all_architectures
-from nws_data.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters
-from nws_data.network import build_network, state_dict_from_vector
+from builders.training.compute_path import PRECISIONS, enter_compute_path
+from builders.training.epochs import epoch_batches, split_images
+from builders.training.fleet import Fleet, FleetShape
+from builders.training.initialization import initial_vector
+from builders.training.member import TrainingImages
+from builders.training.trainer import Interrupted, train_fleet
+from nws_data.space.architecture import Architecture, all_architectures
+from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters
+from nws_data.space.network import build_network, state_dict_from_vector
 
 ARCHITECTURES = {
     "fixed": next(a for a in all_architectures() if a.is_fixed),

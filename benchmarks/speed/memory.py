@@ -19,15 +19,15 @@ from pathlib import Path
 
 import numpy as np
 
-from builders.compute_path import enter_compute_path
-from builders.fleet import DTYPES, Fleet, FleetShape
-from builders.image_arrays import ImageArrays, image_arrays
-from builders.image_bank import ImageBank, write_bank
-from builders.member import Member, TrainingImages
+from builders.images.arrays import ImageArrays, image_arrays
+from builders.images.bank import ImageBank, write_bank
 from builders.plan import PlannedTraining
-from builders.snapshots import CAPACITY
-from nws_data.architecture import all_architectures
-from nws_data.hyperparameters import FIXED_ARCHITECTURE, HyperParameters
+from builders.training.compute_path import enter_compute_path
+from builders.training.fleet import DTYPES, Fleet, FleetShape
+from builders.training.member import Member, TrainingImages
+from builders.training.snapshots import CAPACITY
+from nws_data.space.architecture import all_architectures
+from nws_data.space.hyperparameters import FIXED_ARCHITECTURE, HyperParameters
 
 SIZES = {
     "mnist": (55_000, 10_000),

@@ -9,8 +9,8 @@ import pytest
 from benchmarks.speed import loading
 from benchmarks.speed.loading_data import write_random_dataset
 from benchmarks.speed.loading_readers import Pieces, memcpy
-from nws_data.dataset import NWSDataset
 from nws_data.errors import SelectionError
+from nws_data.reading.dataset import NWSDataset
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from builders.compute_path import enter_compute_path
-from builders.image_arrays import image_arrays, limit_images
-from builders.image_bank import ImageBank, write_bank
-from builders.image_sources import load_images
+from builders.images.arrays import image_arrays, limit_images
+from builders.images.bank import ImageBank, write_bank
+from builders.images.sources import load_images
 from builders.plan import PlannedTraining
-from nws_data.hyperparameters import HyperParameters
-from nws_data.identity import training_id, training_seed
+from builders.training.compute_path import enter_compute_path
+from nws_data.space.hyperparameters import HyperParameters
+from nws_data.space.identity import training_id, training_seed
 
 
 def planned(index: int, build_seed: int = 0, **changes) -> PlannedTraining:

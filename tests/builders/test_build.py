@@ -15,19 +15,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import builders.worker
+import builders.engine.worker
 import nws_data
 from builders.build import build
 from builders.cli import config_of
 from builders.config import BuildConfig
-from builders.jobs import make_jobs
+from builders.engine.jobs import make_jobs
+from builders.engine.worker import WorkerSettings
 from builders.plan import plan_trainings
-from builders.trainer import train_fleet
-from builders.worker import WorkerSettings
+from builders.training.trainer import train_fleet
 from nws_data.cli import main
 from nws_data.errors import BuildError
-from nws_data.manifest import Manifest
-from nws_data.verify import verify
+from nws_data.storage.manifest import Manifest
+from nws_data.storage.verify import verify
 
 SEED = 1671  # its first seven fixed and four random trainings have small batches, so that few images are enough
 LIMITS = {"images": ("digits",), "train_images": 120, "test_images": 50, "epoch_cap": 19, "seed": SEED}
@@ -120,7 +120,7 @@ def test_an_interrupted_build_goes_on_to_the_same_bytes(built, tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_worker_is_reported_and_the_build_goes_on(built, tmp_path, monkeypatch):
-    monkeypatch.setattr("builders.local_engine.run_worker", _killed_worker)
+    monkeypatch.setattr("builders.engine.local.run_worker", _killed_worker)
     with pytest.raises(BuildError, match=r"exit code -9.*run the same command again"):
         build(config(tmp_path / "nws", workers=1))
     monkeypatch.undo()
@@ -200,8 +200,8 @@ def test_too_few_images_for_the_batch_size_are_refused_before_training(tmp_path)
 
 
 def test_a_full_disk_stops_the_worker_and_leaves_no_half_training(built, tmp_path, monkeypatch):
-    from builders.image_bank import ImageBank, write_bank
-    from builders.image_sources import limit_images, load_images
+    from builders.images.bank import ImageBank, write_bank
+    from builders.images.sources import limit_images, load_images
 
     def no_space(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -213,7 +213,7 @@ def test_a_full_disk_stops_the_worker_and_leaves_no_half_training(built, tmp_pat
     settings = WorkerSettings(tmp_path / "images", staging, 19, "float32")
     monkeypatch.setattr(os, "fsync", no_space)
     with pytest.raises(BuildError, match=r"(?i)no space left"):
-        builders.worker._run_job(_Silent(), job, ImageBank.open(tmp_path / "images"), settings)
+        builders.engine.worker._run_job(_Silent(), job, ImageBank.open(tmp_path / "images"), settings)
     assert list(staging.iterdir()) == []
 
 
@@ -241,9 +241,9 @@ def test_command_line_errors_are_one_line_with_status_2(tmp_path, capsys):
 
 
 def test_a_non_finite_training_is_kept_and_flagged(tmp_path, monkeypatch):
-    from builders.image_bank import ImageBank, write_bank
-    from builders.image_sources import limit_images, load_images
-    from builders.member import Member
+    from builders.images.bank import ImageBank, write_bank
+    from builders.images.sources import limit_images, load_images
+    from builders.training.member import Member
 
     write_bank(tmp_path / "images", [limit_images(load_images("digits"), 120, 50)])
     bank = ImageBank.open(tmp_path / "images")

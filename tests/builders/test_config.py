@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from builders.cli import add_commands, config_of
-from builders.compute_path import compute_path
 from builders.config import PRESETS, BuildConfig
+from builders.training.compute_path import compute_path
 from nws_data.cli import main
 from nws_data.errors import BuildError, NWSError
-from nws_data.hyperparameters import SAMPLING
-from nws_data.image_sets import ImageSet
 from nws_data.randomness import GENERATOR
+from nws_data.space.hyperparameters import SAMPLING
+from nws_data.space.image_sets import ImageSet
 
 OPTIONS = {"out": Path("nws"), "trainings": {"fixed": 3}, "images": ("digits",)}
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from builders.cost import forward_flop, training_flop
-from nws_data.architecture import Architecture, all_architectures
-from nws_data.hyperparameters import FIXED_ARCHITECTURE
+from nws_data.space.architecture import Architecture, all_architectures
+from nws_data.space.hyperparameters import FIXED_ARCHITECTURE
 
 
 def test_the_fixed_architecture():

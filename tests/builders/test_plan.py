@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from builders.plan import PlannedTraining, plan_trainings
-from nws_data.hyperparameters import FIXED_ARCHITECTURE, HyperParameters
-from nws_data.identity import training_seed
+from nws_data.space.hyperparameters import FIXED_ARCHITECTURE, HyperParameters
+from nws_data.space.identity import training_seed
 
 SETS = ["mnist", "cifar10"]
 

@@ -1,0 +1,102 @@
+"""A user's own images: an .npz file or a folder of image files."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from builders.images.arrays import N_CLASSES, SIDE, ImageArrays, Labelled, image_arrays, prepare, split_by_position
+from nws_data.errors import BuildError
+
+_SPLIT_KEYS = ("train_images", "train_labels", "test_images", "test_labels")
+_WHOLE_KEYS = ("images", "labels")
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+
+
+def load_npz(name: str, path: Path) -> ImageArrays:
+    """Load ``train_images``, ``train_labels``, ``test_images``, ``test_labels``, or ``images``, ``labels`` (split 80/20).
+
+    Shapes as in :func:`builders.images.arrays.prepare`. Raises ``BuildError`` for a damaged file or other keys.
+    """
+    try:
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise BuildError(f"{name}: {path} is a single array; save an .npz with the arrays {', '.join(_WHOLE_KEYS)}")
+        with file:
+            arrays = {key: file[key] for key in (*_SPLIT_KEYS, *_WHOLE_KEYS) if key in file.files}
+            found = file.files
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        raise BuildError(f"{name}: {path} cannot be read as .npz ({error}); is the file whole?") from error
+    if all(key in arrays for key in _SPLIT_KEYS):
+        train, test = (arrays["train_images"], arrays["train_labels"]), (arrays["test_images"], arrays["test_labels"])
+        return image_arrays(name, train, test, f"file {path.name}")
+    if all(key in arrays for key in _WHOLE_KEYS):
+        train, test = _split(name, arrays["images"], arrays["labels"])
+        return image_arrays(name, train, test, f"file {path.name}, split 80/20 by position in each class")
+    raise BuildError(
+        f"{name}: {path} holds the arrays {', '.join(found) or 'none'}; "
+        f"it needs {', '.join(_SPLIT_KEYS)}, or {', '.join(_WHOLE_KEYS)} (split 80/20)"
+    )
+
+
+def _split(name: str, images: np.ndarray, labels: np.ndarray) -> tuple[Labelled, Labelled]:
+    if images.ndim == 0 or labels.shape != images.shape[:1]:
+        raise BuildError(f"{name}: images {images.shape} and labels {labels.shape}; there must be one label for each image")
+    return split_by_position(images, labels)
+
+
+def load_folder(name: str, folder: Path) -> ImageArrays:
+    """Load ``train/CLASS/*`` and ``test/CLASS/*``, or ``CLASS/*`` (split 80/20); labels are the sorted class names' ranks.
+
+    Every image is converted to RGB and resized on its own. Raises ``BuildError`` for other than ten classes, classes
+    that differ between train and test, and files that are no images.
+    """
+    if (folder / "train").is_dir() and (folder / "test").is_dir():
+        classes = _classes(name, folder / "train")
+        if _classes(name, folder / "test") != classes:
+            raise BuildError(
+                f"{name}: {folder / 'train'} and {folder / 'test'} hold different class folders; make them equal"
+            )
+        train, test = (_read_classes(name, folder / part, classes) for part in ("train", "test"))
+        return image_arrays(name, train, test, f"folder {folder.name}")
+    train, test = split_by_position(*_read_classes(name, folder, _classes(name, folder)))
+    return image_arrays(name, train, test, f"folder {folder.name}, split 80/20 by position in each class")
+
+
+def _classes(name: str, folder: Path) -> list[str]:
+    """Return the sorted names of the class folders; there must be ten."""
+    classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if len(classes) != N_CLASSES:
+        listed = f" ({', '.join(classes[:12])})" if classes else ""
+        raise BuildError(
+            f"{name}: {folder} holds {len(classes)} class folders{listed}; an image set has exactly ten classes"
+        )
+    return classes
+
+
+def _read_classes(name: str, folder: Path, classes: list[str]) -> Labelled:
+    """Return uint8 ``(N, 3, 32, 32)`` and labels of all files, class by class, each class sorted by file name."""
+    images, labels = [np.empty((0, 3, SIDE, SIDE), np.uint8)], []
+    for label, class_name in enumerate(classes):
+        for path in sorted(path for path in (folder / class_name).iterdir() if not path.name.startswith(".")):
+            images.append(prepare(name, _read_image(name, path)[None]))
+            labels.append(label)
+    return np.concatenate(images), np.array(labels, dtype=np.int64)
+
+
+def _read_image(name: str, path: Path) -> np.ndarray:
+    """Return uint8 ``(H, W, 3)`` of one 8-bit image file, or raise ``BuildError``."""
+    from PIL import Image
+
+    if path.suffix.lower() not in _SUFFIXES:
+        raise BuildError(f"{name}: {path} is no image; class folders may hold {', '.join(_SUFFIXES)} only")
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                raise BuildError(f"{name}: {path} has mode {image.mode}; convert it to 8 bits a channel")
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BuildError(f"{name}: {path} cannot be read ({error}); replace or remove it") from error

@@ -1,0 +1,1 @@
+"""Training many networks as one program, each as if it were alone."""

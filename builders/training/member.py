@@ -1,0 +1,132 @@
+"""One training in progress: its data order, learning curves, early stopping and snapshots.
+
+Source: Eilertsen et al. 2020, Supplement A.2.
+"""
+
+from __future__ import annotations
+
+import platform
+import socket
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+import torch
+from torch import Tensor
+
+from builders.images.augmentation import augment, to_float
+from builders.images.bank import ImageBank
+from builders.plan import PlannedTraining
+from builders.training.compute_path import compute_path
+from builders.training.epochs import epoch_batches, split_images
+from builders.training.evaluation import FoldedNetwork
+from builders.training.initialization import initial_vector
+from builders.training.optimizers import rate
+from builders.training.snapshots import SnapshotBuffer
+from builders.training.stopping import EarlyStopping
+from nws_data.randomness import GENERATOR
+from nws_data.space.architecture import Architecture
+from nws_data.storage.records import TrainingRecord
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """The tensors of one image set: views of the bank, uint8 images ``(n, 1 or 3, 32, 32)`` and labels ``(n,)``."""
+
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+
+    @classmethod
+    def of(cls, bank: ImageBank, name: str) -> TrainingImages:
+        """Return the set of that name."""
+        return cls(*(get(name, part) for part in ("train", "test") for get in (bank.images, bank.labels)))
+
+
+class Member:
+    """The state of one training beside its weight vector, which the fleet holds.
+
+    Args:
+        planned: id, seed and hyper-parameters.
+        images: its image set.
+        epoch_cap: bound on epochs.
+        compute_dtype: dtype of evaluation.
+    """
+
+    def __init__(self, planned: PlannedTraining, images: TrainingImages, epoch_cap: int, compute_dtype: torch.dtype) -> None:
+        self.planned = planned
+        self.seed = planned.seed
+        self.step = 0
+        self.epoch = 0
+        self.stop_reason: str | None = None
+        self._images = images
+        self._compute_dtype = compute_dtype
+        self._split = split_images(len(images.train_labels), planned.seed)
+        self._stopping = EarlyStopping(epoch_cap)
+        self.snapshots = SnapshotBuffer()
+        self._curves: dict[str, list[float]] = {"train_accuracy": [], "validation_accuracy": [], "test_accuracy": []}
+        self._batches = torch.empty(0)
+        self._cursor = 0
+        self._started_s = time.perf_counter()
+
+    def initial_vector(self) -> Tensor:
+        """Return the weight vector before any training, float64."""
+        return initial_vector(self.planned.hyperparameters, self.seed)
+
+    def next_batch(self) -> tuple[Tensor, Tensor, float]:
+        """Return images ``(batch, 3, 32, 32)`` in [0, 1], labels ``(batch,)`` and the update's rate of the next step."""
+        hp = self.planned.hyperparameters
+        if self._cursor == 0:
+            self._batches = epoch_batches(self._split, self._images.train_labels, self.seed, self.epoch, hp.batch_size)
+        rows = self._batches[self._cursor]
+        raw = self._images.train_images[rows]
+        images = augment(raw, self.seed, self.step) if hp.augmentation else to_float(raw)
+        return images, self._images.train_labels[rows], rate(hp.optimizer, hp.learning_rate, self.epoch, self.step)
+
+    def advance(self) -> bool:
+        """Count a step; return whether it ended an epoch."""
+        self.step += 1
+        self._cursor = (self._cursor + 1) % len(self._batches)
+        self.epoch += self._cursor == 0
+        return self._cursor == 0
+
+    def evaluate(self, vector: Tensor) -> None:
+        """Score the weight vector, keep it as a snapshot and decide whether to stop (``stop_reason``)."""
+        hp, images, split = self.planned.hyperparameters, self._images, self._split
+        network = FoldedNetwork(vector, Architecture.of(hp), hp.activation, self._compute_dtype)
+        validation = network.accuracy(images.train_images, images.train_labels, split.validation)
+        self._curves["validation_accuracy"].append(validation)
+        self._curves["train_accuracy"].append(network.accuracy(images.train_images, images.train_labels, split.train_scored))
+        self._curves["test_accuracy"].append(network.accuracy(images.test_images, images.test_labels))
+        self.snapshots.add(vector.float().numpy())
+        self.stop_reason = self._stopping.update(validation)
+
+    def record(self, precision: str) -> TrainingRecord:
+        """Return the finished training for the writer."""
+        epochs, weights = self.snapshots.result()
+        if self.stop_reason is None:
+            raise RuntimeError(f"{self.planned.id} is still training")
+        return TrainingRecord(
+            training=self.planned.id,
+            seed=self.seed,
+            hyperparameters=self.planned.hyperparameters,
+            snapshot_epochs=tuple(epochs),
+            snapshot_stride=self.snapshots.stride,
+            stop_reason=self.stop_reason,
+            generator=GENERATOR,
+            compute_path=compute_path(),
+            precision=precision,
+            device="cpu",
+            torch_version=torch.__version__,
+            wall_s=time.perf_counter() - self._started_s,
+            finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            host=socket.gethostname(),
+            nws_version=version("nws-data"),
+            python_version=platform.python_version(),
+            weights=weights,
+            train_accuracy=tuple(self._curves["train_accuracy"]),
+            validation_accuracy=tuple(self._curves["validation_accuracy"]),
+            test_accuracy=tuple(self._curves["test_accuracy"]),
+        )

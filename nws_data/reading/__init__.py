@@ -1,0 +1,1 @@
+"""Reading weights at memory speed: datasets, selections, views, the feature for `datasets`."""

@@ -1,0 +1,222 @@
+"""An opened dataset: metadata as numpy columns, selections of rows, and the weights of each."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from nws_data.errors import SelectionError, one_of
+from nws_data.reading.columns import read_columns, split_positions
+from nws_data.reading.selection import Condition, last_of_each, matches
+from nws_data.reading.store import WeightStore
+from nws_data.space.architecture import Architecture
+from nws_data.space.hyperparameters import CLASSES, COLUMNS, HyperParameters, classes_of, encode_labels
+from nws_data.storage.manifest import Manifest, PopulationEntry
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
+_ARCHITECTURE = ("filter_size", "depth_conv", "depth_fc", "width_conv", "width_fc", "batch_norm")
+
+
+DEFAULT_POPULATION = "fixed"
+
+
+class NWSDataset:
+    """Snapshots with their metadata, one row each; made by :func:`open` and narrowed by :meth:`select`.
+
+    ``data["optimizer"]`` is a column, a numpy array ``(len(data),)``. Beside the columns of FORMAT.md there are
+    ``population``, ``split``, ``last_epoch`` and ``final_test_accuracy`` (of the training's converged model),
+    ``passed`` (it is above the image set's threshold), ``generalisation_gap`` (train less test accuracy) and
+    ``progress`` (epoch / last epoch).
+
+    Attributes:
+        root: the dataset's folder.
+        manifest: what the whole dataset holds.
+        store: where the weights come from.
+        shard_index: int64 ``(n,)``, each row's shard in ``store.shards``.
+        value_offset: int64 ``(n,)``, where each row's vector starts in its shard, in float32 values.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        manifest: Manifest,
+        columns: Mapping[str, np.ndarray],
+        store: WeightStore,
+        shard_index: np.ndarray,
+        value_offset: np.ndarray,
+    ) -> None:
+        self.root = root
+        self.manifest = manifest
+        self.store = store
+        self.shard_index = shard_index
+        self.value_offset = value_offset
+        self._columns = dict(columns)
+
+    def __len__(self) -> int:
+        return len(self.value_offset)
+
+    def __repr__(self) -> str:
+        n_trainings = len(np.unique(self["training"]))
+        return f"NWSDataset({str(self.root)!r}: {len(self)} snapshots of {n_trainings} trainings)"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of all columns."""
+        return tuple(self._columns)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Return a column, ``(len(self),)``; raises ``SelectionError`` when there is none of that name."""
+        if name not in self._columns:
+            raise SelectionError(f"column: {one_of(name, self._columns)}")
+        return self._columns[name]
+
+    def select(self, *, last: int | None = None, **conditions: Condition) -> NWSDataset:
+        """Return the rows that meet all conditions.
+
+        Args:
+            last: keep the last so many snapshots of each training, of those that meet the other conditions.
+            conditions: by column: a value, a collection of values, or a callable from the column to a bool mask, as
+                in ``select(optimizer="adam", snapshot=range(10, 20), learning_rate=lambda x: x < 1e-3, passed=True)``.
+
+        Raises:
+            SelectionError: an unknown column, or a value that no row has.
+        """
+        mask = np.ones(len(self), bool)
+        for name, condition in conditions.items():
+            mask &= matches(name, self[name], condition)
+        selected = self.take(np.flatnonzero(mask))
+        if last is None:
+            return selected
+        return selected.take(np.flatnonzero(last_of_each(selected["training"], selected["snapshot"], last)))
+
+    def take(self, rows: np.ndarray) -> NWSDataset:
+        """Return the rows at these positions (int ``(n,)``), in this order."""
+        columns = {name: column[rows] for name, column in self._columns.items()}
+        return NWSDataset(self.root, self.manifest, columns, self.store, self.shard_index[rows], self.value_offset[rows])
+
+    @property
+    def image_sets(self) -> tuple[str, ...]:
+        """Names of the dataset's image sets: the label order of the column ``dataset``."""
+        return tuple(image_set.name for image_set in self.manifest.image_sets)
+
+    def classes(self, name: str) -> tuple[Any, ...]:
+        """Return a classed column's values in label order; raises ``SelectionError`` for other columns."""
+        if name in CLASSES:
+            return classes_of(name, self.image_sets)
+        if self[name].dtype == np.bool_:
+            return (False, True)
+        raise SelectionError(f"not a classed column: {one_of(name, CLASSES)}")
+
+    def labels(self, name: str) -> np.ndarray:
+        """Return a column as a target: int64 positions in :meth:`classes`, or float32 for numbers.
+
+        Raises ``SelectionError`` for a column that is neither, such as ``training``.
+        """
+        column = self[name]
+        if name in CLASSES:
+            return encode_labels(name, column.tolist(), self.image_sets)
+        if column.dtype == np.bool_:
+            return column.astype(np.int64)
+        if not np.issubdtype(column.dtype, np.number):
+            numbers = [n for n, c in self._columns.items() if c.dtype.kind in "bif"]
+            raise SelectionError(f"target: {one_of(name, dict.fromkeys([*CLASSES, *numbers]))}")
+        return column.astype(np.float32)
+
+    def hyperparameters(self, row: int) -> HyperParameters:
+        """Return the hyper-parameters of a row."""
+        row = self._row(row)
+        return HyperParameters.from_dict({name: self[name][row].item() for name in COLUMNS})
+
+    def architectures(self) -> tuple[list[Architecture], np.ndarray]:
+        """Return the architectures that occur, and for each row which of them it has, int64 ``(n,)``."""
+        fields = np.stack([self[name].astype(np.int64) for name in _ARCHITECTURE], axis=1)
+        found, which = np.unique(fields, axis=0, return_inverse=True)
+        kinds = [dict(zip(_ARCHITECTURE, values, strict=True)) for values in found.tolist()]
+        return [Architecture(**kind | {"batch_norm": bool(kind["batch_norm"])}) for kind in kinds], which.reshape(-1)
+
+    def vector(self, row: int) -> Tensor:
+        """Return a row's weight vector, float32 ``(n_weights,)``."""
+        row = self._row(row)
+        shard, start = self.shard_index[row : row + 1], self.value_offset[row : row + 1]
+        return self.store.gather(shard, start, int(self["n_weights"][row]))[0]
+
+    def state_dict(self, row: int) -> dict[str, Tensor]:
+        """Return a row's weights as the ``state_dict`` of :meth:`model`."""
+        from nws_data.space.network import state_dict_from_vector
+
+        return state_dict_from_vector(self.vector(row), Architecture.of(self.hyperparameters(row)))
+
+    def model(self, row: int) -> nn.Module:
+        """Return a row's network with its weights, ready to classify images."""
+        from nws_data.space.network import load_network
+
+        return load_network(self.vector(row), self.hyperparameters(row))
+
+    def trainings(self) -> pd.DataFrame:
+        """Return the table of the trainings that have a row here, with seeds, layers and learning curves."""
+        import pyarrow as pa
+
+        from nws_data.storage.metadata import TRAINING_SCHEMA, read_table
+
+        paths = [path for split, path in self.manifest.trainings.items() if split in self["split"]]
+        tables = [read_table(self.root / path, TRAINING_SCHEMA) for path in paths]
+        frame = pa.concat_tables(tables).to_pandas() if tables else TRAINING_SCHEMA.empty_table().to_pandas()
+        return frame[frame["training"].isin(np.unique(self["training"]))].reset_index(drop=True)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return all columns as a data frame, one row a snapshot."""
+        import pandas as pd
+
+        return pd.DataFrame(self._columns)
+
+    def _row(self, row: int) -> int:
+        row = operator.index(row)
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"row {row} is out of range: the selection has {len(self)} rows")
+        return row % len(self)
+
+
+def open(path: str | Path, population: str | None = None, split: str | None = None) -> NWSDataset:
+    """Open one population of a dataset.
+
+    Args:
+        path: the folder that holds ``manifest.json``.
+        population: ``"fixed"`` or ``"random"``; by default the only one there is, or ``"fixed"``.
+        split: ``"train"``, ``"validation"`` or ``"test"``; by default all. Shards of other splits need not be there.
+
+    Returns:
+        All snapshots, in the order of split, plan index and snapshot. No weights are read yet.
+
+    Raises:
+        FormatError: not a dataset, damaged, or of a version this package does not read.
+        SelectionError: a population or split that the dataset does not hold.
+    """
+    root = Path(path)
+    manifest = Manifest.load(root)
+    population, entry = _population(manifest, population, root)
+    splits = list(entry.splits)
+    if split is not None and split not in splits:
+        raise SelectionError(f"{root}: split of {population}: {one_of(split, splits)}")
+    chosen = splits if split is None else [split]
+    columns = read_columns(root, manifest, population, chosen)
+    store, shard_index, value_offset = split_positions(root, columns)
+    return NWSDataset(root, manifest, columns, store, shard_index, value_offset)
+
+
+def _population(manifest: Manifest, name: str | None, root: Path) -> tuple[str, PopulationEntry]:
+    present = manifest.populations
+    if not present:
+        raise SelectionError(f"{root}: the dataset holds no trainings yet; build some with `nws build`")
+    if name is None:
+        name = DEFAULT_POPULATION if DEFAULT_POPULATION in present else next(iter(present))
+    if name not in present:
+        raise SelectionError(f"{root}: population: {one_of(name, present)}")
+    return name, present[name]

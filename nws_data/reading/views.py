@@ -1,0 +1,249 @@
+"""What a model reads: torch Datasets of ``(weights, label)`` over a selection of weight vectors.
+
+Every view gathers a batch at once (``__getitems__``), in a plain ``DataLoader(view, batch_size=64, shuffle=True)``
+too. Prefer ``num_workers=0``: moving batches between processes costs more than reading them.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from nws_data.errors import SelectionError, WindowError
+from nws_data.reading.collate import GatheredBatch
+from nws_data.reading.dataset import NWSDataset
+from nws_data.reading.windows import N_OFFICIAL, check_length, official_starts, random_starts, spills, start_range
+
+
+class WeightView(Dataset[tuple[Tensor, Tensor]]):
+    """Base of all views: items ``(weights, label)``, one or several for each row of the selection.
+
+    Args:
+        data: the selection, one row a snapshot.
+        target: column whose label an item has, see :meth:`NWSDataset.labels`; by default the label is the row's
+            position in ``data`` (int64).
+        per_vector: items of each row, side by side.
+
+    Raises:
+        SelectionError: an empty selection or an unknown target.
+    """
+
+    def __init__(self, data: NWSDataset, target: str | None = None, per_vector: int = 1) -> None:
+        if not len(data):
+            raise SelectionError("the selection is empty: widen its conditions")
+        if per_vector < 1:
+            raise WindowError(f"windows_per_vector must be at least 1, got {per_vector}")
+        self.data = data
+        self.target = target
+        self.per_vector = per_vector
+        labels = np.arange(len(data)) if target is None else data.labels(target)
+        self.row_labels = torch.from_numpy(labels)
+
+    @property
+    def classes(self) -> tuple[Any, ...]:
+        """Values of the target in label order; raises ``SelectionError`` when it is none or a number."""
+        if self.target is None:
+            raise SelectionError("this view has no target: its labels are row numbers")
+        return self.data.classes(self.target)
+
+    def __len__(self) -> int:
+        return len(self.data) * self.per_vector
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        index = operator.index(index)
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index {index} is out of range: this view has {len(self)} items")
+        weights, labels = self._gather(np.array([index % len(self)]))
+        return weights[0], labels[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> GatheredBatch:
+        """Return the items as one batch: one gather, writable tensors that belong to the caller."""
+        return GatheredBatch(*self._gather(np.asarray(indices, np.int64)))
+
+    def _gather(self, items: np.ndarray) -> tuple[Tensor, Tensor]:
+        rows = items // self.per_vector if self.per_vector > 1 else items
+        return self._weights(items, rows), self.row_labels[torch.from_numpy(rows)]
+
+    def _weights(self, items: np.ndarray, rows: np.ndarray) -> Tensor:
+        raise NotImplementedError
+
+
+class GlobalVectors(WeightView):
+    """Whole weight vectors: items float32 ``(length,)`` and a label.
+
+    Args:
+        data: the selection.
+        target: see :class:`WeightView`.
+        length: needed where vectors differ in length: shorter ones are filled up with zeros, longer ones cut at the
+            end. ``"max"`` is the longest of the selection. By default the common length.
+
+    Raises:
+        SelectionError: vectors of different lengths and no ``length``.
+    """
+
+    def __init__(self, data: NWSDataset, target: str | None = None, length: int | Literal["max"] | None = None) -> None:
+        super().__init__(data, target)
+        n = data["n_weights"]
+        shortest, longest = int(n.min()), int(n.max())
+        if length is None and shortest != longest:
+            raise SelectionError(
+                f"the vectors of this selection have {shortest} to {longest} values: give length= (zeros fill up, the rest "
+                f'is cut; "max" keeps all), or select one architecture, or use RandomWindows'
+            )
+        if isinstance(length, int) and length < 1:
+            raise WindowError(f"length must be at least 1, got {length}")
+        self.length = longest if length is None or length == "max" else int(length)
+        self._lengths = None if shortest >= self.length else np.minimum(n, self.length).astype(np.int64)
+
+    def _weights(self, items: np.ndarray, rows: np.ndarray) -> Tensor:
+        shards, starts = self.data.shard_index[rows], self.data.value_offset[rows]
+        if self._lengths is None:
+            return self.data.store.gather(shards, starts, self.length)
+        return self.data.store.gather_padded(shards, starts, self._lengths[rows], self.length)
+
+
+class _Windows(WeightView):
+    """What random and fixed windows share: length, part and the range of starts."""
+
+    def __init__(self, data: NWSDataset, length: int, part: str, target: str | None, per_vector: int) -> None:
+        super().__init__(data, target, per_vector)
+        n, n_conv = data["n_weights"], data["n_weights_conv"]
+        self.length = check_length(length, n)
+        self.part = part
+        self.first_start, self.last_start = start_range(part, self.length, n, n_conv)
+        self._spills = spills(part, self.length, n, n_conv)
+
+    @property
+    def spill_share(self) -> float:
+        """Share of vectors whose part is shorter than the window, which then runs on into the neighbour part."""
+        return float(self._spills.mean())
+
+    def starts(self) -> np.ndarray:
+        """Return where every item's window starts in its vector: int64 ``(len(self),)``."""
+        raise NotImplementedError
+
+    def _weights(self, items: np.ndarray, rows: np.ndarray) -> Tensor:
+        starts = self.data.value_offset[rows] + self.starts()[items]
+        return self.data.store.gather(self.data.shard_index[rows], starts, self.length)
+
+
+class FixedWindows(_Windows):
+    """The official evaluation windows: starts ``round(linspace(first, last, windows_per_vector))`` of every vector.
+
+    Items float32 ``(length,)`` and a label; a vector's windows stand side by side. Arguments and errors as in
+    :class:`RandomWindows`.
+    """
+
+    def __init__(
+        self,
+        data: NWSDataset,
+        length: int = 5000,
+        part: str = "all",
+        target: str | None = None,
+        windows_per_vector: int = N_OFFICIAL,
+    ) -> None:
+        super().__init__(data, length, part, target, windows_per_vector)
+        self._starts = official_starts(self.first_start, self.last_start, windows_per_vector)
+
+    def starts(self) -> np.ndarray:
+        """Return where every item's window starts in its vector: int64 ``(len(self),)``."""
+        return self._starts
+
+
+class RandomWindows(_Windows):
+    """One or more new random windows of every vector in each epoch: items float32 ``(length,)`` and a label.
+
+    A start is a function of (seed, epoch, item): order, batch size and worker processes do not matter. Call
+    :meth:`set_epoch` before each pass (in Lightning, in ``on_train_epoch_start``), else every epoch sees the windows of
+    epoch 0.
+
+    Args:
+        data: the selection.
+        length: values of a window.
+        part: ``"all"``, ``"conv"`` or ``"fc"``; see :func:`nws_data.reading.windows.start_range`.
+        target: see :class:`WeightView`.
+        seed: of the starts, in [0, 2^63).
+        windows_per_vector: items of each row, side by side.
+
+    Raises:
+        WindowError: a length that the shortest vector does not hold.
+        SelectionError: an unknown part or target, or an empty selection.
+    """
+
+    def __init__(
+        self,
+        data: NWSDataset,
+        length: int = 5000,
+        part: str = "all",
+        target: str | None = None,
+        seed: int = 0,
+        windows_per_vector: int = 1,
+    ) -> None:
+        super().__init__(data, length, part, target, windows_per_vector)
+        self.seed = seed
+        # In shared memory, so that worker processes that live on see a new epoch.
+        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
+        self._drawn: tuple[int, np.ndarray] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_drawn": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._epoch.share_memory_()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose windows are read."""
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, in every worker process as well; call it before the loader's iterator is made."""
+        if not 0 <= epoch < 2**32:
+            raise WindowError(f"epoch must be in [0, 2^32), got {epoch}")
+        self._epoch.fill_(epoch)
+
+    def starts(self, epoch: int | None = None) -> np.ndarray:
+        """Return where every item's window starts in its vector: int64 ``(len(self),)``, by default of this epoch."""
+        epoch = self.epoch if epoch is None else epoch
+        if self._drawn is None or self._drawn[0] != epoch:
+            self._drawn = epoch, random_starts(self.first_start, self.last_start, self.seed, epoch, self.per_vector)
+        return self._drawn[1]
+
+
+class LayerTensors(WeightView):
+    """One tensor of one layer: items float32 shaped as the tensor (kernels as in PyTorch) and a label.
+
+    Args:
+        data: the selection.
+        layer: such as ``"conv1"`` or ``"fc2"``.
+        kind: ``"kernel"``, ``"bias"``, ``"beta"``, ``"gamma"``, ``"mean"`` or ``"variance"``.
+        target: see :class:`WeightView`.
+
+    Raises:
+        SelectionError: an architecture without that layer or kind, or tensors of different shapes.
+    """
+
+    def __init__(self, data: NWSDataset, layer: str = "conv1", kind: str = "kernel", target: str | None = None) -> None:
+        super().__init__(data, target)
+        architectures, which = data.architectures()
+        tensors = [architecture.layer(layer)[kind] for architecture in architectures]
+        shapes = sorted({tensor.shape for tensor in tensors})
+        if len(shapes) > 1:
+            raise SelectionError(
+                f"{layer} {kind} has {len(shapes)} shapes in this selection, such as {shapes[0]} and {shapes[-1]}: select "
+                "one architecture, such as data.select(depth_fc=3, width_fc=128)"
+            )
+        self.layer, self.kind, self.shape = layer, kind, shapes[0]
+        self._length = tensors[0].stop - tensors[0].start
+        self._starts = np.array([tensor.start for tensor in tensors])[which]
+
+    def _weights(self, items: np.ndarray, rows: np.ndarray) -> Tensor:
+        starts = self.data.value_offset[rows] + self._starts[rows]
+        return self.data.store.gather(self.data.shard_index[rows], starts, self._length).view(-1, *self.shape)

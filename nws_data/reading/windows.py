@@ -1,0 +1,69 @@
+"""Where windows start inside weight vectors: pure functions of lengths, seed and epoch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nws_data.errors import SelectionError, WindowError, one_of
+from nws_data.randomness import Purpose, words
+from nws_data.space.architecture import PARTS
+
+N_OFFICIAL = 10
+"""Windows of a vector that the official evaluation uses."""
+
+
+def check_length(length: int, n_weights: np.ndarray) -> int:
+    """Return the window length, or raise ``WindowError`` when it does not fit every vector (lengths ``(n,)``)."""
+    shortest = int(n_weights.min())
+    if not 1 <= length <= shortest:
+        raise WindowError(f"window must be in [1, {shortest}] (the shortest vector of this selection), got {length}")
+    return int(length)
+
+
+def start_range(part: str, length: int, n_weights: np.ndarray, n_weights_conv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first and the last place where a window of a part may start, both included.
+
+    As in the original, a window of a part shorter than itself runs on into the neighbour part.
+
+    Args:
+        part: ``"all"`` (0..n-L), ``"conv"`` (0..max(0, n_conv-L)) or ``"fc"`` (n_conv..n-L, just max(0, n-L) where
+            the part is too short).
+        length: L, values of a window.
+        n_weights: int ``(n,)``, lengths of the vectors.
+        n_weights_conv: int ``(n,)``, lengths of their conv parts.
+
+    Returns:
+        Two int64 ``(n,)``, positions in the weight vector. Raises ``SelectionError`` for an unknown part.
+
+    Source: Eilertsen et al. 2020, Section 5.3, and the authors' scripts.
+    """
+    if part not in PARTS:
+        raise SelectionError(f"part: {one_of(part, PARTS)}")
+    n, n_conv = n_weights.astype(np.int64), n_weights_conv.astype(np.int64)
+    last = np.maximum(0, (n_conv if part == "conv" else n) - length)
+    first = np.minimum(n_conv, last) if part == "fc" else np.zeros_like(last)
+    return first, last
+
+
+def spills(part: str, length: int, n_weights: np.ndarray, n_weights_conv: np.ndarray) -> np.ndarray:
+    """Return bool ``(n,)``: whether a vector's part is shorter than the window, which then runs into its neighbour."""
+    sizes = {"all": n_weights, "conv": n_weights_conv, "fc": n_weights - n_weights_conv}
+    return sizes[part] < length
+
+
+def random_starts(first: np.ndarray, last: np.ndarray, seed: int, epoch: int, per_vector: int = 1) -> np.ndarray:
+    """Draw starts uniformly from first to last, both included: a function of (seed, epoch, item) alone.
+
+    Returns int64 ``(n * per_vector,)``, the windows of a vector side by side.
+    """
+    draws = words(seed, Purpose.WINDOW, epoch, len(first) * per_vector).numpy()
+    first, last = np.repeat(first, per_vector), np.repeat(last, per_vector)
+    return first + (draws * (last - first + 1) >> 32)
+
+
+def official_starts(first: np.ndarray, last: np.ndarray, per_vector: int = N_OFFICIAL) -> np.ndarray:
+    """Return the fixed evaluation starts, ``round(linspace(first, last, per_vector))``.
+
+    Returns int64 ``(n * per_vector,)``, the windows of a vector side by side.
+    """
+    return np.rint(np.linspace(first, last, per_vector, axis=1)).astype(np.int64).reshape(-1)

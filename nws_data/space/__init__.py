@@ -1,0 +1,1 @@
+"""What a training is: hyper-parameters, architecture, identity, live networks."""

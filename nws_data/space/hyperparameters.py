@@ -1,0 +1,153 @@
+"""Hyper-parameters of a training: values, sampling and label encoding.
+
+Source: Eilertsen et al. 2020, Table 1 and Supplement A.1; values marked (O) in the docs come from the
+authors' published scripts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from nws_data.errors import HyperParameterError, one_of
+from nws_data.randomness import Purpose, words
+
+SAMPLING = 1
+"""Version of the tables below and of the draw from them. A change of either draws other trainings: raise it."""
+
+IMAGE_SETS = ("mnist", "cifar10", "svhn", "stl10", "fashion_mnist")
+"""The paper's five image sets. Others may stand beside them: ``dataset`` is a free string."""
+
+LEARNING_RATE = (0.0002, 0.005)
+"""Bounds of the uniform draw of the initial learning rate."""
+
+CLASSES: dict[str, tuple[Any, ...]] = {
+    "dataset": IMAGE_SETS,
+    "batch_size": (32, 64, 128, 256),
+    "augmentation": (False, True),
+    "optimizer": ("adam", "rmsprop", "momentum"),
+    "activation": ("relu", "elu", "sigmoid", "tanh"),
+    "initialization": ("constant", "random_normal", "glorot_uniform", "glorot_normal"),
+    "filter_size": (3, 5, 7),
+    "depth_conv": (3, 4, 5),
+    "depth_fc": (3, 4, 5),
+    "width_conv": (16, 32, 48),
+    "width_fc": (64, 128, 192),
+}
+"""The classed hyper-parameters with their values in the order of their labels (Table 1)."""
+
+FIXED_ARCHITECTURE = {"filter_size": 5, "depth_conv": 3, "depth_fc": 3, "width_conv": 32, "width_fc": 128}
+"""What the population ``fixed`` does not draw (Table 1, circled)."""
+
+POPULATIONS = ("fixed", "random")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HyperParameters:
+    """All hyper-parameters of one training (Table 1). Raises ``HyperParameterError`` on a value outside it."""
+
+    dataset: str  # the image set's name
+    learning_rate: float  # initial rate, times 0.96 after each epoch
+    batch_size: int
+    augmentation: bool
+    optimizer: str
+    activation: str
+    initialization: str
+    filter_size: int  # side of the square convolution kernels
+    depth_conv: int  # convolution layers
+    depth_fc: int  # fully connected layers, the output layer counted
+    width_conv: int  # channels of the last convolution layer
+    width_fc: int  # units of the first fully connected layer
+    batch_norm: bool = True  # off only for the ablation of Supplement F.3
+
+    def __post_init__(self) -> None:
+        for name, values in CLASSES.items():
+            if name != "dataset" and getattr(self, name) not in values:
+                raise HyperParameterError(f"{name}: {one_of(getattr(self, name), values)}")
+        if self.batch_norm not in (False, True):
+            raise HyperParameterError(f"batch_norm: {one_of(self.batch_norm, (False, True))}")
+        if not self.dataset or not isinstance(self.dataset, str):
+            raise HyperParameterError(f"dataset must be the name of an image set, got {self.dataset!r}")
+        if not LEARNING_RATE[0] <= self.learning_rate <= LEARNING_RATE[1]:
+            raise HyperParameterError(f"learning_rate must be in {list(LEARNING_RATE)}, got {self.learning_rate!r}")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> HyperParameters:
+        """Build from a mapping; unknown or missing names raise ``HyperParameterError``."""
+        known = [f.name for f in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise HyperParameterError(f"unknown hyper-parameter: {one_of(name, known)}")
+        missing = [f.name for f in fields(cls) if f.name not in values and f.name != "batch_norm"]
+        if missing:
+            raise HyperParameterError(f"missing hyper-parameters: {', '.join(missing)}")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values as a plain dict in the column order of the metadata."""
+        return asdict(self)
+
+
+COLUMNS = tuple(f.name for f in fields(HyperParameters))
+"""Names of all hyper-parameter columns in metadata order."""
+
+
+def sample_hyperparameters(
+    seed: int, population: str, image_sets: Sequence[str] = IMAGE_SETS, batch_norm: bool = True
+) -> HyperParameters:
+    """Draw the hyper-parameters of one training; all are independent and uniform (Table 1).
+
+    Args:
+        seed: the training's seed, see :func:`nws_data.space.identity.training_seed`.
+        population: ``"fixed"`` (one architecture) or ``"random"``.
+        image_sets: the names that ``dataset`` is drawn from.
+        batch_norm: a property of the whole build, not drawn.
+
+    Raises:
+        HyperParameterError: an unknown population or no image set.
+    """
+    if population not in POPULATIONS:
+        raise HyperParameterError(f"population: {one_of(population, POPULATIONS)}")
+    if not image_sets:
+        raise HyperParameterError("image_sets is empty; name at least one image set")
+    draws = words(seed, Purpose.HYPERPARAMETERS, 0, len(CLASSES) + 1).tolist()
+    low, high = LEARNING_RATE
+    values: dict[str, Any] = {"learning_rate": low + (high - low) * draws[0] / 2**32, "batch_norm": batch_norm}
+    for draw, (name, classes) in zip(draws[1:], CLASSES.items(), strict=True):
+        options = tuple(image_sets) if name == "dataset" else classes
+        values[name] = options[draw * len(options) >> 32]
+    if population == "fixed":
+        values |= FIXED_ARCHITECTURE
+    return HyperParameters(**values)
+
+
+def classes_of(name: str, image_sets: Sequence[str] = IMAGE_SETS) -> tuple[Any, ...]:
+    """Return the values of a classed hyper-parameter in label order; ``dataset`` has those of ``image_sets``."""
+    if name not in CLASSES:
+        raise HyperParameterError(f"not a classed hyper-parameter: {one_of(name, CLASSES)}")
+    return tuple(image_sets) if name == "dataset" else CLASSES[name]
+
+
+def encode_labels(name: str, values: Iterable[Any], image_sets: Sequence[str] = IMAGE_SETS) -> np.ndarray:
+    """Turn values of a classed hyper-parameter into labels, int64 ``(n,)`` in [0, classes).
+
+    Raises ``HyperParameterError`` for an unknown name or value.
+    """
+    label = {value: i for i, value in enumerate(classes_of(name, image_sets))}
+    try:
+        return np.fromiter((label[value] for value in values), dtype=np.int64)
+    except KeyError as error:
+        raise HyperParameterError(f"{name}: {one_of(error.args[0], label)}") from None
+
+
+def decode_labels(name: str, labels: Iterable[int], image_sets: Sequence[str] = IMAGE_SETS) -> list[Any]:
+    """Turn labels back into values; the inverse of :func:`encode_labels`."""
+    classes = classes_of(name, image_sets)
+    labels = [int(label) for label in labels]
+    for label in labels:
+        if not 0 <= label < len(classes):
+            raise HyperParameterError(f"{name}: a label must be in [0, {len(classes) - 1}], got {label}")
+    return [classes[label] for label in labels]

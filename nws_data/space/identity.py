@@ -1,0 +1,72 @@
+"""Who a training is: its id, seed and split follow from (build seed, population, plan index) alone."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import lru_cache
+
+from nws_data.errors import SelectionError, one_of
+from nws_data.space.hyperparameters import POPULATIONS
+
+SPLITS = ("train", "validation", "test")
+
+BLOCKS: dict[str, dict[str, int]] = {
+    "fixed": {"train": 18, "validation": 2, "test": 10},
+    "random": {"train": 90, "validation": 10, "test": 30},
+}
+"""Members of each split in every block of consecutive plan indices; gives the paper's Table 2 at full size."""
+
+_ID = re.compile(r"(fixed|random)-(\d{6,})")
+
+
+def training_id(population: str, index: int) -> str:
+    """Return the id of a training, such as ``random-004711``."""
+    return f"{population}-{index:06d}"
+
+
+def parse_id(training: str) -> tuple[str, int]:
+    """Return (population, plan index) of an id; raises ``SelectionError`` when it is none."""
+    match = _ID.fullmatch(training)
+    if not match or training_id(match[1], int(match[2])) != training:
+        raise SelectionError(f"not a training id: {training!r}; ids look like random-004711")
+    return match[1], int(match[2])
+
+
+def id_hash(training: str) -> str:
+    """Return SHA-256 of the id in hex: the order in which balanced selections keep trainings."""
+    return hashlib.sha256(training.encode()).hexdigest()
+
+
+def training_seed(build_seed: int, population: str, index: int) -> int:
+    """Return the training's seed in [0, 2^63): from SHA-256 of build seed, population and plan index."""
+    digest = hashlib.sha256(f"nws-seed/{build_seed}/{population}/{index}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+@lru_cache(maxsize=4096)
+def _block_splits(population: str, block: int) -> tuple[str, ...]:
+    """Splits of a block's members: its places in the order of SHA-256 of (population, block, place)."""
+    sizes = BLOCKS[population]
+    places = range(sum(sizes.values()))
+    order = sorted(places, key=lambda place: hashlib.sha256(f"nws-split/{population}/{block}/{place}".encode()).digest())
+    splits = [""] * len(order)
+    for rank, place in enumerate(order):
+        splits[place] = (
+            "train" if rank < sizes["train"] else "validation" if rank < sizes["train"] + sizes["validation"] else "test"
+        )
+    return tuple(splits)
+
+
+def split_of(training: str) -> str:
+    """Return the split of a training: a property of its id, whatever was built and in whatever order."""
+    population, index = parse_id(training)
+    block, place = divmod(index, sum(BLOCKS[population].values()))
+    return _block_splits(population, block)[place]
+
+
+def check_population(population: str) -> str:
+    """Return the name, or raise ``SelectionError``."""
+    if population not in POPULATIONS:
+        raise SelectionError(f"population: {one_of(population, POPULATIONS)}")
+    return population

@@ -1,0 +1,1 @@
+"""The dataset folder as FORMAT.md describes it: written, checked, summed up."""

@@ -1,0 +1,222 @@
+"""What a dataset holds, in numbers: for people (``format_info``) and for programs (``DatasetInfo.to_dict``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from nws_data.errors import FormatError
+from nws_data.space.hyperparameters import CLASSES
+from nws_data.space.identity import SPLITS
+from nws_data.space.image_sets import ImageSet
+from nws_data.storage.manifest import Manifest
+from nws_data.storage.metadata import TRAINING_SCHEMA, read_table
+from nws_data.storage.shards import N_SNAPSHOTS
+
+_COLUMNS = (
+    "population",
+    "split",
+    "finite",
+    "final_test_accuracy",
+    "stop_reason",
+    "n_epochs",
+    "n_weights",
+    "learning_rate",
+    *CLASSES,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Smallest, middle and largest of some numbers."""
+
+    low: float
+    median: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitInfo:
+    """One split of a population."""
+
+    n_trainings: int
+    n_snapshots: int
+    n_shards: int
+    n_bytes: int  # of the shard files
+    n_passing: int  # trainings that passed their image set's threshold
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSetInfo:
+    """The trainings of one image set in a population."""
+
+    threshold: float
+    n_trainings: int
+    n_passing: int
+    final_test_accuracy: Spread | None  # None without trainings
+
+
+@dataclass(frozen=True, kw_only=True)
+class PopulationInfo:
+    """One population."""
+
+    n_trainings: int
+    n_non_finite: int
+    splits: dict[str, SplitInfo]
+    image_sets: dict[str, ImageSetInfo]
+    stop_reasons: dict[str, int]
+    n_epochs: Spread
+    n_weights: Spread
+    learning_rate: Spread
+    hyperparameters: dict[str, dict[str, int]]  # name: value as text: trainings
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetInfo:
+    """A whole dataset."""
+
+    data_digest: str
+    n_trainings: int
+    n_snapshots: int
+    n_bytes: int  # of the shard files
+    image_sets: tuple[ImageSet, ...]
+    populations: dict[str, PopulationInfo]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as values that JSON can hold."""
+        return asdict(self)
+
+
+def describe(root: Path, manifest: Manifest | None = None) -> DatasetInfo:
+    """Count what a dataset holds, from its manifest and metadata/trainings; weights are not read.
+
+    Raises ``FormatError`` when the folder is no dataset or its metadata is damaged.
+    """
+    manifest = manifest or Manifest.load(root)
+    tables = [read_table(root / path, TRAINING_SCHEMA, _COLUMNS) for path in manifest.trainings.values()]
+    table = pa.concat_tables(tables)
+    columns = {name: np.asarray(table[name].to_pylist()) for name in _COLUMNS}
+    populations = {}
+    for name in sorted(manifest.populations):
+        rows = columns["population"] == name
+        populations[name] = _population_info({k: v[rows] for k, v in columns.items()}, manifest, name)
+    return DatasetInfo(
+        data_digest=manifest.data_digest,
+        n_trainings=len(table),
+        n_snapshots=N_SNAPSHOTS * len(table),
+        n_bytes=sum(shard.nbytes for shard in manifest.shards),
+        image_sets=manifest.image_sets,
+        populations=populations,
+    )
+
+
+def _population_info(columns: Mapping[str, np.ndarray], manifest: Manifest, name: str) -> PopulationInfo:
+    image_sets = {image_set.name: image_set for image_set in manifest.image_sets}
+    unknown = sorted(set(columns["dataset"].tolist()) - set(image_sets))
+    if unknown:
+        raise FormatError(f"manifest.json has no image set {', '.join(unknown)}, metadata/trainings has; run nws verify")
+    pairs = zip(columns["dataset"], columns["final_test_accuracy"], strict=True)
+    passing = np.array([image_sets[dataset].passes(accuracy) for dataset, accuracy in pairs], dtype=bool)
+    splits = manifest.populations[name].splits
+    return PopulationInfo(
+        n_trainings=len(passing),
+        n_non_finite=int(np.sum(~columns["finite"])),
+        splits={
+            split: SplitInfo(
+                n_trainings=entry.n_trainings,
+                n_snapshots=entry.n_snapshots,
+                n_shards=len(entry.shards),
+                n_bytes=sum(shard.nbytes for shard in entry.shards),
+                n_passing=int(passing[columns["split"] == split].sum()),
+            )
+            for split, entry in splits.items()
+        },
+        image_sets={key: _image_set_info(image_set, columns, passing) for key, image_set in image_sets.items()},
+        stop_reasons=_counts(columns["stop_reason"]),
+        n_epochs=_spread(columns["n_epochs"]),
+        n_weights=_spread(columns["n_weights"]),
+        learning_rate=_spread(columns["learning_rate"]),
+        hyperparameters={key: _counts(columns[key]) for key in CLASSES},
+    )
+
+
+def _image_set_info(image_set: ImageSet, columns: Mapping[str, np.ndarray], passing: np.ndarray) -> ImageSetInfo:
+    rows = columns["dataset"] == image_set.name
+    accuracies = columns["final_test_accuracy"][rows]
+    return ImageSetInfo(
+        threshold=image_set.threshold,
+        n_trainings=int(rows.sum()),
+        n_passing=int(passing[rows].sum()),
+        final_test_accuracy=_spread(accuracies) if len(accuracies) else None,
+    )
+
+
+def _spread(values: np.ndarray) -> Spread:
+    return Spread(low=float(values.min()), median=float(np.median(values)), high=float(values.max()))
+
+
+def _counts(values: np.ndarray) -> dict[str, int]:
+    found, counts = np.unique(values, return_counts=True)
+    return {str(value): int(count) for value, count in zip(found.tolist(), counts, strict=True)}
+
+
+def format_info(info: DatasetInfo) -> str:
+    """Return the report for people: short aligned tables."""
+    lines = [
+        f"{info.n_trainings:,} trainings, {info.n_snapshots:,} snapshots, {info.n_bytes / 1e6:,.1f} MB of weights",
+        f"data digest {info.data_digest}",
+    ]
+    for name, population in info.populations.items():
+        lines += ["", f"{name}: {population.n_trainings:,} trainings, {population.n_non_finite} non-finite"]
+        lines += [*align(split_rows(population)), ""]
+        lines += [*align(image_set_rows(population)), ""]
+        lines += align(_hyperparameter_rows(population))
+    return "\n".join(lines) + "\n"
+
+
+def split_rows(population: PopulationInfo) -> list[list[str]]:
+    """Return a table, header first: trainings, snapshots, passing trainings and size of each split."""
+    rows = [["split", "trainings", "snapshots", "passing", "shards", "MB"]]
+    for name in SPLITS:
+        if name in population.splits:
+            s = population.splits[name]
+            counts = (s.n_trainings, s.n_snapshots, s.n_passing, s.n_shards)
+            rows.append([name, *(f"{n:,}" for n in counts), f"{s.n_bytes / 1e6:,.1f}"])
+    return rows
+
+
+def image_set_rows(population: PopulationInfo) -> list[list[str]]:
+    """Return a table, header first: final test accuracies in percent and passing trainings of each image set."""
+    rows = [["image set", "trainings", "threshold %", "passing", "passing %", "lowest %", "median %", "highest %"]]
+    for name, s in population.image_sets.items():
+        accuracy = s.final_test_accuracy
+        if accuracy is None:
+            continue
+        spread = (accuracy.low, accuracy.median, accuracy.high)
+        share = f"{100 * s.n_passing / s.n_trainings:.1f}"
+        counts = [f"{s.n_trainings:,}", f"{100 * s.threshold:.0f}", f"{s.n_passing:,}", share]
+        rows.append([name, *counts, *(f"{100 * value:.1f}" for value in spread)])
+    return rows
+
+
+def _hyperparameter_rows(population: PopulationInfo) -> list[list[str]]:
+    spreads = {name: getattr(population, name) for name in ("learning_rate", "n_epochs", "n_weights")}
+    rows = [[name, f"{s.low:g} to {s.high:g}, median {s.median:g}"] for name, s in spreads.items()]
+    counted = {"stop_reason": population.stop_reasons} | population.hyperparameters
+    return rows + [[name, ", ".join(f"{v} {n:,}" for v, n in values.items())] for name, values in counted.items()]
+
+
+def align(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the rows as lines of aligned columns, numbers to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    right = [all(row[i][:1].isdigit() for row in rows[1:]) for i in range(len(widths))]
+    lines = []
+    for row in rows:
+        cells = zip(row, widths, right, strict=True)
+        lines.append("  ".join(c.rjust(width) if r else c.ljust(width) for c, width, r in cells).rstrip())
+    return lines

@@ -1,0 +1,198 @@
+"""The metadata tables: Arrow schemas, rows of a training, deterministic Parquet files, reading back.
+
+The columns are those of FORMAT.md. Each file's name holds the first digits of its SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nws_data.errors import FormatError
+from nws_data.space.architecture import Architecture
+from nws_data.space.hyperparameters import COLUMNS, HyperParameters
+from nws_data.space.identity import parse_id
+from nws_data.storage.records import PROVENANCE, TrainingHeader
+from nws_data.storage.shards import Position, shard_key
+
+CURVES = ("train_accuracy", "validation_accuracy", "test_accuracy")
+
+_ROW_GROUP = 20_000  # rows; part of what makes the bytes reproducible
+_SCHEMA_HINT = "fetch it again or rebuild the dataset"
+_HYPERPARAMETER_TYPES = {
+    "dataset": pa.string(),
+    "learning_rate": pa.float64(),
+    "augmentation": pa.bool_(),
+    "optimizer": pa.string(),
+    "activation": pa.string(),
+    "initialization": pa.string(),
+    "batch_norm": pa.bool_(),
+}
+_HYPERPARAMETER_FIELDS = [(name, _HYPERPARAMETER_TYPES.get(name, pa.int32())) for name in COLUMNS]
+_LENGTH_FIELDS = [("n_weights", pa.int32()), ("n_weights_conv", pa.int32())]
+
+WEIGHTS_TYPE = pa.struct(
+    [
+        ("shard", pa.string()),
+        ("key", pa.string()),
+        ("row", pa.int32()),
+        ("offset", pa.int64()),
+        ("nbytes", pa.int64()),
+    ]
+)
+"""The column ``weights`` of a snapshot: where its vector lies."""
+
+_LAYER_TYPE = pa.struct(
+    [
+        ("layer", pa.string()),
+        ("kind", pa.string()),
+        ("start", pa.int32()),
+        ("stop", pa.int32()),
+        ("shape", pa.list_(pa.int32())),
+    ]
+)
+
+SNAPSHOT_SCHEMA = pa.schema(
+    [
+        ("training", pa.string()),
+        ("snapshot", pa.int32()),
+        ("epoch", pa.int32()),
+        *((name, pa.float64()) for name in CURVES),
+        *_HYPERPARAMETER_FIELDS,
+        *_LENGTH_FIELDS,
+        ("finite", pa.bool_()),
+        ("weights", WEIGHTS_TYPE),
+    ]
+)
+"""metadata/<population>: one row per snapshot."""
+
+TRAINING_SCHEMA = pa.schema(
+    [
+        ("training", pa.string()),
+        ("population", pa.string()),
+        ("split", pa.string()),
+        ("plan_index", pa.int64()),
+        ("seed", pa.int64()),
+        *_HYPERPARAMETER_FIELDS,
+        *_LENGTH_FIELDS,
+        ("n_epochs", pa.int32()),
+        ("stop_reason", pa.string()),
+        ("finite", pa.bool_()),
+        ("final_test_accuracy", pa.float64()),
+        ("snapshot_epochs", pa.list_(pa.int32())),
+        ("snapshot_stride", pa.int32()),
+        *((name, pa.list_(pa.float64())) for name in CURVES),
+        ("layers", pa.list_(_LAYER_TYPE)),
+        *((name, pa.string()) for name in ("generator", "compute_path", "precision", "device", "torch_version")),
+    ]
+)
+"""metadata/trainings: one row per training."""
+
+PROVENANCE_SCHEMA = pa.schema(
+    [("training", pa.string()), *((name, pa.float64() if name == "wall_s" else pa.string()) for name in PROVENANCE)]
+)
+"""metadata/provenance: one row per training, outside the data digest."""
+
+Row = dict[str, Any]
+
+
+def snapshot_rows(header: TrainingHeader, shard: str, position: Position) -> list[Row]:
+    """Return a training's 20 rows of metadata/<population>; ``shard`` is the path inside the dataset."""
+    common = header.hyperparameters.to_dict() | _lengths(header.architecture) | {"finite": header.finite}
+    key = shard_key(header.plan_index)
+    return [
+        {"training": header.training, "snapshot": row, "epoch": epoch}
+        | {name: getattr(header, name)[epoch] for name in CURVES}
+        | common
+        | {"weights": _weights(shard, key, row, position)}
+        for row, epoch in enumerate(header.snapshot_epochs)
+    ]
+
+
+def training_row(header: TrainingHeader) -> Row:
+    """Return a training's row of metadata/trainings."""
+    values = header.hyperparameters.to_dict() | _lengths(header.architecture)
+    for name in TRAINING_SCHEMA.names:
+        if name not in values and name not in ("final_test_accuracy", "layers"):
+            value = getattr(header, name)
+            values[name] = list(value) if isinstance(value, tuple) else value
+    return values | {"final_test_accuracy": header.test_accuracy[-1], "layers": layer_rows(header.architecture)}
+
+
+def provenance_row(header: TrainingHeader) -> Row:
+    """Return a training's row of metadata/provenance."""
+    return {name: getattr(header, name) for name in PROVENANCE_SCHEMA.names}
+
+
+def layer_rows(architecture: Architecture) -> list[Row]:
+    """Return the column ``layers``: every tensor's place in the weight vector, in vector order."""
+    return [
+        {"layer": layer.name, "kind": t.kind, "start": t.start, "stop": t.stop, "shape": list(t.shape)}
+        for layer in architecture.layers
+        for t in layer.tensors
+    ]
+
+
+def _lengths(architecture: Architecture) -> Row:
+    return {"n_weights": architecture.n_weights, "n_weights_conv": architecture.n_weights_conv}
+
+
+def _weights(shard: str, key: str, row: int, position: Position) -> Row:
+    place = {"offset": position.row_offset(row), "nbytes": position.row_nbytes}
+    return {"shard": shard, "key": key, "row": row} | place
+
+
+def make_table(rows: Iterable[Row], schema: pa.Schema, old: pa.Table | None = None) -> pa.Table:
+    """Return old rows and new ones as one table, sorted by population, plan index and snapshot."""
+    new = pa.Table.from_pylist(list(rows), schema=schema)
+    table = pa.concat_tables([old, new]) if old is not None else new
+    ids = table.column("training").to_pylist()
+    snapshots = table.column("snapshot").to_pylist() if "snapshot" in schema.names else [0] * len(ids)
+    keys = [(*parse_id(training), snapshot) for training, snapshot in zip(ids, snapshots, strict=True)]
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    return table.take(pa.array(order, type=pa.int64())).combine_chunks()
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """Return the table as a Parquet file; equal tables give equal bytes under one version of pyarrow."""
+    stream = io.BytesIO()
+    pq.write_table(table, stream, compression="zstd", row_group_size=_ROW_GROUP, version="2.6", store_schema=False)
+    return stream.getvalue()
+
+
+def digest_name(stem: str, content: bytes) -> str:
+    """Return ``<stem>-<first 12 hex digits of SHA-256>.parquet``."""
+    return f"{stem}-{hashlib.sha256(content).hexdigest()[:12]}.parquet"
+
+
+def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a metadata file, all columns or some; raises ``FormatError`` when damaged or of another schema."""
+    try:
+        with pq.ParquetFile(path) as file:
+            table = file.read(columns=list(columns) if columns else None, use_threads=False)
+    except (OSError, pa.ArrowException) as error:
+        raise FormatError(f"{path}: not a readable Parquet file ({error}); {_SCHEMA_HINT}") from error
+    expected = pa.schema([schema.field(name) for name in columns or schema.names])
+    try:
+        return table.select(expected.names).cast(expected)
+    except (KeyError, ValueError, pa.ArrowException) as error:
+        raise FormatError(f"{path}: its columns are not those of FORMAT.md ({error}); {_SCHEMA_HINT}") from error
+
+
+def header_from_rows(training: Row, provenance: Row) -> TrainingHeader:
+    """Return the training that a row of metadata/trainings and one of metadata/provenance describe.
+
+    The inverse of :func:`training_row` and :func:`provenance_row`. Raises an ``NWSError`` for values out of range.
+    """
+    names = {f.name for f in fields(TrainingHeader)}
+    values = {name: value for name, value in (provenance | training).items() if name in names}
+    values |= {name: tuple(training[name]) for name in ("snapshot_epochs", *CURVES)}
+    hyperparameters = HyperParameters.from_dict({name: training[name] for name in COLUMNS})
+    return TrainingHeader(**values, hyperparameters=hyperparameters)

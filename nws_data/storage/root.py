@@ -1,0 +1,122 @@
+"""The dataset folder: whose it is, who writes in it, which files belong to it, and SHA256SUMS."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from nws_data.errors import BuildError, FormatError
+from nws_data.storage.atomic import is_temporary, make_folder, remove_stale, write_bytes
+from nws_data.storage.manifest import MANIFEST, Manifest
+
+README = "README.md"
+CHECKSUMS = "SHA256SUMS"
+OPTIONAL_FILES = ("croissant.json",)
+"""Files that may stand beside those of FORMAT.md."""
+
+LOCK = ".nws-lock"
+"""Locked by the process that writes in the folder; one that is left behind by a killed process is free."""
+
+UNFINISHED = ".nws-unfinished"
+"""Stands in the folder from a writer's first file to its last, so that a killed one's files are known as ours."""
+
+DATA_FOLDERS = ("metadata", "weights")
+_CHECKSUM_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+
+
+@contextmanager
+def exclusive(root: Path) -> Iterator[None]:
+    """Claim a folder for writing; clear what a killed writer left under temporary names.
+
+    Raises:
+        BuildError: the folder holds something else, or another process writes in it.
+    """
+    import fcntl  # here, because reading and checking datasets must work where it does not exist
+
+    check_ours(root)
+    make_folder(root)
+    with open(root / LOCK, "ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise BuildError(f"{root}: another process writes in this folder; wait until it has finished") from error
+        try:
+            for folder in (root, *(f for name in DATA_FOLDERS for f in (root / name).rglob("*") if f.is_dir())):
+                remove_stale(folder)
+            yield
+        finally:
+            (root / LOCK).unlink(missing_ok=True)
+
+
+@contextmanager
+def unfinished(root: Path) -> Iterator[None]:
+    """Mark the folder as half-written while the block runs; the mark stays when the block fails."""
+    write_bytes(root / UNFINISHED, b"")
+    yield
+    (root / UNFINISHED).unlink()
+
+
+def check_ours(root: Path) -> None:
+    """Raise ``BuildError`` unless the folder is new, empty, a dataset or an unfinished one; hidden names don't count."""
+    if root.exists() and not root.is_dir():
+        raise BuildError(f"{root} is a file; give a folder")
+    if not root.exists() or (root / MANIFEST).exists() or (root / UNFINISHED).exists():
+        return
+    foreign = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
+    if foreign:
+        raise BuildError(f"{root} holds something else than an NWS dataset ({', '.join(foreign[:3])}); give a new folder")
+
+
+def listed_files(manifest: Manifest) -> set[str]:
+    """Return the paths of all files that belong to a dataset."""
+    return {*manifest.file_sha256, README, CHECKSUMS, MANIFEST}
+
+
+def remove_unlisted(root: Path, manifest: Manifest) -> None:
+    """Remove what earlier writers left in the data folders: replaced metadata, and shards that nothing names."""
+    listed = listed_files(manifest)
+    for path in data_files(root):
+        if path not in listed:
+            (root / path).unlink()
+
+
+def data_files(root: Path) -> list[str]:
+    """Return the paths of all Parquet files and shards in the data folders, sorted."""
+    found = [path for name in DATA_FOLDERS for path in (root / name).rglob("*") if path.is_file()]
+    return sorted(path.relative_to(root).as_posix() for path in found if path.suffix in (".parquet", ".safetensors"))
+
+
+def visible_files(root: Path) -> list[str]:
+    """Return the paths of all files but hidden ones, hidden folders' files and temporary ones, sorted."""
+    paths = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        shown = [name for name in names if not name.startswith(".") and not is_temporary(name)]
+        paths += [(Path(folder) / name).relative_to(root).as_posix() for name in shown]
+    return sorted(paths)
+
+
+def sha256_of(content: bytes) -> str:
+    """Return SHA-256 in hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def checksum_lines(sha256: Mapping[str, str]) -> str:
+    """Return the text of SHA256SUMS, as ``sha256sum -c`` reads it, sorted by path."""
+    return "".join(f"{sha256[path]}  {path}\n" for path in sorted(sha256))
+
+
+def read_checksums(root: Path) -> dict[str, str]:
+    """Return SHA-256 in hex by path from SHA256SUMS; raises ``FormatError`` when missing or damaged."""
+    try:
+        lines = (root / CHECKSUMS).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FormatError(f"{root / CHECKSUMS}: cannot be read ({error}); fetch it again") from error
+    matches = [_CHECKSUM_LINE.fullmatch(line) for line in lines]
+    if not all(matches):
+        raise FormatError(f"{root / CHECKSUMS}: a line is not '<sha256>  <path>'; fetch it again")
+    return {match[2]: match[1] for match in matches if match}

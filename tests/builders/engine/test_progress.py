@@ -1,0 +1,109 @@
+"""The display of a build: what it prints without a terminal, and a time left that adds up."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from builders.cost import training_flop
+from builders.engine.progress import BuildProgress, _clock
+from builders.engine.worker import Finished, Progress
+from nws_data.space.architecture import Architecture
+from tests.builders.conftest import planned
+
+IMAGES = {"digits": 100}
+FLOP = training_flop(Architecture.of(planned(0).hyperparameters))
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still until a test sets it."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    return now
+
+
+def epochs(n: float) -> Progress:
+    """The message of n epochs of one training."""
+    n_images = round(100 * n)
+    return Progress(n_images, float(n_images) * FLOP)
+
+
+def last_line(capsys) -> str:
+    return capsys.readouterr().err.replace("\r", "\n").strip().splitlines()[-1]
+
+
+def test_without_a_terminal(capsys, clock):
+    with BuildProgress("fixed", [planned(i) for i in range(4)], 6, IMAGES, 19) as progress:
+        clock[0] += 10
+        progress.report(epochs(38))
+        progress.report(Finished("random-000000", 19))
+    line = last_line(capsys)
+    assert line.startswith("fixed ") and "7/10 trainings" in line
+    # 38 of 4 x 19 epochs in 10 s: 3,800 images, and as long again.
+    assert line.endswith("elapsed, 380 images x models/s, 0:10 left")
+    assert progress.n_images == 3800
+
+
+def test_before_any_message(capsys, clock):
+    with BuildProgress("random", [planned(0)], 0, IMAGES, 19):
+        pass
+    assert "0/1 trainings" in last_line(capsys)
+
+
+def test_no_speed_without_time_or_work(capsys, clock):
+    with BuildProgress("random", [planned(0)], 0, IMAGES, 19) as progress:
+        progress.report(epochs(1))
+    assert last_line(capsys).endswith("starting")
+
+
+def test_time_left_follows_the_epochs_that_trainings_really_take(capsys, clock):
+    with BuildProgress("random", [planned(i) for i in range(2)], 0, IMAGES, 1000) as progress:
+        clock[0] += 10
+        progress.report(epochs(20))
+        # A guess of 60 epochs each: 100 of 120 are left, at two a second.
+        assert progress._speed().endswith("0:50 left")
+        progress.report(Finished("random-000000", 20))
+        # It took 20: 20 of 40 are left.
+        assert progress._speed().endswith("0:10 left")
+        clock[0] += 10
+        progress.report(epochs(30))
+        # More work than foreseen is no time less than none.
+        assert progress._speed().endswith("0:00 left")
+
+
+def test_speed_is_that_of_the_last_minute(capsys, clock):
+    with BuildProgress("random", [planned(i) for i in range(100)], 0, IMAGES, 1000) as progress:
+        for n in (1, 1, 1, 1, 10, 10):
+            clock[0] += 30
+            progress.report(epochs(n))
+        # 20 epochs, 2,000 images, in 60 s; 6,000 - 24 epochs are left at 3 s each.
+        assert progress._speed() == "33 images x models/s, 4:58:48 left"
+
+
+def test_costlier_networks_count_for_more(capsys, clock):
+    large = planned(1, width_conv=48, filter_size=7, width_fc=192)
+    with BuildProgress("random", [planned(0), large], 0, IMAGES, 19) as progress:
+        clock[0] += 10
+        progress.report(epochs(19))
+        ratio = training_flop(Architecture.of(large.hyperparameters)) / FLOP
+        assert ratio > 10
+        assert progress._speed().endswith(f"{_clock(10 * ratio)} left")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0:00"),
+        (59.6, "1:00"),
+        (61, "1:01"),
+        (3599, "59:59"),
+        (3600, "1:00:00"),
+        (172_799, "47:59:59"),
+        (172_800, "2 d 0 h"),
+        (1e6, "11 d 13 h"),
+    ],
+)
+def test_clock(seconds, text):
+    assert _clock(seconds) == text

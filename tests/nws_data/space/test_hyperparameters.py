@@ -1,0 +1,198 @@
+"""Table 1 of the paper: values, uniform sampling, labels both ways, and messages that name value and choice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from nws_data.errors import HyperParameterError
+from nws_data.randomness import Purpose, words
+from nws_data.space.hyperparameters import (
+    CLASSES,
+    COLUMNS,
+    FIXED_ARCHITECTURE,
+    IMAGE_SETS,
+    LEARNING_RATE,
+    HyperParameters,
+    classes_of,
+    decode_labels,
+    encode_labels,
+    sample_hyperparameters,
+)
+
+VALUES = {
+    "dataset": "mnist",
+    "learning_rate": 0.001,
+    "batch_size": 64,
+    "augmentation": True,
+    "optimizer": "adam",
+    "activation": "relu",
+    "initialization": "constant",
+    "filter_size": 5,
+    "depth_conv": 3,
+    "depth_fc": 4,
+    "width_conv": 32,
+    "width_fc": 192,
+}
+
+
+@pytest.fixture(scope="module")
+def drawn() -> list[HyperParameters]:
+    return [sample_hyperparameters(seed, "random") for seed in range(3000)]
+
+
+def test_table_1():
+    assert CLASSES == {
+        "dataset": ("mnist", "cifar10", "svhn", "stl10", "fashion_mnist"),
+        "batch_size": (32, 64, 128, 256),
+        "augmentation": (False, True),
+        "optimizer": ("adam", "rmsprop", "momentum"),
+        "activation": ("relu", "elu", "sigmoid", "tanh"),
+        "initialization": ("constant", "random_normal", "glorot_uniform", "glorot_normal"),
+        "filter_size": (3, 5, 7),
+        "depth_conv": (3, 4, 5),
+        "depth_fc": (3, 4, 5),
+        "width_conv": (16, 32, 48),
+        "width_fc": (64, 128, 192),
+    }
+    assert LEARNING_RATE == (0.0002, 0.005)
+    fixed = {"filter_size": 5, "depth_conv": 3, "depth_fc": 3, "width_conv": 32, "width_fc": 128}
+    assert fixed == FIXED_ARCHITECTURE
+    assert ("dataset", "learning_rate", *list(CLASSES)[1:], "batch_norm") == COLUMNS
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_class_is_equally_likely(drawn, name):
+    counts = Counter(getattr(hp, name) for hp in drawn)
+    assert set(counts) == set(CLASSES[name])
+    assert stats.chisquare(list(counts.values())).pvalue > 1e-3
+
+
+def test_the_learning_rate_is_uniform(drawn):
+    low, high = LEARNING_RATE
+    assert stats.kstest([hp.learning_rate for hp in drawn], "uniform", args=(low, high - low)).pvalue > 1e-3
+
+
+def test_hyperparameters_are_independent(drawn):
+    labels = {name: encode_labels(name, (getattr(hp, name) for hp in drawn)) for name in CLASSES}
+    p_values = []
+    for i, a in enumerate(CLASSES):
+        for b in list(CLASSES)[:i]:
+            table = np.zeros((len(CLASSES[a]), len(CLASSES[b])))
+            np.add.at(table, (labels[a], labels[b]), 1)
+            p_values.append(stats.chi2_contingency(table).pvalue)
+    assert len(p_values) == 55 and min(p_values) > 1e-3 / 55
+
+
+def test_fixed_differs_from_random_in_the_architecture_alone(drawn):
+    for seed in range(50):
+        fixed = sample_hyperparameters(seed, "fixed")
+        assert asdict(fixed) == asdict(drawn[seed]) | FIXED_ARCHITECTURE
+
+
+def test_word_0_is_the_learning_rate_and_word_1_the_image_set():
+    raw = words(17, Purpose.HYPERPARAMETERS, 0, 12).tolist()
+    hp = sample_hyperparameters(17, "random")
+    assert hp.learning_rate == pytest.approx(0.0002 + 0.0048 * raw[0] / 2**32, rel=1e-12)
+    for word, (name, classes) in zip(raw[1:], CLASSES.items(), strict=True):
+        assert getattr(hp, name) == classes[int(word / 2**32 * len(classes))]
+
+
+def test_image_sets_may_be_any_names_and_change_nothing_else(drawn):
+    chosen = [sample_hyperparameters(seed, "random", ["svhn", "digits"], batch_norm=False) for seed in range(200)]
+    assert {hp.dataset for hp in chosen} == {"svhn", "digits"}
+    for hp, reference in zip(chosen, drawn, strict=False):
+        assert asdict(hp) | {"dataset": "", "batch_norm": True} == asdict(reference) | {"dataset": ""}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_labels_both_ways(name):
+    classes = classes_of(name)
+    labels = encode_labels(name, classes)
+    assert labels.dtype == np.int64 and labels.tolist() == list(range(len(classes)))
+    decoded = decode_labels(name, labels[::-1])
+    assert decoded == list(reversed(classes))
+    assert [type(value) for value in decoded] == [type(value) for value in reversed(classes)]
+
+
+def test_labels_of_own_image_sets():
+    assert classes_of("dataset") == IMAGE_SETS
+    assert classes_of("dataset", ["b", "a"]) == ("b", "a")
+    assert encode_labels("dataset", ["a", "b", "a"], ["b", "a"]).tolist() == [1, 0, 1]
+    assert decode_labels("dataset", [0], ["b", "a"]) == ["b"]
+    assert encode_labels("optimizer", []).shape == (0,)
+
+
+def test_labels_of_columns_read_by_numpy():
+    assert encode_labels("batch_size", np.array([256, 32], np.int32)).tolist() == [3, 0]
+    assert encode_labels("augmentation", np.array([True, False])).tolist() == [1, 0]
+
+
+def test_dict_both_ways():
+    hp = HyperParameters(**VALUES)
+    assert hp.batch_norm is True
+    assert tuple(hp.to_dict()) == COLUMNS
+    assert HyperParameters.from_dict(hp.to_dict()) == hp
+    assert HyperParameters.from_dict(VALUES) == hp
+
+
+BAD_VALUES = {name: "nonsense" if isinstance(values[0], str) else 17 for name, values in CLASSES.items()}
+del BAD_VALUES["dataset"]
+
+
+@pytest.mark.parametrize("name", BAD_VALUES)
+def test_a_value_outside_table_1_is_refused(name):
+    with pytest.raises(HyperParameterError) as caught:
+        HyperParameters(**VALUES | {name: BAD_VALUES[name]})
+    assert name in str(caught.value) and repr(BAD_VALUES[name]) in str(caught.value)
+    assert all(str(value) in str(caught.value) for value in CLASSES[name])
+
+
+@pytest.mark.parametrize("rate", [0.0001, 0.0051, 0.0, float("nan"), float("inf")])
+def test_a_learning_rate_outside_the_bounds_is_refused(rate):
+    with pytest.raises(HyperParameterError, match=rf"learning_rate must be in \[0.0002, 0.005\], got {rate}"):
+        HyperParameters(**VALUES | {"learning_rate": rate})
+
+
+def test_the_bounds_of_the_learning_rate_are_allowed():
+    for rate in LEARNING_RATE:
+        assert HyperParameters(**VALUES | {"learning_rate": rate}).learning_rate == rate
+
+
+@pytest.mark.parametrize("value", ["", 3, None])
+def test_a_dataset_needs_a_name(value):
+    with pytest.raises(HyperParameterError, match=f"name of an image set, got {value!r}"):
+        HyperParameters(**VALUES | {"dataset": value})
+
+
+def test_batch_norm_is_on_or_off():
+    with pytest.raises(HyperParameterError, match="batch_norm: got 'off'; choose one of False, True"):
+        HyperParameters(**VALUES | {"batch_norm": "off"})
+
+
+def test_unknown_and_missing_names_are_refused():
+    with pytest.raises(HyperParameterError, match=r"hyper-parameter: got 'depth'; choose one of dataset, .*batch_norm"):
+        HyperParameters.from_dict(VALUES | {"depth": 3})
+    without = {name: value for name, value in VALUES.items() if name not in ("width_fc", "optimizer")}
+    with pytest.raises(HyperParameterError, match="missing hyper-parameters: optimizer, width_fc"):
+        HyperParameters.from_dict(without)
+
+
+def test_messages_of_labels_and_sampling():
+    with pytest.raises(HyperParameterError, match=r"got 'learning_rate'; choose one of dataset, batch_size, .*width_fc"):
+        classes_of("learning_rate")
+    with pytest.raises(HyperParameterError, match="optimizer: got 'sgd'; choose one of adam, rmsprop, momentum"):
+        encode_labels("optimizer", ["adam", "sgd"])
+    with pytest.raises(HyperParameterError, match="dataset: got 'mnist'; choose one of digits"):
+        encode_labels("dataset", ["mnist"], ["digits"])
+    for label in (-1, 3):
+        with pytest.raises(HyperParameterError, match=rf"optimizer: a label must be in \[0, 2\], got {label}"):
+            decode_labels("optimizer", [0, label])
+    with pytest.raises(HyperParameterError, match="population: got 'all'; choose one of fixed, random"):
+        sample_hyperparameters(0, "all")
+    with pytest.raises(HyperParameterError, match="image_sets is empty; name at least one"):
+        sample_hyperparameters(0, "fixed", [])

@@ -1,0 +1,297 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from safetensors.numpy import load_file, save
+
+from nws_data.storage.manifest import MANIFEST, Manifest
+from nws_data.storage.metadata import (
+    PROVENANCE_SCHEMA,
+    SNAPSHOT_SCHEMA,
+    TRAINING_SCHEMA,
+    parquet_bytes,
+    read_table,
+)
+from nws_data.storage.root import CHECKSUMS, UNFINISHED, checksum_lines, read_checksums, sha256_of
+from nws_data.storage.shards import write_shard
+from nws_data.storage.verify import verify
+from tests.conftest import TinyDataset, stage, write
+
+SHARD = "weights/random/train-00000.safetensors"
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six small trainings: three tests, one validation, two train in two shards."""
+    folder = tmp_path_factory.mktemp("sound")
+    write(folder / "nws", "random", stage(folder, "random", range(6)), shard_sizes=(1,))
+    return folder / "nws"
+
+
+@pytest.fixture
+def root(sound: Path, tmp_path: Path) -> Path:
+    """A copy to damage."""
+    return Path(shutil.copytree(sound, tmp_path / "nws"))
+
+
+def problems(root: Path, deep: bool = True) -> str:
+    return "\n".join(verify(root, deep=deep).problems)
+
+
+def test_a_sound_dataset_has_no_problems(tiny_dataset: TinyDataset) -> None:
+    calls: list[tuple[str, int, int]] = []
+    report = verify(tiny_dataset.root, progress=lambda *call: calls.append(call))
+    assert report.problems == ()
+    assert report.ok
+    assert (report.n_trainings, report.n_files, report.deep) == (32, 23, True)
+    assert len(calls) == 32
+    assert [done for _, done, _ in calls] == sorted(done for _, done, _ in calls)
+    assert 0.999 < calls[-1][1] / calls[-1][2] <= 1
+    assert json.loads(json.dumps(report.to_dict()))["ok"] is True
+    assert verify(tiny_dataset.root, deep=False).ok
+
+
+def test_a_folder_that_is_no_dataset_is_one_problem(tmp_path: Path) -> None:
+    report = verify(tmp_path)
+    assert not report.ok
+    assert len(report.problems) == 1
+    assert "no manifest.json" in report.problems[0]
+
+
+def test_truncated_shard(root: Path) -> None:
+    content = (root / SHARD).read_bytes()
+    (root / SHARD).write_bytes(content[:-4])
+    assert f"{SHARD}: truncated" in problems(root, deep=False)
+
+
+def test_one_flipped_bit_is_found_by_the_deep_check(root: Path) -> None:
+    content = bytearray((root / SHARD).read_bytes())
+    content[len(content) // 2] ^= 1
+    (root / SHARD).write_bytes(content)
+    assert problems(root, deep=False) == ""
+    assert f"{SHARD}: altered" in problems(root)
+
+
+def test_foreign_and_exchanged_shards(root: Path) -> None:
+    other = root / "weights/random/test-00000.safetensors"
+    own = (root / SHARD).read_bytes()
+    (root / SHARD).write_bytes(save({"w": np.zeros(3, np.float32)}))
+    assert f"{SHARD}: a safetensors file, but not an NWS shard" in problems(root, deep=False)
+    (root / SHARD).write_bytes(other.read_bytes())
+    found = problems(root, deep=False)
+    assert f"{SHARD}: holds random/test, expected random/train" in found
+    assert f"{SHARD}: its trainings are not those that {MANIFEST} names" in found
+    (root / SHARD).write_bytes(own)
+    assert problems(root) == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "SHA256SUMS", SHARD, "metadata/provenance", "metadata/trainings", "metadata/random"]
+)
+def test_missing_file(root: Path, name: str) -> None:
+    path = next(iter(sorted((root / name).iterdir()))) if (root / name).is_dir() else root / name
+    path.unlink()
+    assert f"{path.relative_to(root)}: missing" in problems(root, deep=False)
+
+
+def test_extra_files_but_not_hidden_ones_or_croissant(root: Path) -> None:
+    for name in (".build/staged", ".gitattributes", "croissant.json", "weights/.x.tmp-1"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text("")
+    assert problems(root) == ""
+    (root / "nws.py").write_text("")
+    (root / "weights/random/train-00007.safetensors").write_text("")
+    assert "nws.py: does not belong" in problems(root)
+    assert "train-00007.safetensors: does not belong" in problems(root)
+
+
+def test_unfinished_write(root: Path) -> None:
+    (root / UNFINISHED).write_text("")
+    assert "run the same build again" in problems(root, deep=False)
+
+
+def test_edited_readme(root: Path) -> None:
+    with open(root / "README.md", "a") as stream:
+        stream.write(".")
+    assert problems(root) == (
+        "README.md: altered: its SHA-256 is not the recorded one; fetch it again or rebuild the dataset"
+    )
+
+
+def test_damaged_checksums(root: Path) -> None:
+    text = (root / CHECKSUMS).read_text()
+    (root / CHECKSUMS).write_text("nonsense")
+    assert "a line is not '<sha256>  <path>'" in problems(root)
+    lines = text.splitlines(keepends=True)
+    (root / CHECKSUMS).write_text("".join(lines[1:]))
+    assert "SHA256SUMS: README.md is not listed" in problems(root)
+    (root / CHECKSUMS).write_text(text.replace(lines[-1][:64], "0" * 64))
+    assert f"SHA256SUMS: the entry of {lines[-1][66:-1]} is not that of manifest.json" in problems(root)
+
+
+def test_unreadable_and_edited_parquet(root: Path) -> None:
+    path = root / Manifest.load(root).trainings["train"]
+    content = path.read_bytes()
+    path.write_bytes(content[:-8])
+    assert f"{path.relative_to(root)}: altered" in problems(root, deep=False)
+    assert f"{path}: not a readable Parquet file" in problems(root, deep=False)
+
+
+def forge(root: Path, path: str, schema: pa.Schema, edit: Callable[[list[dict[str, Any]]], None]) -> None:
+    """Edit rows of a metadata file and make every checksum fit, so that only its contents can give it away."""
+    rows = read_table(root / path, schema).to_pylist()
+    edit(rows)
+    content = parquet_bytes(pa.Table.from_pylist(rows, schema=schema))
+    (root / path).write_bytes(content)
+    seal(root, {path: sha256_of(content)})
+
+
+def seal(root: Path, sha256: dict[str, str], edit: Callable[[dict[str, Any]], None] = lambda content: None) -> None:
+    """Put new digests into manifest.json and SHA256SUMS, and a data digest that fits; then edit the manifest."""
+    content = json.loads((root / MANIFEST).read_text())
+    content["sha256"] |= {path: value for path, value in sha256.items() if path in content["sha256"]}
+    for population in content["populations"].values():
+        for split in population["splits"].values():
+            for shard in split["shards"]:
+                shard["sha256"] = sha256.get(shard["path"], shard["sha256"])
+    edit(content)
+    (root / MANIFEST).write_text(json.dumps(content))
+    content["data_digest"] = Manifest.load(root).digest()
+    raw = json.dumps(content).encode()
+    (root / MANIFEST).write_bytes(raw)
+    (root / CHECKSUMS).write_text(checksum_lines(read_checksums(root) | sha256 | {MANIFEST: sha256_of(raw)}))
+
+
+def set_value(row: int, column: str, value: Any) -> Callable[[list[dict[str, Any]]], None]:
+    def edit(rows: list[dict[str, Any]]) -> None:
+        rows[row][column] = value
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("epoch", 999),
+        ("test_accuracy", 0.123),
+        ("optimizer", "adam2"),
+        ("n_weights_conv", 1),
+        ("finite", False),
+        ("training", "random-000099"),
+        ("snapshot", 5),
+        ("weights", {"shard": SHARD, "key": "t000000", "row": 3, "offset": 4, "nbytes": 8}),
+    ],
+)
+def test_forged_snapshot_row(root: Path, column: str, value: Any) -> None:
+    path = Manifest.load(root).populations["random"].splits["train"].metadata
+    forge(root, path, SNAPSHOT_SCHEMA, set_value(3, column, value))
+    assert problems(root) == f"{path}: row of random-000000, snapshot 3: wrong {column}"
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("seed", 7, "seed 7 does not follow from build seed 5"),
+        ("split", "test", "wrong split"),
+        ("plan_index", 7, "wrong plan_index"),
+        ("population", "fixed", "wrong population"),
+        ("n_weights", 7, "wrong n_weights"),
+        ("layers", [], "wrong layers"),
+        ("n_epochs", 7, "wrong n_epochs"),
+        ("final_test_accuracy", 1.0, "wrong final_test_accuracy"),
+        ("snapshot_epochs", [0] * 20, "20 ascending epochs"),
+        ("train_accuracy", [0.1], "train_accuracy has 1 values"),
+        ("stop_reason", "bored", "choose one of falling"),
+        ("finite", False, "its values are finite, metadata says otherwise"),
+        ("dataset", "svhn", "image set 'svhn' is not in manifest.json"),
+        ("width_conv", 48, "values, its architecture"),
+        ("width_conv", 47, "choose one of 16, 32, 48"),
+    ],
+)
+def test_forged_training_row(root: Path, column: str, value: Any, message: str) -> None:
+    path = Manifest.load(root).trainings["train"]
+    forge(root, path, TRAINING_SCHEMA, set_value(0, column, value))
+    assert message in problems(root)
+
+
+def test_rows_that_are_missing(root: Path) -> None:
+    manifest = Manifest.load(root)
+    forge(root, manifest.provenance, PROVENANCE_SCHEMA, lambda rows: rows.pop(0))
+    assert f"random-000000 has no single row in {manifest.provenance}" in problems(root)
+    forge(root, manifest.trainings["test"], TRAINING_SCHEMA, lambda rows: rows.pop(1))
+    assert "random-000002: in weights/random/test-00001.safetensors, but not in metadata/trainings" in problems(root)
+    path = manifest.populations["random"].splits["validation"].metadata
+    forge(root, path, SNAPSHOT_SCHEMA, lambda rows: rows.pop())
+    assert f"{path}: 19 rows, manifest.json says 20" in problems(root)
+
+
+def test_hidden_non_finite_values(root: Path) -> None:
+    """A shard rewritten with a NaN and fitting checksums: only the data gives it away."""
+    from safetensors import safe_open
+
+    tensors = load_file(root / SHARD)
+    tensors["t000000"][4, 4] = np.nan
+    with safe_open(root / SHARD, framework="np") as file:
+        content = save(tensors, file.metadata())
+    (root / SHARD).write_bytes(content)
+    seal(root, {SHARD: sha256_of(content)})
+    assert problems(root) == "random-000000: its values are not finite, metadata says otherwise"
+
+
+def shard_entries(content: dict[str, Any], split: str) -> list[dict[str, Any]]:
+    return list(content["populations"]["random"]["splits"][split]["shards"])
+
+
+def test_training_in_a_shard_of_another_split(root: Path) -> None:
+    test = load_file(root / "weights/random/test-00000.safetensors")
+    lengths = {key: tensor.shape[1] for key, tensor in test.items()}
+    written = write_shard(root / SHARD, "random", "train", lengths, test.values())
+
+    def edit(content: dict[str, Any]) -> None:
+        entry = shard_entries(content, "train")[0]
+        entry |= {"nbytes": written.nbytes, "trainings": ["random-000001", "random-000001"]}
+
+    seal(root, {SHARD: written.sha256}, edit)
+    assert f"{SHARD}: holds random-000001, whose split is test" in problems(root)
+
+
+def test_shards_out_of_order_or_of_another_size(root: Path) -> None:
+    def swap(content: dict[str, Any]) -> None:
+        content["populations"]["random"]["splits"]["train"]["shards"].reverse()
+
+    seal(root, {}, swap)
+    assert f"{SHARD}: its first training does not come after the last one" in problems(root, deep=False)
+    seal(root, {}, swap)
+    seal(root, {}, lambda content: shard_entries(content, "train")[0].update(nbytes=5))
+    assert f"{SHARD}: {(root / SHARD).stat().st_size} bytes, manifest.json says 5" in problems(root, deep=False)
+
+
+def test_forged_manifest(root: Path) -> None:
+    seal(root, {}, lambda content: content["populations"]["random"]["plan"].update(build_seed=6))
+    assert "seed" in problems(root, deep=False)
+    seal(root, {}, lambda content: content.update(image_sets=content["image_sets"][:1]))
+    assert "image set 'digits' is not in manifest.json" in problems(root, deep=False)
+    seal(root, {}, lambda content: content["sha256"].pop(content["provenance"]))
+    assert "sha256 must name exactly the Parquet files" in problems(root, deep=False)
+    content = json.loads((root / MANIFEST).read_text()) | {"data_digest": "0" * 64}
+    (root / MANIFEST).write_text(json.dumps(content))
+    assert "data_digest is not that of its entries" in problems(root, deep=False)
+    assert "manifest.json: altered" in problems(root, deep=False)
+
+
+def test_many_problems_of_one_kind_are_summed_up(root: Path) -> None:
+    path = Manifest.load(root).populations["random"].splits["test"].metadata
+
+    def edit(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            row["epoch"] = 1000
+
+    forge(root, path, SNAPSHOT_SCHEMA, edit)
+    found = verify(root).problems
+    assert len(found) == 6
+    assert found[-1] == "... and 55 more of this kind"
