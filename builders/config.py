@@ -16,6 +16,11 @@ from nws_data.space.identity import check_population
 from nws_data.space.image_sets import ImageSet
 
 
+def usable_cores() -> int:
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class BuildConfig:
     """A build's options. Raises ``BuildError`` on a value that is not allowed."""
@@ -31,9 +36,11 @@ class BuildConfig:
     epoch_cap: int = MAX_EPOCHS
     precision: str = "float32"
     batch_norm: bool = True  # off for the ablation of Supplement F.3
-    workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))  # one-thread processes
+    workers: int = field(default_factory=usable_cores)  # one-thread processes
 
     def __post_init__(self) -> None:
+        if not self.trainings:
+            raise BuildError("nothing to build: give --population and --trainings, or a --preset")
         for population, n in self.trainings.items():
             check_population(population)
             if n < 1:

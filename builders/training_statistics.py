@@ -66,7 +66,7 @@ def _draw_curves(axes: Axes, trainings: pd.DataFrame) -> None:
     axes.set(
         xlabel="training progress (%)", ylabel="test accuracy (%)", xlim=(0, 100), ylim=(0, 100), title="Learning curves"
     )
-    axes.legend(fontsize=8, loc="upper left", framealpha=0.9)
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, frameon=False)
 
 
 def _draw_histogram(axes: Axes, trainings: pd.DataFrame) -> None:

@@ -65,13 +65,16 @@ class Workspace:
             path.unlink()
 
     def remove(self) -> None:
-        """Remove the whole folder: the build is complete."""
+        """Remove the whole folder: the build is complete, or nothing is worth keeping."""
         shutil.rmtree(self.folder)
+        out = self.folder.parent
+        if not any(out.iterdir()):
+            out.rmdir()
 
 
 @contextmanager
 def open_workspace(out: Path) -> Iterator[Workspace]:
-    """Claim the workspace of an output folder for this process.
+    """Claim the workspace of an output folder for this process; a failure before the first training leaves nothing.
 
     Raises:
         BuildError: another build runs in this folder, or it cannot be written.
@@ -87,4 +90,9 @@ def open_workspace(out: Path) -> Iterator[Workspace]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise BuildError(f"another build runs in {out}; wait for it or choose another --out") from error
-        yield workspace
+        try:
+            yield workspace
+        except BaseException:
+            if not any(workspace.staging.iterdir()):
+                workspace.remove()
+            raise

@@ -16,6 +16,7 @@ from builders.plan import PlannedTraining
 from nws_data.space.architecture import Architecture
 
 _WINDOW_S = 60.0  # speed is that of the last minute
+_LINE_EVERY_S = 30.0  # where there is no terminal, as in a log file
 _GUESSED_EPOCHS = 60.0  # until a training has finished
 
 
@@ -45,15 +46,16 @@ class BuildProgress:
         self._flop_done = 0.0
         self._recent: deque[tuple[float, int, float]] = deque([(time.monotonic(), 0, 0.0)])
         self.n_images = 0
-        terminal = sys.stderr.isatty()
+        self._population, self._n_done, self._total = population, n_done, n_done + len(self._flop_per_epoch)
+        self._terminal = sys.stderr.isatty()
+        self._next_line_s = time.monotonic()
         self._bar = tqdm(
-            total=n_done + len(self._flop_per_epoch),
+            total=self._total,
             initial=n_done,
             desc=population,
-            mininterval=0.2 if terminal else 30.0,
-            maxinterval=0.5 if terminal else 30.0,
             bar_format="{desc} {bar:20} {n_fmt}/{total_fmt} trainings, {elapsed} elapsed{postfix}",
-            dynamic_ncols=terminal,
+            dynamic_ncols=True,
+            disable=not self._terminal,
         )
 
     def __enter__(self) -> BuildProgress:
@@ -61,11 +63,14 @@ class BuildProgress:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._bar.close()
+        if not self._terminal:
+            self._print_line()
 
     def report(self, message: Progress | Finished) -> None:
         """Take a worker's message."""
         if isinstance(message, Finished):
             self._epochs.append(message.n_epochs)
+            self._n_done += 1
             self._bar.update()
             return
         self.n_images += message.n_images
@@ -76,6 +81,12 @@ class BuildProgress:
             self._recent.popleft()
         self._bar.set_postfix_str(self._speed(), refresh=False)
         self._bar.update(0)
+        if not self._terminal and now >= self._next_line_s:
+            self._next_line_s = now + _LINE_EVERY_S
+            self._print_line()
+
+    def _print_line(self) -> None:
+        print(f"{self._population}: {self._n_done}/{self._total} trainings, {self._speed()}", file=sys.stderr, flush=True)
 
     def _speed(self) -> str:
         (t0, n0, flop0), (t1, n1, flop1) = self._recent[0], self._recent[-1]

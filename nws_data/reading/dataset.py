@@ -161,7 +161,7 @@ class NWSDataset:
         return load_network(self.vector(row), self.hyperparameters(row))
 
     def trainings(self) -> pd.DataFrame:
-        """Return the table of the trainings that have a row here, with seeds, layers and learning curves."""
+        """Return the table of the trainings that have a row here, in plan order: seeds, layers, learning curves and more."""
         import pyarrow as pa
 
         from nws_data.storage.metadata import TRAINING_SCHEMA, read_table
@@ -169,7 +169,8 @@ class NWSDataset:
         paths = [path for split, path in self.manifest.trainings.items() if split in self["split"]]
         tables = [read_table(self.root / path, TRAINING_SCHEMA) for path in paths]
         frame = pa.concat_tables(tables).to_pandas() if tables else TRAINING_SCHEMA.empty_table().to_pandas()
-        return frame[frame["training"].isin(np.unique(self["training"]))].reset_index(drop=True)
+        frame = frame[frame["training"].isin(np.unique(self["training"]))]
+        return frame.sort_values("plan_index", ignore_index=True)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return all columns as a data frame, one row a snapshot."""

@@ -196,7 +196,7 @@ def test_a_foreign_folder_is_refused_before_anything_is_written(tmp_path):
 def test_too_few_images_for_the_batch_size_are_refused_before_training(tmp_path):
     with pytest.raises(BuildError, match=r"too few images \(30,.*batches of"):
         build(config(tmp_path / "nws", train_images=30))
-    assert not list((tmp_path / "nws" / ".build" / "trainings").iterdir())
+    assert not (tmp_path / "nws").exists()
 
 
 def test_a_full_disk_stops_the_worker_and_leaves_no_half_training(built, tmp_path, monkeypatch):
@@ -235,7 +235,7 @@ def test_command_line_errors_are_one_line_with_status_2(tmp_path, capsys):
     message = capsys.readouterr().err
     assert "mnits" in message
     assert "fashion_mnist" in message
-    assert not (tmp_path / "nws").exists() or not list((tmp_path / "nws").glob("[!.]*"))
+    assert not (tmp_path / "nws").exists()
     assert main(["build", "--population", "fixed", "--trainings", "2", "--images", "digits", "--epoch-cap", "18"]) == 2
     assert "at least 19" in capsys.readouterr().err
 

@@ -107,3 +107,18 @@ def test_a_complete_build_leaves_nothing(tmp_path):
         workspace.claim_plan("fixed", IDENTITY)
         workspace.remove()
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_a_failure_before_the_first_training_leaves_nothing(tmp_path):
+    out = tmp_path / "nws"
+    with pytest.raises(BuildError, match="bad images"), open_workspace(out):
+        raise BuildError("bad images")
+    assert not out.exists()
+
+
+def test_a_failure_after_the_first_training_keeps_it(tmp_path):
+    out = tmp_path / "nws"
+    with pytest.raises(KeyboardInterrupt), open_workspace(out) as workspace:
+        workspace.path_of("fixed-000000").write_bytes(b"staged")
+        raise KeyboardInterrupt
+    assert (out / ".build" / "trainings" / "fixed-000000.safetensors").exists()

@@ -31,7 +31,7 @@ def epochs(n: float) -> Progress:
 
 
 def last_line(capsys) -> str:
-    return capsys.readouterr().err.replace("\r", "\n").strip().splitlines()[-1]
+    return capsys.readouterr().err.splitlines()[-1]
 
 
 def test_without_a_terminal(capsys, clock):
@@ -39,11 +39,19 @@ def test_without_a_terminal(capsys, clock):
         clock[0] += 10
         progress.report(epochs(38))
         progress.report(Finished("random-000000", 19))
-    line = last_line(capsys)
-    assert line.startswith("fixed ") and "7/10 trainings" in line
     # 38 of 4 x 19 epochs in 10 s: 3,800 images, and as long again.
-    assert line.endswith("elapsed, 380 images x models/s, 0:10 left")
+    assert last_line(capsys) == "fixed: 7/10 trainings, 380 images x models/s, 0:10 left"
     assert progress.n_images == 3800
+
+
+def test_a_line_every_half_minute(capsys, clock):
+    with BuildProgress("fixed", [planned(0)], 0, IMAGES, 19) as progress:
+        for _ in range(100):
+            clock[0] += 1
+            progress.report(epochs(0.1))
+        lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith("fixed: 0/1 trainings, 10 images x models/s") for line in lines)
 
 
 def test_before_any_message(capsys, clock):
