@@ -14,15 +14,14 @@ from builders.engine.jobs import make_jobs
 from builders.engine.local import run_jobs
 from builders.engine.progress import BuildProgress
 from builders.engine.worker import WorkerSettings
-from builders.images.arrays import limit_images
-from builders.images.bank import ImageBank, write_bank
-from builders.images.sources import image_set_name, load_images
+from builders.images.bank import ImageBank
+from builders.images.prepare import prepare_images
 from builders.plan import PlannedTraining, plan_trainings
 from builders.training.epochs import N_CLASSES, split_images, steps_per_epoch
 from builders.workspace import Workspace, open_workspace
 from nws_data.errors import BuildError
 from nws_data.space.hyperparameters import CLASSES
-from nws_data.space.image_sets import ImageSet, threshold_of
+from nws_data.space.image_sets import ImageSet
 from nws_data.storage.manifest import Manifest
 from nws_data.storage.writer import check_appendable, write_population
 
@@ -49,23 +48,10 @@ def build(config: BuildConfig) -> list[BuildReport]:
     """
     check_appendable(config.out)
     with open_workspace(config.out) as workspace:
-        image_sets = _prepare_images(config, workspace)
+        image_sets = prepare_images(workspace.images, config.images)
         reports = [_build_population(config, workspace, image_sets, name, n) for name, n in config.trainings.items()]
         workspace.remove()
     return reports
-
-
-def _prepare_images(config: BuildConfig, workspace: Workspace) -> tuple[ImageSet, ...]:
-    """Load the image sets, one after another, into the workspace's bank, which the workers share."""
-    names = [image_set_name(spec) for spec in config.images]
-    if len(set(names)) < len(names):
-        raise BuildError(f"--images names a set twice: {', '.join(names)}")
-    loaded = (load_images(spec, config.image_root, config.download) for spec in config.images)
-    described = write_bank(workspace.images, (limit_images(a, config.train_images, config.test_images) for a in loaded))
-    kept = ("name", "source", "n_train", "n_test", "digest")
-    return tuple(
-        ImageSet(threshold=threshold_of(item.name), **{name: getattr(item, name) for name in kept}) for item in described
-    )
 
 
 def _build_population(

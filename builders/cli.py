@@ -10,7 +10,9 @@ from typing import Any
 
 from builders.build import BuildReport, build
 from builders.config import PRESETS, BuildConfig
+from builders.images.prepare import ImageOptions
 from builders.quickstart import quickstart
+from builders.rebuild import rebuild
 from builders.training.compute_path import PRECISIONS
 from builders.training.stopping import MAX_EPOCHS
 from nws_data.errors import BuildError
@@ -39,6 +41,11 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = commands.add_parser("quickstart", help="from nothing to a built, loaded and shown dataset in minutes")
     parser.add_argument("--out", type=Path, default=Path("nws"), help="folder of the dataset (default: nws)")
     parser.set_defaults(run=lambda options: quickstart(options.out))
+    parser = commands.add_parser("rebuild", help="train one training again from its id and compare it bit for bit")
+    parser.add_argument("training", metavar="ID", help="such as fixed-000017")
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("nws"), help="folder of the dataset (default: nws)")
+    _add_image_options(parser)
+    parser.set_defaults(run=_run_rebuild)
 
 
 def _add_build_options(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +61,14 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
         "--precision", choices=PRECISIONS, default="float32", help="of products and activations (default float32)"
     )
     what.add_argument("--no-batch-norm", action="store_true", help="the ablation of the paper's F.3")
+    _add_image_options(parser)
+    where = parser.add_argument_group("where and how")
+    where.add_argument("--out", type=Path, default=Path("nws"), help="folder of the dataset (default: nws)")
+    where.add_argument("--workers", type=int, metavar="W", help="one-thread processes (default: all cores)")
+    where.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def _add_image_options(parser: argparse.ArgumentParser) -> None:
     images = parser.add_argument_group("images")
     images.add_argument(
         "--images",
@@ -65,39 +80,35 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
     images.add_argument("--download", action="store_true", help="let torchvision download what is missing")
     images.add_argument("--train-images", type=int, metavar="N", help="use only so many training images of each set")
     images.add_argument("--test-images", type=int, metavar="N", help="use only so many test images of each set")
-    where = parser.add_argument_group("where and how")
-    where.add_argument("--out", type=Path, default=Path("nws"), help="folder of the dataset (default: nws)")
-    where.add_argument("--workers", type=int, metavar="W", help="one-thread processes (default: all cores)")
-    where.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def config_of(options: argparse.Namespace) -> BuildConfig:
     """Turn the options of ``nws build`` into a configuration; raises ``BuildError``."""
-    values: dict[str, Any] = dict(PRESETS.get(options.preset, {}))
+    values: dict[str, Any] = {"trainings": {}, **PRESETS.get(options.preset, {})}
     if options.population or options.trainings is not None:
         if not options.population or options.trainings is None:
             raise BuildError("--population and --trainings belong together; give both, or a --preset")
         values["trainings"] = {options.population: options.trainings}
-    if "trainings" not in values:
+    if not values["trainings"]:
         raise BuildError("nothing to build: give --population and --trainings, or a --preset")
-    given = {
-        "images": tuple(options.images) if options.images else None,
-        "train_images": options.train_images,
-        "test_images": options.test_images,
-        "epoch_cap": options.epoch_cap,
-        "workers": options.workers,
-    }
+    values["images"] = image_options_of(options, values.get("images"))
+    given = {"epoch_cap": options.epoch_cap, "workers": options.workers}
     values |= {name: value for name, value in given.items() if value is not None}
-    values.setdefault("images", ())
     return BuildConfig(
-        out=options.out,
-        image_root=options.image_root,
-        download=options.download,
-        seed=options.seed,
-        precision=options.precision,
-        batch_norm=not options.no_batch_norm,
-        **values,
+        out=options.out, seed=options.seed, precision=options.precision, batch_norm=not options.no_batch_norm, **values
     )
+
+
+def image_options_of(options: argparse.Namespace, preset: ImageOptions | None = None) -> ImageOptions:
+    """Turn the options of the group images into :class:`ImageOptions`, over those of a preset; raises ``BuildError``."""
+    given = {
+        "sources": tuple(options.images) if options.images else None,
+        "root": options.image_root,
+        "n_train": options.train_images,
+        "n_test": options.test_images,
+    }
+    values = {"sources": (), **(asdict(preset) if preset else {}), "download": options.download}
+    return ImageOptions(**values | {name: value for name, value in given.items() if value is not None})
 
 
 def _run_build(options: argparse.Namespace) -> int:
@@ -109,6 +120,18 @@ def _run_build(options: argparse.Namespace) -> int:
         print(_sentence(report))
     print(f"Next: nws info {options.out}, nws verify {options.out}, or in Python: nws_data.open({str(options.out)!r})")
     return 0
+
+
+def _run_rebuild(options: argparse.Namespace) -> int:
+    report = rebuild(options.folder, options.training, image_options_of(options))
+    if report.identical:
+        result = "all snapshots and the learning curves are identical, bit for bit"
+    elif report.first_different is None:
+        result = "the weights are identical, the learning curves differ"
+    else:
+        result = f"the weights differ from snapshot {report.first_different} on, by {report.largest_difference:.3g} at most"
+    print(f"{report.training}: {result} ({report.elapsed_s:.0f} s)")
+    return 0 if report.identical else 1
 
 
 def _sentence(report: BuildReport) -> str:

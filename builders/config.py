@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from builders.images.prepare import ImageOptions
 from builders.training.compute_path import PRECISIONS, compute_path
 from builders.training.stopping import MAX_EPOCHS, MIN_EPOCH_CAP
 from nws_data.errors import BuildError, one_of
@@ -27,11 +28,7 @@ class BuildConfig:
 
     out: Path  # the dataset's folder
     trainings: dict[str, int]  # how many of each population, built in this order
-    images: tuple[str, ...]  # image sources, see builders/images/sources.py
-    image_root: Path | None = None  # torchvision's root folder; None is the user's cache
-    download: bool = False  # let torchvision download what is missing
-    train_images: int | None = None  # class-balanced limit a set, None keeps all
-    test_images: int | None = None
+    images: ImageOptions
     seed: int = 0  # decides, with population and plan index, everything about a training
     epoch_cap: int = MAX_EPOCHS
     precision: str = "float32"
@@ -45,8 +42,6 @@ class BuildConfig:
             check_population(population)
             if n < 1:
                 raise BuildError(f"--trainings must be at least 1, got {n}")
-        if not self.images:
-            raise BuildError("no image source; give --images, for example --images digits")
         if self.epoch_cap < MIN_EPOCH_CAP:
             raise BuildError(
                 f"--epoch-cap must be at least {MIN_EPOCH_CAP}: 20 snapshots need as many evaluations; got {self.epoch_cap}"
@@ -76,11 +71,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     # From nothing to a dataset in minutes on two cores.
     "quickstart": {
         "trainings": {"fixed": 48, "random": 24},
-        "images": ("digits",),
-        "train_images": 800,
-        "test_images": 200,
+        "images": ImageOptions(sources=("digits",), n_train=800, n_test=200),
         "epoch_cap": 19,
     },
     # The dataset of the paper (Table 2).
-    "paper": {"trainings": {"fixed": 3_000, "random": 13_000}, "images": IMAGE_SETS},
+    "paper": {"trainings": {"fixed": 3_000, "random": 13_000}, "images": ImageOptions(sources=IMAGE_SETS)},
 }

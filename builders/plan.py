@@ -31,6 +31,13 @@ def plan_trainings(
         batch_norm: off only for the ablation of Supplement F.3.
     """
     for index in range(n):
-        seed = training_seed(build_seed, population, index)
-        hyperparameters = sample_hyperparameters(seed, population, image_sets, batch_norm)
-        yield PlannedTraining(training_id(population, index), seed, hyperparameters)
+        yield plan_training(population, index, build_seed, image_sets, batch_norm)
+
+
+def plan_training(
+    population: str, index: int, build_seed: int, image_sets: Sequence[str], batch_norm: bool = True
+) -> PlannedTraining:
+    """Return the training with a plan index; arguments as in :func:`plan_trainings`."""
+    seed = training_seed(build_seed, population, index)
+    hyperparameters = sample_hyperparameters(seed, population, image_sets, batch_norm)
+    return PlannedTraining(training_id(population, index), seed, hyperparameters)

@@ -1,4 +1,4 @@
-"""The command ``nws``: info and verify work from the wheel; build and quickstart need the repository beside it."""
+"""The command ``nws``: info and verify work from the wheel; build, rebuild and quickstart need the repository beside it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from nws_data.errors import NWSError
 CHECKOUT_COMMANDS = {
     "build": "train networks and write or extend a dataset",
     "quickstart": "from nothing to a built, loaded and shown dataset in minutes",
+    "rebuild": "train one training again from its id and compare it bit for bit",
 }
 """Commands that live in the repository, outside the wheel, with their help."""
 

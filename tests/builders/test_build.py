@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from builders.cli import config_of
 from builders.config import BuildConfig
 from builders.engine.jobs import make_jobs
 from builders.engine.worker import WorkerSettings
+from builders.images.prepare import ImageOptions
 from builders.plan import plan_trainings
 from builders.training.trainer import train_fleet
 from nws_data.cli import main
@@ -30,7 +32,8 @@ from nws_data.storage.manifest import Manifest
 from nws_data.storage.verify import verify
 
 SEED = 1671  # its first seven fixed and four random trainings have small batches, so that few images are enough
-LIMITS = {"images": ("digits",), "train_images": 120, "test_images": 50, "epoch_cap": 19, "seed": SEED}
+IMAGES = ImageOptions(sources=("digits",), n_train=120, n_test=50)
+LIMITS = {"images": IMAGES, "epoch_cap": 19, "seed": SEED}
 
 
 def config(out: Path, fixed: int = 4, **changes) -> BuildConfig:
@@ -162,7 +165,7 @@ def test_nothing_to_do_and_fewer_trainings(built, tmp_path):
     [
         ({"seed": 7}, "build_seed"),
         ({"epoch_cap": 25}, "epoch_cap"),
-        ({"train_images": 200}, "image"),
+        ({"images": replace(IMAGES, n_train=200)}, "image"),
         ({"batch_norm": False}, "batch_norm"),
         ({"precision": "bfloat16"}, "precision"),
     ],
@@ -195,7 +198,7 @@ def test_a_foreign_folder_is_refused_before_anything_is_written(tmp_path):
 
 def test_too_few_images_for_the_batch_size_are_refused_before_training(tmp_path):
     with pytest.raises(BuildError, match=r"too few images \(30,.*batches of"):
-        build(config(tmp_path / "nws", train_images=30))
+        build(config(tmp_path / "nws", images=replace(IMAGES, n_train=30)))
     assert not (tmp_path / "nws").exists()
 
 
@@ -276,5 +279,5 @@ def test_a_preset_can_be_narrowed():
     add_commands(parser.add_subparsers())
     parsed = config_of(parser.parse_args(["build", "--preset", "quickstart", "--population", "fixed", "--trainings", "5"]))
     assert parsed.trainings == {"fixed": 5}
-    assert parsed.images == ("digits",)
+    assert parsed.images == ImageOptions(sources=("digits",), n_train=800, n_test=200)
     assert parsed.epoch_cap == 19

@@ -11,6 +11,7 @@ import pytest
 
 from builders.cli import add_commands, config_of
 from builders.config import PRESETS, BuildConfig
+from builders.images.prepare import ImageOptions
 from builders.training.compute_path import compute_path
 from nws_data.cli import main
 from nws_data.errors import BuildError, NWSError
@@ -18,7 +19,8 @@ from nws_data.randomness import GENERATOR
 from nws_data.space.hyperparameters import SAMPLING
 from nws_data.space.image_sets import ImageSet
 
-OPTIONS = {"out": Path("nws"), "trainings": {"fixed": 3}, "images": ("digits",)}
+DIGITS = ImageOptions(sources=("digits",))
+OPTIONS = {"out": Path("nws"), "trainings": {"fixed": 3}, "images": DIGITS}
 
 
 def parse(*arguments: str) -> BuildConfig:
@@ -34,7 +36,7 @@ def parse(*arguments: str) -> BuildConfig:
         ({"trainings": {"fixed": 0}}, "--trainings must be at least 1, got 0"),
         ({"trainings": {"fixed": 3, "random": -1}}, "--trainings must be at least 1, got -1"),
         ({"trainings": {"both": 3}}, "population: got 'both'; choose one of fixed, random"),
-        ({"images": ()}, "no image source; give --images, for example --images digits"),
+        ({"trainings": {}}, "nothing to build: give --population and --trainings, or a --preset"),
         ({"epoch_cap": 18}, "--epoch-cap must be at least 19: 20 snapshots need as many evaluations; got 18"),
         ({"precision": "float16"}, "--precision: got 'float16'; choose one of float32, bfloat16"),
         ({"workers": 0}, "--workers must be at least 1, got 0"),
@@ -70,7 +72,7 @@ def test_the_identity_is_all_that_decides_a_training():
     }
     assert json.loads(json.dumps(config.identity(sets))) == config.identity(sets)
     # Neither how many nor where nor by how many processes.
-    same = BuildConfig(out=Path("b"), trainings={"random": 9}, images=("digits",), seed=3, epoch_cap=19, workers=5)
+    same = BuildConfig(out=Path("b"), trainings={"random": 9}, images=DIGITS, seed=3, epoch_cap=19, workers=5)
     assert same.identity(sets) == config.identity(sets)
 
 
@@ -83,11 +85,7 @@ def test_options_of_the_command_line():
     assert config == BuildConfig(
         out=Path("o"),
         trainings={"random": 200},
-        images=("mnist", "own=file.npz"),
-        image_root=Path("r"),
-        download=True,
-        train_images=500,
-        test_images=100,
+        images=ImageOptions(sources=("mnist", "own=file.npz"), root=Path("r"), download=True, n_train=500, n_test=100),
         seed=4,
         epoch_cap=40,
         precision="bfloat16",
@@ -104,10 +102,10 @@ def test_presets_and_what_overrides_them():
     assert parse("--preset", "quickstart") == BuildConfig(out=Path("nws"), **PRESETS["quickstart"])
     paper = parse("--preset", "paper", "--download")
     assert paper.trainings == {"fixed": 3000, "random": 13_000} and paper.epoch_cap == 1000
-    assert paper.images == ("mnist", "cifar10", "svhn", "stl10", "fashion_mnist")
+    assert paper.images == ImageOptions(sources=("mnist", "cifar10", "svhn", "stl10", "fashion_mnist"), download=True)
     changed = parse("--preset", "quickstart", "--population", "fixed", "--trainings", "2", "--epoch-cap", "30")
-    assert (changed.trainings, changed.epoch_cap, changed.train_images) == ({"fixed": 2}, 30, 800)
-    assert parse("--preset", "paper", "--images", "digits").images == ("digits",)
+    assert (changed.trainings, changed.epoch_cap, changed.images.n_train) == ({"fixed": 2}, 30, 800)
+    assert parse("--preset", "paper", "--images", "digits").images == DIGITS
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,44 @@
+"""From image options to a bank: which sets, from where, how many images of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from builders.images.arrays import limit_images
+from builders.images.bank import write_bank
+from builders.images.sources import image_set_name, load_images
+from nws_data.errors import BuildError
+from nws_data.space.image_sets import ImageSet, threshold_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions:
+    """Which images to use. Raises ``BuildError`` for an unknown source or one that is named twice."""
+
+    sources: tuple[str, ...]  # see builders/images/sources.py
+    root: Path | None = None  # torchvision's root folder; None is the user's cache
+    download: bool = False  # let torchvision download what is missing
+    n_train: int | None = None  # class-balanced limit a set, None keeps all
+    n_test: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise BuildError("no image source; give --images, for example --images digits")
+        names = [image_set_name(source) for source in self.sources]
+        if len(set(names)) < len(names):
+            raise BuildError(f"--images names a set twice: {', '.join(names)}; give each once")
+
+
+def prepare_images(folder: Path, options: ImageOptions) -> tuple[ImageSet, ...]:
+    """Load the image sets, one after another, into a bank in ``folder``, and return how a dataset records them.
+
+    Raises:
+        BuildError: missing or damaged files, images that are no set of ten classes, too few of them, a full disk.
+    """
+    loaded = (load_images(source, options.root, options.download) for source in options.sources)
+    described = write_bank(folder, (limit_images(arrays, options.n_train, options.n_test) for arrays in loaded))
+    kept = ("name", "source", "n_train", "n_test", "digest")
+    return tuple(
+        ImageSet(threshold=threshold_of(item.name), **{name: getattr(item, name) for name in kept}) for item in described
+    )
