@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from builders.config import BuildConfig
+from builders.cost import training_flop
 from builders.engine.jobs import make_jobs
 from builders.engine.local import run_jobs
 from builders.engine.progress import BuildProgress
@@ -17,9 +18,10 @@ from builders.engine.worker import WorkerSettings
 from builders.images.bank import ImageBank
 from builders.images.prepare import prepare_images
 from builders.plan import PlannedTraining, plan_trainings
-from builders.training.epochs import N_CLASSES, split_images, steps_per_epoch
+from builders.training.epochs import split_images, steps_per_epoch
 from builders.workspace import Workspace, open_workspace
 from nws_data.errors import BuildError
+from nws_data.space.architecture import N_CLASSES, Architecture
 from nws_data.space.hyperparameters import CLASSES
 from nws_data.space.image_sets import ImageSet
 from nws_data.storage.manifest import Manifest
@@ -73,8 +75,8 @@ def _build_population(
     _check_batches(plan, bank)
     staged = workspace.staged(population)
     todo = [planned for planned in plan if planned.id not in staged]
-    images_per_epoch = {item.name: item.n_train * 9 // 10 for item in image_sets}
-    with BuildProgress(population, todo, n - len(todo), images_per_epoch, config.epoch_cap) as progress:
+    flop_per_epoch = {planned.id: _flop_per_epoch(planned, bank) for planned in todo}
+    with BuildProgress(population, flop_per_epoch, n - len(todo), config.epoch_cap) as progress:
         settings = WorkerSettings(workspace.images, workspace.staging, config.epoch_cap, config.precision)
         run_jobs(make_jobs(todo), settings, config.workers, progress.report)
     if plan:
@@ -95,6 +97,14 @@ def _with_recorded(stored: Manifest | None, image_sets: tuple[ImageSet, ...]) ->
     recorded = stored.image_sets if stored else ()
     mine = {item.name: item for item in image_sets}
     return (*(mine.pop(item.name, item) for item in recorded), *mine.values())
+
+
+def _flop_per_epoch(planned: PlannedTraining, bank: ImageBank) -> float:
+    """Return about how many operations an epoch takes; exact but for the classes of the validation images."""
+    hp = planned.hyperparameters
+    labels = bank.labels(hp.dataset, "train")
+    steps = max(1, steps_per_epoch(labels, hp.batch_size) * 9 // 10)
+    return float(training_flop(Architecture.of(hp))) * steps * hp.batch_size
 
 
 def _check_batches(plan: Iterable[PlannedTraining], bank: ImageBank) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from builders.build import BuildReport, build
 from builders.config import PRESETS, BuildConfig
 from builders.images.prepare import ImageOptions
+from builders.images.sources import SOURCES, default_image_root
 from builders.quickstart import quickstart
 from builders.rebuild import rebuild
 from builders.training.compute_path import PRECISIONS
@@ -25,6 +26,7 @@ examples:
   nws build --preset paper --download --out nws
 
 Run the same command again to go on after an interruption; give more --trainings to extend a dataset.
+Speed is shown in images x models/s: training images a second, summed over the networks trained side by side.
 """
 
 
@@ -74,12 +76,15 @@ def _add_image_options(parser: argparse.ArgumentParser) -> None:
         "--images",
         nargs="+",
         metavar="SOURCE",
-        help="digits, mnist, fashion_mnist, cifar10, svhn, stl10, NAME=FILE.npz or NAME=FOLDER",
+        help=f"{', '.join(SOURCES)}, NAME=FILE.npz or NAME=FOLDER",
     )
-    images.add_argument("--image-root", type=Path, metavar="DIR", help="torchvision's folder of image sets")
+    images.add_argument(
+        "--image-root", type=Path, metavar="DIR", help=f"torchvision's folder (default: {default_image_root()})"
+    )
     images.add_argument("--download", action="store_true", help="let torchvision download what is missing")
-    images.add_argument("--train-images", type=int, metavar="N", help="use only so many training images of each set")
-    images.add_argument("--test-images", type=int, metavar="N", help="use only so many test images of each set")
+    limit = "use only N {} images of each set: a multiple of ten, the first of each class"
+    images.add_argument("--train-images", type=int, metavar="N", help=limit.format("training"))
+    images.add_argument("--test-images", type=int, metavar="N", help=limit.format("test"))
 
 
 def config_of(options: argparse.Namespace) -> BuildConfig:

@@ -12,6 +12,7 @@ from typing import Any
 
 from nws_data.errors import BuildError, FormatError
 from nws_data.storage.atomic import remove_stale, write_bytes
+from nws_data.storage.plan import plan_differences
 from nws_data.storage.records import load_header
 
 FOLDER = ".build"
@@ -35,12 +36,10 @@ class Workspace:
         path = self.folder / _PLANS
         plans = json.loads(path.read_text()) if path.exists() else {}
         known = plans.setdefault(population, identity)
-        different = [key for key in identity if known.get(key) != identity[key]]
-        if different:
-            values = "; ".join(f"{key} was {known.get(key)!r}, now {identity[key]!r}" for key in different)
+        if different := plan_differences(known, identity):
             raise BuildError(
-                f"{self.folder.parent} holds an unfinished build of {population} with other options: {values}. "
-                f"Give the same options to go on, another --out, or remove {self.folder}"
+                f"{self.folder.parent} holds an unfinished build of {population} with other options: "
+                f"{'; '.join(different)}. Give the same options to go on, another --out, or remove {self.folder}"
             )
         write_bytes(path, json.dumps(plans, indent=1).encode())
 

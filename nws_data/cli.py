@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"nws: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nnws: interrupted; finished work is kept, run the same command again to go on", file=sys.stderr)
+        goes_on = "; finished work is kept, run the same command again to go on"
+        print(f"\nnws: interrupted{goes_on if arguments[:1] in (['build'], ['quickstart']) else ''}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of a pipe, such as head, has gone
         sys.stderr.close()

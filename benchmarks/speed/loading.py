@@ -28,9 +28,9 @@ from nws_data.errors import SelectionError
 from nws_data.reading.dataset import NWSDataset
 from nws_data.reading.dataset import open as open_dataset
 from nws_data.reading.views import GlobalVectors, RandomWindows
+from nws_data.space.trajectory import N_SNAPSHOTS
 
 N_TRAININGS = 48
-N_SNAPSHOTS = 20
 WINDOW = 5000
 WINDOWS_PER_VECTOR = 16
 

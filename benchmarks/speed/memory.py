@@ -23,7 +23,7 @@ from builders.images.arrays import ImageArrays, image_arrays
 from builders.images.bank import ImageBank, write_bank
 from builders.plan import PlannedTraining
 from builders.training.compute_path import enter_compute_path
-from builders.training.fleet import DTYPES, Fleet, FleetShape
+from builders.training.fleet import Fleet, FleetShape
 from builders.training.member import Member, TrainingImages
 from builders.training.snapshots import CAPACITY
 from nws_data.space.architecture import all_architectures
@@ -81,7 +81,7 @@ def worst_worker(bank_folder: Path, connection: Connection) -> None:
         )
         fleet = fleet or Fleet(FleetShape.of(hyperparameters))
         planned = PlannedTraining(f"random-{i:06d}", i, hyperparameters)
-        members.append(Member(planned, TrainingImages.of(bank, name), 1000, DTYPES["float32"]))
+        members.append(Member(planned, TrainingImages.of(bank, name), 1000))
         fleet.load(i, members[i].initial_vector(), "adam")
         for _ in range(CAPACITY):
             members[i].snapshots.add(fleet.vectors[i].numpy())

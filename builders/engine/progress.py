@@ -5,15 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Mapping
 from types import TracebackType
 
 from tqdm import tqdm
 
-from builders.cost import training_flop
 from builders.engine.worker import Finished, Progress
-from builders.plan import PlannedTraining
-from nws_data.space.architecture import Architecture
 
 _WINDOW_S = 60.0  # speed is that of the last minute
 _LINE_EVERY_S = 30.0  # where there is no terminal, as in a log file
@@ -23,24 +20,18 @@ _GUESSED_EPOCHS = 60.0  # until a training has finished
 class BuildProgress:
     """Counts messages of the workers and shows them on stderr: one line on a terminal, else one every half minute.
 
-    Time left assumes that the trainings to come take as many epochs as the finished ones did on average.
+    Speed is in images x models a second: training images, summed over the networks that are trained side by side. Time
+    left assumes that the trainings to come take as many epochs as the finished ones did on average.
 
     Args:
         population: shown in front.
-        todo: the trainings to run.
+        flop_per_epoch: operations of an epoch of each training to run, by id.
         n_done: trainings finished in an earlier run.
-        images_per_epoch: training images an epoch, by image set.
         epoch_cap: bound on epochs.
     """
 
-    def __init__(
-        self, population: str, todo: Iterable[PlannedTraining], n_done: int, images_per_epoch: dict[str, int], epoch_cap: int
-    ) -> None:
-        self._flop_per_epoch = {
-            planned.id: training_flop(Architecture.of(planned.hyperparameters))
-            * images_per_epoch[planned.hyperparameters.dataset]
-            for planned in todo
-        }
+    def __init__(self, population: str, flop_per_epoch: Mapping[str, float], n_done: int, epoch_cap: int) -> None:
+        self._flop_per_epoch = flop_per_epoch
         self._epochs: list[int] = []
         self._guess = min(_GUESSED_EPOCHS, epoch_cap)
         self._flop_done = 0.0
@@ -86,7 +77,8 @@ class BuildProgress:
             self._print_line()
 
     def _print_line(self) -> None:
-        print(f"{self._population}: {self._n_done}/{self._total} trainings, {self._speed()}", file=sys.stderr, flush=True)
+        speed = f", {self._speed()}" if self._n_done < self._total else ""
+        print(f"{self._population}: {self._n_done}/{self._total} trainings{speed}", file=sys.stderr, flush=True)
 
     def _speed(self) -> str:
         (t0, n0, flop0), (t1, n1, flop1) = self._recent[0], self._recent[-1]

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from nws_data.errors import BuildError
+from nws_data.space.architecture import IMAGE_SHAPE, N_CLASSES
 
-N_CLASSES = 10
-SIDE = 32
+SIDE = IMAGE_SHAPE[1]
 
 _CHUNK = 4096  # images resized at once: bounds the float32 copies
 

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from nws_data.errors import BuildError
 from nws_data.randomness import Purpose, philox
+from nws_data.space.architecture import IMAGE_SHAPE
 
 RANGES: dict[str, tuple[float, float]] = {
     "shift_x": (-3.0, 3.0),  # pixels, to the right
@@ -42,7 +43,7 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 """Bounds of the uniform draws, in the order of their random words."""
 
-SIDE = 32
+SIDE = IMAGE_SHAPE[1]
 """Side of an image in pixels."""
 
 _PARAMETER_BLOCKS = 3  # Philox blocks of an image: 12 words

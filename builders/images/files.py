@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from builders.images.arrays import N_CLASSES, SIDE, ImageArrays, Labelled, image_arrays, prepare, split_by_position
+from builders.images.arrays import SIDE, ImageArrays, Labelled, image_arrays, prepare, split_by_position
 from nws_data.errors import BuildError
+from nws_data.space.architecture import N_CLASSES
 
 _SPLIT_KEYS = ("train_images", "train_labels", "test_images", "test_labels")
 _WHOLE_KEYS = ("images", "labels")

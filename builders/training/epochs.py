@@ -12,8 +12,7 @@ from torch import Tensor
 
 from nws_data.errors import BuildError
 from nws_data.randomness import Purpose, permutation, words
-
-N_CLASSES = 10
+from nws_data.space.architecture import N_CLASSES
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ def split_images(n_images: int, seed: int) -> ImageSplit:
 
 def steps_per_epoch(train_labels: Tensor, batch_size: int) -> int:
     """Return floor(10 n / batch size), n the images of the rarest class in the training part ``train_labels``."""
-    return N_CLASSES * _rarest(train_labels) // batch_size
+    return N_CLASSES * int(_class_counts(train_labels).min()) // batch_size
 
 
 def epoch_batches(split: ImageSplit, labels: Tensor, seed: int, epoch: int, batch_size: int) -> Tensor:
@@ -53,22 +52,20 @@ def epoch_batches(split: ImageSplit, labels: Tensor, seed: int, epoch: int, batc
         BuildError: not enough images for one batch.
     """
     train_labels = labels[split.train]
-    steps = steps_per_epoch(train_labels, batch_size)
+    counts = _class_counts(train_labels)
+    n, steps = int(counts.min()), steps_per_epoch(train_labels, batch_size)
     if steps < 1:
-        n = _rarest(train_labels)
         raise BuildError(
             f"batch size {batch_size} needs {batch_size} images an epoch, but {N_CLASSES} x {n} are balanced; use more"
         )
     keys = words(seed, Purpose.EPOCH_DRAW, epoch, len(split.train))
     # One stable sort by (class, random word) puts each class's draw in front of its block.
     by_class = torch.sort(train_labels.long() << 32 | keys, stable=True).indices
-    starts = torch.bincount(train_labels.long(), minlength=N_CLASSES).cumsum(0) - torch.bincount(
-        train_labels.long(), minlength=N_CLASSES
-    )
-    drawn = by_class[(starts[:, None] + torch.arange(_rarest(train_labels))).flatten()]
+    starts = counts.cumsum(0) - counts
+    drawn = by_class[(starts[:, None] + torch.arange(n)).flatten()]
     shuffled = drawn[permutation(seed, Purpose.EPOCH_ORDER, epoch, len(drawn))]
     return split.train[shuffled[: steps * batch_size]].reshape(steps, batch_size)
 
 
-def _rarest(labels: Tensor) -> int:
-    return int(torch.bincount(labels.long(), minlength=N_CLASSES).min())
+def _class_counts(labels: Tensor) -> Tensor:
+    return torch.bincount(labels.long(), minlength=N_CLASSES)

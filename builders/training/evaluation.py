@@ -1,7 +1,8 @@
 """Accuracy of one network on clean images with its running statistics.
 
 The original evaluated in its training graph (augmented, batch statistics, moving them as it went); here evaluation is
-clean and changes nothing, a deliberate deviation.
+clean and changes nothing, a deliberate deviation. It is in the weights' own precision, whatever the products of training
+were rounded to, so that anybody who scores a snapshot again finds the recorded accuracy.
 """
 
 from __future__ import annotations
@@ -27,15 +28,14 @@ class FoldedNetwork:
         vector: weight vector ``(n_weights,)``.
         architecture: what it belongs to.
         activation: name of the activation.
-        compute_dtype: dtype of activations and products.
     """
 
-    def __init__(self, vector: Tensor, architecture: Architecture, activation: str, compute_dtype: torch.dtype) -> None:
+    def __init__(self, vector: Tensor, architecture: Architecture, activation: str) -> None:
         self._layers = architecture.layers
         self._activation = ACTIVATIONS[activation]
-        self._dtype = compute_dtype
+        self._dtype = vector.dtype
         self._folded = [
-            (kernel.to(compute_dtype), bias.to(compute_dtype)) for kernel, bias in _fold(vector.double(), architecture)
+            (kernel.to(vector.dtype), bias.to(vector.dtype)) for kernel, bias in _fold(vector.double(), architecture)
         ]
 
     def logits(self, images: Tensor) -> Tensor:

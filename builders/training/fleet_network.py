@@ -5,7 +5,7 @@ matrix products. Every operation works member by member, in an order that does n
 are: sizes 2 and 4 give each member the same bits (a test). The activation comes after the pool, which
 is exact since all four are monotone, and touches a quarter of the values.
 
-Source: Eilertsen et al. 2020, Algorithm 1; DESIGN of this project for dropout 0.5 and TensorFlow's batch norm.
+Source: Eilertsen et al. 2020, Algorithm 1; dropout 0.5 and TensorFlow's batch norm as in the authors' scripts.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class FleetNetwork:
     def __init__(self, architecture: Architecture, activation: str, batch_size: int, compute_dtype: torch.dtype) -> None:
         self.layers = architecture.layers
         self.n_weights = architecture.n_weights
+        self._position = {layer.name: i for i, layer in enumerate(self.layers)}
         self.padding = architecture.filter_size // 2
         self.activation = ACTIVATIONS[activation]
         self.batch_size = batch_size
@@ -101,7 +102,7 @@ class FleetNetwork:
                 leaf = vectors[:, target.slice].reshape(-1)
             else:
                 leaf = vectors[:, target.slice].reshape(-1, *target.shape)
-            leaves[self.layers.index(layer)][kind] = leaf.clone().requires_grad_()
+            leaves[self._position[layer.name]][kind] = leaf.clone().requires_grad_()
         return leaves
 
     def _forward(

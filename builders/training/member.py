@@ -27,6 +27,7 @@ from builders.training.snapshots import SnapshotBuffer
 from builders.training.stopping import EarlyStopping
 from nws_data.randomness import GENERATOR
 from nws_data.space.architecture import Architecture
+from nws_data.space.trajectory import CURVES
 from nws_data.storage.records import TrainingRecord
 
 
@@ -52,21 +53,19 @@ class Member:
         planned: id, seed and hyper-parameters.
         images: its image set.
         epoch_cap: bound on epochs.
-        compute_dtype: dtype of evaluation.
     """
 
-    def __init__(self, planned: PlannedTraining, images: TrainingImages, epoch_cap: int, compute_dtype: torch.dtype) -> None:
+    def __init__(self, planned: PlannedTraining, images: TrainingImages, epoch_cap: int) -> None:
         self.planned = planned
         self.seed = planned.seed
         self.step = 0
         self.epoch = 0
         self.stop_reason: str | None = None
         self._images = images
-        self._compute_dtype = compute_dtype
         self._split = split_images(len(images.train_labels), planned.seed)
         self._stopping = EarlyStopping(epoch_cap)
         self.snapshots = SnapshotBuffer()
-        self._curves: dict[str, list[float]] = {"train_accuracy": [], "validation_accuracy": [], "test_accuracy": []}
+        self._curves: dict[str, list[float]] = {name: [] for name in CURVES}
         self._batches = torch.empty(0)
         self._cursor = 0
         self._started_s = time.perf_counter()
@@ -95,7 +94,7 @@ class Member:
     def evaluate(self, vector: Tensor) -> None:
         """Score the weight vector, keep it as a snapshot and decide whether to stop (``stop_reason``)."""
         hp, images, split = self.planned.hyperparameters, self._images, self._split
-        network = FoldedNetwork(vector, Architecture.of(hp), hp.activation, self._compute_dtype)
+        network = FoldedNetwork(vector, Architecture.of(hp), hp.activation)
         validation = network.accuracy(images.train_images, images.train_labels, split.validation)
         self._curves["validation_accuracy"].append(validation)
         self._curves["train_accuracy"].append(network.accuracy(images.train_images, images.train_labels, split.train_scored))
@@ -126,7 +125,5 @@ class Member:
             nws_version=version("nws-data"),
             python_version=platform.python_version(),
             weights=weights,
-            train_accuracy=tuple(self._curves["train_accuracy"]),
-            validation_accuracy=tuple(self._curves["validation_accuracy"]),
-            test_accuracy=tuple(self._curves["test_accuracy"]),
+            **{name: tuple(values) for name, values in self._curves.items()},
         )

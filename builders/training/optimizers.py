@@ -54,8 +54,9 @@ def rate(optimizer: str, learning_rate: float, epoch: int, step: int) -> float:
         step: steps taken before this one, so the first step has 0.
     """
     value = learning_rate * LEARNING_RATE_DECAY**epoch
-    if OPTIMIZERS[optimizer].bias_corrected:
-        value *= math.sqrt(1 - 0.999 ** (step + 1)) / (1 - 0.9 ** (step + 1))
+    c = OPTIMIZERS[optimizer]
+    if c.bias_corrected:
+        value *= math.sqrt(1 - c.b2 ** (step + 1)) / (1 - c.b1 ** (step + 1))
     return value
 
 

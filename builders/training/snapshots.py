@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-N_SNAPSHOTS = 20
+from nws_data.space.trajectory import N_SNAPSHOTS
+
 CAPACITY = 63
 """Vectors kept at most, the last one aside. Up to that many evaluations the choice is exact."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from builders.images.bank import ImageBank
 from builders.plan import PlannedTraining
-from builders.training.fleet import DTYPES, Fleet, FleetShape
+from builders.training.fleet import Fleet, FleetShape
 from builders.training.member import Member, TrainingImages
 from nws_data.storage.records import TrainingRecord
 
@@ -42,7 +42,7 @@ def train_fleet(
     while True:
         while waiting is not None and len(members) < fleet.slots:
             images = TrainingImages.of(bank, waiting.hyperparameters.dataset)
-            member = Member(waiting, images, epoch_cap, DTYPES[precision])
+            member = Member(waiting, images, epoch_cap)
             fleet.load(len(members), member.initial_vector(), waiting.hyperparameters.optimizer)
             member.evaluate(fleet.vectors[len(members)])
             members.append(member)

@@ -16,6 +16,9 @@ from nws_data.errors import HyperParameterError, SelectionError, one_of
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters
 
 IMAGE_SHAPE = (3, 32, 32)
+N_CLASSES = 10
+"""Classes of every image set."""
+
 N_OUTPUTS = 20
 """Units of the output layer. Ten are never a label; with ten the paper's counts do not come out."""
 

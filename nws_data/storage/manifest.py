@@ -12,8 +12,9 @@ from typing import Any
 from nws_data.errors import FormatError, NWSError
 from nws_data.space.identity import SPLITS, check_population
 from nws_data.space.image_sets import ImageSet
+from nws_data.space.trajectory import N_SNAPSHOTS
 from nws_data.storage.atomic import write_bytes
-from nws_data.storage.shards import FORMAT_VERSION, N_SNAPSHOTS
+from nws_data.storage.shards import FORMAT_VERSION
 
 MANIFEST = "manifest.json"
 FORMAT = "nws"

@@ -19,10 +19,9 @@ from nws_data.errors import FormatError
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import COLUMNS, HyperParameters
 from nws_data.space.identity import parse_id
+from nws_data.space.trajectory import CURVES
 from nws_data.storage.records import PROVENANCE, TrainingHeader
 from nws_data.storage.shards import Position, shard_key
-
-CURVES = ("train_accuracy", "validation_accuracy", "test_accuracy")
 
 _ROW_GROUP = 20_000  # rows; part of what makes the bytes reproducible
 _SCHEMA_HINT = "fetch it again or rebuild the dataset"

@@ -16,12 +16,10 @@ from nws_data.errors import FormatError, NWSError, one_of
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import HyperParameters
 from nws_data.space.identity import parse_id, split_of
+from nws_data.space.trajectory import CURVES, N_SNAPSHOTS, STOP_REASONS
 from nws_data.storage.atomic import write_bytes
 from nws_data.storage.safetensors_header import Header, read_safetensors_header
-from nws_data.storage.shards import MAX_PLAN_INDEX, N_SNAPSHOTS
-
-STOP_REASONS = ("falling", "below_average", "stationary", "cap")
-"""Why a training ended: criterion A, B or C of Supplement A.3, or the cap on epochs."""
+from nws_data.storage.shards import MAX_PLAN_INDEX
 
 PROVENANCE = ("wall_s", "finished_at", "host", "nws_version", "python_version")
 """Fields that may differ between two builds of the same training."""
@@ -29,8 +27,7 @@ PROVENANCE = ("wall_s", "finished_at", "host", "nws_version", "python_version")
 RECORD_VERSION = 1
 _METADATA_KEY = "nws_record"
 _TENSOR = "weights"
-_CURVES = ("train_accuracy", "validation_accuracy", "test_accuracy")
-_TUPLES = ("snapshot_epochs", *_CURVES)
+_TUPLES = ("snapshot_epochs", *CURVES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +65,7 @@ class TrainingFacts:
         self._check_epochs()
 
     def _check_curves(self) -> None:
-        for name in _CURVES:
+        for name in CURVES:
             curve = getattr(self, name)
             if len(curve) != len(self.test_accuracy):
                 raise FormatError(f"{self.training}: {name} has {len(curve)} values, test_accuracy {self.n_epochs + 1}")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from nws_data.errors import FormatError
+from nws_data.space.trajectory import N_SNAPSHOTS
 from nws_data.storage.atomic import atomic_file
 from nws_data.storage.safetensors_header import (
     FETCH_AGAIN,
@@ -24,7 +25,6 @@ from nws_data.storage.safetensors_header import (
 FORMAT_VERSION = 1
 """The format version this package writes and the only one it reads."""
 
-N_SNAPSHOTS = 20
 MAX_PLAN_INDEX = 999_999
 """Keys have six digits in version 1, so that their order is that of the plan indices."""
 

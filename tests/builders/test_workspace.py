@@ -75,7 +75,7 @@ def test_other_options_are_refused_by_name(tmp_path):
         assert "epoch_cap" not in message
         assert f"remove {tmp_path / '.build'}" in message
         workspace.claim_plan("fixed", IDENTITY)  # the plan on disk is still the first one
-        with pytest.raises(BuildError, match=r"image_sets was \[\['digits', 'abc'\]\], now \[\['digits', 'xyz'\]\]"):
+        with pytest.raises(BuildError, match="the images of digits are others"):
             workspace.claim_plan("fixed", IDENTITY | {"image_sets": [["digits", "xyz"]]})
 
 

@@ -12,8 +12,12 @@ from builders.engine.worker import Finished, Progress
 from nws_data.space.architecture import Architecture
 from tests.builders.conftest import planned
 
-IMAGES = {"digits": 100}
 FLOP = training_flop(Architecture.of(planned(0).hyperparameters))
+
+
+def work(trainings) -> dict[str, float]:
+    """Operations of an epoch of 100 images."""
+    return {p.id: 100.0 * training_flop(Architecture.of(p.hyperparameters)) for p in trainings}
 
 
 @pytest.fixture
@@ -35,7 +39,7 @@ def last_line(capsys) -> str:
 
 
 def test_without_a_terminal(capsys, clock):
-    with BuildProgress("fixed", [planned(i) for i in range(4)], 6, IMAGES, 19) as progress:
+    with BuildProgress("fixed", work([planned(i) for i in range(4)]), 6, 19) as progress:
         clock[0] += 10
         progress.report(epochs(38))
         progress.report(Finished("random-000000", 19))
@@ -45,7 +49,7 @@ def test_without_a_terminal(capsys, clock):
 
 
 def test_a_line_every_half_minute(capsys, clock):
-    with BuildProgress("fixed", [planned(0)], 0, IMAGES, 19) as progress:
+    with BuildProgress("fixed", work([planned(0)]), 0, 19) as progress:
         for _ in range(100):
             clock[0] += 1
             progress.report(epochs(0.1))
@@ -55,19 +59,19 @@ def test_a_line_every_half_minute(capsys, clock):
 
 
 def test_before_any_message(capsys, clock):
-    with BuildProgress("random", [planned(0)], 0, IMAGES, 19):
+    with BuildProgress("random", work([planned(0)]), 0, 19):
         pass
     assert "0/1 trainings" in last_line(capsys)
 
 
 def test_no_speed_without_time_or_work(capsys, clock):
-    with BuildProgress("random", [planned(0)], 0, IMAGES, 19) as progress:
+    with BuildProgress("random", work([planned(0)]), 0, 19) as progress:
         progress.report(epochs(1))
     assert last_line(capsys).endswith("starting")
 
 
 def test_time_left_follows_the_epochs_that_trainings_really_take(capsys, clock):
-    with BuildProgress("random", [planned(i) for i in range(2)], 0, IMAGES, 1000) as progress:
+    with BuildProgress("random", work([planned(i) for i in range(2)]), 0, 1000) as progress:
         clock[0] += 10
         progress.report(epochs(20))
         # A guess of 60 epochs each: 100 of 120 are left, at two a second.
@@ -82,7 +86,7 @@ def test_time_left_follows_the_epochs_that_trainings_really_take(capsys, clock):
 
 
 def test_speed_is_that_of_the_last_minute(capsys, clock):
-    with BuildProgress("random", [planned(i) for i in range(100)], 0, IMAGES, 1000) as progress:
+    with BuildProgress("random", work([planned(i) for i in range(100)]), 0, 1000) as progress:
         for n in (1, 1, 1, 1, 10, 10):
             clock[0] += 30
             progress.report(epochs(n))
@@ -92,7 +96,7 @@ def test_speed_is_that_of_the_last_minute(capsys, clock):
 
 def test_costlier_networks_count_for_more(capsys, clock):
     large = planned(1, width_conv=48, filter_size=7, width_fc=192)
-    with BuildProgress("random", [planned(0), large], 0, IMAGES, 19) as progress:
+    with BuildProgress("random", work([planned(0), large]), 0, 19) as progress:
         clock[0] += 10
         progress.report(epochs(19))
         ratio = training_flop(Architecture.of(large.hyperparameters)) / FLOP

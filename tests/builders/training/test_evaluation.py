@@ -44,7 +44,7 @@ def images(n: int, channels: int) -> torch.Tensor:
 
 
 def logits(hp: HyperParameters, vector: torch.Tensor, raw: torch.Tensor, dtype=torch.float64) -> torch.Tensor:
-    return FoldedNetwork(vector, Architecture.of(hp), hp.activation, dtype).logits(raw)
+    return FoldedNetwork(vector.to(dtype), Architecture.of(hp), hp.activation).logits(raw)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -84,7 +84,7 @@ def test_accuracy_counts_what_the_oracle_gets_right(n):
     predicted = Oracle(hp, vector).forward(to_float(raw).double()).argmax(1)
     labels = predicted.clone()
     labels[: n // 3] = (labels[: n // 3] + 1) % 20
-    network = FoldedNetwork(vector, Architecture.of(hp), hp.activation, torch.float64)
+    network = FoldedNetwork(vector, Architecture.of(hp), hp.activation)
     assert network.accuracy(raw, labels) == (n - n // 3) / n
     assert network.accuracy(raw, labels.to(torch.uint8)) == (n - n // 3) / n
     assert network.accuracy(raw, labels, torch.arange(n // 3, n)) == 1
@@ -96,7 +96,7 @@ def test_a_constant_answer():
     hp = hyperparameters(batch_norm=False)
     vector = torch.zeros(Architecture.of(hp).n_weights, dtype=torch.float64)
     vector[-20 + 3] = 1.0  # the output layer's bias stands last
-    network = FoldedNetwork(vector, Architecture.of(hp), hp.activation, torch.float32)
+    network = FoldedNetwork(vector.float(), Architecture.of(hp), hp.activation)
     labels = torch.tensor([3, 1, 3, 3, 9])
     assert network.accuracy(images(5, 1), labels) == 0.6
     assert network.accuracy(images(5, 1), labels, torch.tensor([1, 4, 0])) == pytest.approx(1 / 3)
@@ -105,7 +105,7 @@ def test_a_constant_answer():
 def test_a_network_of_nan_still_has_an_accuracy():
     hp = hyperparameters()
     vector = torch.full((Architecture.of(hp).n_weights,), float("nan"))
-    network = FoldedNetwork(vector, Architecture.of(hp), hp.activation, torch.float32)
+    network = FoldedNetwork(vector.float(), Architecture.of(hp), hp.activation)
     assert 0 <= network.accuracy(images(10, 1), torch.arange(10)) <= 1
 
 
@@ -113,6 +113,6 @@ def test_the_vector_is_left_as_it_was():
     hp = hyperparameters()
     vector = trained_looking(hp).float()
     before = vector.clone()
-    network = FoldedNetwork(vector, Architecture.of(hp), hp.activation, torch.float32)
+    network = FoldedNetwork(vector.float(), Architecture.of(hp), hp.activation)
     network.accuracy(images(10, 1), torch.arange(10))
     assert torch.equal(vector, before)

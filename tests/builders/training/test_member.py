@@ -21,7 +21,7 @@ from tests.builders.training.oracle import Oracle
 def member(bank, index: int = 0, epoch_cap: int = 19, **changes) -> Member:
     training = planned(index, **changes)
     images = TrainingImages.of(bank, training.hyperparameters.dataset)
-    return Member(training, images, epoch_cap, torch.float32)
+    return Member(training, images, epoch_cap)
 
 
 def steps_of_epoch(one: Member) -> int:
