@@ -25,20 +25,25 @@ CHECKOUT_COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0 done, 1 problems found, 2 bad input, 130 interrupted."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for name in ("SIGTERM", "SIGHUP"):  # a closed terminal, too, ends a build as Ctrl-C does
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _interrupt)
     try:
         options = _parser(arguments).parse_args(arguments)
         return int(options.run(options))
     except NWSError as error:
         print(f"nws: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader of a pipe, such as head, has gone
+        sys.stderr.close()
+        return 141
+    except OSError as error:
+        print(f"nws: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         goes_on = "; finished work is kept, run the same command again to go on"
         print(f"\nnws: interrupted{goes_on if arguments[:1] in (['build'], ['quickstart']) else ''}", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of a pipe, such as head, has gone
-        sys.stderr.close()
-        return 141
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -96,7 +101,7 @@ def _info(options: argparse.Namespace) -> int:
 def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("verify", help="check every file of a dataset against FORMAT.md and its checksums")
     parser.add_argument("folder", type=Path, help="a dataset's folder")
-    parser.add_argument("--quick", action="store_true", help="sizes, headers and metadata only; no checksums, no weights")
+    parser.add_argument("--quick", action="store_true", help="do not read the weights: no checksums of shards")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_verify)
 
@@ -120,6 +125,9 @@ def _verify(options: argparse.Namespace) -> int:
         depth = "every byte" if report.deep else "headers and metadata"
         print(f"{options.folder}: sound ({report.n_trainings:,} trainings, {report.n_bytes / 1e6:,.1f} MB, {depth} checked)")
     else:
-        print(f"{options.folder}: {len(report.problems)} problems", *report.problems, sep="\n  ")
-        print("Fetch or build the damaged files again; the others are good.")
+        n = len(report.problems)
+        print(f"{options.folder}: {n:,} problem{'' if n == 1 else 's'}", *report.problems, sep="\n  ")
+        if report.n_damaged:
+            others = "; the others are good" if report.n_damaged == n else ""
+            print(f"Fetch or build the damaged files again{others}.")
     return 0 if report.ok else 1

@@ -15,7 +15,7 @@ import pyarrow as pa
 from nws_data.errors import FormatError, one_of
 from nws_data.space.identity import SPLITS
 from nws_data.storage.info import DatasetInfo, PopulationInfo, describe, image_set_rows, split_rows
-from nws_data.storage.manifest import Manifest
+from nws_data.storage.manifest import MANIFEST, Manifest
 from nws_data.storage.metadata import SNAPSHOT_SCHEMA, TRAINING_SCHEMA, read_table
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
@@ -52,6 +52,39 @@ def front_matter(root: Path, manifest: Manifest, info: DatasetInfo) -> str:
         dataset_info=_dataset_info(root, manifest),
     )
     return card.to_yaml() + "\n"
+
+
+def header_problems(path: Path, manifest: Manifest) -> list[str]:
+    """Return what in README.md's YAML header contradicts the manifest: configs, features, row counts; [] when nothing."""
+    from huggingface_hub import metadata_load
+    from yaml import YAMLError  # type: ignore[import-untyped]
+
+    try:
+        header = metadata_load(path)
+        if header is None:
+            raise ValueError("there is none")
+        described = {
+            info["config_name"]: (info["features"], {split["name"]: split["num_examples"] for split in info["splits"]})
+            for info in header.get("dataset_info", ())
+        }
+    except (OSError, ValueError, TypeError, KeyError, YAMLError) as error:
+        return [f"{path.name}: no readable YAML header ({error!r}); fetch it again or rebuild the dataset"]
+    problems = []
+    if header.get("configs") != _configs(manifest):
+        problems.append(f"{path.name}: the configs of its YAML header are not those of {MANIFEST}; fetch it again")
+    if described != {name: _description(manifest, name) for name in _files(manifest)}:
+        problems.append(f"{path.name}: features or row counts of its YAML header are wrong; fetch it again")
+    return problems
+
+
+def _description(manifest: Manifest, config: str) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Return a config's features and rows by split."""
+    if config != "trainings":
+        rows = {split: entry.n_snapshots for split, entry in manifest.populations[config].splits.items()}
+        return yaml_features(SNAPSHOT_SCHEMA), rows
+    entries = [p.splits for p in manifest.populations.values()]
+    counts = {split: sum(e[split].n_trainings for e in entries if split in e) for split in _files(manifest)[config]}
+    return yaml_features(TRAINING_SCHEMA), counts
 
 
 def default_config(manifest: Manifest) -> str:

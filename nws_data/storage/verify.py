@@ -1,7 +1,6 @@
-"""Checks every statement of FORMAT.md on a dataset: files, checksums, shards, metadata, identities.
+"""Checks a dataset against FORMAT.md (its section "What nws verify checks" is the list): files, names, shards.
 
-The metadata is checked against the shards by rebuilding it: each training's rows are computed again from its row in
-metadata/trainings and from the shard headers by the functions that wrote them.
+What cannot be compared, because a file that it needs is reported already, is left out: sound files are not accused.
 """
 
 from __future__ import annotations
@@ -9,36 +8,26 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nws_data.errors import FormatError, NWSError
-from nws_data.space.identity import split_of, training_id, training_seed
-from nws_data.storage.manifest import MANIFEST, Manifest, ShardEntry
-from nws_data.storage.metadata import (
-    PROVENANCE_SCHEMA,
-    SNAPSHOT_SCHEMA,
-    TRAINING_SCHEMA,
-    Row,
-    header_from_rows,
-    read_table,
-    snapshot_rows,
-    training_row,
-)
+from nws_data.errors import FormatError
+from nws_data.space.identity import split_of, training_id
+from nws_data.storage.card import header_problems
+from nws_data.storage.manifest import MANIFEST, Manifest, ShardEntry, SplitEntry
 from nws_data.storage.records import TrainingHeader
 from nws_data.storage.root import CHECKSUMS, OPTIONAL_FILES, README, UNFINISHED, listed_files, read_checksums, visible_files
-from nws_data.storage.shards import Position, ShardHeader, read_header
+from nws_data.storage.shards import SHARD_SIZES, ShardHeader, read_header, shard_path
+from nws_data.storage.verify_metadata import Damage, Members, check_metadata
+
+ALTERED = "its SHA-256 is not the recorded one; fetch it again or rebuild the dataset"
 
 Progress = Callable[[str, int, int], None]
 """Called as (path of the shard, bytes read so far, bytes in all)."""
 
-MAX_PROBLEMS_PER_FILE = 5
-
 _Problems = Iterator[str]
-_Members = dict[str, tuple[str, Position]]  # training id: shard path, position
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +36,7 @@ class VerifyReport:
 
     root: str
     problems: tuple[str, ...]  # each names the file and what is wrong; empty means that the dataset is sound
+    n_damaged: int  # how many of them are files missing, truncated or altered, which another copy cures
     n_files: int
     n_trainings: int
     n_bytes: int  # of the shard files
@@ -62,7 +52,7 @@ class VerifyReport:
         return asdict(self) | {"ok": self.ok}
 
 
-def verify(root: Path, *, deep: bool = True, progress: Progress | None = None) -> VerifyReport:
+def verify(root: str | Path, *, deep: bool = True, progress: Progress | None = None) -> VerifyReport:
     """Check a dataset against FORMAT.md; nothing is changed.
 
     Args:
@@ -73,24 +63,31 @@ def verify(root: Path, *, deep: bool = True, progress: Progress | None = None) -
     Returns:
         The report. A folder that is no dataset at all gives one problem; nothing is raised for what the folder holds.
     """
+    root = Path(root)
     try:
         manifest = Manifest.load(root)
     except FormatError as error:
-        return VerifyReport(root=str(root), problems=(str(error),), n_files=0, n_trainings=0, n_bytes=0, deep=deep)
+        return _report(root, [str(error)], deep)
     problems = [*_file_problems(root, manifest), *_checksum_problems(root, manifest)]
     headers = dict(_shard_headers(root, manifest, problems))
     members = _members(headers)
-    trainings = _trainings(root, manifest, problems)
-    problems += _identity_problems(manifest, trainings, members)
-    problems += _snapshot_problems(root, manifest, trainings, members)
+    trainings, found = check_metadata(root, manifest, members, _unread(manifest, headers))
+    problems += found
     if deep:
         problems += _data_problems(root, manifest, headers, trainings, progress)
+    return _report(root, problems, deep, manifest, len(members))
+
+
+def _report(
+    root: Path, problems: list[str], deep: bool, manifest: Manifest | None = None, n_trainings: int = 0
+) -> VerifyReport:
     return VerifyReport(
         root=str(root),
-        problems=tuple(problems),
-        n_files=len(listed_files(manifest)),
-        n_trainings=len(members),
-        n_bytes=sum(shard.nbytes for shard in manifest.shards),
+        problems=tuple(map(str, problems)),
+        n_damaged=sum(isinstance(problem, Damage) for problem in problems),
+        n_files=len(listed_files(manifest)) if manifest else 0,
+        n_trainings=n_trainings,
+        n_bytes=sum(shard.nbytes for shard in manifest.shards) if manifest else 0,
         deep=deep,
     )
 
@@ -98,13 +95,30 @@ def verify(root: Path, *, deep: bool = True, progress: Progress | None = None) -
 def _file_problems(root: Path, manifest: Manifest) -> _Problems:
     if sorted(manifest.metadata_files) != sorted(manifest.sha256):
         yield f"{MANIFEST}: sha256 must name exactly the Parquet files; fetch it again"
+    yield from _name_problems(manifest)
     listed, found = listed_files(manifest), set(visible_files(root))
     if (root / UNFINISHED).exists():
         yield f"{UNFINISHED}: a writer was killed here; run the same build again to finish it"
     for path in sorted(listed - found):
-        yield f"{path}: missing; fetch it again or rebuild the dataset"
+        yield Damage(f"{path}: missing; fetch it again or rebuild the dataset")
     for path in sorted(found - listed - set(OPTIONAL_FILES)):
         yield f"{path}: does not belong to the dataset; move it away"
+
+
+def _name_problems(manifest: Manifest) -> _Problems:
+    """Check the paths that the manifest gives: they follow from population, split, number and digest."""
+    stems = {path: f"metadata/trainings/{split}-00000-of-00001" for split, path in manifest.trainings.items()}
+    stems[manifest.provenance] = "metadata/provenance/trainings"
+    for population, entry in manifest.populations.items():
+        for split, stored in entry.splits.items():
+            stems[stored.metadata] = f"metadata/{population}/{split}-00000-of-00001"
+            for i, shard in enumerate(stored.shards):
+                if shard.path != shard_path(population, split, i):
+                    yield f"{shard.path}: shard {i} of {population}/{split} must be named {shard_path(population, split, i)}"
+    for path, stem in stems.items():
+        right = f"{stem}-{manifest.sha256.get(path, '')[:12]}.parquet"
+        if path in manifest.sha256 and path != right:
+            yield f"{path}: must be named {right}, by its SHA-256"
 
 
 def _checksum_problems(root: Path, manifest: Manifest) -> _Problems:
@@ -114,7 +128,8 @@ def _checksum_problems(root: Path, manifest: Manifest) -> _Problems:
     try:
         sums = read_checksums(root)
     except FormatError as error:
-        yield str(error)
+        if (root / CHECKSUMS).exists():  # otherwise reported as missing
+            yield Damage(error)
         sums = {}
     expected = manifest.file_sha256
     for path in sorted({*expected, README, MANIFEST} ^ set(sums)) if sums else ():
@@ -124,7 +139,9 @@ def _checksum_problems(root: Path, manifest: Manifest) -> _Problems:
     for path, sha256 in sorted((sums | manifest.sha256).items()):
         file = root / path
         if path in (README, MANIFEST, *manifest.sha256) and file.is_file() and _sha256(file) != sha256:
-            yield f"{path}: altered: its SHA-256 is not the recorded one; fetch it again or rebuild the dataset"
+            yield Damage(f"{path}: altered: {ALTERED}")
+        elif path == README and file.is_file():
+            yield from header_problems(file, manifest)
 
 
 def _sha256(path: Path) -> str:
@@ -142,132 +159,55 @@ def _shard_headers(root: Path, manifest: Manifest, problems: list[str]) -> Itera
                 try:
                     header = read_header(root / shard.path)
                 except FormatError as error:
-                    problems.append(str(error))
+                    problems.append(Damage(error))
                     continue
                 problems += _header_problems(shard, header, population, split, last_key)
+                if header.population != population:
+                    continue  # its keys are no plan indices of this population
                 last_key = max(header.positions, default="")
                 yield shard, header
+                problems += _size_problems(stored, shard, header)
 
 
 def _header_problems(shard: ShardEntry, header: ShardHeader, population: str, split: str, last_key: str) -> _Problems:
     if (header.population, header.split) != (population, split):
         yield f"{shard.path}: holds {header.population}/{header.split}, expected {population}/{split}"
     if header.file_nbytes != shard.nbytes:
-        yield f"{shard.path}: {header.file_nbytes} bytes, {MANIFEST} says {shard.nbytes}"
+        yield Damage(f"{shard.path}: {header.file_nbytes} bytes, {MANIFEST} says {shard.nbytes}")
     ids = _ids(header)
     if (ids[:1], ids[-1:], len(ids)) != ([shard.first], [shard.last], shard.n_trainings):
         yield f"{shard.path}: its trainings are not those that {MANIFEST} names"
-    for training in ids:
+    for training in ids if header.population == population else ():
         if split_of(training) != split:
             yield f"{shard.path}: holds {training}, whose split is {split_of(training)}"
     if min(header.positions, default="t") <= last_key:
         yield f"{shard.path}: its first training does not come after the last one of the shard before"
 
 
+def _size_problems(stored: SplitEntry, shard: ShardEntry, header: ShardHeader) -> _Problems:
+    """Check that the shard was closed at its size; it may have been closed before, by the end of a build."""
+    size = SHARD_SIZES[min(stored.shards.index(shard), len(SHARD_SIZES) - 1)]
+    sizes = [position.nbytes for position in header.positions.values()]
+    if sum(sizes[:-1]) >= size:
+        yield f"{shard.path}: goes on after {size / 1e6:,.0f} MB of tensor data, where it must be closed"
+
+
+def _unread(manifest: Manifest, headers: Mapping[ShardEntry, ShardHeader]) -> list[tuple[str, str, str]]:
+    """Return split, first and last id of every shard whose header could not be read."""
+    splits = (split for population in manifest.populations.values() for split in population.splits.items())
+    return [(name, shard.first, shard.last) for name, stored in splits for shard in stored.shards if shard not in headers]
+
+
 def _ids(header: ShardHeader) -> list[str]:
     return [training_id(header.population, int(key[1:])) for key in header.positions]
 
 
-def _members(headers: Mapping[ShardEntry, ShardHeader]) -> _Members:
+def _members(headers: Mapping[ShardEntry, ShardHeader]) -> Members:
     return {
         training: (shard.path, position)
         for shard, header in headers.items()
         for training, position in zip(_ids(header), header.positions.values(), strict=True)
     }
-
-
-def _trainings(root: Path, manifest: Manifest, problems: list[str]) -> dict[str, TrainingHeader]:
-    """Return every training that metadata/trainings describes soundly; append what is wrong with the others."""
-    trainings: dict[str, TrainingHeader] = {}
-    provenance = {row["training"]: row for row in _rows(root, manifest.provenance, PROVENANCE_SCHEMA, problems)}
-    for split, path in manifest.trainings.items():
-        found: list[str] = []
-        for row in _rows(root, path, TRAINING_SCHEMA, problems):
-            training = row["training"]
-            try:
-                header = header_from_rows(row, provenance.pop(training))
-            except KeyError:
-                found.append(f"{path}: {training} has no single row in {manifest.provenance}")
-                continue
-            except (NWSError, TypeError) as error:
-                found.append(f"{path}: {training}: {error}")
-                continue
-            different = [name for name, value in training_row(header).items() if row[name] != value]
-            if different or header.split != split:
-                found.append(f"{path}: {training}: wrong {', '.join(different) or f'split, {header.split} by its id'}")
-            trainings[training] = header
-        problems += _first(found)
-    problems += _first([f"{manifest.provenance}: {training} is no training of the dataset" for training in provenance])
-    return trainings
-
-
-def _rows(root: Path, path: str, schema: Any, problems: list[str]) -> list[Row]:
-    if not (root / path).is_file():
-        return []  # reported as missing
-    try:
-        return list(read_table(root / path, schema).to_pylist())
-    except FormatError as error:
-        problems.append(str(error))
-        return []
-
-
-def _first(found: list[str]) -> list[str]:
-    """Return the first few problems of one kind and how many follow."""
-    shown = found[:MAX_PROBLEMS_PER_FILE]
-    return shown + ([f"... and {len(found) - len(shown)} more of this kind"] if len(found) > len(shown) else [])
-
-
-def _identity_problems(manifest: Manifest, trainings: Mapping[str, TrainingHeader], members: _Members) -> list[str]:
-    """Check seeds, image sets and vector lengths; each training must be in metadata and shards alike."""
-    found = [
-        f"{training}: in {members[training][0]}, but not in metadata/trainings" for training in members.keys() - trainings
-    ]
-    found += [f"{training}: in metadata/trainings, but in no shard" for training in trainings.keys() - members]
-    names = {image_set.name for image_set in manifest.image_sets}
-    return _first(sorted(chain(found, *(_training_problems(manifest, names, h, members) for h in trainings.values()))))
-
-
-def _training_problems(manifest: Manifest, names: set[str], header: TrainingHeader, members: _Members) -> _Problems:
-    training = header.training
-    if header.population not in manifest.populations:
-        yield f"{training}: {MANIFEST} has no population {header.population}"
-        return
-    build_seed = manifest.populations[header.population].plan["build_seed"]
-    if build_seed is not None and header.seed != training_seed(build_seed, header.population, header.plan_index):
-        yield f"{training}: seed {header.seed} does not follow from build seed {build_seed}"
-    if header.hyperparameters.dataset not in names:
-        yield f"{training}: image set {header.hyperparameters.dataset!r} is not in {MANIFEST}"
-    if training in members:
-        shard, position = members[training]
-        if position.n_weights != header.architecture.n_weights:
-            yield f"{training}: {shard} holds {position.n_weights} values, its architecture {header.architecture.n_weights}"
-
-
-def _snapshot_problems(
-    root: Path, manifest: Manifest, trainings: Mapping[str, TrainingHeader], members: _Members
-) -> list[str]:
-    """Compare metadata/<population> with the rows that trainings and shard headers give."""
-    problems: list[str] = []
-    for population, entry in manifest.populations.items():
-        for split, stored in entry.splits.items():
-            known = [h for h in trainings.values() if (h.population, h.split) == (population, split)]
-            known = sorted((h for h in known if h.training in members), key=lambda h: h.plan_index)
-            expected = chain.from_iterable(snapshot_rows(h, *members[h.training]) for h in known)
-            rows = _rows(root, stored.metadata, SNAPSHOT_SCHEMA, problems)
-            if not rows:
-                continue
-            if len(rows) != stored.n_snapshots:
-                problems.append(f"{stored.metadata}: {len(rows)} rows, {MANIFEST} says {stored.n_snapshots}")
-            problems += _first(list(_row_problems(stored.metadata, rows, expected)))
-    return problems
-
-
-def _row_problems(path: str, rows: list[Row], expected: Iterator[Row]) -> _Problems:
-    """Yield one problem per wrong row; rows stand in the order of plan index and snapshot."""
-    for row, right in zip(rows, islice(expected, len(rows)), strict=False):
-        different = [name for name, value in right.items() if row[name] != value]
-        if different:
-            yield f"{path}: row of {right['training']}, snapshot {right['snapshot']}: wrong {', '.join(different)}"
 
 
 def _data_problems(
@@ -294,5 +234,5 @@ def _data_problems(
                 if progress:
                     progress(shard.path, n_done, n_total)
         if digest.hexdigest() != shard.sha256:
-            problems.append(f"{shard.path}: altered: its SHA-256 is not the recorded one; fetch it again or rebuild it")
+            problems.append(Damage(f"{shard.path}: altered: {ALTERED}"))
     return problems

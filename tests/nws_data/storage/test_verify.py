@@ -9,18 +9,22 @@ import pyarrow as pa
 import pytest
 from safetensors.numpy import load_file, save
 
+from nws_data.randomness import GENERATOR
+from nws_data.space.hyperparameters import CLASSES, SAMPLING
 from nws_data.storage.manifest import MANIFEST, Manifest
 from nws_data.storage.metadata import (
     PROVENANCE_SCHEMA,
     SNAPSHOT_SCHEMA,
     TRAINING_SCHEMA,
+    digest_name,
     parquet_bytes,
     read_table,
 )
 from nws_data.storage.root import CHECKSUMS, UNFINISHED, checksum_lines, read_checksums, sha256_of
 from nws_data.storage.shards import write_shard
 from nws_data.storage.verify import verify
-from tests.conftest import TinyDataset, stage, write
+from nws_data.storage.writer import write_population
+from tests.conftest import BUILD_SEED, CARD_TEMPLATE, IMAGE_SETS, TinyDataset, make_record, stage, write
 
 SHARD = "weights/random/train-00000.safetensors"
 
@@ -142,13 +146,18 @@ def test_unreadable_and_edited_parquet(root: Path) -> None:
     assert f"{path}: not a readable Parquet file" in problems(root, deep=False)
 
 
-def forge(root: Path, path: str, schema: pa.Schema, edit: Callable[[list[dict[str, Any]]], None]) -> None:
-    """Edit rows of a metadata file and make every checksum fit, so that only its contents can give it away."""
+def forge(root: Path, path: str, schema: pa.Schema, edit: Callable[[list[dict[str, Any]]], None]) -> str:
+    """Edit rows of a metadata file; make its name and every checksum fit, so that only its contents can give it away."""
     rows = read_table(root / path, schema).to_pylist()
     edit(rows)
     content = parquet_bytes(pa.Table.from_pylist(rows, schema=schema))
-    (root / path).write_bytes(content)
-    seal(root, {path: sha256_of(content)})
+    (root / path).unlink()
+    forged = digest_name(path[: path.rindex("-")], content)
+    (root / forged).write_bytes(content)
+    for name in (MANIFEST, CHECKSUMS, "README.md"):
+        (root / name).write_text((root / name).read_text().replace(path, forged))
+    seal(root, {forged: sha256_of(content), "README.md": sha256_of((root / "README.md").read_bytes())})
+    return forged
 
 
 def seal(root: Path, sha256: dict[str, str], edit: Callable[[dict[str, Any]], None] = lambda content: None) -> None:
@@ -182,15 +191,76 @@ def set_value(row: int, column: str, value: Any) -> Callable[[list[dict[str, Any
         ("optimizer", "adam2"),
         ("n_weights_conv", 1),
         ("finite", False),
-        ("training", "random-000099"),
-        ("snapshot", 5),
         ("weights", {"shard": SHARD, "key": "t000000", "row": 3, "offset": 4, "nbytes": 8}),
     ],
 )
 def test_forged_snapshot_row(root: Path, column: str, value: Any) -> None:
     path = Manifest.load(root).populations["random"].splits["train"].metadata
-    forge(root, path, SNAPSHOT_SCHEMA, set_value(3, column, value))
+    path = forge(root, path, SNAPSHOT_SCHEMA, set_value(3, column, value))
     assert problems(root) == f"{path}: row of random-000000, snapshot 3: wrong {column}"
+
+
+def swap(rows: list[dict[str, Any]]) -> None:
+    rows[3], rows[25] = rows[25], rows[3]
+
+
+ORDER = "rows must ascend by plan index and snapshot, each once"
+
+
+@pytest.mark.parametrize(
+    ("edit", "messages"),
+    [
+        (lambda rows: rows.pop(3), ["39 rows, manifest.json says 40", "no row of random-000000, snapshot 3"]),
+        (lambda rows: rows.insert(3, rows[3]), ["41 rows, manifest.json says 40", ORDER]),
+        (swap, [ORDER]),
+        (
+            set_value(3, "training", "random-000099"),
+            [
+                "no row of random-000000, snapshot 3",
+                "has rows of random-000099, which is no training of random/train",
+                ORDER,
+            ],
+        ),
+        (set_value(3, "training", "moon"), ["no row of random-000000, snapshot 3", "has rows of moon", ORDER]),
+        (
+            set_value(19, "snapshot", 20),
+            ["no row of random-000000, snapshot 19", "row of random-000000, snapshot 20: there is no such snapshot"],
+        ),
+    ],
+)
+def test_rows_too_few_too_many_or_out_of_order(root: Path, edit: Any, messages: list[str]) -> None:
+    """Rows are matched by training and snapshot: one that is missing accuses no other."""
+    path = forge(root, Manifest.load(root).populations["random"].splits["train"].metadata, SNAPSHOT_SCHEMA, edit)
+    found = verify(root).problems
+    assert len(found) == len(messages)
+    for message in messages:
+        assert any(problem.startswith(f"{path}: {message}") for problem in found), (message, found)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-4])])
+def test_a_damaged_shard_is_the_only_problem(root: Path, damage: Callable[[Path], object]) -> None:
+    damage(root / SHARD)
+    report = verify(root)
+    assert len(report.problems) == report.n_damaged == 1
+    assert SHARD in report.problems[0]
+
+
+@pytest.mark.parametrize("name", ["README.md", "SHA256SUMS", "metadata/provenance", "metadata/trainings", "metadata/random"])
+def test_a_missing_small_file_is_the_only_problem(root: Path, name: str) -> None:
+    path = min((root / name).iterdir()) if (root / name).is_dir() else root / name
+    path.unlink()
+    assert verify(root).problems == (f"{path.relative_to(root)}: missing; fetch it again or rebuild the dataset",)
+
+
+def test_problems_that_no_other_copy_cures(root: Path) -> None:
+    (root / "nws.py").write_text("")
+    (root / SHARD).unlink()
+    report = verify(root)
+    assert (len(report.problems), report.n_damaged) == (2, 1)
+
+
+def test_a_folder_given_as_text(root: Path) -> None:
+    assert verify(str(root)) == verify(root)
 
 
 @pytest.mark.parametrize(
@@ -221,12 +291,12 @@ def test_forged_training_row(root: Path, column: str, value: Any, message: str) 
 
 def test_rows_that_are_missing(root: Path) -> None:
     manifest = Manifest.load(root)
-    forge(root, manifest.provenance, PROVENANCE_SCHEMA, lambda rows: rows.pop(0))
-    assert f"random-000000 has no single row in {manifest.provenance}" in problems(root)
+    path = forge(root, manifest.provenance, PROVENANCE_SCHEMA, lambda rows: rows.pop(0))
+    assert f"random-000000 has no single row in {path}" in problems(root)
     forge(root, manifest.trainings["test"], TRAINING_SCHEMA, lambda rows: rows.pop(1))
     assert "random-000002: in weights/random/test-00001.safetensors, but not in metadata/trainings" in problems(root)
     path = manifest.populations["random"].splits["validation"].metadata
-    forge(root, path, SNAPSHOT_SCHEMA, lambda rows: rows.pop())
+    path = forge(root, path, SNAPSHOT_SCHEMA, lambda rows: rows.pop())
     assert f"{path}: 19 rows, manifest.json says 20" in problems(root)
 
 
@@ -295,3 +365,133 @@ def test_many_problems_of_one_kind_are_summed_up(root: Path) -> None:
     found = verify(root).problems
     assert len(found) == 6
     assert found[-1] == "... and 55 more of this kind"
+
+
+PLAN = {
+    "build_seed": BUILD_SEED,
+    "image_sets": [[s.name, s.digest] for s in IMAGE_SETS],
+    "sampling": SAMPLING,
+    "epoch_cap": 40,
+    "precision": "float32",
+    "batch_norm": True,
+    "compute_path": "test",
+    "generator": GENERATOR,
+}
+"""A plan as the builder writes it, which the trainings of make_record keep to."""
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One fixed training under a whole plan."""
+    folder = tmp_path_factory.mktemp("planned")
+    records = stage(folder, "fixed", range(1))
+    write_population(
+        folder / "nws", population="fixed", plan=PLAN, image_sets=IMAGE_SETS, records=records, card_template=CARD_TEMPLATE
+    )
+    assert verify(folder / "nws").problems == ()
+    return folder / "nws"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("precision", "bfloat16", "fixed-000000: precision is 'float32', the plan says 'bfloat16'"),
+        ("compute_path", "other", "fixed-000000: compute_path is 'test', the plan says 'other'"),
+        ("generator", "dice", f"fixed-000000: generator is '{GENERATOR}', the plan says 'dice'"),
+        ("batch_norm", False, "fixed-000000: batch_norm is True, the plan says False"),
+        ("epoch_cap", 19, "epochs, the plan allows 19"),
+        ("epoch_cap", "40", "plan of fixed: epoch_cap cannot be '40'"),
+        ("sampling", True, "plan of fixed: sampling cannot be True"),
+        ("image_sets", 7, "plan of fixed: image_sets must be pairs of name and digest"),
+        ("image_sets", [["mnist", "0"]], "plan of fixed: manifest.json lists no image set 'mnist' with its digest"),
+    ],
+)
+def test_trainings_that_are_not_of_the_plan(planned: Path, tmp_path: Path, key: str, value: Any, message: str) -> None:
+    root = Path(shutil.copytree(planned, tmp_path / "nws"))
+    seal(root, {}, lambda content: content["populations"]["fixed"]["plan"].update({key: value}))
+    found = verify(root, deep=False).problems
+    assert len(found) == 1
+    assert message in found[0]
+    seal(root, {}, lambda content: content["populations"]["fixed"]["plan"].pop(key))
+    assert verify(root, deep=False).ok  # a plan that says nothing of it, as for imported trainings
+
+
+def test_hyperparameters_that_were_not_drawn(planned: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(planned, tmp_path / "nws"))
+    manifest = Manifest.load(root)
+    drawn = make_record("fixed", 0).hyperparameters.optimizer
+    other = next(name for name in CLASSES["optimizer"] if name != drawn)
+
+    def edit(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            row["optimizer"] = other
+
+    (split, path), *_ = manifest.trainings.items()
+    forge(root, path, TRAINING_SCHEMA, edit)
+    forge(root, manifest.populations["fixed"].splits[split].metadata, SNAPSHOT_SCHEMA, edit)
+    message = f"fixed-000000: optimizer not as drawn from build seed {BUILD_SEED}"
+    assert verify(root, deep=False).problems == (message,)
+    seal(root, {}, lambda content: content["populations"]["fixed"]["plan"].update(sampling=SAMPLING + 1))
+    assert verify(root, deep=False).ok  # drawn by a version that this package does not know
+    seal(root, {}, lambda content: content["populations"]["fixed"]["plan"].update(sampling=SAMPLING, build_seed=None))
+    assert verify(root, deep=False).ok
+
+
+def rename(root: Path, old: str, new: str) -> None:
+    """Give a file another name, in every place that names it."""
+    (root / old).rename(root / new)
+    for name in (MANIFEST, CHECKSUMS, "README.md"):
+        (root / name).write_text((root / name).read_text().replace(old, new))
+    seal(root, {"README.md": sha256_of((root / "README.md").read_bytes())})
+
+
+def test_names_that_do_not_follow_from_the_content(root: Path) -> None:
+    manifest = Manifest.load(root)
+    path = manifest.trainings["test"]
+    new = path.replace(path[-20:-8], "0" * 12)
+    rename(root, path, new)
+    assert problems(root) == f"{new}: must be named {path}, by its SHA-256"
+    rename(root, new, path)
+    path = manifest.provenance
+    rename(root, path, path.replace("trainings-", "other-"))
+    assert problems(root) == f"{path.replace('trainings-', 'other-')}: must be named {path}, by its SHA-256"
+
+
+def test_names_of_shards(root: Path) -> None:
+    new = SHARD.replace("00000", "00007")
+    (root / SHARD).rename(root / new)
+    for name in (MANIFEST, CHECKSUMS):
+        (root / name).write_text((root / name).read_text().replace(SHARD, new))
+    seal(root, {})
+    assert f"{new}: shard 0 of random/train must be named {SHARD}" in problems(root, deep=False)
+
+
+def test_shards_that_go_on_after_their_size(root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    records = stage(tmp_path / "staged", "random", range(6))
+    write(tmp_path / "large", "random", records)
+    shards = Manifest.load(tmp_path / "large").populations["random"].splits["test"].shards
+    first = load_file(tmp_path / "large" / shards[0].path)["t000001"].nbytes
+    monkeypatch.setattr("nws_data.storage.verify.SHARD_SIZES", (first + 4, 1))
+    assert "weights/random/test-00000.safetensors: goes on after" in problems(tmp_path / "large", deep=False)
+    monkeypatch.setattr("nws_data.storage.verify.SHARD_SIZES", (10 * first, 1))
+    assert verify(tmp_path / "large", deep=False).ok
+    assert problems(root, deep=False) == ""  # closed earlier, as extensions leave them
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("---\n", "", "no readable YAML header"),
+        ("config_name: random", "config_name: other", "the configs of its YAML header are not those of manifest.json"),
+        ("split: train", "split: validation", "the configs of its YAML header are not those of manifest.json"),
+        ("num_examples: 40", "num_examples: 41", "features or row counts of its YAML header are wrong"),
+        ("dtype: float64", "dtype: float32", "features or row counts of its YAML header are wrong"),
+        ("configs:", "configs: [", "no readable YAML header"),
+    ],
+)
+def test_forged_readme_header(root: Path, old: str, new: str, message: str) -> None:
+    text = (root / "README.md").read_text()
+    assert old in text
+    (root / "README.md").write_text(text.replace(old, new, 1))
+    seal(root, {"README.md": sha256_of((root / "README.md").read_bytes())})
+    assert f"README.md: {message}" in problems(root, deep=False)
