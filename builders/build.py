@@ -67,27 +67,30 @@ def _build_population(
     check_appendable(config.out, population, identity, recorded)
     n_stored = stored.populations[population].n_trainings if stored and population in stored.populations else 0
     if n < n_stored:
-        raise BuildError(f"{config.out} holds {n_stored} trainings of {population} already, more than the {n} asked for")
-    workspace.claim_plan(population, identity)
+        raise BuildError(
+            f"{config.out} holds {n_stored} trainings of {population} already, more than the {n} asked for; give more, or "
+            "another --out"
+        )
     names = [item.name for item in image_sets]
     plan = list(plan_trainings(population, n, config.seed, names, config.batch_norm))[n_stored:]
     bank = ImageBank.open(workspace.images)
     _check_batches(plan, bank)
+    workspace.claim_plan(population, identity)
     staged = workspace.staged(population)
     todo = [planned for planned in plan if planned.id not in staged]
     flop_per_epoch = {planned.id: _flop_per_epoch(planned, bank) for planned in todo}
     with BuildProgress(population, flop_per_epoch, n - len(todo), config.epoch_cap) as progress:
         settings = WorkerSettings(workspace.images, workspace.staging, config.epoch_cap, config.precision)
         run_jobs(make_jobs(todo), settings, config.workers, progress.report)
-    if plan:
-        write_population(
-            config.out,
-            population=population,
-            plan=identity,
-            image_sets=recorded,
-            records=[workspace.path_of(planned.id) for planned in plan],
-            card_template=CARD_TEMPLATE.read_text(),
-        )
+    # Also when nothing is new: a writer that was killed at its very end is completed.
+    write_population(
+        config.out,
+        population=population,
+        plan=identity,
+        image_sets=recorded,
+        records=[workspace.path_of(planned.id) for planned in plan],
+        card_template=CARD_TEMPLATE.read_text(),
+    )
     workspace.remove_staged(population)
     return BuildReport(population, n, len(todo), time.monotonic() - started_s, progress.n_images)
 

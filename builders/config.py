@@ -15,6 +15,7 @@ from nws_data.randomness import GENERATOR
 from nws_data.space.hyperparameters import IMAGE_SETS, SAMPLING
 from nws_data.space.identity import check_population
 from nws_data.space.image_sets import ImageSet
+from nws_data.storage.shards import MAX_PLAN_INDEX
 
 
 def usable_cores() -> int:
@@ -36,12 +37,16 @@ class BuildConfig:
     workers: int = field(default_factory=usable_cores)  # one-thread processes
 
     def __post_init__(self) -> None:
+        try:
+            str(self.out).encode()
+        except UnicodeEncodeError:
+            raise BuildError(f"--out must be a name in UTF-8, got {os.fsencode(self.out)!r}") from None
         if not self.trainings:
             raise BuildError("nothing to build: give --population and --trainings, or a --preset")
         for population, n in self.trainings.items():
             check_population(population)
-            if n < 1:
-                raise BuildError(f"--trainings must be at least 1, got {n}")
+            if not 1 <= n <= MAX_PLAN_INDEX + 1:
+                raise BuildError(f"--trainings must be in [1, {MAX_PLAN_INDEX + 1:,}], got {n}")
         if self.epoch_cap < MIN_EPOCH_CAP:
             raise BuildError(
                 f"--epoch-cap must be at least {MIN_EPOCH_CAP}: 20 snapshots need as many evaluations; got {self.epoch_cap}"

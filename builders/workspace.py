@@ -13,7 +13,7 @@ from typing import Any
 from nws_data.errors import BuildError, FormatError
 from nws_data.storage.atomic import remove_stale, write_bytes
 from nws_data.storage.plan import plan_differences
-from nws_data.storage.records import load_header
+from nws_data.storage.records import TrainingRecord
 
 FOLDER = ".build"
 _PLANS = "plans.json"
@@ -33,23 +33,37 @@ class Workspace:
         Raises:
             BuildError: another plan; names the options that differ.
         """
-        path = self.folder / _PLANS
-        plans = json.loads(path.read_text()) if path.exists() else {}
+        plans = self._plans()
         known = plans.setdefault(population, identity)
+        if not any(self.staging.glob(f"{population}-*")):
+            plans[population] = known = identity  # nothing was trained by the old plan
         if different := plan_differences(known, identity):
             raise BuildError(
                 f"{self.folder.parent} holds an unfinished build of {population} with other options: "
                 f"{'; '.join(different)}. Give the same options to go on, another --out, or remove {self.folder}"
             )
-        write_bytes(path, json.dumps(plans, indent=1).encode())
+        write_bytes(self.folder / _PLANS, json.dumps(plans, indent=1).encode())
+
+    def _plans(self) -> dict[str, dict[str, Any]]:
+        """Return the recorded plans by population; raises ``BuildError`` when the file is damaged."""
+        path = self.folder / _PLANS
+        if not path.exists():
+            return {}
+        try:
+            plans = json.loads(path.read_bytes())
+        except ValueError:
+            plans = None
+        if not isinstance(plans, dict) or not all(isinstance(plan, dict) for plan in plans.values()):
+            raise BuildError(f"{path} is damaged: remove {self.folder} and build again; trainings in it are lost")
+        return plans
 
     def staged(self, population: str) -> dict[str, Path]:
-        """Return the finished trainings by id; damaged files are removed, and their trainings start anew."""
+        """Return the finished trainings by id, every byte checked; damaged ones are removed and start anew."""
         remove_stale(self.staging)
         found = {}
         for path in sorted(self.staging.glob(f"{population}-*.safetensors")):
             try:
-                found[load_header(path).training] = path
+                found[TrainingRecord.load(path).training] = path
             except FormatError:
                 path.unlink()
         return found

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterable
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -54,6 +54,8 @@ class _Pool:
     def __init__(self, settings: WorkerSettings, n_workers: int) -> None:
         self.workers: dict[Connection, BaseProcess] = {}
         context = get_context("spawn")
+        # It unblocks SIGINT when it starts, so it must not start below.
+        resource_tracker.ensure_running()
         # Blocked while starting: children inherit it, so Ctrl-C does not end them in the middle of an import.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -76,9 +78,10 @@ class _Pool:
             except (EOFError, ConnectionResetError):
                 process = self.workers[connection]
                 process.join(_PATIENCE_S)
+                killed = " (often: out of memory; give fewer --workers)" if process.exitcode == -signal.SIGKILL else ""
                 raise BuildError(
-                    f"a worker process ended with exit code {process.exitcode} (-9 is often: out of memory). Finished "
-                    "trainings are kept; run the same command again to go on, with fewer --workers if memory is short"
+                    f"a worker process ended with exit code {process.exitcode}{killed}. Finished trainings are kept; run "
+                    "the same command again to go on"
                 ) from None
         return received
 

@@ -89,7 +89,7 @@ def run_worker(connection: Connection, settings: WorkerSettings) -> None:
         while (job := connection.recv()) is not None:
             _run_job(connection, job, bank, settings)
             connection.send(Idle())
-    except (EOFError, BrokenPipeError, Interrupted):
+    except (EOFError, ConnectionError, Interrupted):
         return
     except NWSError as error:
         connection.send(Failed(str(error)))

@@ -50,7 +50,7 @@ def image_arrays(name: str, train: Labelled, test: Labelled, source: str) -> Ima
 
 def _checked(what: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return the labels as uint8, or raise ``BuildError``."""
-    if len(images) == 0:
+    if images.ndim == 0 or len(images) == 0:
         raise BuildError(f"{what}: no images; an image set needs training and test images")
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
         raise BuildError(f"{what}: labels must be whole numbers of shape (N,), got {labels.dtype} {labels.shape}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -11,6 +14,26 @@ import numpy as np
 from builders.images.arrays import SIDE, ImageArrays, Labelled, image_arrays, prepare, split_by_position
 from nws_data.errors import BuildError
 from nws_data.space.architecture import N_CLASSES
+
+PARSER_ERRORS = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AssertionError,
+    EOFError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    SyntaxError,
+    pickle.UnpicklingError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What numpy, Pillow and torchvision have been seen to raise on damaged files."""
 
 _SPLIT_KEYS = ("train_images", "train_labels", "test_images", "test_labels")
 _WHOLE_KEYS = ("images", "labels")
@@ -29,8 +52,8 @@ def load_npz(name: str, path: Path) -> ImageArrays:
         with file:
             arrays = {key: file[key] for key in (*_SPLIT_KEYS, *_WHOLE_KEYS) if key in file.files}
             found = file.files
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise BuildError(f"{name}: {path} cannot be read as .npz ({error}); is the file whole?") from error
+    except PARSER_ERRORS as error:
+        raise BuildError(f"{name}: {path} cannot be read as .npz ({type(error).__name__}); is it one, and whole?") from error
     if all(key in arrays for key in _SPLIT_KEYS):
         train, test = (arrays["train_images"], arrays["train_labels"]), (arrays["test_images"], arrays["test_labels"])
         return image_arrays(name, train, test, f"file {path.name}")
@@ -69,20 +92,29 @@ def load_folder(name: str, folder: Path) -> ImageArrays:
 
 def _classes(name: str, folder: Path) -> list[str]:
     """Return the sorted names of the class folders; there must be ten."""
-    classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    classes = sorted(path.name for path in _listed(name, folder) if path.is_dir())
     if len(classes) != N_CLASSES:
         listed = f" ({', '.join(classes[:12])})" if classes else ""
         raise BuildError(
-            f"{name}: {folder} holds {len(classes)} class folders{listed}; an image set has exactly ten classes"
+            f"{name}: {folder} holds {len(classes)} class folders{listed}; an image set has exactly ten, as CLASS/* or as "
+            "train/CLASS/* and test/CLASS/*"
         )
     return classes
+
+
+def _listed(name: str, folder: Path) -> list[Path]:
+    """Return the visible entries of a folder; raises ``BuildError`` when it cannot be read."""
+    try:
+        return [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError as error:
+        raise BuildError(f"{name}: {folder} cannot be read ({error.strerror}); check its permissions") from error
 
 
 def _read_classes(name: str, folder: Path, classes: list[str]) -> Labelled:
     """Return uint8 ``(N, 3, 32, 32)`` and labels of all files, class by class, each class sorted by file name."""
     images, labels = [np.empty((0, 3, SIDE, SIDE), np.uint8)], []
     for label, class_name in enumerate(classes):
-        for path in sorted(path for path in (folder / class_name).iterdir() if not path.name.startswith(".")):
+        for path in sorted(_listed(name, folder / class_name)):
             images.append(prepare(name, _read_image(name, path)[None]))
             labels.append(label)
     return np.concatenate(images), np.array(labels, dtype=np.int64)
@@ -99,5 +131,5 @@ def _read_image(name: str, path: Path) -> np.ndarray:
             if image.mode.startswith(("I", "F")):
                 raise BuildError(f"{name}: {path} has mode {image.mode}; convert it to 8 bits a channel")
             return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (*PARSER_ERRORS, Image.DecompressionBombError) as error:
         raise BuildError(f"{name}: {path} cannot be read ({error}); replace or remove it") from error

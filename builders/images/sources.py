@@ -7,7 +7,6 @@ of CIFAR-10, SVHN without the extra images, the labelled images of STL-10. Every
 from __future__ import annotations
 
 import os
-import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from builders.images.arrays import ImageArrays, Labelled, image_arrays, limit_images, shrink_by_means, split_by_position
-from builders.images.files import load_folder, load_npz
+from builders.images.files import PARSER_ERRORS, load_folder, load_npz
 from nws_data.errors import BuildError, one_of
 
 __all__ = ["SOURCES", "ImageArrays", "default_image_root", "image_set_name", "limit_images", "load_images"]
@@ -39,9 +38,9 @@ def default_image_root() -> Path:
 
 def image_set_name(spec: str) -> str:
     """Return the name in a spec, ``NAME`` or ``NAME=PATH``; raises ``BuildError`` for one that nobody knows."""
-    name, has_path, _ = spec.partition("=")
+    name, has_path, path = spec.partition("=")
     if has_path:
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name) or not path:
             raise BuildError(f"image set {spec!r}: a name has lower-case letters, digits, - and _, as in cells=cells.npz")
     elif name not in SOURCES:
         raise BuildError(f"image set: {one_of(name, SOURCES)}, or give your own as NAME=FILE.npz or NAME=FOLDER")
@@ -80,9 +79,12 @@ def _torchvision(name: str, files: str, root: Path, download: bool) -> Opener:
     def opened(class_name: str, **arguments: Any) -> Any:
         try:
             return getattr(datasets, class_name)(root, download=download, **arguments)
-        except (RuntimeError, OSError, ValueError, EOFError, AssertionError, KeyError, pickle.UnpicklingError) as error:
-            state = "is damaged or incomplete" if (root / files).exists() else "is not there"
-            advice = "check the network" if download else "pass --download to let torchvision fetch it"
+        except PARSER_ERRORS as error:
+            there = (root / files).exists()
+            state = "is damaged or incomplete" if there else "is not there"
+            advice = "remove it and pass --download" if there else "pass --download to let torchvision fetch it"
+            if download:
+                advice = "check the network, and remove it if it is damaged"
             raise BuildError(
                 f"image set {name}: {root / files} {state} (torchvision: {error or type(error).__name__}); "
                 f"{advice}, or give the folder that holds it with --image-root"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -140,6 +141,7 @@ class TrainingRecord(TrainingFacts):
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(TrainingFacts)}
         values |= {"hyperparameters": asdict(self.hyperparameters), "finite": self.finite, "record_version": RECORD_VERSION}
         weights = np.ascontiguousarray(self.weights)
+        values["weights_sha256"] = hashlib.sha256(weights.data).hexdigest()
         write_bytes(path, save({_TENSOR: weights}, {_METADATA_KEY: json.dumps(values, sort_keys=True)}))
 
     @classmethod
@@ -148,8 +150,11 @@ class TrainingRecord(TrainingFacts):
         header = read_safetensors_header(path)
         values = _facts(header, path)
         values.pop("finite")
+        digest = values.pop("weights_sha256")
         tensor = header.tensors[_TENSOR]
         weights = np.fromfile(path, dtype="<f4", offset=tensor.offset).reshape(tensor.shape)
+        if hashlib.sha256(weights.data).hexdigest() != digest:
+            raise FormatError(f"{path}: the weights are damaged (SHA-256); remove it and train again")
         return _construct(cls, {**values, "weights": weights}, path)
 
 
@@ -159,7 +164,9 @@ _Facts = TypeVar("_Facts", bound=TrainingFacts)
 def load_header(path: Path) -> TrainingHeader:
     """Read a staging file's facts without its weights; raises ``FormatError`` as :meth:`TrainingRecord.load`."""
     header = read_safetensors_header(path)
-    staged = _construct(TrainingHeader, _facts(header, path), path)
+    values = _facts(header, path)
+    values.pop("weights_sha256")
+    staged = _construct(TrainingHeader, values, path)
     shape = (N_SNAPSHOTS, staged.architecture.n_weights)
     found = header.tensors[_TENSOR].shape
     if found != shape:
@@ -168,7 +175,7 @@ def load_header(path: Path) -> TrainingHeader:
 
 
 def _facts(header: Header, path: Path) -> dict[str, Any]:
-    """Return the constructor's arguments from a staging file's header, ``finite`` included."""
+    """Return the constructor's arguments from a staging file's header, ``finite`` and ``weights_sha256`` included."""
     if list(header.metadata) != [_METADATA_KEY] or list(header.tensors) != [_TENSOR]:
         raise FormatError(f"{path}: not a staged training of NWS; remove it and train again")
     try:
@@ -176,6 +183,7 @@ def _facts(header: Header, path: Path) -> dict[str, Any]:
         version = values.pop("record_version")
         if version != RECORD_VERSION or header.tensors[_TENSOR].dtype != "F32":
             raise FormatError(f"record version {version!r}, this nws_data reads {RECORD_VERSION}")
+        values["weights_sha256"] = str(values["weights_sha256"])
         values["hyperparameters"] = HyperParameters.from_dict(values["hyperparameters"])
         return dict(values) | {name: tuple(values[name]) for name in _TUPLES}
     except (NWSError, ValueError, TypeError, KeyError, AttributeError) as error:

@@ -95,29 +95,85 @@ def test_one_worker_gives_the_same_bytes(built, tmp_path):
     assert contents(tmp_path / "nws") == contents(built)
 
 
-def test_an_interrupted_build_goes_on_to_the_same_bytes(built, tmp_path):
-    out = tmp_path / "nws"
+def start_build(out: Path) -> subprocess.Popen:
+    """Start the fixture's build as a command, nice: on a busy machine the test must notice what happens in it."""
     options = ["--population", "fixed", "--trainings", "4", "--images", "digits", "--train-images", "120", "--test-images",
                "50", "--epoch-cap", "19", "--seed", str(SEED), "--workers", "1", "--out", str(out)]  # fmt: skip
-    command = [sys.executable, "-c", "import sys; from nws_data.cli import main; sys.exit(main())", "build", *options]
-    # Nice: on a busy machine this process must notice the first training before the last one is done.
-    process = subprocess.Popen(["nice", "-n", "19", *command], stderr=subprocess.PIPE, text=True, start_new_session=True)
-    staging = out / ".build" / "trainings"
+    command = ["nice", "-n", "19", sys.executable, "-m", "builders", "build", *options]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def wait_for(process: subprocess.Popen, pattern: str, folder: Path) -> None:
     deadline = time.monotonic() + 120
-    while not list(staging.glob("fixed-*.safetensors")):
+    while not list(folder.glob(pattern)):
         assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline, "no training was finished in two minutes"
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the parent and its workers
+        assert time.monotonic() < deadline, f"no {pattern} in two minutes"
+        time.sleep(0.01)
+
+
+def interrupt(process: subprocess.Popen) -> None:
+    """Ctrl-C, as a terminal sends it: to the parent and its workers."""
+    os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
-    kept = len(list(staging.glob("fixed-*.safetensors")))
     assert process.returncode == 130
     assert "run the same command again" in stderr
     assert "Traceback" not in stderr
+
+
+def test_an_interrupted_build_goes_on_to_the_same_bytes(built, tmp_path):
+    out = tmp_path / "nws"
+    staging = out / ".build" / "trainings"
+    process = start_build(out)
+    wait_for(process, "fixed-*.safetensors", staging)
+    interrupt(process)
+    kept = len(list(staging.glob("fixed-*.safetensors")))
     assert 1 <= kept < 4
     assert not (out / "manifest.json").exists()
     (report,) = build(config(out))
     assert report.n_new == 4 - kept
+    assert contents(out) == contents(built)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay_s", [0.05, 0.8])
+def test_an_interrupt_while_workers_start_is_quiet_and_leaves_nothing(tmp_path, delay_s):
+    out = tmp_path / "nws"
+    process = start_build(out)
+    wait_for(process, "plans.json", out / ".build")
+    time.sleep(delay_s)
+    interrupt(process)
+    assert not out.exists()
+
+
+def test_a_build_killed_at_its_very_end_is_completed_by_the_same_command(built, tmp_path):
+    copy = tmp_path / "nws"
+    shutil.copytree(built, copy)
+    for left in (copy / ".nws-unfinished", copy / "metadata" / "fixed" / "train-00000-of-00001-0123456789ab.parquet"):
+        left.write_bytes(b"")
+    assert not verify(copy).ok
+    (report,) = build(config(copy))
+    assert report.n_new == 0
+    assert verify(copy).ok, verify(copy).problems
+    assert contents(copy) == contents(built)
+
+
+def test_more_images_after_too_few_is_another_plan(tmp_path):
+    with pytest.raises(BuildError, match="use more images"):
+        build(config(tmp_path / "nws", seed=0))
+    assert not (tmp_path / "nws").exists()
+
+
+@pytest.mark.slow
+def test_a_damaged_staged_training_is_trained_again(built, tmp_path):
+    out = tmp_path / "nws"
+    process = start_build(out)
+    wait_for(process, "fixed-*.safetensors", out / ".build" / "trainings")
+    interrupt(process)
+    staged = next((out / ".build" / "trainings").glob("fixed-*.safetensors"))
+    content = bytearray(staged.read_bytes())
+    content[-1000] ^= 4
+    staged.write_bytes(content)
+    build(config(out))
     assert contents(out) == contents(built)
 
 

@@ -66,6 +66,7 @@ def test_the_same_plan_goes_on(tmp_path):
 def test_other_options_are_refused_by_name(tmp_path):
     with open_workspace(tmp_path) as workspace:
         workspace.claim_plan("fixed", IDENTITY)
+        workspace.path_of("fixed-000000").write_bytes(b"staged")
     with open_workspace(tmp_path) as workspace:
         with pytest.raises(BuildError) as caught:
             workspace.claim_plan("fixed", IDENTITY | {"build_seed": 7, "precision": "bfloat16"})
@@ -122,3 +123,22 @@ def test_a_failure_after_the_first_training_keeps_it(tmp_path):
         workspace.path_of("fixed-000000").write_bytes(b"staged")
         raise KeyboardInterrupt
     assert (out / ".build" / "trainings" / "fixed-000000.safetensors").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'{"fixed": 3}', b"\xff\x00"])
+def test_a_damaged_plan_file_is_refused(tmp_path, content):
+    with open_workspace(tmp_path) as workspace:
+        workspace.claim_plan("fixed", IDENTITY)
+        workspace.path_of("fixed-000000").write_bytes(b"staged")
+        (workspace.folder / "plans.json").write_bytes(content)
+        with pytest.raises(BuildError, match=r"plans\.json is damaged: remove .*\.build and build again"):
+            workspace.claim_plan("fixed", IDENTITY)
+
+
+def test_a_plan_that_trained_nothing_is_replaced(tmp_path):
+    with open_workspace(tmp_path) as workspace:
+        workspace.claim_plan("fixed", IDENTITY)
+        workspace.claim_plan("fixed", IDENTITY | {"build_seed": 7})
+        workspace.path_of("fixed-000000").write_bytes(b"staged")
+        with pytest.raises(BuildError, match="build_seed was 7, now 0"):
+            workspace.claim_plan("fixed", IDENTITY)
