@@ -7,6 +7,7 @@ with it the key under which ``datasets`` caches a local folder: a rebuilt datase
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pyarrow as pa
 
 from nws_data.errors import FormatError, one_of
 from nws_data.space.identity import SPLITS
-from nws_data.storage.info import DatasetInfo, PopulationInfo, describe, image_set_rows, split_rows
+from nws_data.space.image_sets import ImageSet
+from nws_data.storage.info import DatasetInfo, PopulationInfo, describe, image_set_rows, plan_text, range_text, split_rows
 from nws_data.storage.manifest import MANIFEST, Manifest
 from nws_data.storage.metadata import SNAPSHOT_SCHEMA, TRAINING_SCHEMA, read_table
 
@@ -147,6 +149,7 @@ def _values(info: DatasetInfo) -> dict[str, str]:
     for s in info.image_sets:
         sets.append([s.name, f"{s.n_train:,}", f"{s.n_test:,}", f"{100 * s.threshold:.0f}", s.source])
     populations = info.populations
+    has_norm = any(p.hyperparameters["batch_norm"].get("True") for p in populations.values())
     return {
         "n_trainings": f"{info.n_trainings:,}",
         "n_snapshots": f"{info.n_snapshots:,}",
@@ -157,16 +160,34 @@ def _values(info: DatasetInfo) -> dict[str, str]:
         "splits": "\n\n".join(f"`{name}`\n\n{_markdown(split_rows(p))}" for name, p in populations.items()),
         "accuracies": "\n\n".join(f"`{name}`\n\n{_markdown(image_set_rows(p))}" for name, p in populations.items()),
         "training_facts": "\n".join(_facts(name, p) for name, p in populations.items()),
+        "builds": "\n".join(_build(name, p, info.image_sets) for name, p in populations.items()),
+        "evaluation": " with the running statistics of batch norm" if has_norm else "",
+        "original_evaluation": ", with the statistics of the batch, and each evaluation also moved the running statistics"
+        if has_norm
+        else "",
+        "norm_traces": ", the biases before batch norm, batch norm itself" if has_norm else "",
     }
+
+
+def _build(name: str, population: PopulationInfo, image_sets: Sequence[ImageSet]) -> str:
+    """Return one list item: the plan and the image sets that the trainings used."""
+    sizes = [
+        f"{s.name} ({s.n_train:,} training and {s.n_test:,} test images)"
+        for s in image_sets
+        if population.image_sets[s.name].n_trainings
+    ]
+    text = f"- `{name}`: {plan_text(population.plan)}; image sets: {', '.join(sizes)}."
+    if population.plan.get("precision") == "bfloat16":
+        text += " Products and activations of the training were computed in bfloat16, weights were kept in float32."
+    return text
 
 
 def _facts(name: str, population: PopulationInfo) -> str:
     """Return one list item: lengths, epochs, why trainings stopped, non-finite ones."""
     reasons = ", ".join(f"{reason} {n:,}" for reason, n in population.stop_reasons.items())
-    weights, epochs = population.n_weights, population.n_epochs
-    length = f"{weights.low:,.0f}" if weights.low == weights.high else f"{weights.low:,.0f} to {weights.high:,.0f}"
+    length = range_text(population.n_weights, median=False)
     return (
-        f"- `{name}`: {length} values a snapshot; {epochs.low:.0f} to {epochs.high:.0f} epochs (median {epochs.median:g}); "
+        f"- `{name}`: {length} values a snapshot; epochs: {range_text(population.n_epochs)}; "
         f"stopped by: {reasons}; non-finite: {population.n_non_finite:,}."
     )
 

@@ -14,9 +14,9 @@ from nws_data.errors import FormatError
 from nws_data.space.hyperparameters import CLASSES
 from nws_data.space.identity import SPLITS
 from nws_data.space.image_sets import ImageSet
+from nws_data.space.trajectory import N_SNAPSHOTS
 from nws_data.storage.manifest import Manifest
 from nws_data.storage.metadata import TRAINING_SCHEMA, read_table
-from nws_data.storage.shards import N_SNAPSHOTS
 
 _COLUMNS = (
     "population",
@@ -28,7 +28,15 @@ _COLUMNS = (
     "n_weights",
     "learning_rate",
     *CLASSES,
+    "batch_norm",
 )
+_PLAN_NAMES = {
+    "build_seed": "build seed",
+    "epoch_cap": "epoch cap",
+    "precision": "precision",
+    "batch_norm": "batch norm",
+    "compute_path": "path",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +73,7 @@ class ImageSetInfo:
 class PopulationInfo:
     """One population."""
 
+    plan: dict[str, Any]  # everything that decides what a training is, as manifest.json has it
     n_trainings: int
     n_non_finite: int
     splits: dict[str, SplitInfo]
@@ -92,11 +101,12 @@ class DatasetInfo:
         return asdict(self)
 
 
-def describe(root: Path, manifest: Manifest | None = None) -> DatasetInfo:
+def describe(root: str | Path, manifest: Manifest | None = None) -> DatasetInfo:
     """Count what a dataset holds, from its manifest and metadata/trainings; weights are not read.
 
     Raises ``FormatError`` when the folder is no dataset or its metadata is damaged.
     """
+    root = Path(root)
     manifest = manifest or Manifest.load(root)
     tables = [read_table(root / path, TRAINING_SCHEMA, _COLUMNS) for path in manifest.trainings.values()]
     table = pa.concat_tables(tables)
@@ -124,6 +134,7 @@ def _population_info(columns: Mapping[str, np.ndarray], manifest: Manifest, name
     passing = np.array([image_sets[dataset].passes(accuracy) for dataset, accuracy in pairs], dtype=bool)
     splits = manifest.populations[name].splits
     return PopulationInfo(
+        plan=manifest.populations[name].plan,
         n_trainings=len(passing),
         n_non_finite=int(np.sum(~columns["finite"])),
         splits={
@@ -141,7 +152,7 @@ def _population_info(columns: Mapping[str, np.ndarray], manifest: Manifest, name
         n_epochs=_spread(columns["n_epochs"]),
         n_weights=_spread(columns["n_weights"]),
         learning_rate=_spread(columns["learning_rate"]),
-        hyperparameters={key: _counts(columns[key]) for key in CLASSES},
+        hyperparameters={key: _counts(columns[key]) for key in (*CLASSES, "batch_norm")},
     )
 
 
@@ -172,7 +183,8 @@ def format_info(info: DatasetInfo) -> str:
         f"data digest {info.data_digest}",
     ]
     for name, population in info.populations.items():
-        lines += ["", f"{name}: {population.n_trainings:,} trainings, {population.n_non_finite} non-finite"]
+        lines += ["", f"{name}: {population.n_trainings:,} trainings, {population.n_non_finite:,} non-finite"]
+        lines += [f"plan: {plan_text(population.plan)}", ""]
         lines += [*align(split_rows(population)), ""]
         lines += [*align(image_set_rows(population)), ""]
         lines += align(_hyperparameter_rows(population))
@@ -204,11 +216,37 @@ def image_set_rows(population: PopulationInfo) -> list[list[str]]:
     return rows
 
 
+def plan_text(plan: Mapping[str, Any]) -> str:
+    """Return what a population was built with, in words: ``build seed 0, epoch cap 40, ...``; absent keys are left out."""
+    found = [(name, plan[key]) for key, name in _PLAN_NAMES.items() if key in plan]
+    return ", ".join(f"{name} {_plan_value(value)}" for name, value in found)
+
+
+def _plan_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "none (imported trainings)" if value is None else str(value)
+
+
+def range_text(spread: Spread, median: bool = True) -> str:
+    """Return ``21,260 to 92,868, median 50,000``, or the one number where all are equal."""
+    if spread.low == spread.high:
+        return number_text(spread.low)
+    text = f"{number_text(spread.low)} to {number_text(spread.high)}"
+    return f"{text}, median {number_text(spread.median)}" if median else text
+
+
+def number_text(value: float) -> str:
+    """Return a number with thousands separators, and with digits after the point only where it needs them."""
+    if float(value).is_integer():
+        return f"{value:,.0f}"
+    return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def _hyperparameter_rows(population: PopulationInfo) -> list[list[str]]:
-    spreads = {name: getattr(population, name) for name in ("learning_rate", "n_epochs", "n_weights")}
-    rows = [[name, f"{s.low:g} to {s.high:g}, median {s.median:g}"] for name, s in spreads.items()]
+    rows = [[name, range_text(getattr(population, name))] for name in ("learning_rate", "n_epochs", "n_weights")]
     counted = {"stop_reason": population.stop_reasons} | population.hyperparameters
-    return rows + [[name, ", ".join(f"{v} {n:,}" for v, n in values.items())] for name, values in counted.items()]
+    return rows + [[name, ", ".join(f"{v}: {n:,}" for v, n in values.items())] for name, values in counted.items()]
 
 
 def align(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -49,12 +49,12 @@ from nws_data.storage.shards import SHARD_SIZES, WrittenShard, divide_into_shard
 
 
 def write_population(
-    root: Path,
+    root: str | Path,
     *,
     population: str,
     plan: Mapping[str, Any],
     image_sets: Sequence[ImageSet],
-    records: Sequence[Path],
+    records: Sequence[str | Path],
     card_template: str,
     shard_sizes: Sequence[int] = SHARD_SIZES,
 ) -> Manifest:
@@ -80,11 +80,12 @@ def write_population(
         FormatError: a staged file or the dataset is damaged.
     """
     check_population(population)
+    root = Path(root)
     with exclusive(root):
         old = Manifest.load(root) if (root / MANIFEST).exists() else None
         plan = _checked_plan(old, population, plan)
         _check_image_sets(old, image_sets)
-        staged = _new_records(root, old, population, plan["build_seed"], image_sets, records)
+        staged = _new_records(root, old, population, plan["build_seed"], image_sets, [Path(path) for path in records])
         with unfinished(root):
             splits, rows = _write_shards(root, old, population, staged, shard_sizes)
             headers = list(staged.values())
@@ -94,7 +95,7 @@ def write_population(
 
 
 def check_appendable(
-    root: Path,
+    root: str | Path,
     population: str | None = None,
     plan: Mapping[str, Any] | None = None,
     image_sets: Sequence[ImageSet] = (),
@@ -114,6 +115,7 @@ def check_appendable(
         BuildError: the folder holds something else, or plan or image sets do not fit the dataset.
         FormatError: the dataset is damaged or of another version.
     """
+    root = Path(root)
     check_ours(root)
     old = Manifest.load(root) if (root / MANIFEST).exists() else None
     if population is not None and plan is not None:

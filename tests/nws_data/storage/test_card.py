@@ -6,15 +6,19 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nws_data.errors import FormatError
+from nws_data.space.architecture import Architecture
 from nws_data.storage.card import render_card, yaml_features
 from nws_data.storage.metadata import SNAPSHOT_SCHEMA, TRAINING_SCHEMA
-from tests.conftest import CARD_TEMPLATE, TinyDataset, stage, write
+from nws_data.storage.writer import write_population
+from tests.conftest import CARD_TEMPLATE, IMAGE_SETS, TinyDataset, make_record, stage, write
 
 CHILD = """
 import json, os, sys
@@ -150,6 +154,44 @@ def test_card_text_holds_real_figures(tiny_dataset: TinyDataset) -> None:
         'load_dataset("nws", "fixed"',
     ):
         assert statement in text
+
+
+def rendered(folder: Path, plan: dict[str, Any], **changes: Any) -> str:
+    """Return the card's text, one line, of one small training under a plan."""
+    record = make_record("random", 1)
+    record = replace(record, **changes) if changes else record
+    folder.mkdir(exist_ok=True)
+    record.save(folder / "staged")
+    arguments = {"population": "random", "plan": plan, "image_sets": IMAGE_SETS, "records": [folder / "staged"]}
+    write_population(folder / "nws", **arguments, card_template=CARD_TEMPLATE)
+    return " ".join((folder / "nws" / "README.md").read_text().partition("\n---\n")[2].split())
+
+
+def test_card_says_how_it_was_built(tmp_path: Path) -> None:
+    plan = {"build_seed": 5, "epoch_cap": 1000, "precision": "float32", "batch_norm": True}
+    text = rendered(tmp_path / "float32", plan)
+    facts = "build seed 5, epoch cap 1000, precision float32, batch norm on; image sets: "
+    assert re.search(f"- `random`: {facts}(mnist|digits) \\(60 training and 20 test images\\).", text)
+    assert "measured in float32 on clean, whole image sets with the running statistics of batch norm." in text
+    assert "bfloat16" not in text
+    text = rendered(tmp_path / "bfloat16", plan | {"precision": "bfloat16"}, precision="bfloat16")
+    assert "Products and activations of the training were computed in bfloat16, weights were kept in float32." in text
+    assert "measured in float32" in text
+
+
+def test_card_without_batch_norm_does_not_speak_of_its_statistics(tmp_path: Path) -> None:
+    record = make_record("random", 1)
+    hyperparameters = replace(record.hyperparameters, batch_norm=False)
+    weights = np.zeros((20, Architecture.of(hyperparameters).n_weights), np.float32)
+    text = rendered(tmp_path, {"build_seed": 5, "batch_norm": False}, hyperparameters=hyperparameters, weights=weights)
+    assert "batch norm off" in text
+    assert "running statistics" not in text and "before batch norm" not in text
+
+
+def test_card_promises_nothing_that_does_not_exist() -> None:
+    text = " ".join(CARD_TEMPLATE.split())
+    assert "statistics features" not in text
+    assert "official tasks" not in text.replace("no official tasks, evaluator or leaderboard", "")
 
 
 def test_front_matter_names_the_exact_files(tiny_dataset: TinyDataset) -> None:

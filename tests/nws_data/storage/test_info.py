@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from nws_data.errors import FormatError
-from nws_data.storage.info import align, describe, format_info
-from tests.conftest import IMAGE_SETS, TinyDataset
+from nws_data.storage.info import Spread, align, describe, format_info, plan_text, range_text
+from tests.conftest import IMAGE_SETS, PLANS, TinyDataset
 
 
 def test_figures_against_the_staged_trainings(tiny_dataset: TinyDataset) -> None:
@@ -49,6 +49,34 @@ def test_text_for_people(tiny_dataset: TinyDataset) -> None:
     assert "random: 24 trainings, 1 non-finite" in text
     assert "train               4         80" in text
     assert max(map(len, text.splitlines())) <= 100
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert lines.count("plan: build seed 5, epoch cap 40") == 2
+    for line in ("n_weights 92,868", "width_fc 128: 8", "depth_fc 3: 10, 4: 7, 5: 7", "batch_norm True: 24"):
+        assert line in lines
+
+
+def test_the_plan(tiny_dataset: TinyDataset) -> None:
+    assert describe(tiny_dataset.root).populations["fixed"].plan == PLANS["fixed"]
+    plan = {"compute_path": "cpu", "build_seed": 7, "batch_norm": False, "precision": "bfloat16", "epoch_cap": 40, "x": 1}
+    assert plan_text(plan) == "build seed 7, epoch cap 40, precision bfloat16, batch norm off, path cpu"
+    assert plan_text({"build_seed": None, "batch_norm": True}) == "build seed none (imported trainings), batch norm on"
+
+
+@pytest.mark.parametrize(
+    ("low", "median", "high", "text"),
+    [
+        (92868, 92868, 92868, "92,868"),
+        (21260, 50000.5, 1234567, "21,260 to 1,234,567, median 50,000.5"),
+        (19, 21.5, 26, "19 to 26, median 21.5"),
+        (0.0002, 0.00123456, 0.005, "0.0002 to 0.005, median 0.001235"),
+    ],
+)
+def test_ranges(low: float, median: float, high: float, text: str) -> None:
+    assert range_text(Spread(low=low, median=median, high=high)) == text
+
+
+def test_a_folder_given_as_text(tiny_dataset: TinyDataset) -> None:
+    assert describe(str(tiny_dataset.root)) == describe(tiny_dataset.root)
 
 
 def test_columns_align() -> None:

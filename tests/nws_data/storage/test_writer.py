@@ -20,7 +20,7 @@ from nws_data.storage.metadata import SNAPSHOT_SCHEMA, TRAINING_SCHEMA, read_tab
 from nws_data.storage.records import TrainingRecord
 from nws_data.storage.root import exclusive
 from nws_data.storage.verify import verify
-from nws_data.storage.writer import write_population
+from nws_data.storage.writer import check_appendable, write_population
 from tests.conftest import CARD_TEMPLATE, IMAGE_SETS, PLANS, TinyDataset, make_record, stage, write
 
 SIZES = (3_000_000, 5_000_000)
@@ -280,3 +280,9 @@ def test_two_writers_do_not_share_a_folder(tmp_path: Path, staged: list[Path]) -
         write_as(tmp_path / "nws", staged)
     write_as(tmp_path / "nws", staged)
     assert (tmp_path / "nws" / MANIFEST).exists()
+
+
+def test_folder_and_records_given_as_text(tmp_path: Path, staged: list[Path]) -> None:
+    manifest = write_as(str(tmp_path / "text"), [str(path) for path in staged[:2]])
+    assert manifest == write_as(tmp_path / "path", staged[:2])
+    assert check_appendable(str(tmp_path / "text"), "random", PLANS["random"], IMAGE_SETS) == manifest
