@@ -65,7 +65,9 @@ class NWSDataset:
 
     def __repr__(self) -> str:
         n_trainings = len(np.unique(self["training"]))
-        return f"NWSDataset({str(self.root)!r}: {len(self)} snapshots of {n_trainings} trainings)"
+        places = [" + ".join(dict.fromkeys(self[name].tolist())) for name in ("population", "split")]
+        where = ", ".join([repr(str(self.root)), *filter(None, places)])
+        return f"NWSDataset({where}: {len(self):,} snapshots of {n_trainings:,} trainings)"
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -74,6 +76,11 @@ class NWSDataset:
 
     def __getitem__(self, name: str) -> np.ndarray:
         """Return a column, ``(len(self),)``; raises ``SelectionError`` when there is none of that name."""
+        if not isinstance(name, str):  # iteration comes here too
+            raise SelectionError(
+                "data[...] and iteration give no rows: columns by name, such as data['optimizer'], rows by take(), vector() "
+                f"or model(), items to train on by a view such as RandomWindows(data); got {type(name).__name__}"
+            )
         if name not in self._columns:
             raise SelectionError(f"column: {one_of(name, self._columns)}")
         return self._columns[name]

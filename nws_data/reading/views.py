@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +19,16 @@ from torch.utils.data import Dataset
 from nws_data.errors import SelectionError, WindowError
 from nws_data.reading.collate import GatheredBatch
 from nws_data.reading.dataset import NWSDataset
-from nws_data.reading.windows import N_OFFICIAL, check_length, official_starts, random_starts, spills, start_range
+from nws_data.reading.windows import (
+    N_OFFICIAL,
+    check_length,
+    official_starts,
+    random_starts,
+    spills,
+    start_range,
+    whole_number,
+)
+from nws_data.space.architecture import Architecture
 
 
 class WeightView(Dataset[tuple[Tensor, Tensor]]):
@@ -34,14 +44,15 @@ class WeightView(Dataset[tuple[Tensor, Tensor]]):
         SelectionError: an empty selection or an unknown target.
     """
 
+    _shown: tuple[str, ...] = ()
+    """Attributes that tell views of a class apart, for ``repr``."""
+
     def __init__(self, data: NWSDataset, target: str | None = None, per_vector: int = 1) -> None:
         if not len(data):
             raise SelectionError("the selection is empty: widen its conditions")
-        if per_vector < 1:
-            raise WindowError(f"windows_per_vector must be at least 1, got {per_vector}")
         self.data = data
         self.target = target
-        self.per_vector = per_vector
+        self.per_vector = whole_number("windows_per_vector", per_vector, 1)
         labels = np.arange(len(data)) if target is None else data.labels(target)
         self.row_labels = torch.from_numpy(labels)
 
@@ -54,6 +65,10 @@ class WeightView(Dataset[tuple[Tensor, Tensor]]):
 
     def __len__(self) -> int:
         return len(self.data) * self.per_vector
+
+    def __repr__(self) -> str:
+        found = {name: getattr(self, name) for name in (*self._shown, "target")}
+        return f"{type(self).__name__}({len(self):,} items, {', '.join(f'{k}={v!r}' for k, v in found.items())})"
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         index = operator.index(index)
@@ -85,7 +100,10 @@ class GlobalVectors(WeightView):
 
     Raises:
         SelectionError: vectors of different lengths and no ``length``.
+        WindowError: a length that is neither a whole number of at least 1 nor ``"max"``.
     """
+
+    _shown = ("length",)
 
     def __init__(self, data: NWSDataset, target: str | None = None, length: int | Literal["max"] | None = None) -> None:
         super().__init__(data, target)
@@ -96,9 +114,9 @@ class GlobalVectors(WeightView):
                 f"the vectors of this selection have {shortest} to {longest} values: give length= (zeros fill up, the rest "
                 f'is cut; "max" keeps all), or select one architecture, or use RandomWindows'
             )
-        if isinstance(length, int) and length < 1:
-            raise WindowError(f"length must be at least 1, got {length}")
-        self.length = longest if length is None or length == "max" else int(length)
+        if isinstance(length, str) and length != "max":
+            raise WindowError(f'length must be a whole number or "max", got {length!r}')
+        self.length = longest if length is None or isinstance(length, str) else whole_number("length", length, 1)
         self._lengths = None if shortest >= self.length else np.minimum(n, self.length).astype(np.int64)
 
     def _weights(self, items: np.ndarray, rows: np.ndarray) -> Tensor:
@@ -110,6 +128,8 @@ class GlobalVectors(WeightView):
 
 class _Windows(WeightView):
     """What random and fixed windows share: length, part and the range of starts."""
+
+    _shown = ("length", "part")
 
     def __init__(self, data: NWSDataset, length: int, part: str, target: str | None, per_vector: int) -> None:
         super().__init__(data, target, per_vector)
@@ -149,7 +169,7 @@ class FixedWindows(_Windows):
         windows_per_vector: int = N_OFFICIAL,
     ) -> None:
         super().__init__(data, length, part, target, windows_per_vector)
-        self._starts = official_starts(self.first_start, self.last_start, windows_per_vector)
+        self._starts = official_starts(self.first_start, self.last_start, self.per_vector)
 
     def starts(self) -> np.ndarray:
         """Return where every item's window starts in its vector: int64 ``(len(self),)``."""
@@ -172,7 +192,7 @@ class RandomWindows(_Windows):
         windows_per_vector: items of each row, side by side.
 
     Raises:
-        WindowError: a length that the shortest vector does not hold.
+        WindowError: a length that the shortest vector does not hold, or a seed or number of windows out of range.
         SelectionError: an unknown part or target, or an empty selection.
     """
 
@@ -186,7 +206,7 @@ class RandomWindows(_Windows):
         windows_per_vector: int = 1,
     ) -> None:
         super().__init__(data, length, part, target, windows_per_vector)
-        self.seed = seed
+        self.seed = whole_number("seed", seed, 0, 2**63)
         # In shared memory, so that worker processes that live on see a new epoch.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
         self._drawn: tuple[int, np.ndarray] | None = None
@@ -205,9 +225,7 @@ class RandomWindows(_Windows):
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, in every worker process as well; call it before the loader's iterator is made."""
-        if not 0 <= epoch < 2**32:
-            raise WindowError(f"epoch must be in [0, 2^32), got {epoch}")
-        self._epoch.fill_(epoch)
+        self._epoch.fill_(whole_number("epoch", epoch, 0, 2**32))
 
     def starts(self, epoch: int | None = None) -> np.ndarray:
         """Return where every item's window starts in its vector: int64 ``(len(self),)``, by default of this epoch."""
@@ -230,15 +248,19 @@ class LayerTensors(WeightView):
         SelectionError: an architecture without that layer or kind, or tensors of different shapes.
     """
 
+    _shown = ("layer", "kind", "shape")
+
     def __init__(self, data: NWSDataset, layer: str = "conv1", kind: str = "kernel", target: str | None = None) -> None:
         super().__init__(data, target)
         architectures, which = data.architectures()
         tensors = [architecture.layer(layer)[kind] for architecture in architectures]
         shapes = sorted({tensor.shape for tensor in tensors})
         if len(shapes) > 1:
+            names = deciding_columns(architectures, layer, kind)
+            example = ", ".join(f"{name}={getattr(architectures[0], name)}" for name in names)
             raise SelectionError(
                 f"{layer} {kind} has {len(shapes)} shapes in this selection, such as {shapes[0]} and {shapes[-1]}: select "
-                "one architecture, such as data.select(depth_fc=3, width_fc=128)"
+                f"one value of {' and '.join(names)}, such as data.select({example})"
             )
         self.layer, self.kind, self.shape = layer, kind, shapes[0]
         self._length = tensors[0].stop - tensors[0].start
@@ -247,3 +269,20 @@ class LayerTensors(WeightView):
     def _weights(self, items: np.ndarray, rows: np.ndarray) -> Tensor:
         starts = self.data.value_offset[rows] + self._starts[rows]
         return self.data.store.gather(self.data.shard_index[rows], starts, self._length).view(-1, *self.shape)
+
+
+def deciding_columns(architectures: Sequence[Architecture], layer: str, kind: str) -> list[str]:
+    """Return the columns on which a tensor's shape depends, of those in which the architectures differ."""
+    names = []
+    for name in (f.name for f in fields(Architecture)):
+        values = {getattr(a, name) for a in architectures}
+        if any(len({_shape(replace(a, **{name: v}), layer, kind) for v in values}) > 1 for a in architectures):
+            names.append(name)
+    return names
+
+
+def _shape(architecture: Architecture, layer: str, kind: str) -> tuple[int, ...] | None:
+    try:
+        return architecture.layer(layer)[kind].shape
+    except SelectionError:  # another depth has no such layer
+        return None

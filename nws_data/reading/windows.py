@@ -12,11 +12,26 @@ N_OFFICIAL = 10
 """Windows of a vector that the official evaluation uses."""
 
 
+def whole_number(name: str, value: int, low: int, high: int | None = None) -> int:
+    """Return the argument ``name`` as an int in [low, high), or raise ``WindowError``; a bool or float is none."""
+    if _is_whole(value) and value >= low and (high is None or value < high):
+        return int(value)
+    limit = f"at least {low}" if high is None else f"in [{low}, 2^{high.bit_length() - 1})"
+    raise WindowError(f"{name} must be {limit}, got {value!r}{'' if _is_whole(value) else ': give a whole number'}")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def check_length(length: int, n_weights: np.ndarray) -> int:
     """Return the window length, or raise ``WindowError`` when it does not fit every vector (lengths ``(n,)``)."""
     shortest = int(n_weights.min())
-    if not 1 <= length <= shortest:
-        raise WindowError(f"window must be in [1, {shortest}] (the shortest vector of this selection), got {length}")
+    if not _is_whole(length) or not 1 <= length <= shortest:
+        raise WindowError(
+            f"length: window must be in [1, {shortest}] (the shortest vector of this selection), got {length!r}"
+            f"{'' if _is_whole(length) else ': give a whole number'}"
+        )
     return int(length)
 
 

@@ -64,15 +64,17 @@ class HyperParameters:
     batch_norm: bool = True  # off only for the ablation of Supplement F.3
 
     def __post_init__(self) -> None:
-        for name, values in CLASSES.items():
-            if name != "dataset" and getattr(self, name) not in values:
-                raise HyperParameterError(f"{name}: {one_of(getattr(self, name), values)}")
-        if self.batch_norm not in (False, True):
-            raise HyperParameterError(f"batch_norm: {one_of(self.batch_norm, (False, True))}")
+        for name, values in (CLASSES | {"batch_norm": (False, True)}).items():
+            value, kind = getattr(self, name), type(values[0])
+            is_kind = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)  # 5.0 == 5, and 1 == True
+            if name != "dataset" and not (is_kind and value in values):
+                raise HyperParameterError(f"{name}: {one_of(value, values)} ({kind.__name__})")
         if not self.dataset or not isinstance(self.dataset, str):
             raise HyperParameterError(f"dataset must be the name of an image set, got {self.dataset!r}")
-        if not LEARNING_RATE[0] <= self.learning_rate <= LEARNING_RATE[1]:
-            raise HyperParameterError(f"learning_rate must be in {list(LEARNING_RATE)}, got {self.learning_rate!r}")
+        rate = self.learning_rate
+        if not isinstance(rate, float) or not LEARNING_RATE[0] <= rate <= LEARNING_RATE[1]:
+            hint = "" if isinstance(rate, float) else "; give a float"
+            raise HyperParameterError(f"learning_rate must be in {list(LEARNING_RATE)}, got {rate!r}{hint}")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> HyperParameters:

@@ -66,6 +66,20 @@ def test_unknown_population_split_and_column(tiny_dataset: Any, random_data: nws
         random_data["optimiser"]
 
 
+@pytest.mark.parametrize("read", [lambda d: d[0], list, lambda d: d[d["finite"]], lambda d: d[:3], lambda d: "x" in d])
+def test_rows_are_no_items(random_data: nws.NWSDataset, read: Any) -> None:
+    with pytest.raises(SelectionError, match=r"columns by name.*rows by take\(\), vector\(\) or model\(\)"):
+        read(random_data)
+
+
+def test_repr_names_population_and_split(tiny_dataset: Any, random_data: nws.NWSDataset) -> None:
+    root = str(tiny_dataset.root)
+    assert repr(random_data) == (f"NWSDataset({root!r}, random, train + validation + test: 480 snapshots of 24 trainings)")
+    test = nws.open(root, "fixed", "test")
+    assert repr(test) == f"NWSDataset({root!r}, fixed, test: 60 snapshots of 3 trainings)"
+    assert repr(test.take(np.array([], int))) == f"NWSDataset({root!r}: 0 snapshots of 0 trainings)"
+
+
 def test_not_a_dataset(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"give the folder that holds manifest\.json"):
         nws.open(tmp_path)

@@ -9,8 +9,8 @@ import torch
 
 import nws_data.reading.dataset as nws
 from nws_data.errors import SelectionError, WindowError
-from nws_data.reading.views import FixedWindows, GlobalVectors, LayerTensors, RandomWindows, WeightView
-from nws_data.space.architecture import KINDS
+from nws_data.reading.views import FixedWindows, GlobalVectors, LayerTensors, RandomWindows, WeightView, deciding_columns
+from nws_data.space.architecture import KINDS, all_architectures
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,11 @@ def test_global_vectors_of_different_lengths(random_data: nws.NWSDataset) -> Non
             np.testing.assert_array_equal(weights[i], np.pad(vector, (0, expected - len(vector))))
     with pytest.raises(WindowError, match="length must be at least 1, got 0"):
         GlobalVectors(random_data, length=0)
+    with pytest.raises(WindowError, match=r"length must be at least 1, got 3\.7: give a whole number"):
+        GlobalVectors(random_data, length=3.7)  # type: ignore[arg-type]
+    with pytest.raises(WindowError, match="length must be a whole number or \"max\", got 'foo'"):
+        GlobalVectors(random_data, length="foo")  # type: ignore[arg-type]
+    assert GlobalVectors(random_data, length=np.int64(5)).length == 5  # type: ignore[arg-type]
 
 
 def test_items_equal_batches(random_data: nws.NWSDataset) -> None:
@@ -112,6 +117,10 @@ def test_window_errors(random_data: nws.NWSDataset) -> None:
             windows(random_data, 50000)
         with pytest.raises(WindowError, match="windows_per_vector must be at least 1, got 0"):
             windows(random_data, 100, windows_per_vector=0)
+        with pytest.raises(WindowError, match="got '5000': give a whole number"):
+            windows(random_data, "5000")  # type: ignore[arg-type]
+    with pytest.raises(WindowError, match=r"seed must be in \[0, 2\^63\), got -1"):
+        RandomWindows(random_data, 100, seed=-1)
     assert len(RandomWindows(random_data, int(shortest))) == len(random_data)
 
 
@@ -158,6 +167,8 @@ def test_layer_tensors_need_one_shape(random_data: nws.NWSDataset) -> None:
     ):
         LayerTensors(random_data, "fc3")
     assert LayerTensors(random_data.select(depth_fc=4), "fc3").shape == (16, 32)
+    with pytest.raises(SelectionError, match=r"select one value of depth_fc, such as data\.select\(depth_fc=3\)"):
+        LayerTensors(random_data, "fc3")
     with pytest.raises(SelectionError, match="layer: got 'fc4'; choose one of conv1"):
         LayerTensors(random_data, "fc4")
     with pytest.raises(SelectionError, match="conv1: got 'norm'; choose one of kernel"):
@@ -175,3 +186,38 @@ def test_views_pickle_with_their_epoch(random_data: nws.NWSDataset) -> None:
     again = pickle.loads(pickle.dumps(view))
     assert again.epoch == 5
     assert torch.equal(again.__getitems__([8, 1]).weights, view.__getitems__([8, 1]).weights)
+
+
+ALL = all_architectures()
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind", "columns"),
+    [
+        ("conv1", "kernel", ["filter_size", "width_conv"]),
+        ("conv3", "kernel", ["filter_size", "depth_conv", "width_conv"]),
+        ("conv2", "bias", ["width_conv"]),
+        ("fc1", "kernel", ["width_conv", "width_fc"]),
+        ("fc1", "bias", ["width_fc"]),
+        ("fc3", "kernel", ["depth_fc", "width_fc"]),
+    ],
+)
+def test_columns_that_decide_a_shape(layer: str, kind: str, columns: list[str]) -> None:
+    assert deciding_columns(ALL, layer, kind) == columns
+    for chosen in ALL[:: len(ALL) // 7]:
+        same = [a for a in ALL if all(getattr(a, name) == getattr(chosen, name) for name in columns)]
+        assert len({a.layer(layer)[kind].shape for a in same}) == 1
+    narrow = [a for a in ALL if a.width_conv == 16 and a.width_fc == 64]
+    assert deciding_columns(narrow, layer, kind) == [name for name in columns if not name.startswith("width")]
+
+
+def test_views_show_what_they_are(random_data: nws.NWSDataset) -> None:
+    n = f"{len(random_data):,} items"
+    assert repr(RandomWindows(random_data, 500, part="fc", target="optimizer", windows_per_vector=50)) == (
+        f"RandomWindows({50 * len(random_data):,} items, length=500, part='fc', target='optimizer')"
+    )
+    assert repr(FixedWindows(random_data, 500)).endswith("length=500, part='all', target=None)")
+    assert repr(GlobalVectors(random_data, length=9)) == f"GlobalVectors({n}, length=9, target=None)"
+    assert repr(LayerTensors(random_data, "fc1", "bias")) == (
+        f"LayerTensors({n}, layer='fc1', kind='bias', shape=(64,), target=None)"
+    )

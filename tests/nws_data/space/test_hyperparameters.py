@@ -158,6 +158,36 @@ def test_a_learning_rate_outside_the_bounds_is_refused(rate):
         HyperParameters(**VALUES | {"learning_rate": rate})
 
 
+@pytest.mark.parametrize("rate", ["0.001", None, True, [0.001]])
+def test_a_learning_rate_must_be_a_float(rate):
+    with pytest.raises(HyperParameterError, match=r"learning_rate must be in \[0.0002, 0.005\], got .*; give a float"):
+        HyperParameters(**VALUES | {"learning_rate": rate})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind"),
+    [
+        ("filter_size", 5.0, "int"),
+        ("batch_size", "64", "int"),
+        ("depth_conv", np.int64(3), "int"),
+        ("augmentation", 1, "bool"),
+        ("batch_norm", 1.0, "bool"),
+        ("optimizer", b"adam", "str"),
+        ("width_fc", [64], "int"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(name, value, kind):
+    with pytest.raises(HyperParameterError) as caught:
+        HyperParameters(**VALUES | {name: value})
+    assert str(caught.value).startswith(f"{name}: got {value!r}; choose one of ")
+    assert str(caught.value).endswith(f" ({kind})")
+
+
+def test_numpy_text_and_floats_are_text_and_floats():
+    numpy_values = {"optimizer": np.str_("adam"), "learning_rate": np.float64(0.001)}
+    assert HyperParameters(**VALUES | numpy_values) == HyperParameters(**VALUES)
+
+
 def test_the_bounds_of_the_learning_rate_are_allowed():
     for rate in LEARNING_RATE:
         assert HyperParameters(**VALUES | {"learning_rate": rate}).learning_rate == rate
