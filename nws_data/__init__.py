@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from nws_data.storage.verify import verify
     from nws_data.storage.writer import write_population
 
+__version__ = "0.1.0"
+
 _MODULES = {
     "Architecture": "space.architecture",
     "FixedWindows": "reading.views",

@@ -8,10 +8,10 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 
+from nws_data import __version__
 from nws_data.errors import NWSError
 
 CHECKOUT_COMMANDS = {
@@ -52,7 +52,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nws", description="The neural weight space dataset.")
-    parser.add_argument("--version", action="version", version=f"nws-data {version('nws-data')}")
+    parser.add_argument("--version", action="version", version=f"nws-data {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_info(commands)
     _add_verify(commands)
@@ -75,7 +75,7 @@ def checkout_module(name: str) -> str:
     package = name.partition(".")[0]
     if not (root / package / "__init__.py").is_file() or not (root / "FORMAT.md").is_file():
         raise NWSError(
-            f"this command needs the repository, not only the wheel: clone its tag v{version('nws-data')}, run "
+            f"this command needs the repository, not only the wheel: clone its tag v{__version__}, run "
             "`pip install -e '.[build]'` in the clone and use that `nws`"
         )
     if str(root) not in sys.path:

@@ -10,7 +10,6 @@ import socket
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 
 import torch
 from torch import Tensor
@@ -25,6 +24,7 @@ from builders.training.initialization import initial_vector
 from builders.training.optimizers import rate
 from builders.training.snapshots import SnapshotBuffer
 from builders.training.stopping import EarlyStopping
+from nws_data import __version__
 from nws_data.randomness import GENERATOR
 from nws_data.space.architecture import Architecture
 from nws_data.space.trajectory import CURVES
@@ -122,7 +122,7 @@ class Member:
             wall_s=time.perf_counter() - self._started_s,
             finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
             host=socket.gethostname(),
-            nws_version=version("nws-data"),
+            nws_version=__version__,
             python_version=platform.python_version(),
             weights=weights,
             **{name: tuple(values) for name, values in self._curves.items()},
