@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from nws_data.storage.shards import FORMAT_VERSION
 
 MANIFEST = "manifest.json"
 FORMAT = "nws"
+
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,18 +149,27 @@ def parse_manifest(raw: bytes, name: str) -> Manifest:
             sha256=dict(content["sha256"]),
         )
         _check_paths([*manifest.file_sha256, *manifest.metadata_files])
+        _check_digests([manifest.data_digest, *manifest.file_sha256.values()])
         return manifest
     except FormatError:
         raise
-    except (NWSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (NWSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise FormatError(f"{name}: not a readable manifest ({error!r}); fetch it again or rebuild the dataset") from error
 
 
 def _check_paths(paths: Iterable[str]) -> None:
     """Raise ``ValueError`` for a path that leads out of the dataset's folder."""
     for path in paths:
+        path.encode()  # a lone surrogate is no name of a file
         if path.startswith("/") or "\\" in path or not {"", ".", ".."}.isdisjoint(path.split("/")):
             raise ValueError(f"{path!r} is not a path inside the dataset")
+
+
+def _check_digests(digests: Iterable[Any]) -> None:
+    """Raise ``ValueError`` for something that is no SHA-256 in hex."""
+    for digest in digests:
+        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+            raise ValueError(f"{digest!r} is no SHA-256")
 
 
 def _check_version(content: Mapping[str, Any], name: str) -> None:
@@ -203,6 +216,9 @@ def _shards_from_json(shards: Iterable[Mapping[str, Any]]) -> Iterable[ShardEntr
     for values in shards:
         first, last = values["trainings"]
         rest = {name: values[name] for name in ("path", "nbytes", "sha256", "n_trainings")}
+        for name in ("nbytes", "n_trainings"):
+            if type(rest[name]) is not int or rest[name] < 0:
+                raise ValueError(f"{name} of a shard must be a count, got {rest[name]!r}")
         yield ShardEntry(first=first, last=last, **rest)
 
 

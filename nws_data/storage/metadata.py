@@ -176,7 +176,7 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
     try:
         with pq.ParquetFile(path) as file:
             table = file.read(columns=list(columns) if columns else None, use_threads=False)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise FormatError(f"{path}: not a readable Parquet file ({error}); {_SCHEMA_HINT}") from error
     expected = pa.schema([schema.field(name) for name in columns or schema.names])
     try:

@@ -34,6 +34,7 @@ from nws_data.storage.metadata import (
     snapshot_rows,
     training_row,
 )
+from nws_data.storage.plan import plan_differences
 from nws_data.storage.records import TrainingHeader, TrainingRecord, load_header
 from nws_data.storage.root import (
     CHECKSUMS,
@@ -82,7 +83,7 @@ def write_population(
     check_population(population)
     root = Path(root)
     with exclusive(root):
-        old = Manifest.load(root) if (root / MANIFEST).exists() else None
+        old = _load_sound(root)
         plan = _checked_plan(old, population, plan)
         _check_image_sets(old, image_sets)
         staged = _new_records(root, old, population, plan["build_seed"], image_sets, [Path(path) for path in records])
@@ -117,10 +118,30 @@ def check_appendable(
     """
     root = Path(root)
     check_ours(root)
-    old = Manifest.load(root) if (root / MANIFEST).exists() else None
+    old = _load_sound(root)
     if population is not None and plan is not None:
         _checked_plan(old, population, plan)
         _check_image_sets(old, image_sets)
+    return old
+
+
+def _load_sound(root: Path) -> Manifest | None:
+    """Return the manifest of the dataset that is there, or None.
+
+    Raises ``FormatError`` when a shard is missing or of another length, or a metadata file is altered: appending would give
+    the damage new checksums.
+    """
+    if not (root / MANIFEST).exists():
+        return None
+    old = Manifest.load(root)
+    lengths = {shard.path: shard.nbytes for shard in old.shards}
+    for path, sha256 in old.file_sha256.items():
+        file = root / path
+        if not file.is_file():
+            raise FormatError(f"{file} is missing; fetch it again, see `nws verify {root}`")
+        sound = file.stat().st_size == lengths[path] if path in lengths else sha256_of(file.read_bytes()) == sha256
+        if not sound:
+            raise FormatError(f"{file} is damaged; fetch it again, see `nws verify {root}`")
     return old
 
 
@@ -131,10 +152,11 @@ def _checked_plan(old: Manifest | None, population: str, plan: Mapping[str, Any]
     if seed is not None and not isinstance(seed, int):
         raise BuildError(f"plan needs build_seed, an int or None for imported trainings, got {seed!r}")
     stored = old.populations[population].plan if old and population in old.populations else plan
-    different = [key for key in sorted({*stored, *plan}) if stored.get(key) != plan.get(key)]
-    if different:
-        values = "; ".join(f"{key} is {stored.get(key)!r}, asked for {plan.get(key)!r}" for key in different)
-        raise BuildError(f"population {population} was built by another plan: {values}. Build into another folder")
+    if different := plan_differences(stored, plan):
+        raise BuildError(
+            f"population {population} was built with other options: {'; '.join(different)}. Give those, or build into "
+            "another folder"
+        )
     return dict(plan)
 
 

@@ -93,3 +93,21 @@ def test_image_sets_check_their_values() -> None:
 def test_thresholds_of_the_paper() -> None:
     official = [threshold_of(name) for name in ("mnist", "cifar10", "svhn", "stl10", "fashion_mnist", "digits", "other")]
     assert official == [0.80, 0.25, 0.50, 0.25, 0.50, 0.50, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"nbytes": ', '"nbytes": "1", "x": '),
+        ('"nbytes": ', '"nbytes": true, "x": '),
+        ('"sha256": "', '"sha256": "not hex '),
+        ('"sha256": {', '"sha256": {"metadata/\\ud800.parquet": "' + "0" * 64 + '", '),
+        ('"sha256": {', '"sha256": {"metadata/x.parquet": {}, '),
+        ('"image_sets": [', '"image_sets": ' + "[" * 100_000),
+    ],
+)
+def test_values_of_other_types_are_refused(tiny_dataset: TinyDataset, old: str, new: str) -> None:
+    text = tiny_dataset.manifest.to_bytes().decode()
+    assert old in text
+    with pytest.raises(FormatError, match="not a readable manifest"):
+        parse_manifest(text.replace(old, new, 1).encode(), "manifest.json")

@@ -1,50 +1,25 @@
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from safetensors.numpy import load_file, save
 
-from nws_data.randomness import GENERATOR
-from nws_data.space.hyperparameters import CLASSES, SAMPLING
 from nws_data.storage.manifest import MANIFEST, Manifest
 from nws_data.storage.metadata import (
     PROVENANCE_SCHEMA,
     SNAPSHOT_SCHEMA,
     TRAINING_SCHEMA,
-    digest_name,
-    parquet_bytes,
-    read_table,
 )
-from nws_data.storage.root import CHECKSUMS, UNFINISHED, checksum_lines, read_checksums, sha256_of
+from nws_data.storage.root import CHECKSUMS, UNFINISHED, sha256_of
 from nws_data.storage.shards import write_shard
 from nws_data.storage.verify import verify
-from nws_data.storage.writer import write_population
-from tests.conftest import BUILD_SEED, CARD_TEMPLATE, IMAGE_SETS, TinyDataset, make_record, stage, write
+from tests.conftest import TinyDataset, stage, write
+from tests.nws_data.storage.forging import forge, problems, seal, set_value
 
 SHARD = "weights/random/train-00000.safetensors"
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six small trainings: three tests, one validation, two train in two shards."""
-    folder = tmp_path_factory.mktemp("sound")
-    write(folder / "nws", "random", stage(folder, "random", range(6)), shard_sizes=(1,))
-    return folder / "nws"
-
-
-@pytest.fixture
-def root(sound: Path, tmp_path: Path) -> Path:
-    """A copy to damage."""
-    return Path(shutil.copytree(sound, tmp_path / "nws"))
-
-
-def problems(root: Path, deep: bool = True) -> str:
-    return "\n".join(verify(root, deep=deep).problems)
 
 
 def test_a_sound_dataset_has_no_problems(tiny_dataset: TinyDataset) -> None:
@@ -144,43 +119,6 @@ def test_unreadable_and_edited_parquet(root: Path) -> None:
     path.write_bytes(content[:-8])
     assert f"{path.relative_to(root)}: altered" in problems(root, deep=False)
     assert f"{path}: not a readable Parquet file" in problems(root, deep=False)
-
-
-def forge(root: Path, path: str, schema: pa.Schema, edit: Callable[[list[dict[str, Any]]], None]) -> str:
-    """Edit rows of a metadata file; make its name and every checksum fit, so that only its contents can give it away."""
-    rows = read_table(root / path, schema).to_pylist()
-    edit(rows)
-    content = parquet_bytes(pa.Table.from_pylist(rows, schema=schema))
-    (root / path).unlink()
-    forged = digest_name(path[: path.rindex("-")], content)
-    (root / forged).write_bytes(content)
-    for name in (MANIFEST, CHECKSUMS, "README.md"):
-        (root / name).write_text((root / name).read_text().replace(path, forged))
-    seal(root, {forged: sha256_of(content), "README.md": sha256_of((root / "README.md").read_bytes())})
-    return forged
-
-
-def seal(root: Path, sha256: dict[str, str], edit: Callable[[dict[str, Any]], None] = lambda content: None) -> None:
-    """Put new digests into manifest.json and SHA256SUMS, and a data digest that fits; then edit the manifest."""
-    content = json.loads((root / MANIFEST).read_text())
-    content["sha256"] |= {path: value for path, value in sha256.items() if path in content["sha256"]}
-    for population in content["populations"].values():
-        for split in population["splits"].values():
-            for shard in split["shards"]:
-                shard["sha256"] = sha256.get(shard["path"], shard["sha256"])
-    edit(content)
-    (root / MANIFEST).write_text(json.dumps(content))
-    content["data_digest"] = Manifest.load(root).digest()
-    raw = json.dumps(content).encode()
-    (root / MANIFEST).write_bytes(raw)
-    (root / CHECKSUMS).write_text(checksum_lines(read_checksums(root) | sha256 | {MANIFEST: sha256_of(raw)}))
-
-
-def set_value(row: int, column: str, value: Any) -> Callable[[list[dict[str, Any]]], None]:
-    def edit(rows: list[dict[str, Any]]) -> None:
-        rows[row][column] = value
-
-    return edit
 
 
 @pytest.mark.parametrize(
@@ -367,76 +305,6 @@ def test_many_problems_of_one_kind_are_summed_up(root: Path) -> None:
     assert found[-1] == "... and 55 more of this kind"
 
 
-PLAN = {
-    "build_seed": BUILD_SEED,
-    "image_sets": [[s.name, s.digest] for s in IMAGE_SETS],
-    "sampling": SAMPLING,
-    "epoch_cap": 40,
-    "precision": "float32",
-    "batch_norm": True,
-    "compute_path": "test",
-    "generator": GENERATOR,
-}
-"""A plan as the builder writes it, which the trainings of make_record keep to."""
-
-
-@pytest.fixture(scope="module")
-def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One fixed training under a whole plan."""
-    folder = tmp_path_factory.mktemp("planned")
-    records = stage(folder, "fixed", range(1))
-    write_population(
-        folder / "nws", population="fixed", plan=PLAN, image_sets=IMAGE_SETS, records=records, card_template=CARD_TEMPLATE
-    )
-    assert verify(folder / "nws").problems == ()
-    return folder / "nws"
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "message"),
-    [
-        ("precision", "bfloat16", "fixed-000000: precision is 'float32', the plan says 'bfloat16'"),
-        ("compute_path", "other", "fixed-000000: compute_path is 'test', the plan says 'other'"),
-        ("generator", "dice", f"fixed-000000: generator is '{GENERATOR}', the plan says 'dice'"),
-        ("batch_norm", False, "fixed-000000: batch_norm is True, the plan says False"),
-        ("epoch_cap", 19, "epochs, the plan allows 19"),
-        ("epoch_cap", "40", "plan of fixed: epoch_cap cannot be '40'"),
-        ("sampling", True, "plan of fixed: sampling cannot be True"),
-        ("image_sets", 7, "plan of fixed: image_sets must be pairs of name and digest"),
-        ("image_sets", [["mnist", "0"]], "plan of fixed: manifest.json lists no image set 'mnist' with its digest"),
-    ],
-)
-def test_trainings_that_are_not_of_the_plan(planned: Path, tmp_path: Path, key: str, value: Any, message: str) -> None:
-    root = Path(shutil.copytree(planned, tmp_path / "nws"))
-    seal(root, {}, lambda content: content["populations"]["fixed"]["plan"].update({key: value}))
-    found = verify(root, deep=False).problems
-    assert len(found) == 1
-    assert message in found[0]
-    seal(root, {}, lambda content: content["populations"]["fixed"]["plan"].pop(key))
-    assert verify(root, deep=False).ok  # a plan that says nothing of it, as for imported trainings
-
-
-def test_hyperparameters_that_were_not_drawn(planned: Path, tmp_path: Path) -> None:
-    root = Path(shutil.copytree(planned, tmp_path / "nws"))
-    manifest = Manifest.load(root)
-    drawn = make_record("fixed", 0).hyperparameters.optimizer
-    other = next(name for name in CLASSES["optimizer"] if name != drawn)
-
-    def edit(rows: list[dict[str, Any]]) -> None:
-        for row in rows:
-            row["optimizer"] = other
-
-    (split, path), *_ = manifest.trainings.items()
-    forge(root, path, TRAINING_SCHEMA, edit)
-    forge(root, manifest.populations["fixed"].splits[split].metadata, SNAPSHOT_SCHEMA, edit)
-    message = f"fixed-000000: optimizer not as drawn from build seed {BUILD_SEED}"
-    assert verify(root, deep=False).problems == (message,)
-    seal(root, {}, lambda content: content["populations"]["fixed"]["plan"].update(sampling=SAMPLING + 1))
-    assert verify(root, deep=False).ok  # drawn by a version that this package does not know
-    seal(root, {}, lambda content: content["populations"]["fixed"]["plan"].update(sampling=SAMPLING, build_seed=None))
-    assert verify(root, deep=False).ok
-
-
 def rename(root: Path, old: str, new: str) -> None:
     """Give a file another name, in every place that names it."""
     (root / old).rename(root / new)
@@ -495,3 +363,11 @@ def test_forged_readme_header(root: Path, old: str, new: str, message: str) -> N
     (root / "README.md").write_text(text.replace(old, new, 1))
     seal(root, {"README.md": sha256_of((root / "README.md").read_bytes())})
     assert f"README.md: {message}" in problems(root, deep=False)
+
+
+@pytest.mark.parametrize("name", ["README.md", "table"])
+def test_a_link_to_nowhere_is_a_missing_file(root: Path, name: str) -> None:
+    path = root / (name if name == "README.md" else Manifest.load(root).populations["random"].splits["test"].metadata)
+    path.unlink()
+    path.symlink_to(root / "pruned")
+    assert f"{path.relative_to(root)}: missing" in problems(root)

@@ -223,9 +223,9 @@ def test_another_plan_or_other_image_sets_are_refused(tmp_path: Path, staged: li
     root = tmp_path / "nws"
     write_as(root, staged[:2])
     before = contents(root)
-    with pytest.raises(BuildError, match="epoch_cap is 40, asked for 50"):
+    with pytest.raises(BuildError, match="epoch_cap was 40, now 50"):
         write_as(root, staged, plan=PLANS["random"] | {"epoch_cap": 50})
-    with pytest.raises(BuildError, match="extra is None, asked for 1"):
+    with pytest.raises(BuildError, match="extra was None, now 1"):
         write_as(root, staged, plan=PLANS["random"] | {"extra": 1})
     for image_sets in (IMAGE_SETS[::-1], IMAGE_SETS[:1], (replace(IMAGE_SETS[0], digest="other"), IMAGE_SETS[1])):
         with pytest.raises(BuildError, match="must come first and unchanged"):
@@ -286,3 +286,21 @@ def test_folder_and_records_given_as_text(tmp_path: Path, staged: list[Path]) ->
     manifest = write_as(str(tmp_path / "text"), [str(path) for path in staged[:2]])
     assert manifest == write_as(tmp_path / "path", staged[:2])
     assert check_appendable(str(tmp_path / "text"), "random", PLANS["random"], IMAGE_SETS) == manifest
+
+
+@pytest.mark.parametrize("damage", ["truncated shard", "missing shard", "edited table"])
+def test_a_damaged_dataset_is_not_extended(tmp_path: Path, staged: list[Path], damage: str) -> None:
+    root = tmp_path / "nws"
+    manifest = write_as(root, staged[:6])
+    shard, table = root / manifest.shards[0].path, root / next(iter(manifest.trainings.values()))
+    if damage == "truncated shard":
+        shard.write_bytes(shard.read_bytes()[:-4])
+    elif damage == "missing shard":
+        shard.unlink()
+    else:
+        table.write_bytes(table.read_bytes()[:-1] + b"0")
+    before = contents(root)
+    for act in (lambda: write_as(root, staged), lambda: check_appendable(root)):
+        with pytest.raises(FormatError, match=r"(is missing|is damaged); fetch it again, see `nws verify"):
+            act()
+    assert contents(root) == before
