@@ -13,6 +13,7 @@ from tqdm import tqdm
 from builders.engine.worker import Finished, Progress
 
 _WINDOW_S = 60.0  # speed is that of the last minute
+_SETTLED_S = 10.0  # before that, starting workers would count as slow ones
 _LINE_EVERY_S = 30.0  # where there is no terminal, as in a log file
 _GUESSED_EPOCHS = 60.0  # until a training has finished
 
@@ -39,7 +40,7 @@ class BuildProgress:
         self.n_images = 0
         self._population, self._n_done, self._total = population, n_done, n_done + len(self._flop_per_epoch)
         self._terminal = sys.stderr.isatty()
-        self._next_line_s = time.monotonic()
+        self._next_line_s = time.monotonic() + _SETTLED_S
         self._bar = tqdm(
             total=self._total,
             initial=n_done,
@@ -82,7 +83,7 @@ class BuildProgress:
 
     def _speed(self) -> str:
         (t0, n0, flop0), (t1, n1, flop1) = self._recent[0], self._recent[-1]
-        if t1 <= t0 or flop1 <= flop0:
+        if t1 - t0 < _SETTLED_S or flop1 <= flop0:
             return "starting"
         left_s = self._flop_left() * (t1 - t0) / (flop1 - flop0)
         return f"{(n1 - n0) / (t1 - t0):,.0f} images x models/s, {_clock(left_s)} left"
