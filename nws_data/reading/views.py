@@ -7,6 +7,7 @@ too. Prefer ``num_workers=0``: moving batches between processes costs more than 
 from __future__ import annotations
 
 import operator
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any, Literal
@@ -31,7 +32,7 @@ from nws_data.reading.windows import (
 from nws_data.space.architecture import Architecture
 
 
-class WeightView(Dataset[tuple[Tensor, Tensor]]):
+class WeightView(Dataset[tuple[Tensor, Tensor]], ABC):
     """Base of all views: items ``(weights, label)``, one or several for each row of the selection.
 
     Args:
@@ -85,8 +86,9 @@ class WeightView(Dataset[tuple[Tensor, Tensor]]):
         rows = items // self.per_vector if self.per_vector > 1 else items
         return self._weights(items, rows), self.row_labels[torch.from_numpy(rows)]
 
+    @abstractmethod
     def _weights(self, items: np.ndarray, rows: np.ndarray) -> Tensor:
-        raise NotImplementedError
+        """Return the weights of items, which belong to ``rows`` of the selection, in one new tensor."""
 
 
 class GlobalVectors(WeightView):
@@ -144,9 +146,9 @@ class _Windows(WeightView):
         """Share of vectors whose part is shorter than the window, which then runs on into the neighbour part."""
         return float(self._spills.mean())
 
+    @abstractmethod
     def starts(self) -> np.ndarray:
         """Return where every item's window starts in its vector: int64 ``(len(self),)``."""
-        raise NotImplementedError
 
     def _weights(self, items: np.ndarray, rows: np.ndarray) -> Tensor:
         starts = self.data.value_offset[rows] + self.starts()[items]

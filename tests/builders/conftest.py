@@ -16,9 +16,11 @@ from builders.training.compute_path import enter_compute_path
 from nws_data.space.hyperparameters import HyperParameters
 from nws_data.space.identity import training_id, training_seed
 
+SMALLEST = {"filter_size": 3, "depth_conv": 3, "depth_fc": 3, "width_conv": 16, "width_fc": 64}
 
-def planned(index: int, build_seed: int = 0, **changes) -> PlannedTraining:
-    """A training of the smallest architecture on the bank's digits, but for the changes."""
+
+def hyperparameters(**changes) -> HyperParameters:
+    """The smallest architecture on digits, Glorot, ReLU and Adam, but for the changes."""
     values = {
         "dataset": "digits",
         "learning_rate": 0.002,
@@ -27,14 +29,14 @@ def planned(index: int, build_seed: int = 0, **changes) -> PlannedTraining:
         "optimizer": "adam",
         "activation": "relu",
         "initialization": "glorot_uniform",
-        "filter_size": 3,
-        "depth_conv": 3,
-        "depth_fc": 3,
-        "width_conv": 16,
-        "width_fc": 64,
     }
+    return HyperParameters(**(values | SMALLEST | changes))
+
+
+def planned(index: int, build_seed: int = 0, **changes) -> PlannedTraining:
+    """A planned training with :func:`hyperparameters`."""
     seed = training_seed(build_seed, "random", index)
-    return PlannedTraining(training_id("random", index), seed, HyperParameters(**(values | changes)))
+    return PlannedTraining(training_id("random", index), seed, hyperparameters(**changes))
 
 
 @pytest.fixture(scope="session")

@@ -12,23 +12,10 @@ from builders.training.initialization import initial_vector
 from builders.training.optimizers import rate
 from nws_data.space.architecture import all_architectures
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters
+from tests.builders.conftest import SMALLEST, hyperparameters
 from tests.builders.training.oracle import Oracle
 
-SMALL = {"filter_size": 3, "depth_conv": 3, "depth_fc": 3, "width_conv": 16, "width_fc": 64}
 MIXED = {"filter_size": 5, "depth_conv": 5, "depth_fc": 4, "width_conv": 48, "width_fc": 128}
-
-
-def hyperparameters(**changes) -> HyperParameters:
-    values = {
-        "dataset": "digits",
-        "learning_rate": 0.002,
-        "batch_size": 32,
-        "augmentation": False,
-        "optimizer": "adam",
-        "activation": "relu",
-        "initialization": "glorot_uniform",
-    }
-    return HyperParameters(**(values | SMALL | changes))
 
 
 def start(hp: HyperParameters, seed: int, break_ties: bool = False) -> torch.Tensor:
@@ -95,7 +82,7 @@ def test_float64_equals_the_oracle(optimizer, activation):
         torch.testing.assert_close(vector, run_oracle(hp, seed, 4, break_ties=True), rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("changes", [MIXED, FIXED_ARCHITECTURE | {"batch_norm": False}, SMALL | {"batch_norm": False}])
+@pytest.mark.parametrize("changes", [MIXED, FIXED_ARCHITECTURE | {"batch_norm": False}, SMALLEST | {"batch_norm": False}])
 def test_other_architectures_equal_the_oracle(changes):
     members = [
         (hyperparameters(optimizer=name, activation="elu", initialization="glorot_normal", **changes), i)
@@ -107,7 +94,7 @@ def test_other_architectures_equal_the_oracle(changes):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
-    "changes", [SMALL, MIXED, SMALL | {"batch_size": 128, "activation": "tanh"}, SMALL | {"batch_norm": False}]
+    "changes", [SMALLEST, MIXED, SMALLEST | {"batch_size": 128, "activation": "tanh"}, SMALLEST | {"batch_norm": False}]
 )
 def test_bits_do_not_depend_on_slot_companions_or_size(precision, changes):
     members = [

@@ -11,24 +11,16 @@ from scipy import stats
 from builders.training.initialization import initial_vector
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters
+from tests.builders.conftest import hyperparameters
 
 SEED = 2**62 + 12345
 
 
-def hyperparameters(initialization: str, **changes) -> HyperParameters:
-    values = {
-        "dataset": "digits",
-        "learning_rate": 0.002,
-        "batch_size": 32,
-        "augmentation": False,
-        "optimizer": "adam",
-        "activation": "relu",
-        "initialization": initialization,
-    }
-    return HyperParameters(**(values | FIXED_ARCHITECTURE | changes))
+def fixed(initialization: str, **changes) -> HyperParameters:
+    return hyperparameters(initialization=initialization, **(FIXED_ARCHITECTURE | changes))
 
 
-FIXED = Architecture.of(hyperparameters("constant"))
+FIXED = Architecture.of(fixed("constant"))
 # Fans from the text: channels times filter area, or units.
 FANS = {
     "conv1": (75, 200),
@@ -41,14 +33,14 @@ FANS = {
 
 
 def kernels(initialization: str, seed: int = SEED) -> dict[str, torch.Tensor]:
-    vector = initial_vector(hyperparameters(initialization), seed)
+    vector = initial_vector(fixed(initialization), seed)
     return {layer.name: vector[layer["kernel"].slice] for layer in FIXED.layers}
 
 
 @pytest.mark.parametrize("initialization", CLASSES["initialization"])
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_what_is_not_a_kernel(initialization, batch_norm):
-    hp = hyperparameters(initialization, batch_norm=batch_norm)
+    hp = fixed(initialization, batch_norm=batch_norm)
     vector = initial_vector(hp, SEED)
     assert vector.dtype == torch.float64 and vector.shape == (Architecture.of(hp).n_weights,)
     assert vector.isfinite().all()
@@ -66,7 +58,7 @@ def test_what_is_not_a_kernel(initialization, batch_norm):
 def test_gamma_is_normal_about_one():
     gammas = []
     for seed in range(20):
-        vector = initial_vector(hyperparameters("constant"), seed)
+        vector = initial_vector(fixed("constant"), seed)
         gammas += [vector[layer["gamma"].slice] for layer in FIXED.layers if layer.has_norm]
     drawn = torch.cat(gammas).numpy()
     assert len(drawn) == 20 * 248
@@ -111,14 +103,14 @@ def test_glorot_normal_has_no_correction_of_its_spread():
 
 @pytest.mark.parametrize("initialization", CLASSES["initialization"])
 def test_deterministic_in_the_seed(initialization):
-    hp = hyperparameters(initialization)
+    hp = fixed(initialization)
     assert torch.equal(initial_vector(hp, SEED), initial_vector(hp, SEED))
     assert not torch.equal(initial_vector(hp, SEED), initial_vector(hp, SEED + 1))
 
 
 def test_gammas_do_not_depend_on_the_initialisation():
     gamma = FIXED.layer("fc1")["gamma"].slice
-    drawn = [initial_vector(hyperparameters(name), SEED)[gamma] for name in CLASSES["initialization"]]
+    drawn = [initial_vector(fixed(name), SEED)[gamma] for name in CLASSES["initialization"]]
     assert all(torch.equal(drawn[0], other) for other in drawn[1:])
 
 
@@ -130,6 +122,6 @@ def test_neighbours_are_uncorrelated():
 
 @pytest.mark.parametrize("initialization", CLASSES["initialization"])
 def test_every_architecture_can_start(initialization):
-    hp = hyperparameters(initialization, filter_size=7, depth_conv=5, depth_fc=5, width_conv=48, width_fc=192)
+    hp = fixed(initialization, filter_size=7, depth_conv=5, depth_fc=5, width_conv=48, width_fc=192)
     vector = initial_vector(hp, 0)
     assert len(vector) == 388_172 and vector.isfinite().all()
