@@ -28,6 +28,8 @@ def matches(name: str, column: np.ndarray, condition: Condition) -> np.ndarray:
     """
     if callable(condition):
         return _called(name, column, condition)
+    if isinstance(condition, np.ndarray):
+        condition = np.atleast_1d(condition)
     if isinstance(condition, Collection) and not isinstance(condition, str | bytes):
         values = [_plain(value) for value in condition]
     else:
@@ -66,8 +68,8 @@ def last_of_each(groups: np.ndarray, order: np.ndarray, n: int) -> np.ndarray:
         order: ``(rows,)``, such as snapshot numbers, different within a group.
         n: at least 1, else ``SelectionError``.
     """
-    if n < 1:
-        raise SelectionError(f"last must be at least 1 snapshot, got {n}")
+    if not isinstance(n, int | np.integer) or isinstance(n, bool) or n < 1:
+        raise SelectionError(f"last must be a whole number of snapshots, at least 1, got {n!r}")
     ranked = np.lexsort((order, groups))
     ends = np.searchsorted(groups[ranked], groups[ranked], side="right")
     mask = np.zeros(len(groups), bool)

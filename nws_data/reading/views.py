@@ -231,7 +231,7 @@ class RandomWindows(_Windows):
 
     def starts(self, epoch: int | None = None) -> np.ndarray:
         """Return where every item's window starts in its vector: int64 ``(len(self),)``, by default of this epoch."""
-        epoch = self.epoch if epoch is None else epoch
+        epoch = self.epoch if epoch is None else whole_number("epoch", epoch, 0, 2**32)
         if self._drawn is None or self._drawn[0] != epoch:
             self._drawn = epoch, random_starts(self.first_start, self.last_start, self.seed, epoch, self.per_vector)
         return self._drawn[1]

@@ -54,6 +54,8 @@ class Weights:
     _type: str = field(default="Weights", init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.root, str | Path):
+            raise SelectionError(f"root must be a folder or an address such as hf://datasets/owner/nws, got {self.root!r}")
         self.root = str(self.root)  # a Path does not survive JSON
 
     def __call__(self) -> pa.DataType:

@@ -123,6 +123,15 @@ def test_select_by_value_collection_and_callable(random_data: nws.NWSDataset) ->
     assert torch.equal(some.vector(3), random_data.vector(row))
 
 
+def test_select_by_numpy_values(random_data: nws.NWSDataset) -> None:
+    adam = random_data.select(optimizer="adam")
+    for condition in (np.array("adam"), np.array(["adam"]), np.str_("adam")):
+        assert len(random_data.select(optimizer=condition)) == len(adam)
+    for last in (2.5, True):
+        with pytest.raises(SelectionError, match=f"at least 1, got {last}"):
+            random_data.select(last=last)
+
+
 def test_select_last_snapshots(random_data: nws.NWSDataset) -> None:
     assert set(random_data.select(last=4)["snapshot"]) == {16, 17, 18, 19}
     assert len(random_data.select(last=4)) == len(random_data) // 5
@@ -141,7 +150,7 @@ def test_selections_that_cannot_be(random_data: nws.NWSDataset) -> None:
         random_data.select(optimizer="sgd")
     with pytest.raises(SelectionError, match="snapshot: no row has 20; choose among 20 values from 0 to 19"):
         random_data.select(snapshot=[19, 20])
-    with pytest.raises(SelectionError, match="last must be at least 1 snapshot, got 0"):
+    with pytest.raises(SelectionError, match="last must be a whole number of snapshots, at least 1, got 0"):
         random_data.select(last=0)
     with pytest.raises(SelectionError, match="must return a bool mask"):
         random_data.select(epoch=lambda e: e[:3])

@@ -213,3 +213,10 @@ def test_without_decoding_and_wrong_columns(plain: Any, tiny_dataset: Any) -> No
 def test_the_package_does_not_import_datasets() -> None:
     code = "import nws_data, nws_data.reading.views, sys; sys.exit('datasets' in sys.modules or 'pyarrow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_root_that_is_none() -> None:
+    from nws_data.reading.weights_feature import Weights
+
+    with pytest.raises(SelectionError, match=r"root must be a folder or an address .*, got None"):
+        Weights(root=None)  # type: ignore[arg-type]
