@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from builders.training.fleet import Fleet, FleetShape, dropout_mask
+from builders.training.fleet import Fleet, FleetShape, dropout_mask, fleet_size
 from builders.training.initialization import initial_vector
 from builders.training.optimizers import rate
 from nws_data.space.architecture import all_architectures
@@ -155,3 +155,20 @@ def test_bits_do_not_depend_on_companions_over_the_architectures(i, precision):
     together = run_fleet(members, 2, precision)
     for slot, member in enumerate(members):
         assert torch.equal(together[slot], run_fleet([member], 2, precision)[0])
+
+
+@pytest.mark.parametrize(
+    ("width_conv", "batch_size", "dtype", "slots"),
+    [
+        (16, 32, torch.float32, 4),
+        (16, 256, torch.float32, 2),
+        (48, 128, torch.float32, 2),
+        (32, 128, torch.bfloat16, 2),  # 2 x 8 channels fill a vector of 16
+        (16, 128, torch.bfloat16, 4),  # 2 x 4 do not
+        (48, 256, torch.bfloat16, 4),  # nor 2 x 12: seen to give other bits by slot
+        (48, 64, torch.bfloat16, 4),
+    ],
+)
+def test_bfloat16_fleets_fill_whole_vectors(width_conv, batch_size, dtype, slots):
+    shape = FleetShape.of(hyperparameters(width_conv=width_conv, batch_size=batch_size))
+    assert fleet_size(shape, dtype) == slots
