@@ -51,9 +51,7 @@ def build(config: BuildConfig) -> list[BuildReport]:
     check_appendable(config.out)
     with open_workspace(config.out) as workspace:
         image_sets = prepare_images(workspace.images, config.images)
-        reports = [_build_population(config, workspace, image_sets, name, n) for name, n in config.trainings.items()]
-        workspace.remove()
-    return reports
+        return [_build_population(config, workspace, image_sets, name, n) for name, n in config.trainings.items()]
 
 
 def _build_population(
@@ -91,7 +89,7 @@ def _build_population(
         records=[workspace.path_of(planned.id) for planned in plan],
         card_template=CARD_TEMPLATE.read_text(),
     )
-    workspace.remove_staged(population)
+    workspace.remove_staged(planned.id for planned in plan)
     return BuildReport(population, n, len(todo), time.monotonic() - started_s, progress.n_images)
 
 

@@ -20,6 +20,7 @@ from builders.plan import plan_training
 from builders.training.compute_path import compute_path
 from nws_data.errors import BuildError, SelectionError
 from nws_data.space.identity import parse_id
+from nws_data.space.trajectory import CURVES
 from nws_data.storage.manifest import Manifest
 from nws_data.storage.records import TrainingRecord
 
@@ -97,7 +98,6 @@ def _compare(record: TrainingRecord, stored_weights: np.ndarray, stored: Any, el
     different = (record.weights.view(np.uint32) != stored_weights.view(np.uint32)).any(axis=1)
     with np.errstate(invalid="ignore"):
         largest = float(np.nanmax(np.abs(record.weights - stored_weights), initial=0.0))
-    curves = ("train_accuracy", "validation_accuracy", "test_accuracy")
-    same_curves = all(tuple(stored[name]) == getattr(record, name) for name in curves)
+    same_curves = all(tuple(stored[name]) == getattr(record, name) for name in CURVES)
     first = int(different.argmax()) if different.any() else None
     return RebuildReport(record.training, first, largest, same_curves, elapsed_s)

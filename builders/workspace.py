@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,13 +72,15 @@ class Workspace:
         """Return where a finished training is staged."""
         return self.staging / f"{training}.safetensors"
 
-    def remove_staged(self, population: str) -> None:
-        """Forget the trainings of a population that stand in shards now."""
-        for path in self.staging.glob(f"{population}-*.safetensors"):
-            path.unlink()
+    def remove_staged(self, trainings: Iterable[str]) -> None:
+        """Forget trainings that stand in shards now."""
+        for training in trainings:
+            self.path_of(training).unlink(missing_ok=True)
 
-    def remove(self) -> None:
-        """Remove the whole folder: the build is complete, or nothing is worth keeping."""
+    def remove_if_empty(self) -> None:
+        """Remove the whole folder unless trainings wait in it: of another population, or beyond the number asked for."""
+        if any(self.staging.glob("*.safetensors")):
+            return
         shutil.rmtree(self.folder)
         out = self.folder.parent
         if not any(out.iterdir()):
@@ -87,7 +89,7 @@ class Workspace:
 
 @contextmanager
 def open_workspace(out: Path) -> Iterator[Workspace]:
-    """Claim the workspace of an output folder for this process; a failure before the first training leaves nothing.
+    """Claim the workspace of an output folder for this process. It goes in the end unless finished trainings wait in it.
 
     Raises:
         BuildError: another build runs in this folder, or it cannot be written.
@@ -105,7 +107,5 @@ def open_workspace(out: Path) -> Iterator[Workspace]:
             raise BuildError(f"another build runs in {out}; wait for it or choose another --out") from error
         try:
             yield workspace
-        except BaseException:
-            if not any(workspace.staging.iterdir()):
-                workspace.remove()
-            raise
+        finally:
+            workspace.remove_if_empty()

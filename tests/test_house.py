@@ -106,7 +106,6 @@ def test_help_works_without_the_builders():
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
     """The wheel, built by its own backend without network."""
-    pytest.importorskip("hatchling", reason="pip install hatchling")
     folder = tmp_path_factory.mktemp("wheel")
     code = f"import hatchling.build; print(hatchling.build.build_wheel({str(folder)!r}))"
     result = run("-c", code)

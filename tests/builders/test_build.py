@@ -245,6 +245,25 @@ def test_both_populations_stand_in_one_folder(built, tmp_path):
         assert shard.read_bytes() == (copy / shard.relative_to(built)).read_bytes()
 
 
+def test_finished_trainings_of_an_interrupted_build_outlive_other_builds(built, tmp_path):
+    out, staging = tmp_path / "nws", tmp_path / "nws" / ".build" / "trainings"
+    process = start_build(out)
+    wait_for(process, "fixed-00000[123].safetensors", staging)
+    interrupt(process)
+    kept = {path.name for path in staging.iterdir() if path.suffix == ".safetensors"}
+    build(config(out, trainings={"random": 1}))
+    assert {path.name for path in staging.iterdir()} >= kept
+    build(config(out, fixed=1))
+    assert {path.name for path in staging.iterdir()} == kept - {"fixed-000000.safetensors"}
+    assert verify(out).ok
+    (report,) = build(config(out))
+    assert report.n_new == 3 - len(kept - {"fixed-000000.safetensors"})
+    assert not (out / ".build").exists()
+    assert verify(out).ok
+    one, other = vectors(out), vectors(built)
+    assert all(np.array_equal(one[key], other[key]) for key in other)
+
+
 def test_a_foreign_folder_is_refused_before_anything_is_written(tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
     with pytest.raises(BuildError, match="holds something else"):

@@ -137,7 +137,7 @@ def test_batches_pass_through_pinning(view: RandomWindows) -> None:
 
 
 def test_lightning(view: RandomWindows, tmp_path: Path) -> None:
-    lightning = pytest.importorskip("lightning")
+    import lightning
 
     class Classifier(lightning.LightningModule):  # type: ignore[name-defined,misc]
         def __init__(self) -> None:
