@@ -25,6 +25,18 @@ class WindowError(NWSError, ValueError):
     """A window length that does not fit the selected weight vectors."""
 
 
+class TaskError(NWSError, ValueError):
+    """A task that does not exist: an unknown name, target or option of it."""
+
+
+class TaskNotAvailable(TaskError):
+    """A task that this dataset is too small for, or whose population it does not hold."""
+
+
+class PredictionError(NWSError, ValueError):
+    """Predictions that are not exactly those a task asks for: missing, extra, duplicated, of another dataset."""
+
+
 class BuildError(NWSError):
     """A build cannot start or go on: bad options, bad images, a folder in use, no space left."""
 

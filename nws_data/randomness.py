@@ -35,6 +35,9 @@ class Purpose(IntEnum):
     NOISE = 7
     WINDOW = 8
     PERMUTATION = 9
+    VIEW_ORDER = 10
+    LABEL_PERMUTATION = 11
+    BOOTSTRAP = 12
 
 
 def philox(counter: tuple[Tensor | int, ...], key: tuple[Tensor | int, Tensor | int], like: Tensor) -> list[Tensor]:

@@ -6,11 +6,12 @@ too. Prefer ``num_workers=0``: moving batches between processes costs more than 
 
 from __future__ import annotations
 
+import copy
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -56,6 +57,27 @@ class WeightView(Dataset[tuple[Tensor, Tensor]], ABC):
         self.per_vector = whole_number("windows_per_vector", per_vector, 1)
         labels = np.arange(len(data)) if target is None else data.labels(target)
         self.row_labels = torch.from_numpy(labels)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Each item's row in :attr:`data`, int64 ``(len(self),)``."""
+        return np.repeat(np.arange(len(self.data)), self.per_vector)
+
+    @property
+    def labels(self) -> Tensor:
+        """The label of every item, ``(len(self),)``: int64, or float32 where the target is a number."""
+        return self.row_labels.repeat_interleave(self.per_vector)
+
+    def with_row_labels(self, labels: Tensor) -> Self:
+        """Return the same view with other labels, one a row: tensor ``(len(data),)``; such as permuted ones.
+
+        Raises ``SelectionError`` when there are more or fewer.
+        """
+        if labels.shape != self.row_labels.shape:
+            raise SelectionError(f"labels must have shape {tuple(self.row_labels.shape)}, got {tuple(labels.shape)}")
+        view = copy.copy(self)
+        view.row_labels = labels
+        return view
 
     @property
     def classes(self) -> tuple[Any, ...]:

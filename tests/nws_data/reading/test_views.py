@@ -221,3 +221,20 @@ def test_views_show_what_they_are(random_data: nws.NWSDataset) -> None:
     assert repr(LayerTensors(random_data, "fc1", "bias")) == (
         f"LayerTensors({n}, layer='fc1', kind='bias', shape=(64,), target=None)"
     )
+
+
+def test_rows_and_labels_of_all_items(random_data: nws.NWSDataset) -> None:
+    view = FixedWindows(random_data, 100, target="optimizer", windows_per_vector=3)
+    batch = view.__getitems__(list(range(len(view))))
+    assert torch.equal(view.labels, batch.labels) and view.labels.dtype == torch.int64
+    assert [random_data["optimizer"][row] for row in view.rows] == [view.classes[label] for label in view.labels]
+    assert view.rows[:7].tolist() == [0, 0, 0, 1, 1, 1, 2]
+
+
+def test_other_labels(fixed_data: nws.NWSDataset) -> None:
+    view = GlobalVectors(fixed_data, target="optimizer")
+    other = view.with_row_labels(view.row_labels.flip(0))
+    assert torch.equal(other.labels, view.labels.flip(0)) and other[1][1] == view[len(view) - 2][1]
+    assert torch.equal(view[1][0], other[1][0]) and not torch.equal(view.labels, other.labels)
+    with pytest.raises(SelectionError, match=r"labels must have shape \(16,\), got \(3,\)"):
+        view.with_row_labels(view.labels[:3])
