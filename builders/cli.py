@@ -1,4 +1,4 @@
-"""The commands ``nws build`` and ``nws quickstart``."""
+"""The commands ``nws build`` and ``nws rebuild``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from builders.build import BuildReport, build
 from builders.config import PRESETS, BuildConfig
 from builders.images.prepare import ImageOptions
 from builders.images.sources import SOURCES, default_image_root
-from builders.quickstart import quickstart
 from builders.rebuild import rebuild
 from builders.training.compute_path import PRECISIONS
 from builders.training.stopping import MAX_EPOCHS
@@ -40,9 +39,6 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     _add_build_options(parser)
     parser.set_defaults(run=_run_build)
-    parser = commands.add_parser("quickstart", help="from nothing to a built, loaded and shown dataset in minutes")
-    parser.add_argument("--out", type=Path, default=Path("nws"), help="folder of the dataset (default: nws)")
-    parser.set_defaults(run=lambda options: quickstart(options.out))
     parser = commands.add_parser("rebuild", help="train one training again from its id and compare it bit for bit")
     parser.add_argument("training", metavar="ID", help="such as fixed-000017")
     parser.add_argument("folder", type=Path, nargs="?", default=Path("nws"), help="folder of the dataset (default: nws)")

@@ -1,4 +1,4 @@
-"""The command ``nws``: info and verify work from the wheel; build, rebuild and quickstart need the repository beside it."""
+"""The command ``nws``: info and verify work from the wheel; build, bench and the like need the repository beside it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from nws_data import __version__
 from nws_data.errors import NWSError
 
 CHECKOUT_COMMANDS = {
-    "build": "train networks and write or extend a dataset",
-    "quickstart": "from nothing to a built, loaded and shown dataset in minutes",
-    "rebuild": "train one training again from its id and compare it bit for bit",
+    "bench": ("benchmarks.cli", "run methods on tasks; turn the results into the leaderboard"),
+    "build": ("builders.cli", "train networks and write or extend a dataset"),
+    "quickstart": ("benchmarks.cli", "from nothing to a dataset, four methods on two tasks and the leaderboard in minutes"),
+    "rebuild": ("builders.cli", "train one training again from its id and compare it bit for bit"),
 }
-"""Commands that live in the repository, outside the wheel, with their help."""
+"""Commands that live in the repository, outside the wheel: the module that adds them, and their help."""
+
+RESUMABLE = ("bench", "build", "quickstart")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         goes_on = "; finished work is kept, run the same command again to go on"
-        print(f"\nnws: interrupted{goes_on if arguments[:1] in (['build'], ['quickstart']) else ''}", file=sys.stderr)
+        print(f"\nnws: interrupted{goes_on if arguments[:1] and arguments[0] in RESUMABLE else ''}", file=sys.stderr)
         return 130
 
 
@@ -57,10 +60,11 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     _add_info(commands)
     _add_verify(commands)
     # The builders import torchvision and more: only when one of their commands is meant.
-    if any(name in arguments[:1] for name in CHECKOUT_COMMANDS):
-        importlib.import_module(checkout_module("builders.cli")).add_commands(commands)
+    chosen = CHECKOUT_COMMANDS.get(arguments[0]) if arguments else None
+    if chosen:
+        importlib.import_module(checkout_module(chosen[0])).add_commands(commands)
     else:
-        for name, text in CHECKOUT_COMMANDS.items():
+        for name, (_, text) in CHECKOUT_COMMANDS.items():
             commands.add_parser(name, help=text)
     return parser
 
@@ -76,7 +80,7 @@ def checkout_module(name: str) -> str:
     if not (root / package / "__init__.py").is_file() or not (root / "FORMAT.md").is_file():
         raise NWSError(
             f"this command needs the repository, not only the wheel: clone its tag v{__version__}, run "
-            "`pip install -e '.[build]'` in the clone and use that `nws`"
+            "`pip install -e '.[all]'` in the clone and use that `nws`"
         )
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))

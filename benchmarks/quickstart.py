@@ -1,4 +1,4 @@
-"""``nws quickstart``: from nothing to a dataset that is built, loaded and shown."""
+"""``nws quickstart``: from nothing to a dataset that is built, loaded, shown and benchmarked."""
 
 from __future__ import annotations
 
