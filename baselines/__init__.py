@@ -1,1 +1,1 @@
-"""Reference methods for the official tasks; none has landed yet."""
+"""Reference methods for the official tasks: one interface, and a registry of names."""

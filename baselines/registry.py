@@ -1,0 +1,222 @@
+"""Names of methods, their options, and methods of other people by the path of their class."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from baselines.method import Method, MethodError
+from nws_data.errors import one_of
+
+INPUTS = ("vector", "windows")
+KINDS = ("classification", "regression")
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """A row of :data:`METHODS`.
+
+    Args:
+        factory: the class, as ``package.module:Class`` or ``path/to/file.py:Class``; imported when it is first used.
+        help: one line of what the method is.
+        options: options that belong to the name and cannot be changed under it.
+        inputs: the views it reads, of ``vector`` (whole vectors) and ``windows``.
+        kinds: the tasks it fits, of ``classification`` and ``regression``.
+    """
+
+    factory: str
+    help: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    inputs: tuple[str, ...] = INPUTS
+    kinds: tuple[str, ...] = KINDS
+
+    def load(self) -> type[Method]:
+        """Import and return the class; raises ``MethodError`` when there is no such class of methods."""
+        return _load_class(self.factory)
+
+
+METHODS: dict[str, MethodEntry] = {}
+"""The registered methods by name."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A keyword argument of a method: its name, default and type."""
+
+    name: str
+    default: Any
+    annotation: Any
+
+    def convert(self, value: Any) -> Any:
+        """Return a text as the annotated type, any other value as it is; raises ``MethodError``."""
+        return _from_text(self.name, value, self.annotation) if isinstance(value, str) else value
+
+
+def find_method(name: str) -> MethodEntry:
+    """Return the row of a registered name, or one for a class path ``package.module:Class``; raises ``MethodError``."""
+    if name in METHODS:
+        return METHODS[name]
+    if ":" in name:
+        return MethodEntry(name)
+    raise MethodError(
+        f"method: {one_of(name, METHODS)}, or give a class of your own as package.module:Class or path/to/file.py:Class"
+    )
+
+
+def options_of(name: str) -> dict[str, Option]:
+    """Return the options that a method takes under a name, by option; raises ``MethodError``."""
+    entry = find_method(name)
+    return {key: option for key, option in _options(entry.load(), name).items() if key not in entry.options}
+
+
+def resolve_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every option of a method with its value: given ones converted, the name's own, else defaults.
+
+    Raises:
+        MethodError: an unknown method or option, an option that the name fixes, or a value of a wrong type.
+    """
+    entry = find_method(name)
+    known = _options(entry.load(), name)
+    for key in options:
+        if key in entry.options:
+            raise MethodError(f"option {key} of {name} is fixed at {entry.options[key]!r}; use another method to change it")
+        if key not in known:
+            free = [option for option in known if option not in entry.options]
+            raise MethodError(f"option of {name}: {one_of(key, free or ['(it has none)'])}")
+    given = {key: known[key].convert(value) for key, value in options.items()}
+    return {key: option.default for key, option in known.items()} | dict(entry.options) | given
+
+
+def make_method(name: str, /, seed: int = 0, **options: Any) -> Method:
+    """Return a method, ready to fit.
+
+    Args:
+        name: a name of :data:`METHODS`, ``package.module:Class`` or ``path/to/file.py:Class``.
+        seed: see :class:`Method`.
+        options: keyword arguments of the class; texts such as ``"30"`` or ``"true"`` become the annotated type.
+
+    Raises:
+        MethodError: as :func:`resolve_options`, and what the class itself refuses.
+    """
+    resolved = resolve_options(name, options)
+    return find_method(name).load()(seed, **resolved)
+
+
+def _options(factory: type[Method], name: str) -> dict[str, Option]:
+    try:
+        parameters = inspect.signature(factory, eval_str=True).parameters
+    except NameError as error:
+        raise MethodError(
+            f"{name}: an annotation of __init__ cannot be read: {error}; import the name at run time"
+        ) from error
+    found = {}
+    for parameter in parameters.values():
+        if parameter.name == "seed":
+            continue
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL) or parameter.default is parameter.empty:
+            raise MethodError(f"{name}: argument {parameter} of __init__ is no option: name each and give it a default")
+        found[parameter.name] = Option(parameter.name, parameter.default, parameter.annotation)
+    if "seed" not in parameters:
+        raise MethodError(f"{name}: __init__ must take a seed: def __init__(self, seed: int = 0, ...)")
+    return found
+
+
+def _from_text(name: str, text: str, annotation: Any) -> Any:
+    """Return ``text`` as the first type of the annotation that takes it, text itself last."""
+    kinds = _alternatives(annotation)
+    if type(None) in kinds and text.lower() == "none":
+        return None
+    for kind in sorted(kinds, key=lambda kind: kind in (str, inspect.Parameter.empty)):
+        try:
+            return _as_kind(text, kind)
+        except ValueError:
+            continue
+    allowed = " or ".join(str(_shown(kind)) for kind in kinds)
+    raise MethodError(f"option {name} must be {allowed}, got {text!r}")
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    """Return the members of a union, each value of a ``Literal`` as ``Literal[value]``, else the annotation alone."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        return tuple(kind for member in get_args(annotation) for kind in _alternatives(member))
+    if get_origin(annotation) is Literal:
+        return tuple(Literal[value] for value in get_args(annotation))
+    return (annotation,)
+
+
+def _as_kind(text: str, kind: Any) -> Any:
+    """Return ``text`` as a value of one plain type; raises ``ValueError``."""
+    if get_origin(kind) is Literal:
+        (value,) = get_args(kind)
+        if text == str(value):
+            return value
+    elif kind is bool:
+        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if text.lower() in words:
+            return words[text.lower()]
+    elif kind in (int, float, Path):
+        return kind(text)
+    elif kind in (str, Any, inspect.Parameter.empty):
+        return text
+    raise ValueError(text)
+
+
+def _shown(kind: Any) -> Any:
+    if kind is type(None):
+        return "none"
+    if kind is bool:
+        return "true or false"
+    return repr(get_args(kind)[0]) if get_origin(kind) is Literal else getattr(kind, "__name__", kind)
+
+
+def _load_class(path: str) -> type[Method]:
+    module_name, _, class_name = path.rpartition(":")
+    module = _load_file(Path(module_name)) if module_name.endswith(".py") else _load_module(module_name)
+    found = getattr(module, class_name, None)
+    if not isinstance(found, type) or not issubclass(found, Method):
+        names = [n for n, c in vars(module).items() if isinstance(c, type) and issubclass(c, Method) and c is not Method]
+        raise MethodError(
+            f"{module_name} has no class of methods {class_name!r}; those there are: {', '.join(names) or 'none'}; "
+            "a method is a subclass of baselines.method.Method"
+        )
+    return found
+
+
+def _load_module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
+            raise  # the module is there but needs another one
+        raise MethodError(
+            f"cannot import {name!r}: no module {error.name!r}; install its package, or give path/to/file.py:Class"
+        ) from error
+    except (ValueError, TypeError) as error:
+        raise MethodError(f"no module name: {name!r}; give package.module:Class or path/to/file.py:Class") from error
+
+
+def _load_file(path: Path) -> ModuleType:
+    """Import a file once, under a name of its own; it may be pickled from there within this process."""
+    path = path.resolve()
+    name = f"nws_method_{sha256(str(path).encode()).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise MethodError(f"no such file: {path}; give package.module:Class or path/to/file.py:Class")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
