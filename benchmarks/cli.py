@@ -10,7 +10,9 @@ from nws_data.errors import NWSError
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the benchmarks' commands to the ``nws`` parser."""
-    parser = commands.add_parser("quickstart", help="from nothing to a dataset, four methods on two tasks and the leaderboard")
+    parser = commands.add_parser(
+        "quickstart", help="from nothing to a dataset, four methods on two tasks and the leaderboard"
+    )
     parser.add_argument("--out", type=Path, default=Path("nws"), help="folder of the dataset (default: nws)")
     parser.set_defaults(run=_run_quickstart)
 
