@@ -1,0 +1,1 @@
+"""Official tasks: what to predict from which weights, and how predictions are scored."""

@@ -1,0 +1,151 @@
+"""Metrics as functions of arrays, with 95 % intervals that respect that items of one training belong together.
+
+Windows and snapshots of one training are not independent, so every interval treats trainings as the sampling units
+(clusters).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from nws_data.randomness import Purpose, words
+
+Z_95 = 1.959963984540054
+"""Half the width of a 95 % interval in standard errors."""
+
+N_RESAMPLES = 1000
+"""Bootstrap samples behind an interval of a regression metric."""
+
+
+class Interval(NamedTuple):
+    """An estimate with its 95 % interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+class Sums(NamedTuple):
+    """What regression metrics need of each training: float64 ``(trainings,)`` each, but ``n`` int64."""
+
+    n: np.ndarray  # items
+    target: np.ndarray  # sum of targets
+    target2: np.ndarray  # of their squares
+    error2: np.ndarray  # of squared errors
+    absolute: np.ndarray  # of absolute errors
+
+
+def clustered_accuracy(n_items: np.ndarray, n_right: np.ndarray) -> Interval:
+    """Return the share of right items with its Wilson interval at the effective sample size.
+
+    The effective sample size is that of independent items with the variance found between trainings; where all or
+    none are right it is the number of trainings. The interval so stays inside [0, 1] and has a width there too.
+
+    Args:
+        n_items: ``(trainings,)``, items of each, at least 1.
+        n_right: ``(trainings,)``, how many of them are right; may be means over seeds.
+    """
+    n, total = np.asarray(n_items, np.float64), float(np.sum(n_items))
+    accuracy = float(np.sum(n_right)) / total
+    spread = accuracy * (1 - accuracy)
+    variance = _clustered_variance(n, np.asarray(n_right, np.float64), accuracy)
+    effective = min(spread / variance, total) if variance > 0 and spread > 0 else float(len(n))
+    effective = max(effective, 1.0)
+    middle = (accuracy + Z_95**2 / (2 * effective)) / (1 + Z_95**2 / effective)
+    half = Z_95 / (1 + Z_95**2 / effective) * math.sqrt(spread / effective + Z_95**2 / (4 * effective**2))
+    return Interval(accuracy, max(0.0, min(accuracy, middle - half)), min(1.0, max(accuracy, middle + half)))
+
+
+def paired_difference(n_items: np.ndarray, right_a: np.ndarray, right_b: np.ndarray) -> Interval:
+    """Return the accuracy of A less that of B on the same items, with the normal interval clustered by training.
+
+    Args:
+        n_items: ``(trainings,)``, items of each, at least 1.
+        right_a: ``(trainings,)``, how many of them A has right; may be means over seeds.
+        right_b: likewise of B; ``chance * n_items`` compares with guessing.
+    """
+    n = np.asarray(n_items, np.float64)
+    gain = np.asarray(right_a, np.float64) - np.asarray(right_b, np.float64)
+    difference = float(gain.sum() / n.sum())
+    half = Z_95 * math.sqrt(_clustered_variance(n, gain, difference))
+    return Interval(difference, difference - half, difference + half)
+
+
+def _clustered_variance(n: np.ndarray, values: np.ndarray, ratio: float) -> float:
+    """Return the variance of ``sum(values) / sum(n)`` over samples of trainings (ratio estimator, linearised)."""
+    clusters = len(n)
+    if clusters < 2:
+        return 0.0
+    return float(clusters / (clusters - 1) * np.sum((values - ratio * n) ** 2) / np.sum(n) ** 2)
+
+
+def r2_of(sums: Sums) -> np.ndarray:
+    """Return R² from sums, over the last axis; 0 where all targets are equal."""
+    n, target = sums.n.sum(-1), sums.target.sum(-1)
+    total = sums.target2.sum(-1) - target**2 / n
+    safe = np.where(total > 0, total, 1.0)
+    return np.where(total > 0, 1 - sums.error2.sum(-1) / safe, 0.0)
+
+
+def mae_of(sums: Sums) -> np.ndarray:
+    """Return the mean absolute error from sums, over the last axis."""
+    return sums.absolute.sum(-1) / sums.n.sum(-1)
+
+
+def clustered_regression(sums: Sums) -> tuple[Interval, Interval]:
+    """Return R² and the mean absolute error with percentile intervals of a bootstrap over trainings.
+
+    The resamples are a function of the number of trainings alone, so the same predictions always give the same interval.
+    """
+    clusters = len(sums.n)
+    numbers = torch.arange(N_RESAMPLES)
+    drawn = words(torch.zeros_like(numbers), Purpose.BOOTSTRAP, numbers, clusters).mul_(clusters).bitwise_right_shift_(32)
+    resampled = Sums(*(values[drawn.numpy()] for values in sums))
+    found = []
+    for metric in (r2_of, mae_of):
+        low, high = np.percentile(metric(resampled), [2.5, 97.5])
+        estimate = float(metric(sums))
+        found.append(Interval(estimate, min(estimate, float(low)), max(estimate, float(high))))
+    return found[0], found[1]
+
+
+def kendall_tau(a: np.ndarray, b: np.ndarray) -> float:
+    """Return Kendall's tau-b of two float arrays ``(n,)``: agreement of their orders in [-1, 1], ties accounted for.
+
+    O(n log n), where torchmetrics' own needs n² steps, too many for a snapshot task's 10^5 windows. 0 where one of
+    them is constant.
+    """
+    _, a = np.unique(a, return_inverse=True)
+    _, b = np.unique(b, return_inverse=True)
+    joint = a * (int(b.max()) + 1) + b
+    pairs, ties_a, ties_b = _pairs(np.array([len(a)])), _pairs(np.bincount(a)), _pairs(np.bincount(b))
+    ties_both = _pairs(np.unique(joint, return_counts=True)[1])
+    discordant = _inversions(b[np.argsort(joint, kind="stable")])
+    concordant_less_discordant = pairs - ties_a - ties_b + ties_both - 2 * discordant
+    scale = math.sqrt((pairs - ties_a) * (pairs - ties_b))
+    return concordant_less_discordant / scale if scale else 0.0
+
+
+def _pairs(counts: np.ndarray) -> int:
+    """Return the number of pairs inside groups of these sizes."""
+    return int(sum(int(c) * (int(c) - 1) // 2 for c in counts))
+
+
+def _inversions(ranks: np.ndarray) -> int:
+    """Return how many pairs (i, j), i < j, have ``ranks[i] > ranks[j]``; ranks are small non-negative integers.
+
+    Such a pair agrees in its upper bits and then has a 1 before a 0: counted bit by bit inside groups of equal upper
+    bits, which a stable sort keeps in their order.
+    """
+    found = 0
+    for bit in range(int(ranks.max()).bit_length() - 1, -1, -1):
+        ranks = ranks[np.argsort(ranks >> (bit + 1), kind="stable")]
+        group, ones = ranks >> (bit + 1), ranks >> bit & 1
+        before = np.cumsum(ones) - ones
+        _, first, of = np.unique(group, return_index=True, return_inverse=True)
+        found += int(((before - before[first][of]) * (1 - ones)).sum())
+    return found

@@ -1,0 +1,244 @@
+"""What an evaluation gives: metrics, and the counts of every test training from which they can be computed again."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+
+from nws_data.errors import PredictionError
+from nws_data.tasks.metrics import Sums, clustered_accuracy, clustered_regression, kendall_tau
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationScore:
+    """How well classes were predicted. Intervals are 95 %, clustered by training."""
+
+    accuracy: float  # share of right items, in [0, 1]
+    accuracy_low: float
+    accuracy_high: float
+    chance: float  # accuracy of guessing: the largest class's share of the items
+    classes: tuple[str, ...]  # in label order
+    per_class: dict[str, float]  # accuracy on the items of each class that occurs
+    confusion: tuple[tuple[int, ...], ...]  # [true][predicted], items
+    trainings: tuple[str, ...]  # ids, sorted
+    n_items: tuple[int, ...]  # of each training: snapshots, windows or vectors
+    n_right: tuple[int, ...]
+
+    @classmethod
+    def from_counts(
+        cls,
+        classes: Sequence[str],
+        confusion: Sequence[Sequence[int]],
+        trainings: Sequence[str],
+        n_items: Sequence[int],
+        n_right: Sequence[int],
+    ) -> ClassificationScore:
+        """Compute all metrics; raises ``PredictionError`` for counts that contradict each other."""
+        matrix = np.asarray(confusion, np.int64).reshape(len(classes), len(classes))
+        items, right = np.asarray(n_items, np.int64), np.asarray(n_right, np.int64)
+        _check_trainings(trainings, items, right)
+        if (right < 0).any() or (right > items).any() or (matrix < 0).any():
+            raise PredictionError("counts of a score must be in [0, items of the training]")
+        if matrix.sum() != items.sum() or np.trace(matrix) != right.sum():
+            raise PredictionError(
+                f"the confusion matrix counts {matrix.sum()} items, {np.trace(matrix)} of them right; the trainings "
+                f"{items.sum()} and {right.sum()}: a damaged score"
+            )
+        of_class = matrix.sum(axis=1)
+        accuracy = clustered_accuracy(items, right)
+        return cls(
+            accuracy=accuracy.estimate,
+            accuracy_low=accuracy.low,
+            accuracy_high=accuracy.high,
+            chance=float(of_class.max() / matrix.sum()),
+            classes=tuple(classes),
+            per_class={name: float(matrix[i, i] / of_class[i]) for i, name in enumerate(classes) if of_class[i]},
+            confusion=tuple(tuple(row) for row in matrix.tolist()),
+            trainings=tuple(trainings),
+            n_items=tuple(items.tolist()),
+            n_right=tuple(right.tolist()),
+        )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ClassificationScore:
+        """Build from :meth:`to_dict`'s values; raises ``PredictionError`` where a metric is not that of the counts."""
+        names = ("classes", "confusion", "trainings", "n_items", "n_right")
+        return _checked(cls, values, lambda: cls.from_counts(**{name: values[name] for name in names}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as values that JSON can hold."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegressionScore:
+    """How well numbers were predicted, in the unit of the target. Intervals are 95 %, by bootstrap over trainings."""
+
+    r2: float  # coefficient of determination; 0 is the mean of the test targets
+    r2_low: float
+    r2_high: float
+    mae: float  # mean absolute error
+    mae_low: float
+    mae_high: float
+    kendall_tau: float  # tau-b in [-1, 1]; of several folds the mean
+    trainings: tuple[str, ...]  # ids, sorted
+    n_items: tuple[int, ...]  # of each training: snapshots or windows
+    sum_target: tuple[float, ...]
+    sum_target2: tuple[float, ...]  # of squared targets
+    sum_error2: tuple[float, ...]  # of squared errors
+    sum_absolute: tuple[float, ...]  # of absolute errors
+
+    @classmethod
+    def from_sums(cls, kendall_tau: float, trainings: Sequence[str], sums: Sums) -> RegressionScore:
+        """Compute all metrics but Kendall's tau; raises ``PredictionError`` for sums that contradict each other."""
+        _check_trainings(trainings, *sums)
+        if not all(np.isfinite(values).all() for values in sums) or (sums.error2 < 0).any() or (sums.absolute < 0).any():
+            raise PredictionError("sums of a score must be finite, those of errors not negative: a damaged score")
+        r2, mae = clustered_regression(sums)
+        return cls(
+            r2=r2.estimate,
+            r2_low=r2.low,
+            r2_high=r2.high,
+            mae=mae.estimate,
+            mae_low=mae.low,
+            mae_high=mae.high,
+            kendall_tau=float(kendall_tau),
+            trainings=tuple(trainings),
+            n_items=tuple(sums.n.tolist()),
+            sum_target=tuple(sums.target.tolist()),
+            sum_target2=tuple(sums.target2.tolist()),
+            sum_error2=tuple(sums.error2.tolist()),
+            sum_absolute=tuple(sums.absolute.tolist()),
+        )
+
+    @property
+    def sums(self) -> Sums:
+        """The sums as arrays."""
+        floats = (self.sum_target, self.sum_target2, self.sum_error2, self.sum_absolute)
+        return Sums(np.asarray(self.n_items, np.int64), *(np.asarray(values, np.float64) for values in floats))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RegressionScore:
+        """Build from :meth:`to_dict`'s values; raises ``PredictionError`` where a metric is not that of the sums."""
+
+        def build() -> RegressionScore:
+            floats = (values[name] for name in ("sum_target", "sum_target2", "sum_error2", "sum_absolute"))
+            sums = Sums(np.asarray(values["n_items"], np.int64), *(np.asarray(v, np.float64) for v in floats))
+            return cls.from_sums(values["kendall_tau"], values["trainings"], sums)
+
+        return _checked(cls, values, build)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as values that JSON can hold."""
+        return asdict(self)
+
+
+Score = ClassificationScore | RegressionScore
+
+
+def score_classes(
+    truth: np.ndarray, predicted: np.ndarray, trainings: np.ndarray, classes: Sequence[str]
+) -> ClassificationScore:
+    """Score labels.
+
+    Args:
+        truth: int64 ``(n,)`` in [0, len(classes)).
+        predicted: likewise.
+        trainings: ids ``(n,)``, one an item.
+        classes: names in label order.
+    """
+    from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+    n_classes = max(len(classes), 2)  # torchmetrics counts no less
+    matrix = multiclass_confusion_matrix(torch.from_numpy(predicted), torch.from_numpy(truth), num_classes=n_classes)
+    ids, of = np.unique(trainings, return_inverse=True)
+    right = np.bincount(of, weights=predicted == truth, minlength=len(ids)).astype(np.int64)
+    confusion = matrix[: len(classes), : len(classes)].tolist()
+    return ClassificationScore.from_counts(classes, confusion, ids.tolist(), np.bincount(of).tolist(), right.tolist())
+
+
+def score_numbers(truth: np.ndarray, predicted: np.ndarray, trainings: np.ndarray) -> RegressionScore:
+    """Score numbers, float64 ``(n,)`` each, of the trainings with these ids ``(n,)``."""
+    ids, of = np.unique(trainings, return_inverse=True)
+    error = predicted - truth
+    sums = (np.bincount(of, weights=values) for values in (truth, truth**2, error**2, np.abs(error)))
+    return RegressionScore.from_sums(kendall_tau(truth, predicted), ids.tolist(), Sums(np.bincount(of), *sums))
+
+
+def pool(scores: Sequence[Score]) -> Score:
+    """Return the score over several test sets that share no training, such as folds.
+
+    Kendall's tau is the mean. Raises ``PredictionError`` where sets share a training or ask for other classes.
+    """
+    first = scores[0]
+    order = np.argsort([training for score in scores for training in score.trainings], kind="stable")
+    trainings = _joined([score.trainings for score in scores], order)
+    n_items = _joined([score.n_items for score in scores], order)
+    if isinstance(first, ClassificationScore):
+        same = [score for score in scores if isinstance(score, ClassificationScore) and score.classes == first.classes]
+        if len(same) != len(scores):
+            raise PredictionError("scores to pool are of different tasks: give folds of one task")
+        confusion = np.sum([score.confusion for score in same], axis=0).tolist()
+        right = _joined([score.n_right for score in same], order)
+        return ClassificationScore.from_counts(first.classes, confusion, trainings, n_items, right)
+    numbers = [score for score in scores if isinstance(score, RegressionScore)]
+    if len(numbers) != len(scores):
+        raise PredictionError("scores to pool are of different tasks: give folds of one task")
+    sums = Sums(*(np.concatenate(values)[order] for values in zip(*(score.sums for score in numbers), strict=True)))
+    return RegressionScore.from_sums(float(np.mean([score.kendall_tau for score in numbers])), trainings, sums)
+
+
+def _joined(values: Sequence[Sequence[Any]], order: np.ndarray) -> list[Any]:
+    together = [value for part in values for value in part]
+    return [together[i] for i in order]
+
+
+def _check_trainings(trainings: Sequence[str], *columns: np.ndarray) -> None:
+    if not trainings or any(len(column) != len(trainings) for column in columns):
+        raise PredictionError(f"a score needs one count for each of its {len(trainings)} trainings, of at least one")
+    if (columns[0] < 1).any():
+        raise PredictionError("a training of a score must have at least one item")
+    twice = [a for a, b in itertools.pairwise(trainings) if a >= b]
+    if twice:
+        raise PredictionError(f"trainings of a score must be sorted and differ; look at {twice[0]}")
+
+
+def _checked(cls: type, values: Mapping[str, Any], build: Any) -> Any:
+    """Build a score and compare every field with the values it came from."""
+    expected = {f.name for f in fields(cls)}
+    if set(values) != expected:
+        odd = sorted(set(values) ^ expected)
+        raise PredictionError(f"a score has the fields {', '.join(sorted(expected))}; missing or unknown: {', '.join(odd)}")
+    try:
+        score = build()
+    except (TypeError, ValueError, IndexError, KeyError) as error:
+        if isinstance(error, PredictionError):
+            raise
+        raise PredictionError(f"not a readable score ({error!r})") from error
+    for name, value in _plain(score.to_dict()).items():
+        if not _same(value, _plain(values[name])):
+            raise PredictionError(f"{name} is {_plain(values[name])!r}, but the counts of the trainings give {value!r}")
+    return score
+
+
+def _plain(value: Any) -> Any:
+    """Return tuples as lists, as JSON gives them back."""
+    if isinstance(value, Mapping):
+        return {key: _plain(v) for key, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two plain values agree; floats to 1e-9, since other machines add in another order."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, float) and isinstance(b, int | float) and not isinstance(b, bool):
+        return abs(a - b) <= 1e-9 * max(1.0, abs(a))
+    return bool(a == b) and type(a) is type(b)
