@@ -1,0 +1,199 @@
+"""Statistics features of a view's items: ``statistics_features``, with names and cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from nws_data.errors import SelectionError, one_of
+from nws_data.features.cache import FOLDER, BlockCache, block_key
+from nws_data.features.statistics import STATISTICS, VERSION, statistics
+from nws_data.reading.dataset import NWSDataset
+from nws_data.reading.views import FixedWindows, GlobalVectors, WeightView
+from nws_data.space.architecture import Architecture, TensorSlice
+
+Pieces = Literal["vector", "layers"]
+PIECES = ("vector", "layers")
+
+_BATCH_VALUES = 2**22
+"""Weights gathered at a time: 16 MB."""
+
+
+def statistics_features(
+    view: WeightView, pieces: Pieces = "vector", *, cache: bool | Path = True, progress: bool = False
+) -> np.ndarray:
+    """Return the statistics of every item of a view; the same bits whatever the order, the batches and the cache.
+
+    Args:
+        view: what an item is: a whole vector, or a window.
+        pieces: ``"vector"``: the item as one piece, 16 features. ``"layers"``: every tensor of every layer but the output
+            layer as a piece of its own, 480 features in the fixed architecture; for whole vectors of one architecture.
+        cache: keep the features in the hidden folder ``.features`` of the dataset, or in the folder given. Kept are those of
+            whole vectors and of the official windows. Padded or cut vectors, random windows and other views are computed
+            each time.
+        progress: show a progress bar when stderr is a terminal.
+
+    Returns:
+        float64 ``(len(view), 16)`` or ``(len(view), 480)``, named by :func:`feature_names`.
+
+    Raises:
+        SelectionError: values that are not finite, or ``"layers"`` of something else than whole vectors of one
+            architecture.
+        WindowError: items of a single value.
+        FormatError: a shard is missing or damaged.
+    """
+    kind = _kind(view, pieces)
+    _check_finite(view)
+    rows = np.arange(len(view.data))
+    found = np.empty((len(rows), view.per_vector, kind.n_features))
+    with tqdm(total=len(rows), desc="features", unit=" vectors", disable=None if progress else True) as bar:
+        if cache is False or not kind.is_cached:
+            _compute(view, kind, rows, found, bar.update)
+        else:
+            folder = view.data.root / FOLDER if cache is True else Path(cache)
+            _compute_cached(view, kind, BlockCache(folder), found, bar.update)
+    return found.reshape(len(view), kind.n_features)
+
+
+def feature_names(view: WeightView, pieces: Pieces = "vector") -> tuple[str, ...]:
+    """Return the features' names, such as ``"gradient_p25"``, or ``"conv1.kernel.p99"`` of layers.
+
+    Raises ``SelectionError`` as :func:`statistics_features`.
+    """
+    kind = _kind(view, pieces)
+    return tuple(f"{prefix}{name}" for prefix in kind.prefixes for name in STATISTICS)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What is computed of each item, and what identifies it in the cache."""
+
+    name: str
+    is_cached: bool
+    parameters: dict[str, Any] = field(default_factory=dict)
+    slices: tuple[slice, ...] = (slice(None),)  # the pieces of an item
+    prefixes: tuple[str, ...] = ("",)  # their names
+
+    @property
+    def n_features(self) -> int:
+        return len(self.slices) * len(STATISTICS)
+
+    def features(self, values: np.ndarray) -> np.ndarray:
+        """Return float64 ``(n, n_features)`` of values ``(n, length)``, pieces of one size side by side in one batch."""
+        found = np.empty((len(self.slices), len(values), len(STATISTICS)))
+        sizes = [len(range(*piece.indices(values.shape[1]))) for piece in self.slices]
+        for size in dict.fromkeys(sizes):
+            members = [i for i, s in enumerate(sizes) if s == size]
+            parts = [values[:, self.slices[i]] for i in members]
+            batch = parts[0] if len(parts) == 1 else np.concatenate(parts)
+            found[members] = statistics(batch).reshape(len(members), len(values), -1)
+        return found.swapaxes(0, 1).reshape(len(values), -1)
+
+
+def _kind(view: WeightView, pieces: str) -> _Kind:
+    if pieces not in PIECES:
+        raise SelectionError(f"pieces: {one_of(pieces, PIECES)}")
+    if pieces == "layers":
+        return _layers(view)
+    if isinstance(view, FixedWindows):
+        parameters = {"length": view.length, "part": view.part, "windows": view.per_vector}
+        return _Kind("windows", True, parameters)
+    return _Kind("vector", _are_whole(view))
+
+
+def _are_whole(view: WeightView) -> bool:
+    """Whether the items are whole weight vectors, nothing filled up or cut."""
+    return isinstance(view, GlobalVectors) and bool((view.data["n_weights"] == view.length).all())
+
+
+def _layers(view: WeightView) -> _Kind:
+    if not _are_whole(view):
+        raise SelectionError(
+            f"layers are pieces of whole vectors: give GlobalVectors(data) of one architecture, or pieces='vector'; "
+            f"got {view}"
+        )
+    architectures, _ = view.data.architectures()
+    if len(architectures) > 1:
+        raise SelectionError(
+            f"layers need one architecture, this selection has {len(architectures)}: use the population fixed, select one "
+            f'such as data.select(filter_size={architectures[0].filter_size}, ...), or pieces="vector"'
+        )
+    tensors = dict(_hidden_tensors(architectures[0]))
+    parameters = {name: (tensor.start, tensor.stop) for name, tensor in tensors.items()}
+    slices, prefixes = (tensor.slice for tensor in tensors.values()), (f"{name}." for name in tensors)
+    return _Kind("layers", True, parameters, tuple(slices), tuple(prefixes))
+
+
+def _hidden_tensors(architecture: Architecture) -> Iterator[tuple[str, TensorSlice]]:
+    """Yield name and place of every tensor but the output layer's."""
+    for layer in architecture.layers:
+        if not layer.is_output:
+            yield from ((f"{layer.name}.{tensor.kind}", tensor) for tensor in layer.tensors)
+
+
+def _check_finite(view: WeightView) -> None:
+    """Raise ``SelectionError`` where an item holds a value that is not finite."""
+    suspects = np.flatnonzero(~view.data["finite"])
+    bad = [row for rows, values in _batches(view, suspects) for row in rows[~np.isfinite(values).all(axis=(1, 2))]]
+    if bad:
+        trainings = np.unique(view.data["training"][bad])
+        raise SelectionError(
+            f"{len(trainings)} trainings of this selection hold values that are not finite, the first is {trainings[0]}: "
+            "leave them out by data.select(finite=True)"
+        )
+
+
+def _batches(view: WeightView, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield some of the rows (int64 ``(n,)``) with their items' weights, float32 ``(n, per_vector, length)``."""
+    if not len(rows):
+        return
+    each = np.arange(view.per_vector)
+    n_values = view.per_vector * int(np.prod(view[int(rows[0])][0].shape))
+    step = max(1, _BATCH_VALUES // n_values)
+    for first in range(0, len(rows), step):
+        some = rows[first : first + step]
+        items = (some[:, None] * view.per_vector + each).reshape(-1)
+        yield some, view.__getitems__(items.tolist()).weights.numpy().reshape(len(some), view.per_vector, -1)
+
+
+def _compute(view: WeightView, kind: _Kind, rows: np.ndarray, out: np.ndarray, done: Callable[[int], Any]) -> None:
+    """Write the features of rows into ``out`` ``(n, per_vector, n_features)``."""
+    first = 0
+    for some, values in _batches(view, rows):
+        stop = first + len(some)
+        out[first:stop] = kind.features(values.reshape(-1, values.shape[2])).reshape(out[first:stop].shape)
+        done(len(some))
+        first = stop
+
+
+def _compute_cached(view: WeightView, kind: _Kind, cache: BlockCache, out: np.ndarray, done: Callable[[int], Any]) -> None:
+    """Write all features into ``out``; what a block lacks is computed and added to it."""
+    trainings = view.data["training"].tolist()
+    for key, rows in _blocks(view.data, kind):
+        block = cache.read(kind.name, key)
+        if any(features.shape != out.shape[1:] for features in block.values()):
+            block = {}
+        missing = np.array([row for row in rows if trainings[row] not in block], np.int64)
+        done(len(rows) - len(missing))
+        if len(missing):
+            found = np.empty((len(missing), *out.shape[1:]))
+            _compute(view, kind, missing, found, done)
+            block |= {trainings[row]: features for row, features in zip(missing, found, strict=True)}
+            cache.write(kind.name, key, block)
+        out[rows] = [block[trainings[row]] for row in rows]
+
+
+def _blocks(data: NWSDataset, kind: _Kind) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield each block's key and the rows of the selection that belong to it."""
+    sha256 = data.manifest.file_sha256
+    order = np.lexsort((data["snapshot"], data.shard_index))
+    places = np.stack([data.shard_index, data["snapshot"]], axis=1)[order]
+    cuts = np.flatnonzero((np.diff(places, axis=0) != 0).any(axis=1)) + 1
+    for rows in np.split(order, cuts):
+        shard, snapshot = data.store.shards[data.shard_index[rows[0]]], int(data["snapshot"][rows[0]])
+        yield block_key(sha256[shard.path], snapshot, kind.name, kind.parameters, VERSION), rows
