@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from nws_data.storage.info import describe
     from nws_data.storage.verify import verify
     from nws_data.storage.writer import write_population
+    from nws_data.tasks.predictions import Predictions
+    from nws_data.tasks.task import load_task
 
 __version__ = "0.1.0"
 
@@ -31,10 +33,12 @@ _MODULES = {
     "LayerTensors": "reading.views",
     "NWSDataset": "reading.dataset",
     "NWSError": "errors",
+    "Predictions": "tasks.predictions",
     "RandomWindows": "reading.views",
     "Weights": "reading.weights_feature",
     "describe": "storage.info",
     "load_network": "space.network",
+    "load_task": "tasks.task",
     "open": "reading.dataset",
     "permute": "space.permutation",
     "random_permutations": "space.permutation",
@@ -50,10 +54,12 @@ __all__ = [
     "LayerTensors",
     "NWSDataset",
     "NWSError",
+    "Predictions",
     "RandomWindows",
     "Weights",
     "describe",
     "load_network",
+    "load_task",
     "open",
     "permute",
     "random_permutations",

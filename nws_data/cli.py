@@ -59,6 +59,8 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_info(commands)
     _add_verify(commands)
+    _add_tasks(commands)
+    _add_score(commands)
     # The builders import torchvision and more: only when one of their commands is meant.
     chosen = CHECKOUT_COMMANDS.get(arguments[0]) if arguments else None
     if chosen:
@@ -135,3 +137,40 @@ def _verify(options: argparse.Namespace) -> int:
             others = "; the others are good" if report.n_damaged == n else ""
             print(f"Fetch or build the damaged files again{others}.")
     return 0 if report.ok else 1
+
+
+def _add_tasks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("tasks", help="which official tasks a dataset has, and how large they are")
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("nws"), help="a dataset's folder (default: nws)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="names or patterns, such as 'ood/*' (default: all but ood)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_tasks)
+
+
+def _tasks(options: argparse.Namespace) -> int:
+    from nws_data.tasks.report import format_tasks, task_states
+
+    states = task_states(options.folder, options.names)
+    print(json.dumps([state.to_dict() for state in states], indent=1) if options.json else format_tasks(states))
+    return 0
+
+
+def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("score", help="score a file of predictions on the task and dataset it was made for")
+    parser.add_argument("predictions", type=Path, help="a Parquet file that Predictions.save wrote")
+    parser.add_argument("--data", type=Path, default=Path("nws"), help="the dataset's folder (default: nws)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_score)
+
+
+def _score(options: argparse.Namespace) -> int:
+    from nws_data.tasks.predictions import Predictions
+    from nws_data.tasks.report import format_score
+    from nws_data.tasks.task import load_task
+
+    predictions = Predictions.load(options.predictions)
+    task = load_task(predictions.task, options.data)
+    score = task.evaluate(predictions)
+    values = {"task": task.name, "official": task.official, "data_digest": task.data_digest, "score": score.to_dict()}
+    print(json.dumps(values, indent=1) if options.json else format_score(task, score))
+    return 0

@@ -65,6 +65,30 @@ def split_of(training: str) -> str:
     return _block_splits(population, block)[place]
 
 
+FOLD_BLOCK = 10
+"""Consecutive plan indices that are dealt to folds together: two are tested in each of five."""
+
+
+@lru_cache(maxsize=4096)
+def _block_ranks(population: str, block: int) -> tuple[int, ...]:
+    """Ranks of a block's members in the order of SHA-256 of (population, block, place)."""
+    places = range(FOLD_BLOCK)
+    order = sorted(places, key=lambda place: hashlib.sha256(f"nws-fold/{population}/{block}/{place}".encode()).digest())
+    return tuple(order.index(place) for place in places)
+
+
+def fold_split_of(training: str, fold: int) -> str:
+    """Return the side on which a training stands in a fold, 0 to 4, of the unofficial cross-validation.
+
+    Like :func:`split_of` a property of the id. Of every ten plan indices two are tested in each fold, so that five
+    folds test each training once; one is for validation and seven are for training.
+    """
+    population, index = parse_id(training)
+    block, place = divmod(index, FOLD_BLOCK)
+    rank = (_block_ranks(population, block)[place] - 2 * fold) % FOLD_BLOCK
+    return "test" if rank < 2 else "validation" if rank == 2 else "train"
+
+
 def check_population(population: str) -> str:
     """Return the name, or raise ``SelectionError``."""
     if population not in POPULATIONS:

@@ -74,6 +74,7 @@ class PopulationInfo:
     """One population."""
 
     plan: dict[str, Any]  # everything that decides what a training is, as manifest.json has it
+    digest: str  # which data these are, see Manifest.population_digest
     n_trainings: int
     n_non_finite: int
     splits: dict[str, SplitInfo]
@@ -135,6 +136,7 @@ def _population_info(columns: Mapping[str, np.ndarray], manifest: Manifest, name
     splits = manifest.populations[name].splits
     return PopulationInfo(
         plan=manifest.populations[name].plan,
+        digest=manifest.population_digest(name),
         n_trainings=len(passing),
         n_non_finite=int(np.sum(~columns["finite"])),
         splits={
@@ -184,7 +186,7 @@ def format_info(info: DatasetInfo) -> str:
     ]
     for name, population in info.populations.items():
         lines += ["", f"{name}: {population.n_trainings:,} trainings, {population.n_non_finite:,} non-finite"]
-        lines += [f"plan: {plan_text(population.plan)}", ""]
+        lines += [f"plan: {plan_text(population.plan)}", f"digest {population.digest}", ""]
         lines += [*align(split_rows(population)), ""]
         lines += [*align(image_set_rows(population)), ""]
         lines += align(_hyperparameter_rows(population))

@@ -98,6 +98,19 @@ class Manifest:
         """Return the data digest that follows from the entries."""
         return data_digest(self.file_sha256, self.provenance)
 
+    def population_digest(self, name: str) -> str:
+        """Return which data a population is, whatever else the dataset holds: what results name.
+
+        SHA-256 over the lines ``<sha256>  <path>`` of its shards and snapshot tables, sorted by path, and
+        ``<threshold>  <image set>`` of the image sets in its plan, in their order.
+        """
+        entry = self.populations[name]
+        paths = [path for s in entry.splits.values() for path in (s.metadata, *(shard.path for shard in s.shards))]
+        lines = [f"{self.file_sha256[path]}  {path}\n" for path in sorted(paths)]
+        trained_on = entry.plan.get("image_sets", {})
+        lines += [f"{s.threshold!r}  {s.name}\n" for s in self.image_sets if s.name in trained_on]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
     def to_bytes(self) -> bytes:
         """Return the JSON text of manifest.json."""
         content = {

@@ -1,0 +1,205 @@
+"""Predictions with their keys: checked against what a task asks for, and stored as a file that anybody can score again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nws_data.errors import PredictionError
+from nws_data.storage.atomic import write_bytes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT = "nws-predictions"
+FORMAT_VERSION = 1
+_METADATA_KEY = b"nws"
+_SHOWN_CLASSES = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """What predictions are about, one row an item."""
+
+    training: np.ndarray  # ids, text (n,)
+    snapshot: np.ndarray  # int64 (n,)
+    window: np.ndarray | None = None  # int64 (n,), number among the vector's official windows; None: whole vectors
+    start: np.ndarray | None = None  # int64 (n,), where that window starts in the vector, in values
+
+    def __len__(self) -> int:
+        return len(self.training)
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """The arrays that are there, by name."""
+        values = {"training": self.training, "snapshot": self.snapshot, "window": self.window, "start": self.start}
+        return {name: column for name, column in values.items() if column is not None}
+
+    def text(self, row: int) -> str:
+        """Return a row as a person reads it, such as ``random-000012, snapshot 19, window 3 at 4410``."""
+        text = f"{self.training[row]}, snapshot {self.snapshot[row]}"
+        return (
+            text if self.window is None or self.start is None else f"{text}, window {self.window[row]} at {self.start[row]}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """Predictions of one method for one task.
+
+    Attributes:
+        task: the task's name.
+        data_digest: of the dataset they were made on.
+        keys: what each is about.
+        values: ``(n,)``, class values as text, or float64 for a number.
+    """
+
+    task: str
+    data_digest: str
+    keys: Keys
+    values: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def save(self, path: str | Path) -> None:
+        """Write a Parquet file, whole or not at all; raises ``BuildError``.
+
+        Columns: ``training`` (text), ``snapshot`` (int32), for windows ``window`` (int32) and ``start`` (int64), and
+        ``prediction`` (text or double). The file's key-value metadata hold task and data digest as JSON under ``nws``.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        types = {"training": pa.string(), "snapshot": pa.int32(), "window": pa.int32(), "start": pa.int64()}
+        columns = {name: pa.array(values.tolist(), types[name]) for name, values in self.keys.columns.items()}
+        columns["prediction"] = pa.array(self.values.tolist())
+        content = {"format": FORMAT, "version": FORMAT_VERSION, "task": self.task, "data_digest": self.data_digest}
+        stream = BytesIO()
+        pq.write_table(pa.table(columns).replace_schema_metadata({_METADATA_KEY: json.dumps(content)}), stream)
+        write_bytes(Path(path), stream.getvalue())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Predictions:
+        """Read a file that :meth:`save` wrote; raises ``PredictionError`` for anything else."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            table = pq.read_table(path)
+        except (OSError, pa.ArrowException) as error:
+            raise PredictionError(
+                f"{path}: not a readable Parquet file ({error}); write it with Predictions.save"
+            ) from error
+        content = _metadata(table, path)
+        columns = {name: _column(table, name, path) for name in ("training", "snapshot", "prediction")}
+        if {"window", "start"} & set(table.column_names):
+            columns |= {name: _column(table, name, path) for name in ("window", "start")}
+        unknown = sorted(set(table.column_names) - set(columns))
+        if unknown:
+            raise PredictionError(f"{path}: unknown column {unknown[0]!r}; a prediction file has {', '.join(columns)}")
+        values = columns.pop("prediction")
+        return cls(task=content["task"], data_digest=content["data_digest"], keys=Keys(**columns), values=values)
+
+
+def align(predictions: Predictions, keys: Keys) -> np.ndarray:
+    """Return the predictions' values in the order of the official keys.
+
+    Raises:
+        PredictionError: values that are duplicated, missing or extra; names how many and the first.
+    """
+    if (predictions.keys.window is None) != (keys.window is None):
+        kind = "whole vectors, without window and start" if keys.window is None else "windows: columns window and start"
+        raise PredictionError(f"this task asks for predictions of {kind}; make them by task.predictions()")
+    if len(predictions.values) != len(predictions.keys):
+        raise PredictionError(f"{len(predictions.values)} predictions for {len(predictions.keys)} keys: give one for each")
+    given = _key_list(predictions.keys)
+    wanted = _key_list(keys)
+    place = {key: row for row, key in enumerate(given)}
+    if len(place) != len(given):
+        seen: set[tuple[Any, ...]] = set()
+        twice = [row for row, key in enumerate(given) if key in seen or seen.add(key)]  # type: ignore[func-returns-value]
+        raise PredictionError(_sentence(len(twice), "duplicated", predictions.keys.text(twice[0]), len(wanted)))
+    missing = [row for row, key in enumerate(wanted) if key not in place]
+    extra = sorted(place[key] for key in place.keys() - set(wanted))
+    if missing:
+        also = f" and {len(extra)} are not of this task, the first {predictions.keys.text(extra[0])}" if extra else ""
+        raise PredictionError(_sentence(len(missing), "missing", keys.text(missing[0]), len(wanted)) + also)
+    if extra:
+        raise PredictionError(_sentence(len(extra), "extra", predictions.keys.text(extra[0]), len(wanted)))
+    return predictions.values[[place[key] for key in wanted]]
+
+
+def encode_classes(values: np.ndarray, classes: Sequence[str], keys: Keys) -> np.ndarray:
+    """Turn class values as text ``(n,)`` into labels, int64 ``(n,)``.
+
+    Raises ``PredictionError`` for values that are no class; names how many and the first key.
+    """
+    label = {name: i for i, name in enumerate(classes)}
+    wrong = [row for row, value in enumerate(values.tolist()) if value not in label]
+    if wrong:
+        allowed = ", ".join(classes[:_SHOWN_CLASSES])
+        raise PredictionError(
+            f"{len(wrong)} of {len(values)} predictions are no class of this task, the first {values[wrong[0]]!r} for "
+            f"{keys.text(wrong[0])}; classes are {allowed}"
+        )
+    return np.array([label[value] for value in values.tolist()], np.int64)
+
+
+def check_finite(values: np.ndarray, keys: Keys) -> np.ndarray:
+    """Return numbers ``(n,)`` or scores ``(n, C)`` as float64; raises ``PredictionError`` where some are not finite."""
+    try:
+        numbers = np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        raise PredictionError(f"this task asks for numbers, got {values.dtype} such as {values.flat[0]!r}") from None
+    wrong = np.flatnonzero(~np.isfinite(numbers).reshape(len(numbers), -1).all(axis=1))
+    if len(wrong):
+        raise PredictionError(
+            f"{len(wrong)} of {len(numbers)} predictions are not finite (NaN or infinite), the first for "
+            f"{keys.text(wrong[0])}"
+        )
+    return numbers
+
+
+def _key_list(keys: Keys) -> list[tuple[Any, ...]]:
+    return list(zip(*(column.tolist() for column in keys.columns.values()), strict=True))
+
+
+def _sentence(n: int, what: str, first: str, total: int) -> str:
+    return f"{n} prediction{'' if n == 1 else 's'} {what}, the first {first}; this task asks for exactly {total}"
+
+
+def _metadata(table: pa.Table, path: str | Path) -> dict[str, str]:
+    try:
+        content = json.loads((table.schema.metadata or {})[_METADATA_KEY])
+        if content["format"] != FORMAT or content["version"] != FORMAT_VERSION:
+            raise PredictionError(
+                f"{path}: {content['format']} version {content['version']}, this nws_data reads {FORMAT} version "
+                f"{FORMAT_VERSION}; install a matching nws-data"
+            )
+        return {name: str(content[name]) for name in ("task", "data_digest")}
+    except (KeyError, ValueError, TypeError) as error:
+        raise PredictionError(
+            f"{path}: no prediction file: its Parquet metadata lack task and data digest; write it with Predictions.save"
+        ) from error
+
+
+def _column(table: pa.Table, name: str, path: str | Path) -> np.ndarray:
+    """Return a column as text, int64 or float64; a missing value of ``prediction`` is NaN or ``"None"``."""
+    if name not in table.column_names:
+        raise PredictionError(f"{path}: column {name!r} is missing; the file has {', '.join(table.column_names)}")
+    values = table.column(name).to_pylist()
+    if name in ("snapshot", "window", "start"):
+        wrong = [i for i, value in enumerate(values) if type(value) is not int]
+        if wrong:
+            raise PredictionError(f"{path}: {name} must be a whole number, got {values[wrong[0]]!r} in row {wrong[0]}")
+        return np.array(values, np.int64)
+    if name == "prediction" and all(value is None or isinstance(value, float | int) for value in values):
+        return np.array([np.nan if value is None else value for value in values], np.float64)
+    return np.array([str(value) for value in values], dtype=str)

@@ -1,0 +1,124 @@
+"""Scores and lists of tasks as text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from nws_data.errors import TaskError, TaskNotAvailable
+from nws_data.reading.dataset import open as open_dataset
+from nws_data.space.identity import SPLITS
+from nws_data.storage.manifest import Manifest
+from nws_data.tasks.scores import ClassificationScore, Score
+from nws_data.tasks.selection import select_sides
+from nws_data.tasks.table import official_names, parse_task
+from nws_data.tasks.task import Task
+
+_CELL = 9
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskState:
+    """One task on a dataset: its size, or why there is none."""
+
+    name: str
+    available: bool
+    counts: Mapping[str, Mapping[str, int]]  # trainings by side and class; empty where not available
+    reason: str  # empty where available
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as values that JSON can hold."""
+        return asdict(self)
+
+
+def task_states(root: str | Path, patterns: Sequence[str] = ()) -> list[TaskState]:
+    """Say of every official task whether a dataset has it.
+
+    Args:
+        root: the dataset's folder.
+        patterns: names with ``*``, or names of variants such as ``local/dataset@500``; by default all but ``ood``.
+
+    Raises:
+        TaskError: a pattern that no task has.
+        FormatError: no dataset.
+    """
+    manifest = Manifest.load(Path(root))
+    data = {name: open_dataset(root, name) for name in manifest.populations}
+    states = []
+    for name in _names([image_set.name for image_set in manifest.image_sets], patterns):
+        spec = parse_task(name)
+        try:
+            if spec.family.population not in data:
+                raise TaskNotAvailable(f"task {name} is not available: no population {spec.family.population}")
+            counts = select_sides(data[spec.family.population], spec).counts
+            states.append(TaskState(name=name, available=True, counts=counts, reason=""))
+        except TaskNotAvailable as error:
+            states.append(TaskState(name=name, available=False, counts={}, reason=_short(str(error))))
+    return states
+
+
+def _names(image_sets: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    official = list(official_names(image_sets))
+    if not patterns:
+        return [name for name in official if not parse_task(name).family.held]
+    chosen: dict[str, None] = {}
+    for pattern in patterns:
+        found = [name for name in official if fnmatchcase(name, pattern)]
+        if not found and set("*?[") & set(pattern):
+            raise TaskError(f"no official task is called {pattern!r}; `nws tasks` without a pattern lists them")
+        chosen |= dict.fromkeys(found or [parse_task(pattern).name])
+    return list(chosen)
+
+
+def _short(reason: str) -> str:
+    """Leave the name and the advice away, which a list would repeat in every line."""
+    return reason.partition(" is not available: ")[2].partition("; `nws tasks`")[0]
+
+
+def format_tasks(states: Iterable[TaskState]) -> str:
+    """Return a table of tasks: trainings of each side, or why a task is not available."""
+    states = list(states)
+    width = max(len(state.name) for state in states)
+    lines = [f"{'task':{width}} {'classes':>7} " + " ".join(f"{side:>10}" for side in SPLITS) + "  trainings"]
+    for state in states:
+        if not state.available:
+            lines.append(f"{state.name:{width}} not available: {state.reason}")
+            continue
+        names = list(state.counts["train"])
+        classes = "" if names == ["all"] else str(len(names))
+        sizes = " ".join(f"{sum(state.counts[side].values()):>10}" for side in SPLITS)
+        lines.append(f"{state.name:{width}} {classes:>7} {sizes}")
+    n = sum(state.available for state in states)
+    return "\n".join([*lines, f"{n} of {len(states)} available; nws_data.load_task(NAME, FOLDER) opens one"])
+
+
+def format_score(task: Task, score: Score) -> str:
+    """Return a score as a short table."""
+    items = f"{sum(score.n_items):,} predictions of {len(score.trainings):,} trainings"
+    head = f"{task.name}{'' if task.official else ' (unofficial)'}, {items}, data {task.data_digest[:12]}"
+    if isinstance(score, ClassificationScore):
+        return "\n".join([head, *_classification_lines(score)])
+    lines = [
+        f"R²          {score.r2:8.4f}   95 % interval {score.r2_low:.4f} to {score.r2_high:.4f}",
+        f"MAE         {score.mae:8.4g}   95 % interval {score.mae_low:.4g} to {score.mae_high:.4g}",
+        f"Kendall tau {score.kendall_tau:8.4f}",
+    ]
+    return "\n".join([head, *lines])
+
+
+def _classification_lines(score: ClassificationScore) -> list[str]:
+    interval = f"95 % interval {100 * score.accuracy_low:.1f} to {100 * score.accuracy_high:.1f} %"
+    lines = [f"accuracy {100 * score.accuracy:.1f} %   {interval}   chance {100 * score.chance:.1f} %"]
+    width = max(9, *(len(name) for name in score.classes))
+    cells = [max(6, len(name)) for name in score.classes]
+    header = " ".join(f"{name:>{cell}}" for name, cell in zip(score.classes, cells, strict=True))
+    lines.append(f"{'true':>{width}} {'accuracy':>{_CELL}}   predicted as: {header}")
+    gap = " " * len("   predicted as: ")
+    for name, row in zip(score.classes, score.confusion, strict=True):
+        share = f"{100 * score.per_class[name]:.1f} %" if name in score.per_class else "-"
+        counts = " ".join(f"{count:>{cell}}" for count, cell in zip(row, cells, strict=True))
+        lines.append(f"{name:>{width}} {share:>{_CELL}}{gap}{counts}")
+    return lines

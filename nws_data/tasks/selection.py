@@ -1,0 +1,121 @@
+"""Which snapshots a task trains and tests on: thresholds, sides, held-out values, balance.
+
+The side of a training is decided by its id alone; whether it takes part, by its hyper-parameters, its final accuracy
+and, for balance, by the order of the ids' hashes. No random number, no file order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nws_data.errors import TaskError, TaskNotAvailable, one_of
+from nws_data.reading.dataset import NWSDataset
+from nws_data.reading.selection import last_of_each
+from nws_data.space.hyperparameters import CLASSES
+from nws_data.space.identity import SPLITS, fold_split_of, id_hash, split_of
+from nws_data.tasks.table import MIN_TRAININGS, WIDEST, TaskSpec
+
+
+@dataclass(frozen=True)
+class Sides:
+    """A task's selection."""
+
+    rows: Mapping[str, np.ndarray]  # int64 positions in the dataset, by side: train, validation, test
+    counts: Mapping[str, Mapping[str, int]]  # trainings by side and class (or "all"), after balancing
+
+
+def present_classes(data: NWSDataset, target: str) -> tuple[Any, ...]:
+    """Return a target's values in label order; of ``dataset`` those image sets that this population has."""
+    classes = data.classes(target)
+    if target != "dataset":
+        return classes
+    found = set(np.unique(data["dataset"]).tolist())
+    return tuple(name for name in classes if name in found)
+
+
+def select_sides(data: NWSDataset, spec: TaskSpec) -> Sides:
+    """Choose the rows of every side.
+
+    Args:
+        data: all snapshots of the task's population.
+        spec: the task.
+
+    Raises:
+        TaskError: a held-out value that the dataset does not have.
+        TaskNotAvailable: too few trainings; names the counts.
+    """
+    trainings = data.take(np.unique(data["training"], return_index=True)[1])
+    ids = trainings["training"].tolist()
+    sides = np.array([_side(training, spec) for training in ids])
+    sides[~_takes_part(trainings, sides, spec)] = ""
+    classes = ("all",) if spec.family.regression else present_classes(data, spec.target)
+    labels = np.array(["all"] * len(ids)) if spec.family.regression else trainings[spec.target]
+    hashes = np.array([id_hash(training) for training in ids])
+    kept = {side: _balanced(sides == side, labels, classes, hashes) for side in SPLITS}
+    found = {side: _counts(sides == side, labels, classes) for side in SPLITS}
+    _check_available(spec, found)
+    rows = {side: _rows(data, trainings["training"][mask], spec, side) for side, mask in kept.items()}
+    return Sides(rows, {side: _counts(mask, labels, classes) for side, mask in kept.items()})
+
+
+def _side(training: str, spec: TaskSpec) -> str:
+    return split_of(training) if spec.fold is None else fold_split_of(training, spec.fold)
+
+
+def _takes_part(trainings: NWSDataset, sides: np.ndarray, spec: TaskSpec) -> np.ndarray:
+    """Return bool ``(trainings,)``: finite, above the threshold, and on the right side of a held-out value."""
+    mask = trainings["finite"].copy()
+    if spec.family.thresholded:
+        threshold = spec.threshold
+        mask &= trainings["passed"] if threshold is None else trainings["final_test_accuracy"] > threshold
+    column = spec.held_column
+    if column is not None:
+        allowed = present_classes(trainings, column)
+        value = CLASSES[column][-1] if spec.held == WIDEST else spec.held
+        if value not in allowed:
+            raise TaskError(f"task {spec.name}: held value: {one_of(spec.held, allowed)}")
+        mask &= (trainings[column] == value) == (sides == "test")
+    return mask
+
+
+def _balanced(mask: np.ndarray, labels: np.ndarray, classes: tuple[Any, ...], hashes: np.ndarray) -> np.ndarray:
+    """Return the mask with as many trainings of every class as the rarest has: those of the smallest id hash."""
+    of_class = [np.flatnonzero(mask & (labels == value)) for value in classes]
+    n = min(len(members) for members in of_class)
+    kept = np.zeros(len(mask), bool)
+    for members in of_class:
+        kept[members[np.argsort(hashes[members])[:n]]] = True
+    return kept
+
+
+def _counts(mask: np.ndarray, labels: np.ndarray, classes: tuple[Any, ...]) -> dict[str, int]:
+    return {str(value): int((mask & (labels == value)).sum()) for value in classes}
+
+
+def _check_available(spec: TaskSpec, counts: Mapping[str, Mapping[str, int]]) -> None:
+    """Raise ``TaskNotAvailable`` where training or test side lack trainings; validation may be empty.
+
+    No score depends on the validation side, and in small builds it is far smaller than the others.
+    """
+    text = "; ".join(f"{side} " + ", ".join(f"{k} {v}" for k, v in counts[side].items()) for side in ("train", "test"))
+    if not spec.family.regression and len(counts["train"]) < 2:
+        raise TaskNotAvailable(
+            f"task {spec.name} is not available: {spec.target} has one value in this dataset ({text}); build it with more"
+        )
+    if min(min(counts[side].values()) for side in ("train", "test")) < MIN_TRAININGS:
+        which = "" if spec.family.regression else " of the rarest class"
+        rule = "finite trainings" if spec.family.regression else "trainings above the accuracy threshold"
+        raise TaskNotAvailable(
+            f"task {spec.name} is not available: it needs {MIN_TRAININGS} trainings{which} in train and in test; "
+            f"{rule}: {text}; `nws tasks` lists what is, more trainings bring the others"
+        )
+
+
+def _rows(data: NWSDataset, trainings: np.ndarray, spec: TaskSpec, side: str) -> np.ndarray:
+    rows = np.flatnonzero(np.isin(data["training"], trainings))
+    last = spec.family.last(spec.target, side)
+    return rows[last_of_each(data["training"][rows], data["snapshot"][rows], last)]

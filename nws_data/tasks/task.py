@@ -1,0 +1,298 @@
+"""A task on a dataset: views to train, validate and test on, and the evaluator.
+
+task = nws_data.load_task("local/optimizer", "nws")
+... train on task.train, predict on task.test ...
+print(task.evaluate(scores).accuracy)
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nws_data.errors import PredictionError, TaskError, TaskNotAvailable, one_of
+from nws_data.randomness import Purpose, permutation
+from nws_data.reading.dataset import NWSDataset
+from nws_data.reading.dataset import open as open_dataset
+from nws_data.reading.views import FixedWindows, GlobalVectors, RandomWindows, WeightView
+from nws_data.reading.windows import N_OFFICIAL
+from nws_data.space.identity import SPLITS
+from nws_data.storage.manifest import Manifest
+from nws_data.tasks.predictions import Keys, Predictions, align, check_finite, encode_classes
+from nws_data.tasks.scores import Score, score_classes, score_numbers
+from nws_data.tasks.selection import Sides, present_classes, select_sides
+from nws_data.tasks.table import TaskSpec, parse_task
+
+
+class Task:
+    """One task on one dataset; made by :func:`load_task`.
+
+    Attributes:
+        name: the canonical name; it says everything but the dataset.
+        spec: the name's parts.
+        root: the dataset's folder.
+        data_digest: which data these are: the digest of the task's population, so that results stay good when the other
+            population grows.
+        counts: trainings by side (train, validation, test) and class, after balancing.
+        seed: of the random windows of training.
+    """
+
+    def __init__(self, spec: TaskSpec, data: NWSDataset, sides: Sides, seed: int) -> None:
+        self.spec = spec
+        self.name = spec.name
+        self.root: Path = data.root
+        self.data_digest = data.manifest.population_digest(spec.family.population)
+        self.counts = {side: dict(sides.counts[side]) for side in SPLITS}
+        self.seed = seed
+        self._data = data
+        self._rows = sides.rows
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{sum(self.counts[side].values())} {side}" for side in SPLITS)
+        kind = "" if self.official else ", unofficial"
+        return f"Task({self.name!r}, {str(self.root)!r}: {sizes} trainings{kind})"
+
+    @property
+    def official(self) -> bool:
+        """Whether results belong on the leaderboard: no fold, no threshold of its own, no permuted labels."""
+        return self.spec.official
+
+    @property
+    def kind(self) -> str:
+        """``"classification"`` or ``"regression"``."""
+        return "regression" if self.spec.family.regression else "classification"
+
+    @property
+    def target(self) -> str:
+        """The column that is predicted."""
+        return self.spec.target
+
+    @cached_property
+    def classes(self) -> tuple[Any, ...] | None:
+        """Values of the target in label order; ``None`` for regression."""
+        return None if self.spec.family.regression else present_classes(self._data, self.target)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes; raises ``TaskError`` for regression."""
+        return len(self._class_names())
+
+    @property
+    def chance(self) -> float | None:
+        """Accuracy of guessing, the largest class's share of the test trainings; ``None`` for regression."""
+        if self.kind == "regression":
+            return None
+        counts = self.counts["test"].values()
+        return max(counts) / sum(counts)
+
+    @cached_property
+    def train(self) -> WeightView:
+        """Training items: whole vectors, or one new random window of each snapshot in every epoch (``set_epoch``)."""
+        return self.view("train")
+
+    @cached_property
+    def validation(self) -> WeightView | None:
+        """Validation items, windows as in :attr:`test`; ``None`` where no training is left for that side."""
+        return self.view("validation") if len(self._rows["validation"]) else None
+
+    @cached_property
+    def test(self) -> WeightView:
+        """Test items: whole vectors, or the 10 official windows of each, side by side."""
+        return self.view("test")
+
+    def view(self, side: str, fixed: bool | None = None) -> WeightView:
+        """Return a side's items.
+
+        Args:
+            side: ``"train"``, ``"validation"`` or ``"test"``.
+            fixed: the official windows instead of random ones; by default on all sides but train. Whole vectors are
+                the same either way.
+
+        Raises:
+            TaskError: another side.
+            SelectionError: a validation side without trainings.
+        """
+        if side not in SPLITS:
+            raise TaskError(f"side: {one_of(side, SPLITS)}")
+        data, part = self._data.take(self._rows[side]), self.spec.family.part
+        if part is None or self.spec.length is None:
+            view: WeightView = GlobalVectors(data, self.target)
+        elif fixed is True or (fixed is None and side != "train"):
+            view = FixedWindows(data, self.spec.length, part, self.target)
+        else:
+            view = RandomWindows(data, self.spec.length, part, self.target, self.seed)
+        return self._relabelled(view, side)
+
+    @property
+    def keys(self) -> Keys:
+        """What predictions are asked for, in their order."""
+        view = self.test
+        data, rows = view.data, np.arange(len(view.data)) if self.spec.family.vote else view.rows
+        windows: dict[str, np.ndarray] = {}
+        if isinstance(view, FixedWindows) and not self.spec.family.vote:
+            windows = {"window": np.tile(np.arange(N_OFFICIAL), len(data)), "start": view.starts()}
+        return Keys(training=data["training"][rows], snapshot=data["snapshot"][rows].astype(np.int64), **windows)
+
+    def predictions(self, values: Any) -> Predictions:
+        """Give predictions their keys.
+
+        Args:
+            values: in the order of :attr:`test`: scores ``(n, classes)``, larger is more likely; or labels, int
+                ``(n,)``; or class values ``(n,)``; for regression numbers ``(n,)``. An array, tensor or list. A vote
+                task takes values for windows and decides for each vector: by the mean of the scores, or the label
+                that most windows have (the first of several).
+
+        Raises:
+            PredictionError: another shape, labels out of range, values that are not finite.
+        """
+        values = values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+        wanted, n = self._wanted(), len(self.test)
+        if values.ndim not in (1, 2) or len(values) != n:
+            raise PredictionError(f"predictions must be {wanted}, in the order of task.test, got shape {values.shape}")
+        if self.kind == "regression":
+            if values.ndim == 2 and values.shape[1] == 1:
+                values = values[:, 0]
+            if values.ndim != 1:
+                raise PredictionError(f"predictions must be {wanted}, got shape {values.shape}")
+            return self._with_keys(check_finite(values, self._item_keys()))
+        names = np.array(self._class_names())
+        return self._with_keys(names[self._decide(values)])
+
+    def evaluate(self, predictions: Any) -> Score:
+        """Score predictions on the test side.
+
+        Args:
+            predictions: :class:`Predictions`, the path of a file of them, or values as :meth:`predictions` takes.
+
+        Returns:
+            ``ClassificationScore`` or ``RegressionScore``; 95 % intervals are clustered by training.
+
+        Raises:
+            PredictionError: of another task or dataset, or not exactly what is asked for: names how many predictions
+                are missing, extra, duplicated, not finite or no class, and the first of them.
+        """
+        if isinstance(predictions, str | Path):
+            predictions = Predictions.load(predictions)
+        if not isinstance(predictions, Predictions):
+            predictions = self.predictions(predictions)
+        if predictions.data_digest != self.data_digest:
+            raise PredictionError(
+                f"all {len(predictions)} predictions were made on other data, digest {predictions.data_digest[:12]}; "
+                f"{self.spec.family.population} in {self.root} is {self.data_digest[:12]} (nws info): score them on the "
+                f"dataset they were made on, or predict again; the first is {predictions.keys.text(0)}"
+            )
+        if predictions.task != self.name:
+            raise PredictionError(f"the predictions are for the task {predictions.task}, not for {self.name}")
+        keys, data = self.keys, self.test.data
+        values = align(predictions, keys)
+        of = data["training"]
+        if self.kind == "regression":
+            truth = data[self.target].astype(np.float64)[self._key_rows()]
+            return score_numbers(truth, check_finite(values, keys), of[self._key_rows()])
+        names = self._class_names()
+        truth = self.test.row_labels.numpy()[self._key_rows()]
+        return score_classes(truth, encode_classes(_as_text(values, keys), names, keys), of[self._key_rows()], names)
+
+    def _key_rows(self) -> np.ndarray:
+        """Return each key's row in the test side's data, int64 ``(keys,)``."""
+        return np.arange(len(self.test.data)) if self.spec.family.vote else self.test.rows
+
+    def _wanted(self) -> str:
+        n = len(self.test)
+        return f"({n},) numbers" if self.kind == "regression" else f"({n}, {self.n_classes}) scores or ({n},) labels"
+
+    def _item_keys(self) -> Keys:
+        """Return keys of the test items, windows of vote tasks included, for messages."""
+        data, rows = self.test.data, self.test.rows
+        return Keys(training=data["training"][rows], snapshot=data["snapshot"][rows])
+
+    def _class_names(self) -> tuple[str, ...]:
+        if self.classes is None:
+            raise TaskError(f"task {self.name} predicts a number: it has no classes")
+        return tuple(str(value) for value in self.classes)
+
+    def _decide(self, values: np.ndarray) -> np.ndarray:
+        """Return the labels, int64 ``(keys,)``, that scores ``(n, C)``, labels or class values ``(n,)`` amount to."""
+        names, per_vector = self._class_names(), self.test.per_vector if self.spec.family.vote else 1
+        if values.ndim == 2:
+            if values.shape[1] != len(names):
+                raise PredictionError(f"predictions must be {self._wanted()}, got shape {values.shape}")
+            scores = check_finite(values, self._item_keys())
+            return scores.reshape(-1, per_vector, len(names)).mean(axis=1).argmax(axis=1)
+        labels = values
+        if not np.issubdtype(values.dtype, np.integer):
+            texts = _as_text(values, self._item_keys())
+            labels = encode_classes(texts, names, self._item_keys())
+        wrong = np.flatnonzero((labels < 0) | (labels >= len(names)))
+        if len(wrong):
+            raise PredictionError(
+                f"{len(wrong)} of {len(labels)} labels are not in [0, {len(names) - 1}], the first {labels[wrong[0]]} for "
+                f"{self._item_keys().text(wrong[0])}; classes are {', '.join(names)}"
+            )
+        votes = np.eye(len(names), dtype=np.int64)[labels].reshape(-1, per_vector, len(names))
+        return votes.sum(axis=1).argmax(axis=1)
+
+    def _with_keys(self, values: np.ndarray) -> Predictions:
+        return Predictions(task=self.name, data_digest=self.data_digest, keys=self.keys, values=values)
+
+    def _relabelled(self, view: WeightView, side: str) -> WeightView:
+        """Give a view the labels of this task where they are not the dataset's own."""
+        if self.classes is None:
+            return view
+        labels = view.row_labels
+        every = self._data.classes(self.target)
+        if every != self.classes:
+            place = {value: i for i, value in enumerate(self.classes)}
+            labels = torch.tensor([place.get(value, -1) for value in every])[labels]
+        if self.spec.permuted is not None and side == "train":
+            labels = _permuted(labels, view.data["training"], self.spec.permuted)
+        return view if labels is view.row_labels else view.with_row_labels(labels)
+
+
+def load_task(name: str, root: str | Path = "nws", *, seed: int = 0) -> Task:
+    """Open a task on a dataset.
+
+    Args:
+        name: such as ``"global/optimizer"``, ``"local-conv/dataset@1000"``, ``"vote/activation"``,
+            ``"regress/test_accuracy"`` or ``"ood/activation/held=adam"``; see ``nws tasks``. Unofficial variants:
+            ``/threshold=0.2`` (one accuracy threshold for all image sets), ``/fold=0`` to ``/fold=4`` (five folds over all
+            trainings, for small builds) and ``/permuted=0`` (training labels permuted between trainings).
+        root: the dataset's folder; its weights are read when a view is.
+        seed: of the random training windows, in [0, 2^63).
+
+    Raises:
+        TaskError: no such task.
+        TaskNotAvailable: the dataset lacks the population or trainings; names the counts.
+        FormatError: no dataset.
+
+    Source: Eilertsen et al. 2020, Sections 5 and 6.1, Supplement C.
+    """
+    spec = parse_task(name)
+    manifest = Manifest.load(Path(root))
+    population = spec.family.population
+    if population not in manifest.populations:
+        raise TaskNotAvailable(
+            f"task {spec.name} is not available: it needs the population {population}, {root} has "
+            f"{', '.join(manifest.populations) or 'none'}; build it with `nws build --population {population}`"
+        )
+    data = open_dataset(root, population)
+    return Task(spec, data, select_sides(data, spec), seed)
+
+
+def _permuted(labels: torch.Tensor, trainings: np.ndarray, seed: int) -> torch.Tensor:
+    """Return the labels of the rows, exchanged between trainings; rows of one training keep one label."""
+    ids, first, of = np.unique(trainings, return_index=True, return_inverse=True)
+    order = permutation(seed, Purpose.LABEL_PERMUTATION, 0, len(ids))
+    return labels[torch.from_numpy(first)][order][torch.from_numpy(of)]
+
+
+def _as_text(values: np.ndarray, keys: Keys) -> np.ndarray:
+    """Return class values as text; whole numbers without a point."""
+    if values.dtype.kind in "fiu":
+        values = check_finite(values, keys)
+        return np.array([str(int(value)) if value == int(value) else str(value) for value in values.tolist()], dtype=str)
+    return np.array([str(value) for value in values.tolist()], dtype=str)
