@@ -1,11 +1,11 @@
-"""How fast statistics features are computed, against a plain loop of numpy and scipy: ``python -m benchmarks.speed.features``.
+"""How fast statistics features are computed, against a plain loop: ``python -m benchmarks.speed.features``.
 
-The loop is what one would write first: snapshot by snapshot and piece by piece ``np.mean``, ``np.var``,
-``scipy.stats.skew`` and one ``np.percentile`` of all five, on the values and on their ``np.gradient``, in float64 where the
-moments need it. Both read the same mapped files, without the cache, on one thread each; every contender has a process of its
-own, they run in turns, and the median of the ratios counts. Three comparisons: 480 features of layers, 16 of whole vectors,
-16 of the ten official windows of 5,000 values. Takes two to four minutes and 190 MB in a temporary folder; peak memory counts
-mapped pages. The bar is for layers.
+The loop is what one would write first with numpy and scipy: snapshot by snapshot and piece by piece ``np.mean``,
+``np.var``, ``scipy.stats.skew`` and one ``np.percentile`` of all five, on the values and on their ``np.gradient``, in
+float64. Both read the same mapped files, without the cache, on one thread each; every contender has a process of its own,
+they run in turns, and the median of the ratios counts. Three comparisons: 480 features of layers (the bar is for these), 16
+of whole vectors, 16 of the ten official windows of 5,000 values. Takes two to four minutes and 190 MB in a temporary folder;
+peak memory counts mapped pages.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def loop_features(view: WeightView, pieces: list[slice]) -> np.ndarray:
             values = weights[piece].astype(np.float64)
             for x in (values, np.gradient(values)):
                 skewness = 0.0 if x.min() == x.max() else float(skew(x))
-                row += [np.mean(x), np.var(x), skewness, *np.percentile(x, PERCENTILES)]
+                row += [float(np.mean(x)), float(np.var(x)), skewness, *np.percentile(x, PERCENTILES)]
         rows.append(row)
     return np.array(rows)
 
