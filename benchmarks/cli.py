@@ -7,19 +7,129 @@ from pathlib import Path
 
 from nws_data.errors import NWSError
 
+RESULTS = Path("benchmarks/results")
+QUICKSTART_HELP = "from nothing to a dataset, four methods on two tasks and the leaderboard in minutes"
+_BENCH_EXAMPLES = """\
+examples:
+  nws bench run --task global/optimizer local/optimizer --method majority svm-linear --seeds 3
+  nws bench run --task 'global/*' --method 'svm-*' --seeds 3 --folds --data nws
+  nws bench run --task global/activation --method my_method.py:Mine --option depth=3
+  nws bench board benchmarks/results --data nws
+
+Run the same command again to go on after an interruption; runs whose result file is there are skipped.
+"""
+
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the benchmarks' commands to the ``nws`` parser."""
     parser = commands.add_parser(
-        "quickstart", help="from nothing to a dataset, four methods on two tasks and the leaderboard"
+        "bench",
+        help="run methods on tasks; turn the results into the leaderboard",
+        epilog=_BENCH_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    bench = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_run(bench)
+    _add_board(bench)
+    _add_methods(bench)
+    parser = commands.add_parser("quickstart", help=QUICKSTART_HELP)
     parser.add_argument("--out", type=Path, default=Path("nws"), help="folder of the dataset (default: nws)")
     parser.set_defaults(run=_run_quickstart)
 
 
+def _add_run(bench: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = bench.add_parser("run", help="run methods on tasks: one result file each")
+    parser.add_argument(
+        "--task", nargs="+", required=True, metavar="NAME", help="tasks, or patterns such as 'global/*' (available ones)"
+    )
+    parser.add_argument(
+        "--method",
+        nargs="+",
+        required=True,
+        metavar="NAME",
+        help="methods, patterns such as 'svm-*', or classes: package.module:Class, file.py:Class",
+    )
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds 0 to N-1 (default 3)")
+    parser.add_argument("--folds", action="store_true", help="test on all trainings in five folds, pooled: unofficial")
+    parser.add_argument("--option", nargs="+", default=[], metavar="KEY=VALUE", help="options of the methods")
+    parser.add_argument("--data", type=Path, default=Path("nws"), help="folder of the dataset (default: nws)")
+    parser.add_argument("--out", type=Path, default=RESULTS, help=f"folder of results (default: {RESULTS})")
+    parser.add_argument("--predictions", type=Path, metavar="DIR", help="keep prediction files there, for nws score")
+    parser.add_argument("--again", action="store_true", help="run what is there already, too")
+    parser.set_defaults(run=_run_bench)
+
+
+def _add_board(bench: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = bench.add_parser("board", help="check result files and write board.md and board.html")
+    parser.add_argument("results", type=Path, nargs="?", default=RESULTS, help=f"folder of results (default: {RESULTS})")
+    parser.add_argument("--data", type=Path, help="the dataset: derive what each task tests on from it again")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the board goes (default: into the results)")
+    parser.set_defaults(run=_run_board)
+
+
+def _add_methods(bench: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = bench.add_parser("methods", help="list methods with their options")
+    parser.set_defaults(run=_run_methods)
+
+
+def _run_bench(options: argparse.Namespace) -> int:
+    _need_extra()
+    from benchmarks.leaderboard.command import bench
+
+    return bench(
+        tasks=options.task,
+        methods=options.method,
+        options=_given(options.option),
+        seeds=options.seeds,
+        folds=options.folds,
+        root=options.data,
+        out=options.out,
+        predictions=options.predictions,
+        again=options.again,
+    )
+
+
+def _run_board(options: argparse.Namespace) -> int:
+    _need_extra()
+    from benchmarks.leaderboard.board import HTML, MARKDOWN, write_board
+
+    out = options.out or options.results
+    standing = write_board(options.results, out, options.data)
+    n, checked = len(standing), f", checked against {options.data}" if options.data else ""
+    print(f"{n} result{'' if n == 1 else 's'}{checked}: {out / MARKDOWN}, {out / HTML}")
+    return 0
+
+
+def _run_methods(options: argparse.Namespace) -> int:
+    _need_extra()
+    from benchmarks.leaderboard.command import list_methods
+
+    print(list_methods())
+    return 0
+
+
 def _run_quickstart(options: argparse.Namespace) -> int:
-    try:
-        from benchmarks.quickstart import quickstart
-    except ModuleNotFoundError as error:
-        raise NWSError(f"{error.name} is not installed; run: pip install -e '.[all]'") from error
+    _need_extra()
+    from benchmarks.quickstart import quickstart
+
     return quickstart(options.out)
+
+
+def _given(words: list[str]) -> dict[str, str]:
+    """Turn ``KEY=VALUE`` words into options; raises ``NWSError``."""
+    found: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key or key in found:
+            raise NWSError(f"--option takes KEY=VALUE, each key once, got {word!r}")
+        found[key] = value
+    return found
+
+
+def _need_extra() -> None:
+    """Raise ``NWSError`` with what to install where the extra ``all`` is missing."""
+    from importlib.util import find_spec
+
+    missing = [name for name in ("sklearn", "lightning", "torchmetrics", "torchvision") if find_spec(name) is None]
+    if missing:
+        raise NWSError(f"{', '.join(missing)} not installed; run in the checkout: pip install -e '.[all]'")

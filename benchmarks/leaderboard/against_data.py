@@ -1,0 +1,60 @@
+"""Results against the dataset they name: its digest, and what each task tests on there."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.leaderboard.json_text import difference
+from benchmarks.leaderboard.results import Result, ResultError, test_fields
+from nws_data.errors import NWSError
+from nws_data.storage.manifest import Manifest
+from nws_data.tasks.scores import ClassificationScore, Score, pool
+from nws_data.tasks.table import parse_task
+from nws_data.tasks.task import load_task
+
+
+def check_against_data(result: Result, root: Path) -> None:
+    """Derive a result's test set from the dataset again: digest, trainings, items, classes, chance, sums of targets.
+
+    Raises:
+        ResultError: the first field that differs.
+        FormatError: no dataset.
+    """
+    digest = Manifest.load(root).data_digest
+    if result.data_digest != digest:
+        raise ResultError(f"data_digest is {result.data_digest[:12]}..., the dataset {root} is {digest[:12]}...")
+    try:
+        expected = _any_score(result.task, result.folds, root)
+    except NWSError as error:
+        raise ResultError(str(error)) from error
+    source = f"the dataset {root}"
+    if found := difference(result.test, test_fields(expected), "test", source):
+        raise ResultError(found)
+    if not isinstance(expected, ClassificationScore):
+        return
+    for run in result.runs:
+        if isinstance(run.score, ClassificationScore):
+            found_items, items = (np.sum(score.confusion, axis=1).tolist() for score in (run.score, expected))
+            if found := difference(found_items, items, f"items of each class in the confusion of seed {run.seed}", source):
+                raise ResultError(found)
+
+
+@lru_cache(maxsize=256)
+def _any_score(task: str, folds: int, root: Path) -> Score:
+    """Return the score of all-zero predictions, for its fields that depend on the test set alone."""
+    return pool([_of_zeros(name, root) for name in test_sets(task, folds)])
+
+
+def _of_zeros(name: str, root: Path) -> Score:
+    task = load_task(name, root)
+    kind = np.float64 if task.kind == "regression" else np.int64
+    return task.evaluate(np.zeros(len(task.test), kind))
+
+
+def test_sets(task: str, folds: int) -> tuple[str, ...]:
+    """Return the names of the tasks behind a result: the task itself, or its folds."""
+    spec = parse_task(task)
+    return tuple(fold.name for fold in spec.folds()) if folds else (spec.name,)

@@ -1,0 +1,48 @@
+"""``nws bench board``: from a folder of result files to board.md and board.html. The same files give the same bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.leaderboard.against_data import check_against_data
+from benchmarks.leaderboard.collection import read_results, refuse
+from benchmarks.leaderboard.markdown import board_markdown
+from benchmarks.leaderboard.page import board_html
+from benchmarks.leaderboard.results import Result, ResultError
+from benchmarks.leaderboard.standings import arrange
+from nws_data.storage.atomic import write_bytes
+
+MARKDOWN, HTML = "board.md", "board.html"
+
+
+def write_board(results: Path, out: Path, data: Path | None = None) -> list[Result]:
+    """Check all result files and write the board; returns what stands on it.
+
+    Args:
+        results: folder of result files, searched in depth.
+        out: folder for board.md and board.html.
+        data: the dataset, to derive what each task tests on again.
+
+    Raises:
+        ResultError: files that are refused, each with its reason; nothing is written.
+        FormatError: ``data`` is no dataset.
+    """
+    found = read_results(results)
+    if data is not None:
+        _check_all(found, results, data)
+    standing = [result for _, result in found]
+    sections = arrange(standing)
+    pages = {MARKDOWN: board_markdown(sections, standing), HTML: board_html(sections, standing)}
+    for name, text in pages.items():
+        write_bytes(out / name, text.encode())
+    return standing
+
+
+def _check_all(found: list[tuple[Path, Result]], folder: Path, data: Path) -> None:
+    refused = []
+    for path, result in found:
+        try:
+            check_against_data(result, data)
+        except ResultError as error:
+            refused.append(f"{path.relative_to(folder)}: {error}")
+    refuse(folder, refused)

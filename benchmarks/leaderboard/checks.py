@@ -1,0 +1,112 @@
+"""Checks of a result file's plain fields, before anything is computed from them: what is wrong comes as a sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from nws_data.tasks.table import N_FOLDS, parse_task
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
+
+_TEXT = "a text"
+_COUNT = "a whole number of at least 0"
+_SECONDS = "a number of seconds"
+_DIGEST = "a SHA-256 in hex"
+_FLAG = "true or false"
+
+_TOP = {
+    "task": _TEXT,
+    "kind": _TEXT,
+    "official": _FLAG,
+    "folds": _COUNT,
+    "method": _TEXT,
+    "data_digest": _DIGEST,
+    "options": "an object of plain values",
+    "test": "an object",
+    "runs": "a list of objects",
+    "hardware": "an object",
+    "versions": "an object of texts",
+    "commit": "an object or null",
+    "finished_at": "a time such as 2026-01-31T12:00:00Z",
+}
+_RUN = {
+    "seed": _COUNT,
+    "n_parameters": "a whole number of at least 0, or null",
+    "fit_s": _SECONDS,
+    "predict_s": _SECONDS,
+    "predictions_sha256": "a list of SHA-256 in hex",
+    "score": "an object",
+}
+_HARDWARE = {
+    "processor": _TEXT,
+    "cores": _COUNT,
+    "threads": _COUNT,
+    "memory_bytes": _COUNT,
+    "gpu": "a text or null",
+}
+_COMMIT_FIELDS = {"id": "a commit in hex", "dirty": _FLAG}
+
+
+def _is(value: Any, kind: str) -> bool:
+    """Whether a JSON value is what the words say."""
+    if kind.endswith(" or null"):
+        return value is None or _is(value, kind.removesuffix(" or null").removesuffix(","))
+    if kind == "a list of objects":
+        return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
+    if kind == "a list of SHA-256 in hex":
+        return isinstance(value, list) and bool(value) and all(_is(item, _DIGEST) for item in value)
+    if kind == "an object of texts":
+        return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+    if kind == "an object of plain values":
+        return isinstance(value, dict) and all(v is None or isinstance(v, str | int | float) for v in value.values())
+    if kind == "an object":
+        return isinstance(value, dict)
+    if kind == _FLAG:
+        return isinstance(value, bool)
+    if kind == _COUNT:
+        return type(value) is int and value >= 0
+    if kind == _SECONDS:
+        return type(value) in (int, float) and value >= 0
+    pattern = {_TEXT: re.compile(".+"), _DIGEST: SHA256, "a commit in hex": _COMMIT}.get(kind, _TIME)
+    return isinstance(value, str) and pattern.fullmatch(value) is not None
+
+
+def problem(content: Mapping[str, Any]) -> str | None:
+    """Return the first thing wrong with the types of a result's fields or its task; None where all is well."""
+    found = _fields(content, _TOP, "") or _fields(content["hardware"], _HARDWARE, "hardware.", exact=True)
+    if not found and content["commit"] is not None:
+        found = _fields(content["commit"], _COMMIT_FIELDS, "commit.", exact=True)
+    for i, run in enumerate(content["runs"] if not found else ()):
+        found = found or _fields(run, _RUN, f"runs[{i}].", exact=True)
+    return found or _task_problem(content)
+
+
+def _fields(values: Mapping[str, Any], kinds: Mapping[str, str], place: str, exact: bool = False) -> str | None:
+    for name, kind in kinds.items():
+        if name not in values:
+            return f"field {place}{name} is missing"
+        if not _is(values[name], kind):
+            return f"{place}{name} must be {kind}, got {values[name]!r}"
+    odd = [name for name in values if exact and name not in kinds]
+    return f"unknown field {place}{odd[0]}" if odd else None
+
+
+def _task_problem(content: Mapping[str, Any]) -> str | None:
+    """Compare kind, folds, official and the number of predictions with what the task's name says; may raise TaskError."""
+    spec, folds = parse_task(content["task"]), content["folds"]
+    kind = "regression" if spec.family.regression else "classification"
+    if spec.name != content["task"]:
+        return f"task {content['task']!r}: the canonical name is {spec.name!r}"
+    if content["kind"] != kind:
+        return f"kind is {content['kind']!r}, but {spec.name} is a {kind} task"
+    if folds not in (0, N_FOLDS) or (folds and spec.fold is not None):
+        return f"folds must be 0, or {N_FOLDS} of a task without /fold=, got {folds} of {spec.name}"
+    if content["official"] != (spec.official and not folds):
+        return f"official is {content['official']}, which {spec.name} with folds {folds} is not"
+    sets = folds or 1
+    odd = [run["seed"] for run in content["runs"] if len(run["predictions_sha256"]) != sets]
+    return f"predictions_sha256 of seed {odd[0]} must have {sets} entries, one a test set" if odd else None

@@ -1,0 +1,90 @@
+"""``nws bench run`` and ``nws bench methods`` as a person sees them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from baselines.registry import METHODS, options_of
+from benchmarks.leaderboard.formats import interval_text, spread_text, unit_of, value_text
+from benchmarks.leaderboard.plans import choose_methods, choose_tasks, make_plans
+from benchmarks.leaderboard.results import Result
+from benchmarks.leaderboard.runner import Outcome, run_all
+from benchmarks.leaderboard.standings import main_metric
+from nws_data.errors import NWSError
+from nws_data.storage.info import align
+
+
+def bench(
+    *,
+    tasks: Sequence[str],
+    methods: Sequence[str],
+    options: Mapping[str, str],
+    seeds: int,
+    folds: bool,
+    root: Path,
+    out: Path,
+    predictions: Path | None,
+    again: bool,
+) -> int:
+    """Run methods on tasks and print a line for each run; returns 1 where a task or a run was not possible, else 0.
+
+    Raises:
+        NWSError: names, options or a dataset that make no sense; nothing has run then.
+    """
+    if seeds < 1:
+        raise NWSError(f"--seeds must be at least 1, got {seeds}")
+    chosen, missing = choose_tasks(tasks, root, folds)
+    plans = list(make_plans(chosen, choose_methods(methods), options, seeds, folds))
+    for task in missing:
+        print(f"not available: {task.reason}", file=sys.stderr)
+    if not plans and not missing:
+        names = f"{', '.join(methods)}; {', '.join(chosen)}"
+        raise NWSError(f"none of these methods fits these tasks: {names}; nws bench methods says what each reads")
+    failed = len(missing)
+    with tqdm(total=sum(plan.n_fits for plan in plans), unit="fit", disable=not sys.stderr.isatty()) as bar:
+
+        def tick(name: str) -> None:
+            bar.set_description(name, refresh=False)
+            bar.update()
+
+        for outcome in run_all(plans, root, out, predictions=predictions, again=again, tick=tick):
+            bar.clear()
+            print(sentence(outcome), file=sys.stdout if outcome.result else sys.stderr, flush=True)
+            failed += outcome.result is None
+    n = len(plans) + len(missing)
+    print(f"{n - failed} of {n} runs are in {out}. Next: nws bench board {out}")
+    return 1 if failed else 0
+
+
+def sentence(outcome: Outcome) -> str:
+    """Return what came of a run in one line."""
+    if outcome.result is None:
+        return f"{outcome.plan.name}: failed: {outcome.note}"
+    done = f"{outcome.plan.name}: {score_text(outcome.result)}"
+    if outcome.skipped:
+        return f"{done}; there already ({outcome.result.path}), --again runs it once more"
+    seconds = sum(run.fit_s + run.predict_s for run in outcome.result.runs)
+    return f"{done}; {seconds:.1f} s" + (f" ({outcome.note})" if outcome.note else "")
+
+
+def score_text(result: Result) -> str:
+    """Return a result's score, interval and chance, such as ``83.1 ± 0.4 [79.0, 86.5] accuracy in %, chance 33.3``."""
+    found, chance = main_metric(result), result.summary["chance"]
+    score = spread_text(found["mean"], found["std"], result.kind)
+    interval = interval_text(found["low"], found["high"], result.kind)
+    guess = "" if chance is None else f", chance {value_text(chance, result.kind)}"
+    return f"{score} {interval} {unit_of(result.kind)}{guess}"
+
+
+def list_methods() -> str:
+    """Return the table of registered methods: what they read and predict, and their options with defaults."""
+    rows = [["method", "reads", "predicts", "what it is", "options"]]
+    for name, entry in METHODS.items():
+        shown = ", ".join(f"{key}={option.default}" for key, option in options_of(name).items())
+        rows.append([name, " and ".join(entry.inputs), " and ".join(entry.kinds), entry.help, shown])
+    own = "A class of your own: --method package.module:Class or file.py:Class, see CONTRIBUTING.md"
+    return "\n".join([*align(rows), own])

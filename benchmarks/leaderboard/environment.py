@@ -1,0 +1,69 @@
+"""What a run ran on: hardware without names of machines, versions, and the commit of the checkout."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import nws_data
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+RESULTS = "benchmarks/results"
+"""Where results are kept in the checkout: writing one does not change the code that the next run uses."""
+PACKAGES = ("torch", "numpy", "scikit-learn", "lightning", "torchmetrics")
+
+
+def hardware() -> dict[str, Any]:
+    """Return the processor's name, the cores this process may use and torch's threads, memory in bytes, and the GPU."""
+    import torch
+
+    return {
+        "processor": processor_name(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "threads": torch.get_num_threads(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+    }
+
+
+def processor_name() -> str:
+    """Return what the processor calls itself, such as ``AMD EPYC 7B13``."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        names = [
+            line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
+        ]
+        if names:
+            return names[0]
+    return platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, of nws_data and of those packages that compute, where they are installed."""
+    found = {"python": platform.python_version(), "nws_data": nws_data.__version__}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # such as lightning: not every method needs it
+            continue
+    return found
+
+
+def commit() -> dict[str, Any] | None:
+    """Return the checkout's commit and whether tracked files other than results differ from it; None outside git."""
+    head = _git("rev-parse", "HEAD")
+    if head is None:
+        return None
+    return {"id": head, "dirty": bool(_git("status", "--porcelain", "--untracked-files=no", "--", ":/", f":!{RESULTS}"))}
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(CHECKOUT), *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,45 @@
+"""Numbers of the board as text: accuracies in percent with one decimal, R² with three."""
+
+from __future__ import annotations
+
+from nws_data.tasks.metrics import Interval
+
+NONE = "\N{EN DASH}"
+_MINUS = "\N{MINUS SIGN}"
+
+
+def value_text(value: float, kind: str) -> str:
+    """Return an accuracy as ``83.1`` (percent) or R² as ``0.831``."""
+    text = f"{100 * value:.1f}" if kind == "classification" else f"{value:.3f}"
+    return text.replace("-", _MINUS)
+
+
+def spread_text(mean: float, std: float | None, kind: str) -> str:
+    """Return ``83.1 ± 0.4``; of one seed the mean alone."""
+    return value_text(mean, kind) + ("" if std is None else f" ± {value_text(std, kind)}")
+
+
+def interval_text(low: float, high: float, kind: str) -> str:
+    """Return ``[79.0, 86.5]``."""
+    return f"[{value_text(low, kind)}, {value_text(high, kind)}]"
+
+
+def difference_text(interval: Interval) -> str:
+    """Return a difference of accuracies with its interval, in percentage points: ``+12.3 [+8.0, +16.5]``."""
+    estimate, low, high = (f"{100 * value:+.1f}".replace("-", _MINUS) for value in interval)
+    return f"{estimate} [{low}, {high}]"
+
+
+def count_text(value: int | None) -> str:
+    """Return a count with thousands separators, or a dash."""
+    return NONE if value is None else f"{value:,}"
+
+
+def seconds_text(value: float) -> str:
+    """Return seconds, with one decimal below ten."""
+    return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
+
+
+def unit_of(kind: str) -> str:
+    """Return what the values of a table are."""
+    return "accuracy in %" if kind == "classification" else "R²"

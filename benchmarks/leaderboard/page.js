@@ -1,0 +1,22 @@
+// Sorts a table by the column whose header is pressed; cells without a value stay at the end.
+for (const table of document.querySelectorAll("table.sortable")) {
+  const heads = [...table.tHead.rows[0].cells];
+  const body = table.tBodies[0];
+  heads.forEach((head, column) => {
+    head.querySelector("button").addEventListener("click", () => {
+      const text = head.classList.contains("text");
+      const before = head.getAttribute("aria-sort");
+      const down = before ? before === "ascending" : !text;
+      const value = (row) => row.cells[column].dataset.sort;
+      const order = (a, b) => (text ? a.localeCompare(b, "en", { numeric: true }) : a - b) * (down ? -1 : 1);
+      const rows = [...body.rows].sort((one, other) => {
+        const a = value(one), b = value(other);
+        if (a === undefined || b === undefined) return (a === undefined) - (b === undefined);
+        return order(a, b);
+      });
+      for (const other of heads) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      body.append(...rows);
+    });
+  });
+}

@@ -1,0 +1,150 @@
+"""What `nws bench run` is asked for: methods and tasks from names and patterns, and which of them go together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from baselines.registry import METHODS, find_method, options_of, resolve_options
+from benchmarks.leaderboard.against_data import test_sets
+from nws_data.errors import NWSError, TaskError, TaskNotAvailable
+from nws_data.storage.manifest import Manifest
+from nws_data.tasks.table import N_FOLDS, official_names, parse_task
+from nws_data.tasks.task import load_task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One run to make."""
+
+    task: str  # canonical
+    folds: int  # 0 or 5
+    method: str
+    given: dict[str, Any]  # options as given
+    options: dict[str, Any]  # as a result file has them
+    seeds: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """Task and method, for people."""
+        return f"{self.task}{f' ({self.folds} folds)' if self.folds else ''}, {method_label(self.method)}"
+
+    @property
+    def n_fits(self) -> int:
+        """Fits of all seeds on all test sets."""
+        return len(self.seeds) * (self.folds or 1)
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """A task that cannot be run on this dataset, and why."""
+
+    task: str
+    reason: str
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a name holds shell-like wildcards."""
+    return any(mark in name for mark in "*?[")
+
+
+def choose_methods(names: Iterable[str]) -> list[str]:
+    """Return methods by name, pattern or class path, each once; raises ``MethodError`` or ``TaskError`` where none fits."""
+    chosen: dict[str, None] = {}
+    for name in names:
+        if is_pattern(name) and ":" not in name:
+            found = [method for method in METHODS if fnmatchcase(method, name)]
+            if not found:
+                raise NWSError(f"no method matches {name!r}; there are {', '.join(METHODS)}")
+            chosen |= dict.fromkeys(found)
+        else:
+            find_method(name).load()
+            chosen[name] = None
+    return list(chosen)
+
+
+def choose_tasks(names: Iterable[str], root: Path, folds: bool) -> tuple[list[str], list[Unavailable]]:
+    """Return the canonical names of available tasks, and the tasks asked for by name that are not available.
+
+    Patterns pick, among the official names at the default window length, those that are available here.
+
+    Raises:
+        TaskError: an unknown task, or a pattern that no available task matches.
+        FormatError: no dataset.
+    """
+    image_sets = [image_set.name for image_set in Manifest.load(root).image_sets]
+    chosen: dict[str, None] = {}
+    missing = []
+    for name in names:
+        if is_pattern(name):
+            found = [task for task in official_names(image_sets) if fnmatchcase(task, name)]
+            here = [task for task in found if reason_missing(task, folds, root) is None]
+            if not here:
+                why = "none of them is available here" if found else "`nws tasks` lists all"
+                raise TaskError(f"{len(found)} official tasks match {name!r}; {why}")
+            chosen |= dict.fromkeys(here)
+            continue
+        spec = parse_task(name)
+        if folds and spec.fold is not None:
+            raise TaskError(f"task {name}: --folds runs all five folds; give the name without /fold=")
+        reason = reason_missing(spec.name, folds, root)
+        if reason is None:
+            chosen[spec.name] = None
+        else:
+            missing.append(Unavailable(spec.name, reason))
+    return list(chosen), missing
+
+
+def reason_missing(task: str, folds: bool, root: Path) -> str | None:
+    """Return why a task is not available on a dataset; None where it is."""
+    try:
+        for name in test_sets(task, N_FOLDS if folds else 0):
+            load_task(name, root)
+    except TaskNotAvailable as error:
+        return str(error)
+    return None
+
+
+def make_plans(
+    tasks: Sequence[str], methods: Sequence[str], options: Mapping[str, str], seeds: int, folds: bool
+) -> Iterator[Plan]:
+    """Yield the runs of all tasks with all methods that fit them, task by task; raises ``MethodError`` for bad options."""
+    recorded = {method: recorded_options(method, options) for method in methods}
+    for task in tasks:
+        for method in methods:
+            if fits(method, task):
+                yield Plan(
+                    task=task,
+                    folds=N_FOLDS if folds else 0,
+                    method=method,
+                    given=dict(options),
+                    options=recorded[method],
+                    seeds=tuple(range(seeds)),
+                )
+
+
+def fits(method: str, task: str) -> bool:
+    """Whether a method reads what a task gives and predicts what it asks for."""
+    entry, family = find_method(method), parse_task(task).family
+    reads = "vector" if family.part is None else "windows"
+    return reads in entry.inputs and ("regression" if family.regression else "classification") in entry.kinds
+
+
+def recorded_options(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every option of a method with its value, as a result file has them.
+
+    Options that the method's name fixes are left out, and paths: they say where something lies on this machine, not
+    what was computed.
+    """
+    values, free = resolve_options(method, given), options_of(method)
+    kept = {name: values[name] for name, option in free.items() if "Path" not in str(option.annotation)}
+    return {name: v if v is None or isinstance(v, str | int | float) else str(v) for name, v in kept.items()}
+
+
+def method_label(method: str) -> str:
+    """Return a method's name for results; of ``folder/file.py:Class`` the folder is left away."""
+    file, colon, name = method.rpartition(":")
+    return f"{Path(file).name}:{name}" if colon and file.endswith(".py") else method

@@ -1,0 +1,274 @@
+"""Result files: what one method did on one task with several seeds, with the counts behind every number.
+
+A file is JSON, described field by field in :data:`FIELDS`. Everything that follows from the rest (means, intervals, the
+command, the checksum) is computed again when a file is read, and a file in which it differs is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from benchmarks.leaderboard.checks import problem
+from benchmarks.leaderboard.json_text import difference, digest, readable
+from benchmarks.leaderboard.summary import summarize
+from nws_data.errors import NWSError
+from nws_data.storage.atomic import write_bytes
+from nws_data.tasks.scores import ClassificationScore, RegressionScore, Score
+
+FORMAT = "nws-result"
+FORMAT_VERSION = 1
+FIELDS = {
+    "format": "nws-result",
+    "format_version": "1",
+    "task": "the task's canonical name",
+    "kind": "classification or regression",
+    "official": "whether the task is one of the official ones, tested on its own test split",
+    "folds": "0, or 5: the task's unofficial folds, each tested once, their counts pooled for every seed",
+    "method": "registered name, or the class as package.module:Class or file.py:Class",
+    "options": "every option with its value, but those that the method's name fixes and those that are paths",
+    "n_parameters": "fitted values, of the largest fit; null where the notion is void",
+    "data_digest": "of the dataset, as nws info shows it",
+    "seeds": "of the method, in order",
+    "summary": "over the seeds: mean, standard deviation (n - 1; null of one seed), 95 % interval of the mean; chance",
+    "test": "what all seeds share: test trainings, items of each, classes or sums of targets",
+    "runs": "for each seed: score, seconds to fit and to predict, parameters, SHA-256 of its prediction files",
+    "hardware": "processor, cores that the process may use, threads of torch, memory in bytes, GPU or null",
+    "versions": "of Python and of packages that compute",
+    "commit": "of the checkout, and whether its tracked files differed from it; null outside git",
+    "command": "runs this again, on a dataset in the folder nws",
+    "finished_at": "UTC",
+    "sha256": "of the canonical JSON (keys sorted, no spaces) of all other fields",
+}
+"""Every field of a result file."""
+
+_SCORES: dict[str, type[Score]] = {"classification": ClassificationScore, "regression": RegressionScore}
+_SHARED = ("classes", "chance", "trainings", "n_items", "sum_target", "sum_target2")
+"""Fields of a score that belong to the task's test set, not to the method."""
+
+
+class ResultError(NWSError, ValueError):
+    """A result file that is damaged, tampered with, of another version, or twice there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedRun:
+    """One fit with one seed and what came of it; of a task with folds the five fits together."""
+
+    seed: int
+    score: Score
+    n_parameters: int | None
+    fit_s: float
+    predict_s: float
+    predictions_sha256: tuple[str, ...]  # of each test set's prediction file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One result file. See :data:`FIELDS`."""
+
+    task: str
+    official: bool
+    folds: int
+    method: str
+    options: dict[str, Any]
+    data_digest: str
+    runs: tuple[SeedRun, ...]
+    hardware: dict[str, Any]
+    versions: dict[str, str]
+    commit: dict[str, Any] | None
+    finished_at: str
+
+    def __post_init__(self) -> None:
+        """Raise ``ResultError`` where the runs do not belong together."""
+        if not self.runs:
+            raise ResultError("no runs: a result needs at least one seed")
+        seeds = [run.seed for run in self.runs]
+        if len(set(seeds)) < len(seeds):
+            raise ResultError(f"seeds must differ, got {seeds}")
+        for run in self.runs[1:]:
+            if found := difference(test_fields(run.score), self.test, source=f"seed {seeds[0]}"):
+                raise ResultError(f"seed {run.seed} was tested on something else: {found}")
+
+    @property
+    def kind(self) -> str:
+        """``classification`` or ``regression``."""
+        return "classification" if isinstance(self.runs[0].score, ClassificationScore) else "regression"
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the runs."""
+        return tuple(run.seed for run in self.runs)
+
+    @property
+    def test(self) -> dict[str, Any]:
+        """What the seeds share: the fields of their scores that belong to the task's test set."""
+        return test_fields(self.runs[0].score)
+
+    @property
+    def n_parameters(self) -> int | None:
+        """Fitted values of the largest fit."""
+        return max((run.n_parameters for run in self.runs if run.n_parameters is not None), default=None)
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """Means over the seeds, see :func:`benchmarks.leaderboard.summary.summarize`."""
+        return summarize([run.score for run in self.runs])
+
+    @property
+    def command(self) -> str:
+        """The command that gives this result."""
+        words = ["--task", self.task, "--method", self.method, "--seeds", str(len(self.runs)), *["--folds"][: self.folds]]
+        if self.options:
+            words += ["--option", *(f"{key}={value}" for key, value in self.options.items())]
+        return shlex.join(["nws", "bench", "run", *words, "--data", "nws"])
+
+    @property
+    def path(self) -> Path:
+        """The file's place in a folder of results."""
+        return path_of(self.task, self.folds, self.method, self.options, self.data_digest)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields of the file, in the order of :data:`FIELDS`."""
+        content = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "task": self.task,
+            "kind": self.kind,
+            "official": self.official,
+            "folds": self.folds,
+            "method": self.method,
+            "options": self.options,
+            "n_parameters": self.n_parameters,
+            "data_digest": self.data_digest,
+            "seeds": list(self.seeds),
+            "summary": self.summary,
+            "test": self.test,
+            "runs": [seed_run_to_dict(run) for run in self.runs],
+            "hardware": self.hardware,
+            "versions": self.versions,
+            "commit": self.commit,
+            "command": self.command,
+            "finished_at": self.finished_at,
+        }
+        return content | {"sha256": digest(content)}
+
+    def save(self, folder: Path) -> Path:
+        """Write the file into a folder of results, complete or not at all; return its path."""
+        path = folder / self.path
+        write_bytes(path, (readable(self.to_dict()) + "\n").encode())
+        return path
+
+    @classmethod
+    def load(cls, path: Path) -> Result:
+        """Read a file and compute all its numbers again; raises ``ResultError`` with the reason."""
+        try:
+            content = json.loads(path.read_bytes())
+        except (OSError, ValueError, RecursionError) as error:
+            raise ResultError(f"not readable as JSON ({error})") from error
+        return cls.from_dict(content)
+
+    @classmethod
+    def from_dict(cls, content: Any) -> Result:
+        """Build from the fields of a file and compute all its numbers again; raises ``ResultError`` with the reason."""
+        try:
+            _check_frame(content)
+            test, kind = content["test"], content["kind"]
+            result = cls(
+                runs=tuple(seed_run_from_dict(values, test, kind) for values in content["runs"]),
+                **{name: content[name] for name in ("task", "official", "folds", "method", "options", "data_digest")},
+                **{name: content[name] for name in ("hardware", "versions", "commit", "finished_at")},
+            )
+            expected = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+        except ResultError:
+            raise
+        except NWSError as error:
+            raise ResultError(str(error)) from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ResultError(f"not a readable result ({error!r})") from error
+        if found := difference({**content, "sha256": ""}, {**expected, "sha256": ""}):
+            raise ResultError(found)
+        return result
+
+
+def safe_name(text: str) -> str:
+    """Return a text as a file name: other characters than letters, digits and ``_.@=+-`` become a point."""
+    return re.sub(r"[^\w.@=+-]", ".", text, flags=re.ASCII)
+
+
+def path_of(task: str, folds: int, method: str, options: Mapping[str, Any], data_digest: str) -> Path:
+    """Return the place of a run's file in a folder of results, such as ``global.optimizer/majority-0123abcd.json``.
+
+    Task, folds, method, options and dataset decide it: what makes a run the same run, with more or fewer seeds.
+    """
+    key = digest({"key": [task, folds, method, dict(options), data_digest]})
+    return Path(safe_name(task) + (".folds" if folds else ""), f"{safe_name(method)}-{key[:8]}.json")
+
+
+def _check_frame(content: Any) -> None:
+    """Raise ``ResultError`` unless format, version, fields, checksum, plain fields and task are right."""
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ResultError(f"not a result file: its format is not {FORMAT!r}")
+    if content.get("format_version") != FORMAT_VERSION:
+        raise ResultError(
+            f"format version {content.get('format_version')!r}, this nws reads version {FORMAT_VERSION}; run the task again"
+        )
+    if odd := [
+        *(f"unknown field {n}" for n in content if n not in FIELDS),
+        *(f"no field {n}" for n in FIELDS if n not in content),
+    ]:
+        raise ResultError(odd[0])
+    try:
+        checksum = digest(content)
+    except ValueError as error:
+        raise ResultError(f"a number is NaN or infinite ({error})") from error
+    if content["sha256"] != checksum:
+        raise ResultError(
+            f"checksum: the content gives {checksum[:12]}..., the file says {str(content['sha256'])[:12]}...: "
+            "it was changed after it was written; run the task again"
+        )
+    if found := problem(content):
+        raise ResultError(found)
+
+
+def seed_run_to_dict(run: SeedRun, whole: bool = False) -> dict[str, Any]:
+    """Return a run as JSON values; its score without the fields that all seeds share, unless ``whole``."""
+    score = {name: value for name, value in run.score.to_dict().items() if whole or name not in _SHARED}
+    return {
+        "seed": run.seed,
+        "n_parameters": run.n_parameters,
+        "fit_s": run.fit_s,
+        "predict_s": run.predict_s,
+        "predictions_sha256": list(run.predictions_sha256),
+        "score": _lists(score),
+    }
+
+
+def seed_run_from_dict(values: Mapping[str, Any], test: Mapping[str, Any], kind: str) -> SeedRun:
+    """Build a run from :func:`seed_run_to_dict` and the shared fields; raises an ``NWSError`` for numbers that differ."""
+    return SeedRun(
+        seed=values["seed"],
+        score=_SCORES[kind].from_dict({**values["score"], **test}),
+        n_parameters=values["n_parameters"],
+        fit_s=values["fit_s"],
+        predict_s=values["predict_s"],
+        predictions_sha256=tuple(values["predictions_sha256"]),
+    )
+
+
+def test_fields(score: Score) -> dict[str, Any]:
+    """Return the fields of a score that belong to the test set, as JSON values."""
+    return {name: value for name, value in _lists(score.to_dict()).items() if name in _SHARED}
+
+
+def _lists(value: Any) -> Any:
+    """Return tuples as lists, as JSON has them."""
+    if isinstance(value, Mapping):
+        return {key: _lists(item) for key, item in value.items()}
+    return [_lists(item) for item in value] if isinstance(value, list | tuple) else value

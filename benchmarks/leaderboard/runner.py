@@ -1,0 +1,159 @@
+"""Runs methods on tasks, seed by seed, and writes one result file a run; what is there already is not run again."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from baselines.registry import make_method
+from benchmarks.leaderboard.against_data import test_sets
+from benchmarks.leaderboard.environment import commit, hardware, versions
+from benchmarks.leaderboard.plans import Plan, method_label
+from benchmarks.leaderboard.results import Result, ResultError, SeedRun, path_of, safe_name
+from benchmarks.leaderboard.unfinished import Unfinished
+from nws_data.errors import NWSError
+from nws_data.storage.manifest import Manifest
+from nws_data.tasks.scores import pool
+from nws_data.tasks.task import load_task
+
+Tick = Callable[[str], None]
+"""Told of every fit that is done, or was done before, by its name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a plan."""
+
+    plan: Plan
+    result: Result | None = None  # None where it failed
+    skipped: bool = False  # the file was there
+    note: str = ""  # why it failed, or why a file that was there did not count
+
+
+def run_all(
+    plans: Iterable[Plan], root: Path, out: Path, *, predictions: Path | None = None, again: bool = False, tick: Tick
+) -> Iterator[Outcome]:
+    """Run plans one after the other; each result file is written as soon as its seeds are done.
+
+    Args:
+        plans: what to run.
+        root: the dataset's folder.
+        out: folder of results.
+        predictions: folder for the prediction file of every fit; by default they are only hashed.
+        again: run what is there already, too.
+        tick: see :data:`Tick`.
+    """
+    digest = Manifest.load(root).data_digest
+    for plan in plans:
+        found, note = (None, "") if again else _existing(plan, digest, out)
+        if found is not None:
+            for seed in plan.seeds:
+                for name in test_sets(plan.task, plan.folds):
+                    tick(f"{name} seed {seed}")
+            yield Outcome(plan=plan, result=found, skipped=True)
+            continue
+        try:
+            result = _run(plan, digest, root, out, predictions, tick)
+        except NWSError as error:
+            yield Outcome(plan=plan, note=str(error))
+            continue
+        yield Outcome(plan=plan, result=result, note=note)
+
+
+def _existing(plan: Plan, digest: str, out: Path) -> tuple[Result | None, str]:
+    """Return the sound result file that holds a plan's seeds already, or None and why the one there does not count."""
+    path = out / result_path(plan, digest)
+    if not path.is_file():
+        return None, ""
+    try:
+        found = Result.load(path)
+    except ResultError as error:
+        return None, f"replaced {path}, which was not valid: {error}"
+    same = found.path == path.relative_to(out) and set(plan.seeds) <= set(found.seeds)
+    return (found, "") if same else (None, f"replaced {path} of {len(found.seeds)} seeds")
+
+
+def result_path(plan: Plan, digest: str) -> Path:
+    """Return where the result file of a plan lies in a folder of results."""
+    return path_of(plan.task, plan.folds, method_label(plan.method), plan.options, digest)
+
+
+def _run(plan: Plan, digest: str, root: Path, out: Path, predictions: Path | None, tick: Tick) -> Result:
+    unfinished = Unfinished(out, result_path(plan, digest), environment={"commit": commit(), "versions": versions()})
+    runs = []
+    for seed in plan.seeds:
+        parts = []
+        for name in test_sets(plan.task, plan.folds):
+            target = None if predictions is None else predictions / prediction_name(plan, name, seed)
+            part = None if target is not None and not target.exists() else unfinished.load(name, seed)
+            if part is None:
+                part = _fit(plan, name, seed, root, target)
+                unfinished.save(name, part)
+            parts.append(part)
+            tick(f"{name} {method_label(plan.method)} seed {seed}")
+        runs.append(_together(parts))
+    result = Result(
+        task=plan.task,
+        official=not plan.folds and load_task(plan.task, root).official,
+        folds=plan.folds,
+        method=method_label(plan.method),
+        options=plan.options,
+        data_digest=digest,
+        runs=tuple(runs),
+        hardware=hardware(),
+        versions=versions(),
+        commit=commit(),
+        finished_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+    result.save(out)
+    unfinished.remove()
+    return result
+
+
+def _fit(plan: Plan, name: str, seed: int, root: Path, target: Path | None) -> SeedRun:
+    """Fit and score one method with one seed on one task; write its predictions where they are wanted."""
+    task = load_task(name, root, seed=seed)
+    method = make_method(plan.method, seed, **plan.given)
+    started_s = time.perf_counter()
+    method.fit(task)
+    fitted_s = time.perf_counter()
+    values = method.predict(task.test)
+    predicted_s = time.perf_counter()
+    predictions = task.predictions(values)
+    with tempfile.TemporaryDirectory() as folder:
+        path = target or Path(folder, "predictions.parquet")
+        predictions.save(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return SeedRun(
+        seed=seed,
+        score=task.evaluate(predictions),
+        n_parameters=method.n_parameters,
+        fit_s=round(fitted_s - started_s, 4),
+        predict_s=round(predicted_s - fitted_s, 4),
+        predictions_sha256=(digest,),
+    )
+
+
+def _together(parts: list[SeedRun]) -> SeedRun:
+    """Return the fits of one seed on all test sets as one: counts pooled, times added."""
+    if len(parts) == 1:
+        return parts[0]
+    return SeedRun(
+        seed=parts[0].seed,
+        score=pool([part.score for part in parts]),
+        n_parameters=max((p.n_parameters for p in parts if p.n_parameters is not None), default=None),
+        fit_s=round(sum(part.fit_s for part in parts), 4),
+        predict_s=round(sum(part.predict_s for part in parts), 4),
+        predictions_sha256=tuple(digest for part in parts for digest in part.predictions_sha256),
+    )
+
+
+def prediction_name(plan: Plan, task: str, seed: int) -> str:
+    """Return the name of a prediction file, such as ``global.optimizer--majority--seed0.parquet``."""
+    stem = result_path(plan, "").stem
+    return f"{safe_name(task)}--{stem}--seed{seed}.parquet"

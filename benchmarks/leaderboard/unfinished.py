@@ -1,0 +1,57 @@
+"""Finished fits of unfinished runs, kept in a hidden folder beside the results: an interrupted run goes on with them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.leaderboard.json_text import digest, readable
+from benchmarks.leaderboard.results import SeedRun, safe_name, seed_run_from_dict, seed_run_to_dict
+from nws_data.errors import NWSError
+from nws_data.storage.atomic import write_bytes
+from nws_data.tasks.scores import ClassificationScore
+
+
+class Unfinished:
+    """The fits of one run.
+
+    Args:
+        out: folder of results.
+        path: the result file's place in it.
+        environment: what computes; fits of another one, such as of an older commit, do not count.
+    """
+
+    def __init__(self, out: Path, path: Path, environment: Mapping[str, Any]) -> None:
+        self.folder = out / ".unfinished" / path.with_suffix("")
+        self.environment = dict(environment)
+
+    def save(self, task: str, run: SeedRun) -> None:
+        """Keep a fit on a task; raises ``BuildError`` where nothing can be written."""
+        kind = "classification" if isinstance(run.score, ClassificationScore) else "regression"
+        content = {"environment": self.environment, "kind": kind, "run": seed_run_to_dict(run, whole=True)}
+        content["sha256"] = digest(content)
+        write_bytes(self._file(task, run.seed), (readable(content) + "\n").encode())
+
+    def load(self, task: str, seed: int) -> SeedRun | None:
+        """Return a kept fit; None where there is none, or it is damaged or of another environment: it is fitted again."""
+        try:
+            content = json.loads(self._file(task, seed).read_bytes())
+            if content["environment"] != self.environment or content["sha256"] != digest(content):
+                return None
+            run = seed_run_from_dict(content["run"], {}, content["kind"])
+        except (OSError, NWSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+        return run if run.seed == seed else None
+
+    def remove(self) -> None:
+        """Remove the kept fits of this run, and folders that are empty then."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        for folder in (self.folder.parent, self.folder.parent.parent):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+    def _file(self, task: str, seed: int) -> Path:
+        return self.folder / f"{safe_name(task)}--seed{seed}.json"

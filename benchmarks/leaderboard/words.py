@@ -1,0 +1,49 @@
+"""What the board says about its numbers, the same in Markdown and HTML."""
+
+from __future__ import annotations
+
+from benchmarks.leaderboard.formats import unit_of
+from benchmarks.leaderboard.standings import Section
+from nws_data.tasks.table import FAMILIES
+
+TITLE = "NWS leaderboard"
+INTRODUCTION = (
+    "What can be read from the weights of a trained network about how it was trained. Every number is computed from "
+    "result files, which hold the counts of each test training."
+)
+NOTES = (
+    "A score is the mean over seeds ± their standard deviation (n - 1): accuracy in % for classes, R² for numbers "
+    "(1 is perfect, 0 as good as the mean of the test targets). A score without ± is of one seed.",
+    "In brackets: the 95 % interval of the mean for other test trainings. Items of one training belong together, so it is "
+    "clustered by training; bars of charts show the same interval. ± says how much the seed matters, the interval how "
+    "much the choice of test trainings does.",
+    "Chance is the accuracy of guessing the most frequent class of the test items.",
+    "The best mean of each task is marked; where intervals overlap, another method may be as good.",
+    "majority, hyperparameters and length look at no weights: they guard against short cuts.",
+)
+STATUSES = {
+    "official": "Official tasks",
+    "folds": "Unofficial: five folds",
+    "other": "Unofficial: other settings",
+}
+STATUS_NOTES = {
+    "official": "Tested on the test split, which a training's id decides.",
+    "folds": "For datasets with few test trainings. The trainings of all splits are divided into five folds; each is tested "
+    "once by methods trained on the other four, and the counts are pooled. Not comparable with official results.",
+    "other": "Single folds, other accuracy thresholds or permuted training labels (a check for leaks: all methods must "
+    "fall to chance). Not comparable with official results.",
+}
+DIFFERENCES_NOTE = (
+    "Paired differences: accuracy of a method less that of chance and of the guards on the same test trainings, in "
+    "percentage points, the mean over seeds with its 95 % interval clustered by training. Bold where it leaves out 0."
+)
+RUNS_NOTE = (
+    "Every result file: what ran, with which options, how long a seed took on which processor, and the commit of the code. "
+    "Parameters are fitted values. \N{LEFT DOUBLE QUOTATION MARK}+ changes\N{RIGHT DOUBLE QUOTATION MARK}: files differed "
+    "from the commit."
+)
+
+
+def section_title(section: Section) -> str:
+    """Return a table's heading."""
+    return f"{section.family}: {FAMILIES[section.family].about} ({unit_of(section.kind)})"
