@@ -44,7 +44,49 @@ class MethodEntry:
         return _load_class(self.factory)
 
 
-METHODS: dict[str, MethodEntry] = {}
+METHODS: dict[str, MethodEntry] = {
+    "majority": MethodEntry("baselines.guards:Majority", "guard: the most frequent training class, or the mean"),
+    "hyperparameters": MethodEntry("baselines.guards:HyperParametersOnly", "guard: all other hyper-parameters, no weights"),
+    "length": MethodEntry("baselines.guards:LengthOnly", "guard: the length of the weight vector alone"),
+    "svm-linear-16": MethodEntry("baselines.shallow:LinearSvm", "linear SVM, 16 features", {"features": "vector"}),
+    "svm-linear-480": MethodEntry(
+        "baselines.shallow:LinearSvm", "linear SVM, 480 features of layers", {"features": "layers"}, inputs=("vector",)
+    ),
+    "svm-linear-kernels": MethodEntry(
+        "baselines.shallow:LinearSvm", "linear SVM, features of kernels alone", {"features": "kernels"}, inputs=("vector",)
+    ),
+    "svm-rbf-16": MethodEntry("baselines.shallow:RbfSvm", "Gaussian SVM, 16 features", {"features": "vector"}),
+    "svm-rbf-480": MethodEntry(
+        "baselines.shallow:RbfSvm", "Gaussian SVM, 480 features of layers", {"features": "layers"}, inputs=("vector",)
+    ),
+    "svm-rbf-kernels": MethodEntry(
+        "baselines.shallow:RbfSvm", "Gaussian SVM, features of kernels alone", {"features": "kernels"}, inputs=("vector",)
+    ),
+    "boosting-16": MethodEntry("baselines.shallow:Boosting", "gradient boosting, 16 features", {"features": "vector"}),
+    "boosting-480": MethodEntry(
+        "baselines.shallow:Boosting", "gradient boosting, 480 features of layers", {"features": "layers"}, inputs=("vector",)
+    ),
+    "logistic-16": MethodEntry(
+        "baselines.shallow:Logistic", "logistic regression, 16 features", {"features": "vector"}, kinds=("classification",)
+    ),
+    "logistic-480": MethodEntry(
+        "baselines.shallow:Logistic",
+        "logistic regression, 480 features of layers",
+        {"features": "layers"},
+        inputs=("vector",),
+        kinds=("classification",),
+    ),
+    "ridge-16": MethodEntry(
+        "baselines.shallow:Ridge", "ridge regression, 16 features", {"features": "vector"}, kinds=("regression",)
+    ),
+    "ridge-480": MethodEntry(
+        "baselines.shallow:Ridge",
+        "ridge regression, 480 features of layers",
+        {"features": "layers"},
+        inputs=("vector",),
+        kinds=("regression",),
+    ),
+}
 """The registered methods by name."""
 
 

@@ -1,0 +1,267 @@
+"""Shallow methods on statistics features: support vector machines, boosting, logistic and ridge regression.
+
+The features are those of :mod:`nws_data.features`, standardised on the training items. Windows are fitted and predicted on
+the official ten of each vector, as in the paper. Source: Eilertsen et al. 2020, Section 5.2 and Supplement F.3.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from baselines.method import MethodError
+from baselines.tabular import TabularMethod, sampled_items
+from nws_data.errors import one_of
+from nws_data.features.extract import feature_names, statistics_features
+from nws_data.reading.views import WeightView
+
+if TYPE_CHECKING:
+    from nws_data.tasks.task import Task
+
+Features = Literal["vector", "layers", "kernels"]
+FEATURES = ("vector", "layers", "kernels")
+
+
+class FeatureMethod(TabularMethod):
+    """Base of methods on statistics features.
+
+    Args:
+        seed: of estimators that draw.
+        features: ``"vector"``: 16 of the whole item; ``"layers"``: 16 of each tensor of each layer, 480 in the fixed
+            architecture; ``"kernels"``: the same of kernels alone, without biases and batch norm's values.
+        cache: keep features beside the dataset.
+    """
+
+    def __init__(self, seed: int = 0, *, features: Features = "vector", cache: bool = True) -> None:
+        super().__init__(seed)
+        if features not in FEATURES:
+            raise MethodError(f"features: {one_of(features, FEATURES)}")
+        self.features = features
+        self.cache = cache
+        self._length = 0
+
+    def fit(self, task: Task) -> None:
+        """Fit on the training side; see :meth:`TabularMethod.fit`."""
+        super().fit(task)
+        self._length = _length(task.test)
+
+    def predict(self, view: WeightView) -> np.ndarray:
+        """Return scores or numbers; see :meth:`Method.predict`."""
+        if self._fitted is not None and _length(view) != self._length:
+            raise MethodError(f"fitted on items of {self._length} values, this view's have {_length(view)}: {view}")
+        return super().predict(view)
+
+    def _train_view(self, task: Task) -> WeightView:
+        return task.view("train", fixed=True)
+
+    def _table(self, view: WeightView) -> np.ndarray:
+        if self.features == "vector":
+            return statistics_features(view, cache=self.cache, progress=True)
+        table = statistics_features(view, "layers", cache=self.cache, progress=True)
+        if self.features == "layers":
+            return table
+        return table[:, [".kernel." in name for name in feature_names(view, "layers")]]
+
+
+class LinearSvm(FeatureMethod):
+    """Linear support vector machine, one class versus the rest; for numbers linear support vector regression.
+
+    Args:
+        seed: unused: the problem is solved in its primal form, without drawing.
+        features: see :class:`FeatureMethod`.
+        cache: likewise.
+        penalty: C, the weight of training errors against the margin.
+        max_iter: steps of the solver.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        features: Features = "vector",
+        cache: bool = True,
+        penalty: float = 1.0,
+        max_iter: int = 5000,
+    ) -> None:
+        super().__init__(seed, features=features, cache=cache)
+        self.penalty, self.max_iter = positive("penalty", penalty), whole("max_iter", max_iter)
+
+    def _estimator(self, regression: bool) -> Any:
+        from sklearn.svm import LinearSVC, LinearSVR
+
+        if regression:
+            loss = "squared_epsilon_insensitive"
+            return _scaled(LinearSVR(C=self.penalty, loss=loss, dual=False, max_iter=self.max_iter))
+        return _scaled(LinearSVC(C=self.penalty, dual=False, max_iter=self.max_iter))
+
+    def _count(self, fitted: Any) -> int | None:
+        return linear_count(fitted)
+
+
+class RbfSvm(FeatureMethod):
+    """Support vector machine with a Gaussian kernel, one class versus the rest; for numbers support vector regression.
+
+    Time and memory grow with the square of the training items, so at most ``max_items`` are used: those of the smallest
+    SHA-256 of seed, training, snapshot and window.
+
+    Args:
+        seed: of the choice of items where there are more.
+        features: see :class:`FeatureMethod`.
+        cache: likewise.
+        penalty: C, the weight of training errors against the margin.
+        gamma: of the kernel exp(-gamma |x - y|²); 1 / (number of features) by default.
+        max_items: how many training items are used at most.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        features: Features = "vector",
+        cache: bool = True,
+        penalty: float = 1.0,
+        gamma: float | None = None,
+        max_items: int = 20_000,
+    ) -> None:
+        super().__init__(seed, features=features, cache=cache)
+        self.penalty = positive("penalty", penalty)
+        self.gamma = None if gamma is None else positive("gamma", gamma)
+        self.max_items = whole("max_items", max_items)
+
+    def _estimator(self, regression: bool) -> Any:
+        from sklearn.multiclass import OneVsRestClassifier
+        from sklearn.svm import SVC, SVR
+
+        kernel = {"C": self.penalty, "gamma": "auto" if self.gamma is None else self.gamma, "cache_size": 500}
+        return _scaled(SVR(**kernel) if regression else OneVsRestClassifier(SVC(**kernel)))
+
+    def _kept(self, view: WeightView) -> np.ndarray | slice:
+        return sampled_items(view, self.max_items, self.seed)
+
+
+class Boosting(FeatureMethod):
+    """Gradient boosting of decision trees on histograms, the strongest simple baseline of the field.
+
+    Args:
+        seed: of scikit-learn's binning, where there are over 200,000 items.
+        features: see :class:`FeatureMethod`.
+        cache: likewise.
+        rounds: of boosting; each fits one tree a class.
+        rate: shrinkage of each tree.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        features: Features = "vector",
+        cache: bool = True,
+        rounds: int = 100,
+        rate: float = 0.1,
+    ) -> None:
+        super().__init__(seed, features=features, cache=cache)
+        self.rounds, self.rate = whole("rounds", rounds), positive("rate", rate)
+
+    def _estimator(self, regression: bool) -> Any:
+        return boosting(regression, self.seed, self.rounds, self.rate)
+
+
+class Logistic(FeatureMethod):
+    """Multinomial logistic regression; classification only.
+
+    Args:
+        seed: unused: the solver draws nothing.
+        features: see :class:`FeatureMethod`.
+        cache: likewise.
+        penalty: C, the weight of training errors against that of large coefficients.
+        max_iter: steps of the solver.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        features: Features = "vector",
+        cache: bool = True,
+        penalty: float = 1.0,
+        max_iter: int = 2000,
+    ) -> None:
+        super().__init__(seed, features=features, cache=cache)
+        self.penalty, self.max_iter = positive("penalty", penalty), whole("max_iter", max_iter)
+
+    def _estimator(self, regression: bool) -> Any:
+        from sklearn.linear_model import LogisticRegression
+
+        if regression:
+            raise MethodError("logistic regression predicts classes, this task asks for numbers: use ridge-16 or ridge-480")
+        return _scaled(LogisticRegression(C=self.penalty, max_iter=self.max_iter))
+
+    def _count(self, fitted: Any) -> int | None:
+        return linear_count(fitted)
+
+
+class Ridge(FeatureMethod):
+    """Least squares with a quadratic penalty; regression only.
+
+    Args:
+        seed: unused: there is a closed form.
+        features: see :class:`FeatureMethod`.
+        cache: likewise.
+        alpha: weight of the penalty.
+    """
+
+    def __init__(self, seed: int = 0, *, features: Features = "vector", cache: bool = True, alpha: float = 1.0) -> None:
+        super().__init__(seed, features=features, cache=cache)
+        self.alpha = positive("alpha", alpha)
+
+    def _estimator(self, regression: bool) -> Any:
+        from sklearn.linear_model import Ridge as RidgeRegression
+
+        if not regression:
+            raise MethodError(
+                "ridge regression predicts numbers, this task asks for classes: use logistic-16 or logistic-480"
+            )
+        return _scaled(RidgeRegression(alpha=self.alpha))
+
+    def _count(self, fitted: Any) -> int | None:
+        return linear_count(fitted)
+
+
+def boosting(regression: bool, seed: int, rounds: int = 100, rate: float = 0.1) -> Any:
+    """Return scikit-learn's gradient boosting on histograms, without early stopping: all items are fitted."""
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    kind = HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier
+    return kind(max_iter=rounds, learning_rate=rate, early_stopping=False, random_state=seed)
+
+
+def _length(view: WeightView) -> int:
+    return view[0][0].numel()
+
+
+def positive(name: str, value: float) -> float:
+    """Return an option's value; raises ``MethodError`` unless it is above 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise MethodError(f"option {name} must be a number above 0, got {value!r}")
+    return value
+
+
+def whole(name: str, value: int) -> int:
+    """Return an option's value; raises ``MethodError`` unless it is a whole number above 0."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise MethodError(f"option {name} must be a whole number above 0, got {value!r}")
+    return value
+
+
+def linear_count(fitted: Any) -> int:
+    """Return the number of coefficients and intercepts at the end of a pipeline."""
+    return int(fitted[-1].coef_.size + np.size(fitted[-1].intercept_))
+
+
+def _scaled(estimator: Any) -> Any:
+    """Return the estimator behind a standardisation that is fitted with it; constant features become 0."""
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), estimator)

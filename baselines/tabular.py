@@ -1,0 +1,121 @@
+"""Methods that fit an estimator of scikit-learn on a table with one row an item: what shallow methods and guards share."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from baselines.method import Method, MethodError
+from nws_data.reading.views import WeightView
+
+if TYPE_CHECKING:
+    from nws_data.tasks.task import Task
+
+
+class TabularMethod(Method):
+    """Base: a table of each view, an estimator, scores of all classes of the task.
+
+    A class that no training item has gets a score below all others. Targets of regression are standardised for the
+    fit, so that options such as a penalty mean the same whatever the target's unit.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__(seed)
+        self._fitted: Any = None
+        self._n_classes: int | None = None
+
+    def fit(self, task: Task) -> None:
+        """Fit on the training side.
+
+        Raises:
+            MethodError: a task this method has no estimator for, or training items of one class only.
+        """
+        regression = task.kind == "regression"
+        estimator = self._estimator(regression)
+        view = self._train_view(task)
+        labels = view.labels.numpy()
+        if not regression and len(np.unique(labels)) < 2:
+            raise MethodError(f"task {task.name}: all training items are of one class; give a task with at least two")
+        self._prepare(task)
+        table, kept = self._table(view), self._kept(view)
+        self._n_classes = None if regression else task.n_classes
+        if regression:
+            estimator, labels = _standardising_target(estimator), labels.astype(np.float64)
+        self._fitted = estimator.fit(table[kept], labels[kept])
+        self.n_parameters = self._count(getattr(self._fitted, "regressor_", self._fitted))
+
+    def predict(self, view: WeightView) -> np.ndarray:
+        """Return scores ``(len(view), n_classes)`` or numbers ``(len(view),)``; see :meth:`Method.predict`."""
+        if self._fitted is None:
+            raise MethodError(f"{type(self).__name__} predicts after fit(task); it was not fitted")
+        table = self._table(view)
+        if self._n_classes is None:
+            return np.asarray(self._fitted.predict(table), np.float64)
+        return class_scores(self._fitted, table, self._n_classes)
+
+    @abstractmethod
+    def _estimator(self, regression: bool) -> Any:
+        """Return a new estimator; raises ``MethodError`` where there is none for such tasks."""
+
+    @abstractmethod
+    def _table(self, view: WeightView) -> np.ndarray:
+        """Return float64 ``(len(view), columns)``."""
+
+    def _prepare(self, task: Task) -> None:
+        """Take from the task what :meth:`_table` needs."""
+
+    def _train_view(self, task: Task) -> WeightView:
+        """Return the items to fit on."""
+        return task.train
+
+    def _kept(self, view: WeightView) -> np.ndarray | slice:
+        """Return which training items are fitted on."""
+        return slice(None)
+
+    def _count(self, fitted: Any) -> int | None:
+        """Return the number of fitted values of an estimator, None where the notion is void."""
+        return None
+
+
+def _standardising_target(estimator: Any) -> Any:
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.preprocessing import StandardScaler
+
+    return TransformedTargetRegressor(estimator, transformer=StandardScaler())
+
+
+def class_scores(estimator: Any, table: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return float64 ``(n, n_classes)``, larger where a class is more likely: probabilities, or else distances.
+
+    Args:
+        estimator: a fitted classifier of scikit-learn on labels in [0, n_classes), some of which may be missing.
+        table: ``(n, columns)``.
+        n_classes: of the task.
+    """
+    if hasattr(estimator, "predict_proba"):
+        found, absent = np.asarray(estimator.predict_proba(table), np.float64), 0.0
+    else:
+        found = np.asarray(estimator.decision_function(table), np.float64)
+        if found.ndim == 1:  # two classes have one distance
+            found = np.stack([-found, found], axis=1)
+        absent = found.min() - 1.0
+    scores = np.full((len(table), n_classes), absent)
+    scores[:, estimator.classes_] = found
+    return scores
+
+
+def sampled_items(view: WeightView, n: int, seed: int) -> np.ndarray:
+    """Return at most ``n`` items, int64, ascending: those of the smallest SHA-256 of (seed, training, snapshot, window).
+
+    So the choice does not depend on the order of items, and a larger ``n`` keeps those of a smaller one.
+    """
+    if len(view) <= n:
+        return np.arange(len(view))
+    rows = view.rows
+    names = zip(view.data["training"][rows].tolist(), view.data["snapshot"][rows].tolist(), strict=True)
+    keys = (f"{seed}/{training}/{snapshot}/{i % view.per_vector}" for i, (training, snapshot) in enumerate(names))
+    digests = [hashlib.sha256(key.encode()).digest() for key in keys]
+    return np.array(sorted(sorted(range(len(digests)), key=digests.__getitem__)[:n]))
