@@ -146,7 +146,7 @@ def encode_classes(values: np.ndarray, classes: Sequence[str], keys: Keys) -> np
     if wrong:
         allowed = ", ".join(classes[:_SHOWN_CLASSES])
         raise PredictionError(
-            f"{len(wrong)} of {len(values)} predictions are no class of this task, the first {values[wrong[0]]!r} for "
+            f"{len(wrong)} of {len(values)} predictions are no class of this task, the first {str(values[wrong[0]])!r} for "
             f"{keys.text(wrong[0])}; classes are {allowed}"
         )
     return np.array([label[value] for value in values.tolist()], np.int64)
@@ -184,6 +184,8 @@ def _metadata(table: pa.Table, path: str | Path) -> dict[str, str]:
                 f"{FORMAT_VERSION}; install a matching nws-data"
             )
         return {name: str(content[name]) for name in ("task", "data_digest")}
+    except PredictionError:
+        raise
     except (KeyError, ValueError, TypeError) as error:
         raise PredictionError(
             f"{path}: no prediction file: its Parquet metadata lack task and data digest; write it with Predictions.save"
