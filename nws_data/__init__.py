@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nws_data.errors import NWSError
+    from nws_data.features.extract import feature_names, statistics_features
     from nws_data.reading.dataset import NWSDataset, open
     from nws_data.reading.views import FixedWindows, GlobalVectors, LayerTensors, RandomWindows
     from nws_data.reading.weights_feature import Weights
@@ -37,11 +38,13 @@ _MODULES = {
     "RandomWindows": "reading.views",
     "Weights": "reading.weights_feature",
     "describe": "storage.info",
+    "feature_names": "features.extract",
     "load_network": "space.network",
     "load_task": "tasks.task",
     "open": "reading.dataset",
     "permute": "space.permutation",
     "random_permutations": "space.permutation",
+    "statistics_features": "features.extract",
     "verify": "storage.verify",
     "write_population": "storage.writer",
 }
@@ -58,11 +61,13 @@ __all__ = [
     "RandomWindows",
     "Weights",
     "describe",
+    "feature_names",
     "load_network",
     "load_task",
     "open",
     "permute",
     "random_permutations",
+    "statistics_features",
     "verify",
     "write_population",
 ]
