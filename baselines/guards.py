@@ -51,7 +51,7 @@ class HyperParametersOnly(TabularMethod):
         super().__init__(seed)
         self._target: str | None = None
 
-    def _prepare(self, task: Task) -> None:
+    def _prepare(self, task: Task, view: WeightView) -> None:
         self._target = task.target
 
     def _table(self, view: WeightView) -> np.ndarray:

@@ -34,12 +34,12 @@ class TabularMethod(Method):
             MethodError: a task this method has no estimator for, or training items of one class only.
         """
         regression = task.kind == "regression"
-        estimator = self._estimator(regression)
         view = self._train_view(task)
+        self._prepare(task, view)
+        estimator = self._estimator(regression)
         labels = view.labels.numpy()
         if not regression and len(np.unique(labels)) < 2:
             raise MethodError(f"task {task.name}: all training items are of one class; give a task with at least two")
-        self._prepare(task)
         table, kept = self._table(view), self._kept(view)
         self._n_classes = None if regression else task.n_classes
         if regression:
@@ -64,8 +64,8 @@ class TabularMethod(Method):
     def _table(self, view: WeightView) -> np.ndarray:
         """Return float64 ``(len(view), columns)``."""
 
-    def _prepare(self, task: Task) -> None:
-        """Take from the task what :meth:`_table` needs."""
+    def _prepare(self, task: Task, view: WeightView) -> None:
+        """Take from the task and its training items what the estimator and :meth:`_table` need."""
 
     def _train_view(self, task: Task) -> WeightView:
         """Return the items to fit on."""

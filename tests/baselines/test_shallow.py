@@ -98,10 +98,41 @@ def test_one_versus_rest_by_hand(root: Path) -> None:
     found = method.predict(task.test)
     view = task.view("train", fixed=True)
     train, test = statistics_features(view), statistics_features(task.test)
+    test = np.clip(test, train.min(0), train.max(0))
     mean, std = train.mean(0), train.std(0)
     for label in range(3):
         machine = SVC(gamma=1 / 16).fit((train - mean) / std, (view.labels == label).numpy())
         np.testing.assert_allclose(found[:, label], machine.decision_function((test - mean) / std), rtol=1e-6, atol=1e-6)
+
+
+def test_a_diverged_network_does_not_spoil_a_prediction(root: Path) -> None:
+    task = load_task("regress/learning_rate", root)
+    method = make_method("ridge-16")
+    method.fit(task)
+    usual = method.predict(task.test)
+
+    class Diverged(type(task.test)):  # type: ignore[misc]
+        def _weights(self, items: np.ndarray, rows: np.ndarray) -> Any:
+            return super()._weights(items, rows) * 1e4
+
+    task.test.__class__ = Diverged
+    method.cache = False
+    far = method.predict(task.test)
+    assert np.abs(far - usual).max() < 1
+    assert not np.array_equal(far, usual)
+
+
+def test_the_penalty_of_ridge_is_chosen_over_trainings(root: Path) -> None:
+    task = load_task("regress/learning_rate", root)
+    view = task.view("train")
+    chosen, given = make_method("ridge-480"), make_method("ridge-480", alpha=2.5)
+    chosen.fit(task)
+    given.fit(task)
+    for train, test in chosen._folds:
+        assert not set(view.data["training"][train]) & set(view.data["training"][test])
+    assert chosen._fitted.regressor_[-1].alpha_ in 10.0 ** np.arange(-2, 6)
+    assert given._fitted.regressor_[-1].alpha == 2.5
+    assert chosen.n_parameters == given.n_parameters == 481
 
 
 def test_fitted_values_are_counted(root: Path) -> None:
