@@ -45,6 +45,10 @@ class MethodEntry:
 
 
 METHODS: dict[str, MethodEntry] = {
+    "dmc": MethodEntry("baselines.dmc.method:DMC", "deep meta-classifier, the paper's 1D CNN on raw weights"),
+    "dmc-2core": MethodEntry(
+        "baselines.dmc.method:DMC", "the same, trained as long as two cores allow", {"budget": "two-core"}
+    ),
     "majority": MethodEntry("baselines.guards:Majority", "guard: the most frequent training class, or the mean"),
     "hyperparameters": MethodEntry("baselines.guards:HyperParametersOnly", "guard: all other hyper-parameters, no weights"),
     "length": MethodEntry("baselines.guards:LengthOnly", "guard: the length of the weight vector alone"),

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
-
 import torch
 
+from nws_data.memory import keep_freed_memory
+
 PRECISIONS = ("float32", "bfloat16")
-
-
-# mallopt parameters of glibc, <malloc.h>
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 
 def enter_compute_path() -> None:
@@ -19,18 +14,6 @@ def enter_compute_path() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     keep_freed_memory()
-
-
-def keep_freed_memory() -> None:
-    """Let glibc reuse large blocks instead of giving them back: activations are freed and asked for at every step,
-    and fresh pages cost a quarter of the fixed architecture's step. Changes no bit; other C libraries go without."""
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 1 << 30)
-        mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
-        mallopt(_M_TOP_PAD, 64 << 20)
 
 
 def compute_path() -> str:

@@ -1,0 +1,1 @@
+"""The deep meta-classifier (DMC): a 1D CNN on raw weights."""

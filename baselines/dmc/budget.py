@@ -1,0 +1,77 @@
+"""How long a DMC trains: the paper's lengths and shorter ones, and the sampler that short budgets use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from baselines.dmc.layers import GLOBAL_ABOVE
+from nws_data.randomness import Purpose, permutation
+from nws_data.reading.sampler import EpochSampler
+from nws_data.reading.views import WeightView
+from nws_data.reading.windows import whole_number
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Length and precision of a training.
+
+    Attributes:
+        epochs_global: epochs for whole vectors.
+        epochs_local: epochs for windows.
+        snapshots_per_epoch: snapshots that each weight training shows in an epoch; None for all.
+        precision: ``"32"`` or ``"bf16"``.
+    """
+
+    epochs_global: int
+    epochs_local: int
+    snapshots_per_epoch: int | None
+    precision: str
+
+    def epochs(self, length: int) -> int:
+        """Return the epochs for inputs of ``length``."""
+        return self.epochs_global if length > GLOBAL_ABOVE else self.epochs_local
+
+
+BUDGETS = {
+    "paper": Budget(epochs_global=100, epochs_local=500, snapshots_per_epoch=None, precision="32"),
+    "two-core": Budget(epochs_global=40, epochs_local=60, snapshots_per_epoch=1, precision="bf16"),
+}
+"""Named budgets; ``paper`` is Eilertsen et al. 2020, Supplement F.1."""
+
+
+class RotatingSampler(EpochSampler):
+    """Some snapshots of each weight training an epoch, the next ones in the next epoch, in random order.
+
+    As :class:`EpochSampler` a function of (seed, epoch); every item has its turn.
+
+    Args:
+        view: whose items are drawn.
+        seed: of the order, in [0, 2^63).
+        per_training: items of each weight training in an epoch; all where it has no more.
+
+    Raises:
+        WindowError: a number or seed out of range.
+    """
+
+    def __init__(self, view: WeightView, seed: int = 0, per_training: int = 1) -> None:
+        super().__init__(view, seed)
+        whole_number("snapshots_per_epoch", per_training, 1)
+        _, of = np.unique(view.data["training"][view.rows], return_inverse=True)
+        items = np.argsort(of, kind="stable")
+        self._sizes = np.bincount(of)
+        self._firsts = np.cumsum(self._sizes) - self._sizes
+        self._items = items
+        self._taken = np.minimum(self._sizes, per_training)
+
+    def __len__(self) -> int:
+        return int(self._taken.sum())
+
+    def __iter__(self) -> Iterator[int]:
+        owner = np.repeat(np.arange(len(self._sizes)), self._taken)
+        place = np.arange(len(owner)) - np.repeat(np.cumsum(self._taken) - self._taken, self._taken)
+        place = (self.epoch * self._taken[owner] + place) % self._sizes[owner]
+        items = self._items[self._firsts[owner] + place]
+        return iter(items[permutation(self.seed, Purpose.VIEW_ORDER, self.epoch, len(items)).numpy()].tolist())

@@ -1,0 +1,104 @@
+"""Which layers a deep meta-classifier (DMC) has for an input of some length: pure data.
+
+Source: Eilertsen et al. 2020, Supplement F, Table 3; pools at other lengths as in Supplement F.2 and the authors' scripts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from baselines.method import MethodError
+
+KERNEL = 5
+"""Values that a convolution sees; with ``KERNEL // 2`` zeros at both ends the length stays."""
+
+HIDDEN = (1024, 1024, 1024, 1024, 64)
+"""Units of the hidden fully connected layers."""
+
+GLOBAL_ABOVE = 40_000
+"""Longer inputs take the global net."""
+
+_GLOBAL_CHANNELS = (8, 16, 32, 64, *(128,) * 6, *(256,) * 5)
+_GLOBAL_POOLS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 15})
+_LOCAL_CHANNELS = (8, 16, 32, 64, 128, *(256,) * 7)
+_LOCAL_POOLS = frozenset({1, 2, 4, 12})
+_MOVING_POOLS = range(6, 12)  # layers that a pool follows (it stands before the next one) while the input is long
+_SHORT = 50
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """One convolution with what follows it: ReLU, batch norm and, where ``pool``, a max-pool of 2."""
+
+    n_in: int
+    n_out: int
+    pool: bool
+
+
+@dataclass(frozen=True)
+class DMCLayers:
+    """The layers of a DMC.
+
+    Attributes:
+        length: values of an input.
+        n_outputs: classes, or 1 for a regression.
+        convolutions: the convolutions, in order.
+    """
+
+    length: int
+    n_outputs: int
+    convolutions: tuple[Convolution, ...]
+
+    @classmethod
+    def of(cls, length: int, n_outputs: int) -> DMCLayers:
+        """Return the layers for inputs of ``length``; raises ``MethodError`` where nothing is left behind the pools."""
+        channels, pools = _plan(length)
+        inputs = (1, *channels[:-1])
+        convolutions = tuple(
+            Convolution(n_in, n_out, number in pools)
+            for number, (n_in, n_out) in enumerate(zip(inputs, channels, strict=True), start=1)
+        )
+        layers = cls(length, n_outputs, convolutions)
+        if layers.flattened < 1:
+            raise MethodError(f"the DMC needs windows of at least {2 ** len(_LOCAL_POOLS)} values, got {length}")
+        return layers
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Sizes of the fully connected layers: flattened input, hidden layers, outputs."""
+        return (self.flattened, *HIDDEN, self.n_outputs)
+
+    @property
+    def flattened(self) -> int:
+        """Values that enter the first fully connected layer."""
+        length = self.length
+        for convolution in self.convolutions:
+            length = length // 2 if convolution.pool else length
+        return length * self.convolutions[-1].n_out
+
+    @property
+    def n_values(self) -> int:
+        """All values of the network as the paper counts them: weights, biases and four of batch norm per unit."""
+        total = sum((KERNEL * c.n_in + 1 + 4) * c.n_out for c in self.convolutions)
+        total += sum((n_in + 1 + 4) * n_out for n_in, n_out in zip(self.widths, HIDDEN, strict=False))
+        return total + (HIDDEN[-1] + 1) * self.n_outputs
+
+    def forward_flop(self) -> int:
+        """Return the floating-point operations of one input's forward pass through all products (2 a multiply-add)."""
+        length, total = self.length, 0
+        for convolution in self.convolutions:
+            total += 2 * length * KERNEL * convolution.n_in * convolution.n_out
+            length = length // 2 if convolution.pool else length
+        return total + sum(2 * n_in * n_out for n_in, n_out in zip(self.widths, self.widths[1:], strict=False))
+
+
+def _plan(length: int) -> tuple[tuple[int, ...], frozenset[int]]:
+    """Return the channels of all convolutions and the numbers (from 1) of those that a pool follows."""
+    if length > GLOBAL_ABOVE:
+        return _GLOBAL_CHANNELS, _GLOBAL_POOLS
+    pools = set(_LOCAL_POOLS)
+    for number in range(1, len(_LOCAL_CHANNELS) + 1):
+        if number in _MOVING_POOLS and length > _SHORT:
+            pools.add(number)
+        length = length // 2 if number in pools else length
+    return _LOCAL_CHANNELS, frozenset(pools)

@@ -1,0 +1,179 @@
+"""The DMC as a method: fit on a task, predict on a view."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from baselines.dmc.budget import BUDGETS, Budget, RotatingSampler
+from baselines.dmc.layers import DMCLayers
+from baselines.dmc.options import TrainingOptions
+from baselines.method import Method, MethodError
+from nws_data.errors import one_of
+from nws_data.memory import keep_freed_memory
+from nws_data.reading.sampler import EpochSampler
+from nws_data.reading.views import WeightView
+
+if TYPE_CHECKING:
+    from baselines.dmc.module import DMCModule
+    from nws_data.tasks.task import Task
+
+_PREDICTED = 64  # items of a batch in evaluation
+_VERSION = 1  # raise it when the same options come to train differently, so that old checkpoints are not gone on with
+
+
+class DMC(Method):
+    """Deep meta-classifier of Eilertsen et al. 2020: a 1D CNN on raw weights, trained by Adam on cross-entropy.
+
+    Global or local net by the length of the task's items; a regression has one output and the squared error of the
+    standardised target. The model after the last epoch is the one that predicts.
+
+    Args:
+        seed: of initial weights, dropout, order and nothing else; windows are the task's.
+        budget: defaults of the next four, see :data:`baselines.dmc.budget.BUDGETS`.
+        epochs: passes over the training items; by default the budget's.
+        snapshots_per_epoch: snapshots of each weight training that an epoch shows, in turn; 0 for all; by default the
+            budget's.
+        precision: ``"32"`` or ``"bf16"`` (products in bfloat16, weights in float32); by default the budget's.
+        batch_size: items of a step; a last batch of one item is left out, batch norm cannot train on it.
+        learning_rate: times 0.95 fifty times over the run.
+        batch_statistics: evaluate with the statistics of batches of 64 as the original did: predictions then depend
+            on companions.
+        validate: log the scores of the validation side after every epoch; changes nothing else.
+        device: ``"auto"``, ``"cpu"`` or ``"gpu"``.
+        compile: use ``torch.compile``; no gain on a CPU.
+        folder: where runs keep checkpoints and logs, so that the same run goes on after a kill; none by default.
+        logger: ``"csv"`` or ``"tensorboard"``.
+        checkpoint_every_s: seconds between checkpoints, which are written at ends of epochs.
+
+    Raises:
+        MethodError: an option out of range.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        budget: Literal["paper", "two-core"] = "paper",
+        epochs: int | None = None,
+        snapshots_per_epoch: int | None = None,
+        precision: Literal["32", "bf16"] | None = None,
+        batch_size: int = 64,
+        learning_rate: float = 1e-3,
+        batch_statistics: bool = False,
+        validate: bool = False,
+        device: Literal["auto", "cpu", "gpu"] = "auto",
+        compile: bool = False,
+        folder: Path | None = None,
+        logger: Literal["csv", "tensorboard"] = "csv",
+        checkpoint_every_s: float = 60.0,
+    ) -> None:
+        super().__init__(seed)
+        if budget not in BUDGETS:
+            raise MethodError(f"budget: {one_of(budget, BUDGETS)}")
+        _at_least("epochs", epochs, 1)
+        _at_least("batch_size", batch_size, 2)
+        _at_least("snapshots_per_epoch", snapshots_per_epoch, 0)
+        if not (math.isfinite(learning_rate) and learning_rate > 0):
+            raise MethodError(f"learning_rate must be above 0, got {learning_rate}")
+        self._budget: Budget = BUDGETS[budget]
+        self._epochs = epochs
+        self._shown = (self._budget.snapshots_per_epoch if snapshots_per_epoch is None else snapshots_per_epoch) or None
+        self._precision = precision or self._budget.precision
+        self._batch_size, self._learning_rate, self._batch_statistics = batch_size, learning_rate, batch_statistics
+        self._compile, self._folder, self._device = compile, folder, device
+        self._running: dict[str, Any] = {"device": device, "logger": logger, "validate": validate}
+        self._running["checkpoint_every_s"] = checkpoint_every_s
+        self._options(epochs or 1)  # refuses what is out of range before anything is read
+        self._module: DMCModule | None = None
+        self._length = 0
+
+    def fit(self, task: Task) -> None:
+        """Train on ``task.train``, from the checkpoint of the same run where ``folder`` holds one.
+
+        Raises:
+            MethodError: inputs that are too short, fewer than two training items, or a damaged checkpoint.
+            KeyboardInterrupt: Ctrl-C; the last checkpoint is kept.
+        """
+        from baselines.dmc.module import DMCModule
+        from baselines.dmc.training import train
+        from nws_data.tasks.lightning import TaskDataModule
+
+        length = item_length(task.train)
+        n_classes = task.n_classes if task.kind == "classification" else None
+        if len(task.train) < 2:
+            raise MethodError(f"the DMC needs at least 2 training items, {task.name} has {len(task.train)}")
+        mean, scale = (0.0, 1.0) if n_classes else standardisation(task.train.labels)
+        module = DMCModule(
+            length, n_classes, self._learning_rate, self.seed, mean, scale, self._batch_statistics, self._compile
+        )
+        sampler = partial(RotatingSampler, per_training=self._shown) if self._shown else EpochSampler
+        data = TaskDataModule(task, self._batch_size, self.seed, sampler=sampler)
+        options = self._options(self._epochs or self._budget.epochs(length))
+        keep_freed_memory()
+        with tempfile.TemporaryDirectory() as temporary:
+            train(module, data, options, Path(self._folder or temporary), self._identity(task, options.epochs))
+        self._module, self._length = module, length
+        self.n_parameters = DMCLayers.of(length, n_classes or 1).n_values
+
+    def predict(self, view: WeightView) -> np.ndarray:
+        """Return class probabilities, float32 ``(len(view), n_classes)``, or numbers ``(len(view),)``.
+
+        Raises:
+            MethodError: before :meth:`fit`, or for a view of another length.
+        """
+        if self._module is None:
+            raise MethodError("the DMC has not been fitted: call fit(task) first")
+        if item_length(view) != self._length:
+            raise MethodError(f"the DMC was fitted on items of {self._length} values, this view has {item_length(view)}")
+        device = "cuda" if self._device != "cpu" and torch.cuda.is_available() else "cpu"
+        module = self._module.to(device).eval()
+        loader = DataLoader(view, _PREDICTED)
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=self._precision == "bf16"):
+            parts = [module.predict_step((weights.to(device), labels)) for weights, labels in loader]
+        return torch.cat(parts).float().cpu().numpy()
+
+    def _options(self, epochs: int) -> TrainingOptions:
+
+        return TrainingOptions(epochs=epochs, precision=self._precision, **self._running)
+
+    def _identity(self, task: Task, epochs: int) -> dict[str, Any]:
+        """Return all that decides the weights after training, but for the machine."""
+        return {
+            "version": _VERSION,
+            "task": task.name,
+            "windows_seed": task.seed,
+            "data_digest": task.data_digest,
+            "seed": self.seed,
+            "epochs": epochs,
+            "snapshots_per_epoch": self._shown,
+            "precision": self._precision,
+            "batch_size": self._batch_size,
+            "learning_rate": self._learning_rate,
+        }
+
+
+def item_length(view: WeightView) -> int:
+    """Return the values of a view's items; raises ``MethodError`` for a view of something else than vectors."""
+    length = getattr(view, "length", None)
+    if not isinstance(length, int):
+        raise MethodError(f"the DMC reads whole vectors or windows, got {view!r}")
+    return length
+
+
+def standardisation(targets: torch.Tensor) -> tuple[float, float]:
+    """Return mean and standard deviation of a regression's targets ``(n,)``; 1 where all are equal."""
+    values = targets.double()
+    return values.mean().item(), values.std(correction=0).item() or 1.0
+
+
+def _at_least(name: str, value: int | None, low: int) -> None:
+    if value is not None and value < low:
+        raise MethodError(f"{name} must be at least {low}, got {value}")

@@ -1,0 +1,129 @@
+"""The DMC as a PyTorch module.
+
+A convolution over the vector is a 2D one with a 1x5 kernel in channels_last memory: on a CPU the fastest way measured,
+a step of 5,000 values took 0.66 of the time of ``Conv1d``. ``torch.compile`` gave nothing on top.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from baselines.dmc.layers import KERNEL, Convolution, DMCLayers
+from nws_data.randomness import Purpose, words
+
+_DECAY = 0.1  # share of the new statistics in batch norm's running ones
+_EPS = 1e-5
+_BITS = 32
+
+
+class DMCNetwork(nn.Module):
+    """A DMC: float ``(n, length)`` to logits, or one number, ``(n, n_outputs)``.
+
+    Each layer but the last: convolution or matrix, ReLU, batch norm, then a max-pool or dropout of one half. Weights
+    are Glorot normals truncated at two sigma, biases start at 0. Both initial weights and dropout are functions of the
+    seed, dropout also of :attr:`step`: nothing is drawn from a global generator.
+
+    Args:
+        layers: from :meth:`DMCLayers.of`.
+        seed: in [0, 2^63).
+
+    Attributes:
+        step: the training step, which chooses the dropout masks; the caller counts.
+
+    Source: Eilertsen et al. 2020, Supplement F, Table 3.
+    """
+
+    def __init__(self, layers: DMCLayers, seed: int = 0) -> None:
+        super().__init__()
+        self.layers, self.seed, self.step = layers, seed, 0
+        self.convolutions = nn.ModuleList(_convolution(c) for c in layers.convolutions)
+        self.convolution_norms = nn.ModuleList(BatchNorm(c.n_out) for c in layers.convolutions)
+        pairs = zip(layers.widths, layers.widths[1:], strict=False)
+        self.matrices = nn.ModuleList(nn.utils.skip_init(nn.Linear, n_in, n_out) for n_in, n_out in pairs)
+        self.matrix_norms = nn.ModuleList(BatchNorm(n) for n in layers.widths[1:-1])
+        _initialise([*self.convolutions, *self.matrices], seed)
+
+    def forward(self, weights: Tensor) -> Tensor:
+        """Return the logits ``(n, n_outputs)`` of weights ``(n, length)``."""
+        x = weights[:, None, None, :].contiguous(memory_format=torch.channels_last)
+        for layer, convolution, norm in zip(
+            self.layers.convolutions, self.convolutions, self.convolution_norms, strict=True
+        ):
+            x = norm(F.relu(convolution(x)))
+            x = F.max_pool2d(x, (1, 2)) if layer.pool else x
+        x = x.flatten(1)
+        masks = self._masks(len(x), x.device) if self.training else None
+        for number, norm in enumerate(self.matrix_norms):
+            x = norm(F.relu(self.matrices[number](x)))
+            x = x if masks is None else x * masks[number].to(x.dtype)
+        out: Tensor = self.matrices[-1](x)
+        return out
+
+    def use_batch_statistics(self, wanted: bool) -> None:
+        """Normalise by the batch's own statistics in evaluation mode too, as the original did at test time."""
+        for norm in [*self.convolution_norms, *self.matrix_norms]:
+            norm.batch_statistics = wanted
+
+    @torch.compiler.disable  # else every step would be compiled anew
+    def _masks(self, n: int, device: torch.device) -> list[Tensor]:
+        """Return a mask of 0 and 2 for each hidden matrix, ``(n, width)``: one random bit decides a unit."""
+        widths = self.layers.widths[1:-1]
+        drawn = words(self.seed, Purpose.DROPOUT, self.step, -(-n * sum(widths) // _BITS), device)
+        bits = (drawn[:, None] >> torch.arange(_BITS, device=device)) & 1
+        flat = bits.reshape(-1)[: n * sum(widths)] * 2
+        return list(flat.view(n, -1).split(widths, dim=1))
+
+
+class BatchNorm(nn.Module):
+    """Batch norm over dimension 1 whose running variance takes the biased variance of the batch.
+
+    PyTorch's own takes the unbiased one. Input ``(n, width)`` or ``(n, width, 1, length)``, n at least 2 in training.
+
+    Attributes:
+        batch_statistics: normalise by the batch in evaluation mode as well; nothing is updated there.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+        self.register_buffer("running_mean", torch.zeros(width))
+        self.register_buffer("running_var", torch.ones(width))
+        self.batch_statistics = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised input; in training move the running statistics."""
+        if not self.training and self.batch_statistics:
+            return F.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, _EPS)
+        if not self.training:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, _EPS)
+        mean, variance = self.running_mean.clone(), self.running_var.clone()  # autograd keeps what it was given
+        out = F.batch_norm(x, mean, variance, self.weight, self.bias, True, _DECAY, _EPS)
+        n = x.numel() // x.shape[1]
+        kept = self.running_var * (1 - _DECAY)
+        self.running_mean.copy_(mean)
+        self.running_var.copy_((variance - kept) * ((n - 1) / n) + kept)
+        return out
+
+
+def _convolution(layer: Convolution) -> nn.Module:
+    made = nn.utils.skip_init(nn.Conv2d, layer.n_in, layer.n_out, (1, KERNEL), padding=(0, KERNEL // 2))
+    return made.to(memory_format=torch.channels_last)
+
+
+def _initialise(modules: list[nn.Module], seed: int) -> None:
+    """Fill weights with Glorot normals truncated at two sigma, without correction, as TensorFlow 1; biases with 0."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in modules:
+        weight, bias = module.get_parameter("weight"), module.get_parameter("bias")
+        fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(weight)
+        sigma = math.sqrt(2 / (fan_in + fan_out))
+        nn.init.trunc_normal_(weight, 0.0, sigma, -2 * sigma, 2 * sigma, generator=generator)
+        nn.init.zeros_(bias)

@@ -1,0 +1,43 @@
+"""How a run of the DMC is executed; light, so that options are refused before Lightning is loaded."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+
+from baselines.method import MethodError
+from nws_data.errors import one_of
+
+PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
+LOGGERS = ("csv", "tensorboard")
+DEVICES = ("auto", "cpu", "gpu")
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How a run is executed.
+
+    Attributes:
+        epochs: passes over the sampler.
+        precision: ``"32"``, or ``"bf16"`` for products in bfloat16.
+        device: ``"auto"``, ``"cpu"`` or ``"gpu"``.
+        logger: ``"csv"`` or ``"tensorboard"``.
+        checkpoint_every_s: seconds between checkpoints, which are written at ends of epochs.
+        validate: score the validation side after every epoch; it changes nothing in the training.
+    """
+
+    epochs: int
+    precision: str = "32"
+    device: str = "auto"
+    logger: str = "csv"
+    checkpoint_every_s: float = 60.0
+    validate: bool = False
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("precision", PRECISIONS), ("device", DEVICES), ("logger", LOGGERS)):
+            if getattr(self, name) not in allowed:
+                raise MethodError(f"{name}: {one_of(getattr(self, name), allowed)}")
+        if self.epochs < 1:
+            raise MethodError(f"epochs must be at least 1, got {self.epochs}")
+        if self.logger == "tensorboard" and not any(map(importlib.util.find_spec, ("tensorboard", "tensorboardX"))):
+            raise MethodError("logger='tensorboard' needs TensorBoard; install it with pip install tensorboard, or use csv")

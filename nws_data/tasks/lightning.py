@@ -1,0 +1,78 @@
+"""A task as a LightningDataModule. Imports Lightning: load this module only where it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from nws_data.errors import NWSError
+from nws_data.reading.sampler import EpochSampler
+from nws_data.reading.views import WeightView
+from nws_data.reading.windows import whole_number
+from nws_data.tasks.task import Task
+
+try:
+    from lightning import LightningDataModule
+except ModuleNotFoundError as error:
+    raise NWSError(f"TaskDataModule needs Lightning ({error}); install it with pip install 'nws-data[bench]'") from error
+
+Loader = DataLoader[tuple[Tensor, Tensor]]
+
+
+class TaskDataModule(LightningDataModule):
+    """Loaders of a task for ``lightning.Trainer``: batches ``[weights, labels]``, float32 ``(n, length)`` and ``(n,)``.
+
+    Order and random windows of training are new in every epoch, functions of (seed, epoch): no hook is needed, and a
+    resumed training goes on with what it would have seen.
+
+    Args:
+        task: from :func:`nws_data.load_task`.
+        batch_size: items of a batch. A last batch of training that would hold a single item is left out, since batch
+            norm cannot train on it; another item is left out in every epoch.
+        seed: of the order of training.
+        fixed: train on the official fixed windows instead of random ones.
+        sampler: makes the sampler of the training view; by default all items in random order.
+
+    Raises:
+        WindowError: a batch size or seed out of range.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        batch_size: int = 64,
+        seed: int = 0,
+        fixed: bool = False,
+        sampler: Callable[[WeightView, int], Sampler[int]] = EpochSampler,
+    ) -> None:
+        super().__init__()
+        self.task = task
+        self.batch_size = whole_number("batch_size", batch_size, 1)
+        self.seed = whole_number("seed", seed, 0, 2**63)
+        self.fixed = fixed
+        self._sampler = sampler
+
+    def train_dataloader(self) -> Loader:
+        """Return the training items, in a new order every epoch."""
+        view = self.task.view("train", fixed=True) if self.fixed else self.task.train
+        sampler = self._sampler(view, self.seed)
+        n_items = len(sampler)  # type: ignore[arg-type]  # EpochSampler and its like have a length
+        single = self.batch_size > 1 and n_items > 1 and n_items % self.batch_size == 1
+        return DataLoader(view, self.batch_size, sampler=sampler, drop_last=single)
+
+    def val_dataloader(self) -> Loader | list[Loader]:
+        """Return the validation items in order; no loader where the task has no validation side."""
+        return [] if self.task.validation is None else self._in_order(self.task.validation)
+
+    def test_dataloader(self) -> Loader:
+        """Return the test items in order."""
+        return self._in_order(self.task.test)
+
+    def predict_dataloader(self) -> Loader:
+        """Return the test items in order, so that predictions joined together are what ``task.evaluate`` takes."""
+        return self._in_order(self.task.test)
+
+    def _in_order(self, view: WeightView) -> Loader:
+        return DataLoader(view, self.batch_size)

@@ -1,0 +1,58 @@
+"""The DMC's layers against Table 3 and sizes worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from baselines.dmc.layers import DMCLayers
+from baselines.method import MethodError
+
+
+def pools(layers: DMCLayers) -> list[int]:
+    return [number for number, layer in enumerate(layers.convolutions, start=1) if layer.pool]
+
+
+def test_the_global_net_is_the_papers():
+    layers = DMCLayers.of(92_868, 5)
+    assert layers.n_values == 10_948_997 and layers.flattened == 5632
+    assert [c.n_out for c in layers.convolutions] == [8, 16, 32, 64] + [128] * 6 + [256] * 5
+    assert pools(layers) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 15]
+    assert layers.widths == (5632, 1024, 1024, 1024, 1024, 64, 5)
+
+
+def test_the_local_net_is_the_papers():
+    layers = DMCLayers.of(5_000, 5)
+    assert layers.n_values == 10_407_685 and layers.flattened == 4864
+    assert [c.n_out for c in layers.convolutions] == [8, 16, 32, 64, 128] + [256] * 7
+    assert pools(layers) == [1, 2, 4, 6, 7, 8, 9, 12]
+    assert layers.widths == (4864, 1024, 1024, 1024, 1024, 64, 5)
+
+
+@pytest.mark.parametrize(
+    ("length", "after", "flattened"),
+    [
+        (100, [1, 2, 4, 12], 6 * 256),  # 50, 25, 12: nothing over 50 is left before layer 7
+        (500, [1, 2, 4, 6, 12], 15 * 256),  # 250, 125, 62, 31, 15
+        (1_000, [1, 2, 4, 6, 7, 12], 15 * 256),  # 500, 250, 125, 62, 31, 15
+        (10_000, [1, 2, 4, 6, 7, 8, 9, 10, 12], 19 * 256),  # 5000, 2500, 1250, 625, 312, 156, 78, 39, 19
+        (20_000, [1, 2, 4, 6, 7, 8, 9, 10, 11, 12], 19 * 256),
+        (40_000, [1, 2, 4, 6, 7, 8, 9, 10, 11, 12], 39 * 256),
+        (50_000, [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 15], 12 * 256),  # the global net: 50,000 / 4096
+    ],
+)
+def test_pools_move_with_the_length(length, after, flattened):
+    layers = DMCLayers.of(length, 3)
+    assert pools(layers) == after and layers.flattened == flattened
+
+
+def test_a_short_window_is_refused():
+    assert DMCLayers.of(16, 2).flattened == 256
+    with pytest.raises(MethodError, match="windows of at least 16 values, got 15"):
+        DMCLayers.of(15, 2)
+
+
+def test_operations_by_hand():
+    layers = DMCLayers.of(16, 2)  # lengths 16, 8, 4, 4, then 2 up to layer 12
+    convolutions = 16 * 8 + 8 * 8 * 16 + 4 * 16 * 32 + 4 * 32 * 64 + 2 * (64 * 128 + 128 * 256 + 6 * 256 * 256)
+    matrices = 256 * 1024 + 3 * 1024 * 1024 + 1024 * 64 + 64 * 2
+    assert layers.forward_flop() == 2 * (5 * convolutions + matrices)

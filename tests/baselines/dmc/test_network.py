@@ -1,0 +1,104 @@
+"""The network against a plain Conv1d one in float64, and its draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from baselines.dmc.layers import DMCLayers
+from baselines.dmc.network import BatchNorm, DMCNetwork
+
+LENGTH = 100
+
+
+@pytest.fixture
+def network() -> DMCNetwork:
+    return DMCNetwork(DMCLayers.of(LENGTH, 3), seed=5).double()
+
+
+def plain(network: DMCNetwork, x: Tensor, masks: list[Tensor] | None) -> Tensor:
+    """The same network written down with Conv1d, sums for the norms and the batch's statistics."""
+    x = x[:, None, :]
+    for layer, convolution, norm in zip(
+        network.layers.convolutions, network.convolutions, network.convolution_norms, strict=True
+    ):
+        x = F.relu(F.conv1d(x, convolution.weight[:, :, 0], convolution.bias, padding=2))
+        mean, variance = x.mean((0, 2), keepdim=True), x.var((0, 2), keepdim=True, correction=0)
+        x = (x - mean) / (variance + 1e-5).sqrt() * norm.weight[:, None] + norm.bias[:, None]
+        x = torch.stack([x[..., 0 : x.shape[2] // 2 * 2 : 2], x[..., 1::2]]).amax(0) if layer.pool else x
+    x = x.flatten(1)
+    for number, norm in enumerate(network.matrix_norms):
+        x = F.relu(x @ network.matrices[number].weight.T + network.matrices[number].bias)
+        x = (x - x.mean(0)) / (x.var(0, correction=0) + 1e-5).sqrt() * norm.weight + norm.bias
+        x = x if masks is None else x * masks[number]
+    return x @ network.matrices[-1].weight.T + network.matrices[-1].bias
+
+
+def test_forward_and_gradients_are_those_of_a_plain_network(network):
+    x = torch.randn(4, LENGTH, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    for norm in [*network.convolution_norms, *network.matrix_norms]:  # a negative factor tells pool and norm apart
+        norm.weight.data.uniform_(-1, 1, generator=torch.Generator().manual_seed(2))
+    masks = [mask.double() for mask in network._masks(4, torch.device("cpu"))]
+    parameters = list(network.parameters())
+    expected = plain(network, x, masks)
+    gradients = torch.autograd.grad(expected.square().sum(), parameters)
+    got = network(x)
+    torch.testing.assert_close(got, expected, rtol=1e-8, atol=1e-10)
+    largest = max(gradient.abs().max().item() for gradient in gradients)
+    for ours, theirs in zip(torch.autograd.grad(got.square().sum(), parameters), gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9 * largest)
+
+
+def test_evaluation_uses_running_statistics_unless_told(network):
+    x = torch.randn(4, LENGTH, dtype=torch.float64)
+    network(x)
+    network.eval()
+    torch.testing.assert_close(network(x)[:1], network(x[:1]))  # no companions
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    network.use_batch_statistics(True)
+    torch.testing.assert_close(network(x), plain(network, x, None), rtol=1e-8, atol=1e-10)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_values_are_those_the_paper_counts(network):
+    values = [*network.parameters(), *network.buffers()]
+    assert sum(value.numel() for value in values) == network.layers.n_values
+
+
+def test_running_variance_is_biased():
+    norm, x = BatchNorm(2), torch.tensor([[1.0, 5.0], [3.0, 5.0]])
+    norm(x)
+    np.testing.assert_allclose(norm.running_mean, [0.2, 0.5])
+    np.testing.assert_allclose(norm.running_var, [0.9 + 0.1 * 1.0, 0.9])  # the unbiased variance would be 2
+
+
+def test_initial_weights_are_truncated_glorot_normals():
+    network = DMCNetwork(DMCLayers.of(LENGTH, 3), seed=1)
+    weight = network.matrices[1].weight
+    sigma = (2 / 2048) ** 0.5
+    assert weight.abs().max() <= 2 * sigma and weight.abs().max() > 1.99 * sigma
+    assert weight.std().item() == pytest.approx(0.8796 * sigma, rel=0.01)  # a normal cut at two sigma
+    kernel = network.convolutions[-1].weight
+    sigma = (2 / (5 * 256 + 5 * 256)) ** 0.5
+    assert kernel.std().item() == pytest.approx(0.8796 * sigma, rel=0.01)
+    assert all(not module.bias.any() for module in [*network.convolutions, *network.matrices])
+
+
+def test_draws_follow_from_seed_and_step_alone():
+    def masks(network: DMCNetwork, step: int) -> Tensor:
+        network.step = step
+        return torch.cat(network._masks(64, torch.device("cpu")), dim=1)
+
+    state = torch.random.get_rng_state()
+    first, again, other = (DMCNetwork(DMCLayers.of(LENGTH, 3), seed) for seed in (1, 1, 2))
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+    assert not torch.equal(first.matrices[0].weight, other.matrices[0].weight)
+    got = masks(first, 7)
+    assert torch.equal(masks(again, 7), got)
+    assert not torch.equal(masks(first, 8), got) and not torch.equal(masks(other, 7), got)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert got.shape == (64, 4 * 1024 + 64) and set(got.unique().tolist()) == {0, 2}
+    assert got.double().mean().item() == pytest.approx(1, abs=0.01)

@@ -1,0 +1,126 @@
+"""Runs that stop and go on, with a module that trains in no time; the DMC itself is killed in test_method.py."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from lightning import LightningDataModule, LightningModule
+
+from baselines.dmc.options import TrainingOptions
+from baselines.dmc.training import CHECKPOINT, AtomicCheckpointIO, run_key, train
+from baselines.method import MethodError
+from nws_data.errors import BuildError
+
+EPOCHS = 6
+
+
+class Small(LightningModule):
+    """A matrix with momentum; raises Ctrl-C at the start of an epoch when told."""
+
+    def __init__(self, interrupted_at: int | None = None) -> None:
+        super().__init__()
+        self.matrix = torch.nn.Linear(3, 1, bias=False)
+        torch.nn.init.ones_(self.matrix.weight)
+        self.interrupted_at = interrupted_at
+        self.epochs: list[int] = []
+
+    def on_train_epoch_start(self) -> None:
+        self.epochs.append(self.current_epoch)
+        if self.current_epoch == self.interrupted_at:
+            raise KeyboardInterrupt
+
+    def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        loss = (self.matrix(batch) - self.current_epoch).square().mean()
+        self.log("loss", loss)
+        return loss
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.Adam(self.parameters(), 0.1)
+        schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+
+class Numbers(LightningDataModule):
+    def train_dataloader(self):
+        return torch.utils.data.DataLoader(torch.arange(12.0).view(4, 3), batch_size=2)
+
+
+def run(folder: Path, module: Small, epochs: int = EPOCHS, name: str = "a") -> list[float]:
+    options = TrainingOptions(epochs=epochs, device="cpu", checkpoint_every_s=0)
+    train(module, Numbers(), options, folder, {"name": name})
+    return module.matrix.weight.flatten().tolist()
+
+
+def test_a_run_stopped_by_ctrl_c_goes_on_to_the_same_weights(tmp_path):
+    expected = run(tmp_path / "whole", Small())
+    handler = signal.getsignal(signal.SIGINT)
+    for stop in (2, 3):
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "stopped", Small(stop))
+        assert signal.getsignal(signal.SIGINT) is handler
+    module = Small()
+    assert run(tmp_path / "stopped", module) == expected
+    assert module.epochs == [3, 4, 5]
+    again = Small()
+    assert run(tmp_path / "stopped", again) == expected and again.epochs == []
+
+
+def test_another_run_has_a_folder_of_its_own(tmp_path):
+    run(tmp_path, Small(), name="a")
+    module = Small()
+    run(tmp_path, module, name="b")
+    assert module.epochs == list(range(EPOCHS))
+    assert {path.name for path in tmp_path.iterdir()} == {run_key({"name": "a"}), run_key({"name": "b"})}
+    assert json.loads((tmp_path / run_key({"name": "a"}) / "run.json").read_text()) == {"name": "a"}
+    assert "loss" in next(tmp_path.glob("*/logs/version_0/metrics.csv")).read_text()
+
+
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path):
+    run(tmp_path, Small())
+    path = tmp_path / run_key({"name": "a"}) / CHECKPOINT
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(MethodError, match="is no complete checkpoint.*remove it to train from the beginning"):
+        run(tmp_path, Small())
+
+
+def test_a_failed_write_keeps_the_checkpoint_before_and_sweeps_up(tmp_path):
+    path = tmp_path / CHECKPOINT
+    AtomicCheckpointIO().save_checkpoint({"epoch": 1}, path)
+    with pytest.raises(Exception, match="pickle"):
+        AtomicCheckpointIO().save_checkpoint({"epoch": 2, "x": lambda: 0}, path)
+    assert torch.load(path, weights_only=True) == {"epoch": 1}
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(BuildError, match="cannot write"):
+        AtomicCheckpointIO().save_checkpoint({}, path / "below" / CHECKPOINT)
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path):
+    left = tmp_path / run_key({"name": "a"}) / f".{CHECKPOINT}.tmp-123"
+    left.parent.mkdir()
+    left.write_bytes(b"half")
+    run(tmp_path, Small(), epochs=1)
+    assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "16"}, "precision: got '16'; choose one of 32, bf16"),
+        ({"device": "tpu"}, "device: got 'tpu'; choose one of auto, cpu, gpu"),
+        ({"logger": "print"}, "logger: got 'print'; choose one of csv, tensorboard"),
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+    ],
+)
+def test_wrong_options_are_refused(options, message):
+    with pytest.raises(MethodError, match=message):
+        TrainingOptions(**{"epochs": 1} | options)
+
+
+def test_tensorboard_is_named_where_it_is_missing(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MethodError, match="pip install tensorboard"):
+        TrainingOptions(epochs=1, logger="tensorboard")
