@@ -6,16 +6,23 @@ import time
 from pathlib import Path
 
 import nws_data
+from benchmarks.leaderboard.board import HTML, write_board
+from benchmarks.leaderboard.command import bench
 from builders.build import build
 from builders.config import PRESETS, BuildConfig
 from builders.training_statistics import accuracy_table, draw_training_statistics, format_accuracy_table
 from nws_data.storage.info import describe, format_info
 
 WINDOW = 5_000
+TASKS = ("regress/test_accuracy", "global/augmentation/threshold=0")
+"""What a build of this size has enough trainings for: one official task and, without the threshold, an unofficial one."""
+
+METHODS = ("majority", "hyperparameters", "svm-linear-16", "svm-linear-480")
+SEEDS = 3
 
 
 def quickstart(out: Path) -> int:
-    """Build the preset ``quickstart`` into ``out`` (or go on with it), load it in two ways and show what is inside."""
+    """Build the preset ``quickstart`` into ``out`` (or go on with it), load it, show what is inside, run the benchmark."""
     started_s = time.monotonic()
     preset = PRESETS["quickstart"]
     counts = " and ".join(f"{n} {population}" for population, n in preset["trainings"].items())
@@ -33,8 +40,25 @@ def quickstart(out: Path) -> int:
     picture = out.parent / f"{out.name}-training-statistics.png"
     draw_training_statistics(trainings, picture)
     print(f"\nPicture of the trainings: {picture}")
+    results = out.parent / f"{out.name}-results"
+    print(f"\n6. {len(TASKS)} tasks, {len(METHODS)} methods, {SEEDS} seeds (nws bench run)\n")
+    failed = bench(
+        tasks=TASKS,
+        methods=METHODS,
+        options={},
+        seeds=SEEDS,
+        folds=False,
+        root=out,
+        out=results,
+        predictions=None,
+        again=False,
+    )
+    write_board(results, results, data=out)
+    print(
+        f"\nThe leaderboard: open {results / HTML} in a browser (board.md beside it; nws bench board {results} writes both)"
+    )
     print(f"Done in {time.monotonic() - started_s:.0f} s. Next: nws verify {out}, nws build --help, README.md")
-    return 0
+    return failed
 
 
 def _show_load_dataset(out: Path) -> None:

@@ -23,9 +23,13 @@ def check_against_data(result: Result, root: Path) -> None:
         ResultError: the first field that differs.
         FormatError: no dataset.
     """
-    digest = Manifest.load(root).data_digest
+    population = parse_task(result.task).family.population
+    manifest = Manifest.load(root)
+    if population not in manifest.populations:
+        raise ResultError(f"the dataset {root} has no population {population}")
+    digest = manifest.population_digest(population)
     if result.data_digest != digest:
-        raise ResultError(f"data_digest is {result.data_digest[:12]}..., the dataset {root} is {digest[:12]}...")
+        raise ResultError(f"data_digest is {result.data_digest[:12]}..., {population} in {root} is {digest[:12]}...")
     try:
         expected = _any_score(result.task, result.folds, root)
     except NWSError as error:

@@ -24,13 +24,14 @@ class _Layout:
     bar: float
     group: float
     n_groups: int
+    n_bars: int
 
     @property
     def width(self) -> float:
         return _LEFT + self.n_groups * self.group + 8
 
     def x(self, group: int, bar: int) -> float:
-        return _LEFT + group * self.group + _GAP / 2 + bar * self.bar
+        return _LEFT + (group + 0.5) * self.group + (bar - self.n_bars / 2) * self.bar
 
     @staticmethod
     def y(accuracy: float) -> float:
@@ -66,7 +67,7 @@ def _bars(section: Section, colours: dict[str, str]) -> Markup:
     n_groups, n_bars = len(section.tasks), len(section.methods)
     bar = min(34.0, max(11.0, (_WIDTH / n_groups - _GAP) / n_bars))
     label = max(len(group_label(task)) for task in section.tasks) * 7.5
-    layout = _Layout(bar=bar, group=max(n_bars * bar + _GAP, label + 8), n_groups=n_groups)
+    layout = _Layout(bar=bar, group=max(n_bars * bar + _GAP, label + 8), n_groups=n_groups, n_bars=n_bars)
     parts = [_axis(layout)]
     for g, task in enumerate(section.tasks):
         parts += [_group(section, task, g, layout, colours)]

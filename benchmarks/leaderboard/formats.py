@@ -10,8 +10,12 @@ _MINUS = "\N{MINUS SIGN}"
 
 def value_text(value: float, kind: str) -> str:
     """Return an accuracy as ``83.1`` (percent) or R² as ``0.831``."""
-    text = f"{100 * value:.1f}" if kind == "classification" else f"{value:.3f}"
-    return text.replace("-", _MINUS)
+    return _signed(f"{100 * value:.1f}" if kind == "classification" else f"{value:.3f}")
+
+
+def _signed(text: str) -> str:
+    """Return a number with a true minus sign, and none before zero."""
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", _MINUS)
 
 
 def spread_text(mean: float, std: float | None, kind: str) -> str:
@@ -26,7 +30,7 @@ def interval_text(low: float, high: float, kind: str) -> str:
 
 def difference_text(interval: Interval) -> str:
     """Return a difference of accuracies with its interval, in percentage points: ``+12.3 [+8.0, +16.5]``."""
-    estimate, low, high = (f"{100 * value:+.1f}".replace("-", _MINUS) for value in interval)
+    estimate, low, high = (_signed(f"{100 * value:+.1f}") for value in interval)
     return f"{estimate} [{low}, {high}]"
 
 

@@ -24,8 +24,8 @@ from benchmarks.leaderboard.words import (
 def board_markdown(sections: Sequence[Section], results: Sequence[Result]) -> str:
     """Return the whole board."""
     lines = [f"# {TITLE}", "", INTRODUCTION, "", *(f"- {note}" for note in NOTES), ""]
-    for digest, of_dataset in groupby(sections, key=lambda section: section.data_digest):
-        lines += [f"## Dataset `{digest}`", ""]
+    for (population, digest), of_dataset in groupby(sections, key=lambda s: (s.population, s.data_digest)):
+        lines += [f"## Population {population}", "", f"Data digest `{digest}`", ""]
         for status, found in groupby(of_dataset, key=lambda section: section.status):
             lines += [f"### {STATUSES[status]}", "", STATUS_NOTES[status], ""]
             lines += [line for section in found for line in _section(section)]

@@ -40,8 +40,8 @@ def board_html(sections: Sequence[Section], results: Sequence[Result]) -> str:
         element("ul", *(element("li", note) for note in NOTES), class_="notes"),
         element("p", "Press a column's header to sort by it, once more to turn the order round."),
     ]
-    for digest, of_dataset in groupby(sections, key=lambda section: section.data_digest):
-        body += [element("h2", "Dataset ", element("code", digest))]
+    for (population, digest), of_dataset in groupby(sections, key=lambda s: (s.population, s.data_digest)):
+        body += [element("h2", f"Population {population}"), element("p", "Data digest ", element("code", digest))]
         body += [_status(status, list(found)) for status, found in groupby(of_dataset, key=lambda section: section.status)]
         runs = runs_table([result for result in results if result.data_digest == digest])
         body += [element("h3", "All runs"), element("p", RUNS_NOTE), _table(runs, "all runs")]

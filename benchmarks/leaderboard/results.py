@@ -34,7 +34,7 @@ FIELDS = {
     "method": "registered name, or the class as package.module:Class or file.py:Class",
     "options": "every option with its value, but those that the method's name fixes and those that are paths",
     "n_parameters": "fitted values, of the largest fit; null where the notion is void",
-    "data_digest": "of the dataset, as nws info shows it",
+    "data_digest": "of the task's population, as nws info shows it",
     "seeds": "of the method, in order",
     "summary": "over the seeds: mean, standard deviation (n - 1; null of one seed), 95 % interval of the mean; chance",
     "test": "what all seeds share: test trainings, items of each, classes or sums of targets",

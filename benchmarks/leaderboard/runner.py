@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from baselines.registry import make_method
 from benchmarks.leaderboard.against_data import test_sets
@@ -19,6 +20,7 @@ from benchmarks.leaderboard.unfinished import Unfinished
 from nws_data.errors import NWSError
 from nws_data.storage.manifest import Manifest
 from nws_data.tasks.scores import pool
+from nws_data.tasks.table import parse_task
 from nws_data.tasks.task import load_task
 
 Tick = Callable[[str], None]
@@ -48,8 +50,11 @@ def run_all(
         again: run what is there already, too.
         tick: see :data:`Tick`.
     """
-    digest = Manifest.load(root).data_digest
+    manifest = Manifest.load(root)
+    # Asked once, now: the code that runs was read at this commit, whatever is committed meanwhile.
+    environment = {"hardware": hardware(), "versions": versions(), "commit": commit()}
     for plan in plans:
+        digest = manifest.population_digest(parse_task(plan.task).family.population)
         found, note = (None, "") if again else _existing(plan, digest, out)
         if found is not None:
             for seed in plan.seeds:
@@ -58,7 +63,7 @@ def run_all(
             yield Outcome(plan=plan, result=found, skipped=True)
             continue
         try:
-            result = _run(plan, digest, root, out, predictions, tick)
+            result = _run(plan, digest, root, out, predictions, environment, tick)
         except NWSError as error:
             yield Outcome(plan=plan, note=str(error))
             continue
@@ -83,8 +88,10 @@ def result_path(plan: Plan, digest: str) -> Path:
     return path_of(plan.task, plan.folds, method_label(plan.method), plan.options, digest)
 
 
-def _run(plan: Plan, digest: str, root: Path, out: Path, predictions: Path | None, tick: Tick) -> Result:
-    unfinished = Unfinished(out, result_path(plan, digest), environment={"commit": commit(), "versions": versions()})
+def _run(
+    plan: Plan, digest: str, root: Path, out: Path, predictions: Path | None, environment: dict[str, Any], tick: Tick
+) -> Result:
+    unfinished = Unfinished(out, result_path(plan, digest), environment)
     runs = []
     for seed in plan.seeds:
         parts = []
@@ -105,9 +112,7 @@ def _run(plan: Plan, digest: str, root: Path, out: Path, predictions: Path | Non
         options=plan.options,
         data_digest=digest,
         runs=tuple(runs),
-        hardware=hardware(),
-        versions=versions(),
-        commit=commit(),
+        **environment,
         finished_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
     result.save(out)

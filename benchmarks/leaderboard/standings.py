@@ -33,12 +33,12 @@ class Cell:
     std: float | None  # None of one seed
     low: float
     high: float
-    best: bool  # no other method of the table has a higher mean
+    best: bool  # there are others in the table, and none has a higher mean
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """One table: tasks of one family and status by methods, all from one dataset."""
+    """One table: tasks of one family and status by methods, all from the same data."""
 
     data_digest: str
     status: str  # a key of STATUSES
@@ -47,6 +47,11 @@ class Section:
     tasks: tuple[str, ...]
     methods: tuple[str, ...]  # labels
     cells: dict[tuple[str, str], Cell]  # by task and method
+
+    @property
+    def population(self) -> str:
+        """``fixed`` or ``random``."""
+        return FAMILIES[self.family].population
 
     def first(self, task: str) -> Result:
         """Return a result of a task, for what all its results share."""
@@ -72,7 +77,7 @@ class Differences:
 
 
 def arrange(results: Sequence[Result]) -> list[Section]:
-    """Return the tables of a board: by dataset, official first, families in a fixed order."""
+    """Return the tables of a board: by population and data, official first, families in a fixed order."""
     groups: dict[tuple[Any, ...], list[Result]] = {}
     for result in results:
         family = parse_task(result.task).family.name
@@ -80,7 +85,7 @@ def arrange(results: Sequence[Result]) -> list[Section]:
 
     def place(group: tuple[Any, ...]) -> tuple[Any, ...]:
         digest, status, family, _ = group
-        return (digest, STATUSES.index(status), _rank(family, FAMILIES))
+        return (FAMILIES[family].population, digest, STATUSES.index(status), _rank(family, FAMILIES))
 
     return [_section(group, groups[group]) for group in sorted(groups, key=place)]
 
@@ -103,7 +108,9 @@ def _section(group: tuple[Any, ...], results: list[Result]) -> Section:
         top = max(main_metric(result)["mean"] for result in of_task)
         for result in of_task:
             found = main_metric(result)
-            cells[task, labels[result.path]] = Cell(result=result, best=bool(found["mean"] == top), **found)
+            cells[task, labels[result.path]] = Cell(
+                result=result, best=len(of_task) > 1 and bool(found["mean"] == top), **found
+            )
     return Section(
         data_digest=digest,
         status=status,
