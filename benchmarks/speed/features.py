@@ -4,8 +4,8 @@ The loop is what one would write first with numpy and scipy: snapshot by snapsho
 ``np.var``, ``scipy.stats.skew`` and one ``np.percentile`` of all five, on the values and on their ``np.gradient``, in
 float64. Both read the same mapped files, without the cache, on one thread each; every contender has a process of its own,
 they run in turns, and the median of the ratios counts. Three comparisons: 480 features of layers (the bar is for these), 16
-of whole vectors, 16 of the ten official windows of 5,000 values. Takes three to six minutes and 190 MB in a temporary folder;
-peak memory counts mapped pages.
+of whole vectors, 16 of the ten official windows of 5,000 values. Takes three to six minutes and 190 MB in a temporary
+folder; peak memory counts mapped pages.
 """
 
 from __future__ import annotations
