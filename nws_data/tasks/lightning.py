@@ -60,7 +60,7 @@ class TaskDataModule(LightningDataModule):
         sampler = self._sampler(view, self.seed)
         n_items = len(sampler)  # type: ignore[arg-type]  # EpochSampler and its like have a length
         single = self.batch_size > 1 and n_items > 1 and n_items % self.batch_size == 1
-        return DataLoader(view, self.batch_size, sampler=sampler, drop_last=single)
+        return DataLoader(view, batch_size=self.batch_size, sampler=sampler, drop_last=single)
 
     def val_dataloader(self) -> Loader | list[Loader]:
         """Return the validation items in order; no loader where the task has no validation side."""
@@ -75,4 +75,4 @@ class TaskDataModule(LightningDataModule):
         return self._in_order(self.task.test)
 
     def _in_order(self, view: WeightView) -> Loader:
-        return DataLoader(view, self.batch_size)
+        return DataLoader(view, batch_size=self.batch_size)

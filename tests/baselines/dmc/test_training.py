@@ -83,7 +83,7 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path):
     run(tmp_path, Small())
     path = tmp_path / run_key({"name": "a"}) / CHECKPOINT
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(MethodError, match="is no complete checkpoint.*remove it to train from the beginning"):
+    with pytest.raises(MethodError, match=r"is no complete checkpoint.*remove it to train from the beginning"):
         run(tmp_path, Small())
 
 

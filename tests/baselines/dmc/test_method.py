@@ -1,0 +1,147 @@
+"""The DMC as a method, on a small planted dataset; killed and started again."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import nws_data
+from baselines.dmc.budget import RotatingSampler
+from baselines.dmc.method import DMC, item_length, standardisation
+from baselines.method import MethodError
+from baselines.registry import make_method
+from nws_data.reading.sampler import EpochSampler
+from nws_data.reading.views import LayerTensors
+from nws_data.tasks.lightning import TaskDataModule
+from nws_data.tasks.task import load_task
+
+TASK = "local/augmentation@100"
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def task(planted_root):
+    return load_task(TASK, planted_root)
+
+
+@pytest.fixture(scope="module")
+def fitted(task):
+    method = make_method("dmc", 3, epochs="2", device="cpu")
+    method.fit(task)
+    return method
+
+
+def test_a_fit_predicts_probabilities_in_order(task, fitted):
+    assert fitted.n_parameters == 6_999_813 - 3 * 65  # Table 3 with 1,536 flattened values and two classes
+    scores = fitted.predict(task.test)
+    assert scores.shape == (len(task.test), 2) and scores.dtype == np.float32
+    np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-5)
+    weights, _ = task.test[13]
+    alone = fitted._module(weights[None]).softmax(dim=1).detach()[0]
+    np.testing.assert_allclose(scores[13], alone, atol=1e-5)
+    assert 0 <= task.evaluate(scores).accuracy <= 1
+
+
+def test_the_same_seed_gives_the_same_bits(task, fitted):
+    torch.manual_seed(1)
+    again = DMC(3, epochs=2, device="cpu")
+    again.fit(task)
+    np.testing.assert_array_equal(again.predict(task.test), fitted.predict(task.test))
+
+
+def test_predicting_before_fitting_or_on_other_items_is_refused(task, fitted, planted_root):
+    with pytest.raises(MethodError, match="has not been fitted"):
+        DMC().predict(task.test)
+    with pytest.raises(MethodError, match="fitted on items of 100 values, this view has 200"):
+        fitted.predict(load_task("local/augmentation@200", planted_root).test)
+    with pytest.raises(MethodError, match="reads whole vectors or windows, got LayerTensors"):
+        item_length(LayerTensors(nws_data.open(planted_root, "fixed")))
+
+
+def test_a_number_is_predicted_in_its_own_unit(planted_root):
+    task = load_task("regress-local/learning_rate@100", planted_root)
+    method = DMC(0, budget="two-core", epochs=2, device="cpu")
+    method.fit(task)
+    predicted = method.predict(task.test)
+    assert predicted.shape == (len(task.test),)
+    mean, scale = standardisation(task.train.labels)
+    assert mean == pytest.approx(task.train.labels.numpy().astype(float).mean())
+    assert scale == pytest.approx(task.train.labels.numpy().astype(float).std())
+    assert np.abs(predicted - mean).max() < 20 * scale
+    assert standardisation(torch.ones(3)) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"budget": "large"}, "budget: got 'large'; choose one of paper, two-core"),
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"batch_size": 1}, "batch_size must be at least 2, got 1"),
+        ({"snapshots_per_epoch": -1}, "snapshots_per_epoch must be at least 0, got -1"),
+        ({"learning_rate": float("nan")}, "learning_rate must be above 0, got nan"),
+        ({"precision": "16"}, "precision: got '16'; choose one of 32, bf16"),
+    ],
+)
+def test_wrong_options_are_refused(options, message):
+    with pytest.raises(MethodError, match=message):
+        DMC(**options)
+
+
+def test_a_last_batch_of_one_item_is_left_out_and_another_one_in_every_epoch(task):
+    n = len(task.train)
+    size = next(size for size in range(2, n) if n % size == 1)
+    loader = TaskDataModule(task, size).train_dataloader()
+    assert {len(labels) for _, labels in loader} == {size} and len(loader) == n // size
+    left_out = set()
+    for epoch in range(3):
+        loader.sampler.set_epoch(epoch)
+        left_out |= set(range(n)) - set(list(loader.sampler)[: n - 1])
+    assert len(left_out) > 1
+    assert isinstance(loader.sampler, EpochSampler) and not isinstance(loader.sampler, RotatingSampler)
+
+
+SCRIPT = """
+import sys, torch
+torch.set_num_threads(1)
+from baselines.dmc.method import DMC
+from nws_data.tasks.task import load_task
+root, folder, out = sys.argv[1:]
+method = DMC(1, epochs=12, snapshots_per_epoch=1, device="cpu", folder=folder, checkpoint_every_s=0)
+task = load_task("local/augmentation@100", root)
+import baselines.dmc.training, baselines.dmc.module
+print("ready", flush=True)
+method.fit(task)
+torch.save(method._module.state_dict(), out)
+"""
+
+
+def start(*arguments: Path) -> subprocess.Popen[str]:
+    """Start the script above and return it when it is about to train."""
+    command = [sys.executable, "-c", SCRIPT, *map(str, arguments)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_moment_ends_with_the_same_bits(planted_root, tmp_path):
+    began_s = time.monotonic()
+    assert start(planted_root, tmp_path / "whole", tmp_path / "whole.pt").wait() == 0
+    whole_s = time.monotonic() - began_s
+    moments = random.Random(4)
+    for _ in range(4):
+        process = start(planted_root, tmp_path / "killed", tmp_path / "killed.pt")
+        time.sleep(moments.uniform(0, whole_s / 2))
+        process.kill()
+        process.wait()
+    assert start(planted_root, tmp_path / "killed", tmp_path / "killed.pt").wait() == 0
+    expected, got = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("whole", "killed"))
+    assert expected.keys() == got.keys()
+    assert all(torch.equal(value, got[name]) for name, value in expected.items())

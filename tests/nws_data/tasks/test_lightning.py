@@ -1,0 +1,120 @@
+"""The data module under a real Trainer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from lightning import LightningModule, Trainer
+
+from nws_data.errors import WindowError
+from nws_data.reading.views import RandomWindows
+from nws_data.tasks.lightning import TaskDataModule
+from nws_data.tasks.task import load_task
+
+
+class Recorder(LightningModule):
+    """Remembers every batch; one parameter, so that there is something to train."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = torch.nn.Parameter(torch.zeros(()))
+        self.seen: dict[str, list[list[tuple[torch.Tensor, torch.Tensor]]]] = {"train": [], "validation": []}
+
+    def on_train_epoch_start(self) -> None:
+        self.seen["train"].append([])
+
+    def on_validation_epoch_start(self) -> None:
+        self.seen["validation"].append([])
+
+    def training_step(self, batch, batch_idx):
+        self.seen["train"][-1].append(batch)
+        return self.value * batch[0].mean()
+
+    def validation_step(self, batch, batch_idx):
+        self.seen["validation"][-1].append(batch)
+
+    def predict_step(self, batch, batch_idx):
+        return batch[0][:, :2]
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def fit(task, epochs: int = 3, **options) -> tuple[Recorder, Trainer]:
+    trainer = Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    recorder = Recorder()
+    trainer.fit(recorder, datamodule=TaskDataModule(task, **options))
+    return recorder, trainer
+
+
+def joined(batches) -> tuple[np.ndarray, np.ndarray]:
+    return torch.cat([weights for weights, _ in batches]).numpy(), torch.cat([labels for _, labels in batches]).numpy()
+
+
+def test_every_epoch_has_all_items_in_a_new_order_with_new_windows(task_dataset):
+    task = load_task("local/augmentation@100", task_dataset.root)
+    recorder, _ = fit(task, seed=4)
+    epochs = [joined(batches) for batches in recorder.seen["train"]]
+    for epoch, (weights, labels) in enumerate(epochs):
+        view = RandomWindows(task.train.data, 100, "all", "augmentation")
+        view.set_epoch(epoch)
+        expected = np.stack([view[i][0].numpy() for i in range(len(view))])
+        assert sorted(map(bytes, weights)) == sorted(map(bytes, expected))
+        assert sorted(labels) == sorted(task.train.labels)
+        assert not np.array_equal(weights, expected)
+    assert not np.array_equal(epochs[0][0], epochs[1][0])
+    again, _ = fit(task, seed=4)
+    assert all(np.array_equal(a[0], joined(b)[0]) for a, b in zip(epochs, again.seen["train"], strict=True))
+    other, _ = fit(task, 1, seed=5)
+    assert not np.array_equal(joined(other.seen["train"][0])[0], epochs[0][0])
+
+
+def test_other_sides_stay_in_order(task_dataset):
+    task = load_task("local/augmentation@100", task_dataset.root)
+    recorder, trainer = fit(task, 2)
+    expected = np.stack([task.validation[i][0].numpy() for i in range(len(task.validation))])
+    for batches in recorder.seen["validation"]:
+        np.testing.assert_array_equal(joined(batches)[0], expected)
+    predicted = torch.cat(trainer.predict(recorder, datamodule=TaskDataModule(task, 7)))
+    np.testing.assert_array_equal(predicted, np.stack([task.test[i][0][:2].numpy() for i in range(len(task.test))]))
+    assert len(TaskDataModule(task).test_dataloader().dataset) == len(task.test)
+
+
+def test_fixed_trains_on_the_official_windows(task_dataset):
+    task = load_task("local/augmentation@100", task_dataset.root)
+    recorder, _ = fit(task, 2, fixed=True)
+    first, second = (joined(batches)[0] for batches in recorder.seen["train"])
+    assert len(first) == 10 * len(task.train)
+    assert sorted(map(bytes, first)) == sorted(map(bytes, second)) and not np.array_equal(first, second)
+
+
+def test_wrong_arguments_are_refused(task_dataset):
+    task = load_task("local/augmentation@100", task_dataset.root)
+    with pytest.raises(WindowError, match="batch_size must be at least 1, got 0"):
+        TaskDataModule(task, 0)
+    with pytest.raises(WindowError, match=r"seed must be in \[0, 2\^63\), got -1"):
+        TaskDataModule(task, seed=-1)
+
+
+def test_a_missing_lightning_is_named_with_the_command_that_brings_it():
+    code = (
+        "import sys\n"
+        "sys.modules['lightning'] = None\n"
+        "from nws_data.errors import NWSError\n"
+        "try:\n    import nws_data.tasks.lightning\n"
+        "except NWSError as error:\n    print(error)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install 'nws-data[bench]'" in result.stdout
