@@ -6,12 +6,9 @@ from dataclasses import dataclass
 
 from benchmarks.leaderboard.formats import interval_text, spread_text
 from benchmarks.leaderboard.markup import Markup, element, joined
-from benchmarks.leaderboard.standings import CHANCE, Section
+from benchmarks.leaderboard.standings import CHANCE, GUARDS, Section
 
 N_HUES = 10
-GUARDS = ("majority", "hyperparameters", "length")
-"""Methods that look at no weights: grey."""
-
 _HEIGHT, _TOP, _LEFT, _BOTTOM = 250, 12, 40, 30
 _WIDTH = 700
 _GAP = 26

@@ -198,8 +198,8 @@ class Result:
 
 
 def safe_name(text: str) -> str:
-    """Return a text as a file name: other characters than letters, digits and ``_.@=+-`` become a point."""
-    return re.sub(r"[^\w.@=+-]", ".", text, flags=re.ASCII)
+    """Return a text as the name of a file that is not hidden: what is no letter, digit or ``_.@=+-`` becomes a point."""
+    return re.sub(r"[^\w.@=+-]", ".", text, flags=re.ASCII).lstrip(".")
 
 
 def path_of(task: str, folds: int, method: str, options: Mapping[str, Any], data_digest: str) -> Path:

@@ -19,6 +19,9 @@ from nws_data.tasks.table import FAMILIES, TaskSpec, parse_task
 STATUSES = ("official", "folds", "other")
 """Groups of results that must not be mixed, in their order on the board."""
 
+GUARDS = ("majority", "hyperparameters", "length")
+"""Methods that look at no weights: first in every table, grey in charts."""
+
 CHANCE = "chance"
 REFERENCES = (CHANCE, "majority", "hyperparameters")
 """What methods are compared with in paired differences."""
@@ -101,7 +104,8 @@ def _section(group: tuple[Any, ...], results: list[Result]) -> Section:
     digest, status, family, kind = group
     labels = _labels(results)
     tasks = sorted({result.task for result in results}, key=_task_order)
-    ranked = sorted((_rank(result.method, METHODS), labels[result.path]) for result in results)
+    order = list(dict.fromkeys([*GUARDS, *METHODS]))
+    ranked = sorted((_rank(result.method, order), labels[result.path]) for result in results)
     cells = {}
     for task in tasks:
         of_task = [result for result in results if result.task == task]

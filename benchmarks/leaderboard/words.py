@@ -12,7 +12,7 @@ INTRODUCTION = (
     "result files, which hold the counts of each test training."
 )
 NOTES = (
-    "A score is the mean over seeds ± their standard deviation (n − 1): accuracy in % for classes, R² for numbers "
+    "A score is the mean over seeds ± their standard deviation (n - 1): accuracy in % for classes, R² for numbers "
     "(1 is perfect, 0 as good as the mean of the test targets). A score without ± is of one seed.",
     "In brackets: the 95 % interval of the mean for other test trainings. Items of one training belong together, so it is "
     "clustered by training; bars of charts show the same interval. ± says how much the seed matters, the interval how "

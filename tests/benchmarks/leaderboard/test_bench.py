@@ -1,0 +1,222 @@
+"""``nws bench`` as a person runs it, on a dataset that the real writer wrote."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.leaderboard.results import Result
+from nws_data.cli import main
+from nws_data.tasks.predictions import Predictions
+from nws_data.tasks.task import load_task
+from tests.conftest import make_record, write
+
+TASK = "local/dataset@100"
+METHOD = '''
+import numpy as np
+from baselines.method import Method
+
+class Sign(Method):
+    """Two classes by the sign of the mean weight; ``turned`` gives the other one."""
+
+    def __init__(self, seed: int = 0, turned: bool = False, folder: str = "here") -> None:
+        super().__init__(seed)
+        self.turned, self.folder = turned, folder
+
+    def fit(self, task):
+        self.n_parameters = 1
+        print("fit", task.name, self.seed)
+
+    def predict(self, view):
+        means = np.array([float(view[i][0].mean()) for i in range(len(view))])
+        return ((means > 0) != self.turned).astype(np.int64)
+'''
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """76 random trainings above their thresholds; weights lie below 0 for mnist and above for digits."""
+    folder = tmp_path_factory.mktemp("bench")
+    staged = []
+    for index in range(76):
+        record = make_record("random", index)
+        sign = 1 if record.hyperparameters.dataset == "digits" else -1
+        weights = np.abs(np.nan_to_num(record.weights)) * np.float32(sign)
+        curve = (*record.test_accuracy[:-1], 0.95)
+        staged.append(folder / f"{record.training}.safetensors")
+        replace(record, weights=weights, test_accuracy=curve).save(staged[-1])
+    write(folder / "nws", "random", staged)
+    return folder / "nws"
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def bench(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Run]:
+    """``nws bench run`` in a folder of its own that holds ``mine.py``; returns status and output."""
+    (tmp_path / "mine.py").write_text(METHOD)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = main(["bench", "run", "--data", str(dataset), "--out", "results", *arguments])
+        out, error = capsys.readouterr()
+        return status, out, error
+
+    yield run
+
+
+def one_result(folder: str = "results") -> Result:
+    (path,) = Path(folder).rglob("*.json")
+    return Result.load(path)
+
+
+@pytest.mark.slow
+def test_a_run_writes_a_result_that_the_board_takes(bench: Run, dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = bench("--task", TASK, "--method", "mine.py:Sign", "--seeds", "2", "--predictions", "kept")
+    assert status == 0, out
+    assert f"{TASK}, mine.py:Sign: 100.0 ± 0.0 [" in out
+    result = one_result()
+    assert result.summary["accuracy"]["mean"] == 1.0 and result.seeds == (0, 1) and result.n_parameters == 1
+    assert result.options == {"turned": False, "folder": "here"} and result.official
+    task = load_task(TASK, dataset)
+    assert result.data_digest == task.data_digest and result.summary["chance"] == task.chance
+    files = sorted(Path("kept").iterdir())
+    assert len(files) == 2
+    assert task.evaluate(Predictions.load(files[0])) == result.runs[0].score
+    assert not any(path.name.startswith(".") for path in Path("results").rglob("*"))
+    assert main(["bench", "board", "results", "--data", str(dataset)]) == 0
+    assert "1 result, checked against" in capsys.readouterr().out
+    assert "100.0 ± 0.0" in Path("results/board.html").read_text()
+
+
+@pytest.mark.slow
+def test_what_is_there_is_skipped_unless_asked_again_or_damaged(bench: Run) -> None:
+    call = ("--task", TASK, "--method", "mine.py:Sign", "--seeds", "1")
+    assert bench(*call)[1].count("fit ") == 1
+    status, out, _ = bench(*call)
+    assert status == 0 and "there already (local.dataset@100/mine.py.Sign-" in out and "fit " not in out
+    assert bench(*call, "--again")[1].count("fit ") == 1
+    status, out, _ = bench("--task", TASK, "--method", "mine.py:Sign", "--seeds", "2")
+    assert out.count("fit ") == 2 and "of 1 seeds" in out and one_result().seeds == (0, 1)
+    assert "fit " not in bench(*call)[1]  # fewer seeds are among those that are there
+    (path,) = Path("results").rglob("*.json")
+    path.write_text("{}")
+    status, out, _ = bench(*call)
+    assert out.count("fit ") == 1 and "was not valid: not a result file" in out
+    bench(*call, "--option", "turned=true")
+    assert len(list(Path("results").rglob("*.json"))) == 2
+
+
+@pytest.mark.slow
+def test_folds_are_pooled_over_trainings_and_an_interrupted_run_goes_on(
+    bench: Run, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks.leaderboard import runner
+
+    real, calls = runner.load_task, []
+
+    def interrupted(name: str, root: Path, **seed: int) -> object:
+        calls.append(name)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return real(name, root, **seed)
+
+    call = ("--task", TASK, "--method", "mine.py:Sign", "--seeds", "1", "--folds")
+    with monkeypatch.context() as patched:
+        patched.setattr(runner, "load_task", interrupted)
+        status, out, error = bench(*call)
+    assert status == 130 and out.count("fit ") == 3 and "run the same command again to go on" in error
+    assert list(Path("results").glob("*/*.json")) == []
+    status, out, _ = bench(*call)
+    assert status == 0 and out.count("fit ") == 2  # folds 0 to 2 are kept
+    result = one_result()
+    tested = [t for fold in range(5) for t in load_task(f"{TASK}/fold={fold}", dataset).test.data["training"].tolist()]
+    assert list(result.runs[0].score.trainings) == sorted(tested) and len(set(tested)) == len(tested)
+    assert result.folds == 5 and not result.official and len(result.runs[0].predictions_sha256) == 5
+    assert main(["bench", "board", "results", "--data", str(dataset)]) == 0
+    assert "Unofficial: five folds" in Path("results/board.md").read_text()
+
+
+@pytest.mark.slow
+def test_what_cannot_run_is_reported_and_the_others_go_on(bench: Run) -> None:
+    tasks = ("local/initialization", "global/optimizer", TASK)
+    status, out, error = bench("--task", *tasks, "--method", "majority", "svm-linear-480", "--seeds", "1")
+    assert status == 1
+    assert "not available: task local/initialization is not available: it needs 5 trainings" in error
+    assert "needs the population fixed" in error
+    assert f"{TASK}, majority: 50.0 [" in out and "1 of 3 runs are in results" in out  # 480 features need whole vectors
+    status, out, _ = bench("--task", "local-*/dataset", "--method", "maj*", "--seeds", "1")
+    assert status == 0 and "local-conv/dataset, majority" in out and "local-fc/dataset, majority" in out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--task", "local/nothing", "--method", "majority"), "target of local: got 'nothing'"),
+        (("--task", "ocal/*", "--method", "majority"), "0 official tasks match 'ocal/*'"),
+        (("--task", TASK, "--method", "magic"), "method: got 'magic'; choose one of"),
+        (("--task", TASK, "--method", "magic-*"), "no method matches 'magic-*'"),
+        (("--task", TASK, "--method", "absent.py:Mine"), "no such file"),
+        (("--task", TASK, "--method", "mine.py:Other"), "has no class of methods 'Other'"),
+        (("--task", TASK, "--method", "mine.py:Sign", "--option", "depth=3"), "got 'depth'; choose one of turned"),
+        (("--task", TASK, "--method", "mine.py:Sign", "--option", "turned=perhaps"), "option turned must be true or false"),
+        (("--task", TASK, "--method", "mine.py:Sign", "--option", "turned"), "--option takes KEY=VALUE"),
+        (("--task", TASK, "--method", "majority", "--seeds", "0"), "--seeds must be at least 1, got 0"),
+        (("--task", TASK, "--method", "svm-linear-480"), "none of these methods fits these tasks"),
+        (("--task", f"{TASK}/fold=1", "--method", "majority", "--folds"), "give the name without /fold="),
+        (("--task", TASK, "--method", "majority", "--data", "nowhere"), "no manifest.json"),
+    ],
+)
+def test_bad_input_is_named_without_a_traceback(bench: Run, arguments: tuple[str, ...], reason: str) -> None:
+    status, _, error = bench(*arguments)
+    assert status == 2 and error.startswith("nws: ") and reason in error and "Traceback" not in error
+    assert not Path("results").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("place", "value", "reason"),
+    [
+        (("test", "trainings"), None, r"test.trainings[0] is 'random-"),
+        (("data_digest",), "c" * 64, "data_digest is cccccccccccc"),
+    ],
+)
+def test_results_that_do_not_fit_the_dataset_are_refused(
+    bench: Run, dataset: Path, capsys: pytest.CaptureFixture[str], place: tuple[str, ...], value: str | None, reason: str
+) -> None:
+    from benchmarks.leaderboard.json_text import digest
+
+    bench("--task", TASK, "--method", "majority", "--seeds", "1")
+    (path,) = Path("results").rglob("*.json")
+    content = json.loads(path.read_text())
+    if value is None:  # another training in the place of the first: consistent in itself
+        content["test"]["trainings"][0] = content["test"]["trainings"][0][:-1] + "z"
+        content["test"]["trainings"].sort()
+    else:
+        content[place[0]] = value
+    path.write_text(json.dumps(content | {"sha256": digest(content)}))
+    assert main(["bench", "board", "results"]) == 0  # nothing is wrong inside the file
+    shutil.rmtree("board", ignore_errors=True)
+    assert main(["bench", "board", "results", "--data", str(dataset), "--out", "board"]) == 2
+    assert reason in capsys.readouterr().err and not Path("board").exists()
+
+
+def test_an_empty_folder_of_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "board", str(tmp_path)]) == 2
+    assert "no result files (*.json); make some with nws bench run" in capsys.readouterr().err
+    assert main(["bench", "board", str(tmp_path / "absent")]) == 2
+
+
+def test_the_list_of_methods(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "methods"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("method") and "\nmajority " in out and "package.module:Class" in out

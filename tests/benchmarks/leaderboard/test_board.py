@@ -1,0 +1,184 @@
+"""The board: its numbers are those of the results, its page stands alone, the same results give the same bytes."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from benchmarks.leaderboard.board import write_board
+from benchmarks.leaderboard.formats import NONE
+from benchmarks.leaderboard.results import Result, ResultError
+from benchmarks.leaderboard.standings import arrange, differences
+from nws_data.tasks.metrics import paired_difference
+from tests.benchmarks.leaderboard.made_up import class_score, make_result, number_score
+
+VOID = {"meta", "br", "line", "rect", "path", "circle"}
+EVIL = "<script>alert(1)</script>|*x*:Mine"
+
+
+class Page(HTMLParser):
+    """Checks that elements nest, and gathers tables as rows of (text, data-sort)."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.tables: list[list[list[list[str | None]]]] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        if tag == "tr":
+            self.tables[-1].append([])
+        if tag in ("td", "th"):
+            self.tables[-1][-1].append(["", dict(attrs).get("data-sort")])
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "table" in self.open and {"td", "th"} & set(self.open):
+            cell = self.tables[-1][-1][-1]
+            cell[0] = f"{cell[0]} {data}".strip()
+
+
+def results() -> list[Result]:
+    good, poor = class_score([10, 10, 9, 9]), class_score([5, 5, 5, 5])
+    return [
+        make_result([good, class_score([8, 8, 8, 8])]),
+        make_result([poor], method="majority", options={}),
+        make_result([class_score([6, 6, 5, 5])], method="hyperparameters", options={}),
+        make_result([good], task="global/dataset"),
+        make_result([good], folds=5),
+        make_result([poor], folds=5, method="majority", options={}),
+        make_result([poor], task="global/augmentation/permuted=1", official=False),
+        make_result([number_score(0.5)], task="regress/test_accuracy", method="ridge-16"),
+        make_result([class_score([1, 2, 3, 4])], task="local/augmentation", method=EVIL),
+    ]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for result in results():
+        result.save(tmp_path / "results")
+    return tmp_path / "results"
+
+
+def test_the_same_results_give_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    for out in ("one", "two"):
+        write_board(folder, tmp_path / out)
+    for name in ("board.md", "board.html"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_the_page_stands_alone(folder: Path) -> None:
+    write_board(folder, folder)
+    text = (folder / "board.html").read_text()
+    page = Page(text)
+    assert not re.search(r"https?:|//[a-z]|url\(|@import", text)
+    assert {tag for tag, _ in page.tags} & {"link", "img", "iframe", "object", "base"} == set()
+    assert [attrs for tag, attrs in page.tags if "src" in attrs or "href" in attrs] == []
+    assert [tag for tag, _ in page.tags].count("script") == 1 and "<script>alert" not in text
+    assert "a" * 64 in text
+
+
+def test_the_tables_hold_the_results_numbers(folder: Path) -> None:
+    write_board(folder, folder)
+    page = Page((folder / "board.html").read_text())
+    official = page.tables[0]
+    assert [cell[0] for cell in official[0]] == [
+        "task", "test trainings", "chance", "majority", "hyperparameters", "svm-linear-16"
+    ]  # fmt: skip
+    rows = {row[0][0]: row[1:] for row in official[1:]}
+    assert list(rows) == ["global/dataset", "global/augmentation"]  # the paper's order
+    # 38 and 32 of 40 are right: 95 and 80 %, mean 87.5, deviations of 7.5, n - 1 = 1
+    assert rows["global/augmentation"][4][0].startswith("87.5 ± 10.6 [")
+    assert rows["global/augmentation"][4][1] == "0.875"
+    assert rows["global/augmentation"][:2] == [["4", "4"], ["50.0", "0.5"]]
+    assert rows["global/augmentation"][2][0].startswith("50.0 [")  # one seed: no ±
+    assert rows["global/dataset"][2] == [NONE, None]  # not run: sorted last
+    summary = results()[0].summary["accuracy"]
+    assert f"[{100 * summary['low']:.1f}, {100 * summary['high']:.1f}]" in rows["global/augmentation"][4][0]
+    assert all(cell[1] is not None or cell[0] == NONE for table in page.tables for row in table[1:] for cell in row)
+    assert all(len(row) == len(table[0]) for table in page.tables for row in table)
+    assert (folder / "board.html").read_text().count('class="best"') == 2  # official and folds: several methods
+
+
+def test_official_and_unofficial_stand_apart(folder: Path) -> None:
+    write_board(folder, folder)
+    sections = arrange(results())
+    assert [(s.population, s.status, s.family) for s in sections] == [
+        ("fixed", "official", "global"),
+        ("fixed", "official", "regress"),
+        ("fixed", "folds", "global"),
+        ("fixed", "other", "global"),
+        ("random", "official", "local"),
+    ]
+    text = (folder / "board.md").read_text()
+    heads = re.findall(r"^#{2,4} .*$", text, re.MULTILINE)
+    assert heads[:3] == ["## Population fixed", "### Official tasks", heads[2]] and "### Unofficial: five folds" in heads
+    assert EVIL not in text and "\\<script\\>" in text
+
+
+def test_paired_differences_are_means_over_seeds_on_the_same_trainings() -> None:
+    section = arrange(results())[0]
+    found = {(row.task, row.method): row.against for row in differences(section)}
+    against = found["global/augmentation", "svm-linear-16"]
+    right = [9.0, 9.0, 8.5, 8.5]  # the mean of 10, 10, 9, 9 and 8, 8, 8, 8
+    assert against["chance"] == paired_difference([10] * 4, right, [5.0] * 4)
+    assert against["chance"].estimate == pytest.approx(0.375)
+    assert against["hyperparameters"] == paired_difference([10] * 4, right, [6, 6, 5, 5])
+    assert set(found["global/augmentation", "majority"]) == {"chance", "hyperparameters"}
+
+
+def test_methods_that_differ_in_an_option_are_told_apart_by_it() -> None:
+    score = class_score([9, 9, 9, 9])
+    section = arrange([make_result([score], options={"epochs": n, "rate": 0.1}) for n in (3, 20)])[0]
+    assert set(section.methods) == {"svm-linear-16 (epochs=3)", "svm-linear-16 (epochs=20)"}
+
+
+def test_one_more_file_and_the_same_command_update_the_board(folder: Path) -> None:
+    write_board(folder, folder)
+    assert "logistic-16" not in (folder / "board.md").read_text()
+    make_result([class_score([7, 7, 7, 7])], method="logistic-16").save(folder)
+    write_board(folder, folder)
+    assert "logistic-16" in (folder / "board.md").read_text()
+
+
+def test_nothing_is_written_when_a_file_is_refused(folder: Path) -> None:
+    write_board(folder, folder)
+    before = (folder / "board.html").read_bytes()
+    path = next(folder.rglob("majority*.json"))
+    content = json.loads(path.read_text())
+    content["summary"]["accuracy"]["mean"] = 1.0
+    path.write_text(json.dumps(content))
+    make_result([class_score([7, 7, 7, 7])], method="logistic-16").save(folder)
+    with pytest.raises(ResultError, match=path.name):
+        write_board(folder, folder)
+    assert (folder / "board.html").read_bytes() == before
+
+
+def test_charts_draw_every_score_at_its_height(folder: Path) -> None:
+    write_board(folder, folder)
+    text = (folder / "board.html").read_text()
+    svg = re.findall(r"<svg.*?</svg>", text)
+    assert len(svg) == 4  # a chart for each table of classes, none of regression
+    bars = re.findall(r"<title>([^<]*): ([\d.]+)[^<]*</title><rect [^>]*height=\"([\d.]+)\"", svg[0])
+    assert {name: (float(score), float(height)) for name, score, height in bars} == {
+        "global/dataset, svm-linear-16": (95.0, 237.5),  # of 250 for 100 %
+        "global/augmentation, majority": (50.0, 125.0),
+        "global/augmentation, hyperparameters": (55.0, 137.5),
+        "global/augmentation, svm-linear-16": (87.5, 218.75),
+    }
+    assert svg[0].count('class="chance"') == 2 and svg[0].count('class="whisker"') == 4
