@@ -90,7 +90,6 @@ def _run_bench(options: argparse.Namespace) -> int:
 
 
 def _run_board(options: argparse.Namespace) -> int:
-    _need_extra()
     from benchmarks.leaderboard.board import HTML, MARKDOWN, write_board
 
     out = options.out or options.results

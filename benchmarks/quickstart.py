@@ -53,7 +53,7 @@ def quickstart(out: Path) -> int:
         predictions=None,
         again=False,
     )
-    write_board(results, results, data=out)
+    write_board(results, results)
     print(
         f"\nThe leaderboard: open {results / HTML} in a browser (board.md beside it; nws bench board {results} writes both)"
     )

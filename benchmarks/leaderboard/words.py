@@ -28,8 +28,9 @@ STATUSES = {
 }
 STATUS_NOTES = {
     "official": "Tested on the test split, which a training's id decides.",
-    "folds": "For datasets with few test trainings. The trainings of all splits are divided into five folds; each is tested "
-    "once by methods trained on the other four, and the counts are pooled. Not comparable with official results.",
+    "folds": "For datasets with few test trainings. The trainings of all splits are divided into five folds, classes "
+    "balanced in each; every fold is tested by methods trained on the other four, and the counts are pooled. Not comparable "
+    "with official results.",
     "other": "Single folds, other accuracy thresholds or permuted training labels (a check for leaks: all methods must "
     "fall to chance). Not comparable with official results.",
 }
