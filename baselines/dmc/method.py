@@ -157,6 +157,7 @@ class DMC(Method):
             "precision": self._precision,
             "batch_size": self._batch_size,
             "learning_rate": self._learning_rate,
+            "compile": self._compile,
         }
 
 
