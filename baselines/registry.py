@@ -49,6 +49,10 @@ METHODS: dict[str, MethodEntry] = {
     "dmc-2core": MethodEntry(
         "baselines.dmc.method:DMC", "the same, trained as long as two cores allow", {"budget": "two-core"}
     ),
+    "dmc-asinh": MethodEntry("baselines.dmc.method:DMC", "DMC on asinh(20 w) of the weights w", {"inputs": "asinh"}),
+    "dmc-asinh-2core": MethodEntry(
+        "baselines.dmc.method:DMC", "the same on two cores", {"inputs": "asinh", "budget": "two-core"}
+    ),
     "majority": MethodEntry("baselines.guards:Majority", "guard: the most frequent training class, or the mean"),
     "hyperparameters": MethodEntry("baselines.guards:HyperParametersOnly", "guard: all other hyper-parameters, no weights"),
     "length": MethodEntry("baselines.guards:LengthOnly", "guard: the length of the weight vector alone"),

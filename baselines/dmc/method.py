@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from baselines.dmc.budget import BUDGETS, Budget, RotatingSampler
 from baselines.dmc.layers import DMCLayers
+from baselines.dmc.network import INPUTS
 from baselines.dmc.options import TrainingOptions
 from baselines.method import Method, MethodError
 from nws_data.errors import one_of
@@ -37,12 +38,15 @@ class DMC(Method):
 
     Args:
         seed: of initial weights, dropout, order and nothing else; windows are the task's.
+        inputs: ``"raw"``, as in the paper, or ``"asinh"``, which tames the running variances among the weights; see
+            :data:`baselines.dmc.network.INPUTS`.
         budget: defaults of the next four, see :data:`baselines.dmc.budget.BUDGETS`.
         epochs: passes over the training items; by default the budget's.
         snapshots_per_epoch: snapshots of each weight training that an epoch shows, in turn; 0 for all; by default the
             budget's.
         precision: ``"32"`` or ``"bf16"`` (products in bfloat16, weights in float32); by default the budget's.
-        batch_size: items of a step; a last batch of one item is left out, batch norm cannot train on it.
+        batch_size: items of a step, by default the budget's; a last batch of one item is left out, batch norm cannot
+            train on it.
         learning_rate: times 0.95 fifty times over the run.
         batch_statistics: evaluate with the statistics of batches of 64 as the original did: predictions then depend
             on companions.
@@ -61,11 +65,12 @@ class DMC(Method):
         self,
         seed: int = 0,
         *,
+        inputs: Literal["raw", "asinh"] = "raw",
         budget: Literal["paper", "two-core"] = "paper",
         epochs: int | None = None,
         snapshots_per_epoch: int | None = None,
         precision: Literal["32", "bf16"] | None = None,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         learning_rate: float = 1e-3,
         batch_statistics: bool = False,
         validate: bool = False,
@@ -76,8 +81,9 @@ class DMC(Method):
         checkpoint_every_s: float = 60.0,
     ) -> None:
         super().__init__(seed)
-        if budget not in BUDGETS:
-            raise MethodError(f"budget: {one_of(budget, BUDGETS)}")
+        for name, value, allowed in (("budget", budget, BUDGETS), ("inputs", inputs, INPUTS)):
+            if value not in allowed:
+                raise MethodError(f"{name}: {one_of(value, allowed)}")
         _at_least("epochs", epochs, 1)
         _at_least("batch_size", batch_size, 2)
         _at_least("snapshots_per_epoch", snapshots_per_epoch, 0)
@@ -87,7 +93,8 @@ class DMC(Method):
         self._epochs = epochs
         self._shown = (self._budget.snapshots_per_epoch if snapshots_per_epoch is None else snapshots_per_epoch) or None
         self._precision = precision or self._budget.precision
-        self._batch_size, self._learning_rate, self._batch_statistics = batch_size, learning_rate, batch_statistics
+        self._batch_size = batch_size or self._budget.batch_size
+        self._inputs, self._learning_rate, self._batch_statistics = inputs, learning_rate, batch_statistics
         self._compile, self._folder, self._device = compile, folder, device
         self._running: dict[str, Any] = {"device": device, "logger": logger, "validate": validate}
         self._running["checkpoint_every_s"] = checkpoint_every_s
@@ -112,7 +119,15 @@ class DMC(Method):
             raise MethodError(f"the DMC needs at least 2 training items, {task.name} has {len(task.train)}")
         mean, scale = (0.0, 1.0) if n_classes else standardisation(task.train.labels)
         module = DMCModule(
-            length, n_classes, self._learning_rate, self.seed, mean, scale, self._batch_statistics, self._compile
+            length,
+            n_classes,
+            self._learning_rate,
+            self.seed,
+            mean,
+            scale,
+            self._batch_statistics,
+            self._compile,
+            self._inputs,
         )
         sampler = partial(RotatingSampler, per_training=self._shown) if self._shown else EpochSampler
         data = TaskDataModule(task, self._batch_size, self.seed, sampler=sampler)
@@ -141,7 +156,6 @@ class DMC(Method):
         return torch.cat(parts).float().cpu().numpy()
 
     def _options(self, epochs: int) -> TrainingOptions:
-
         return TrainingOptions(epochs=epochs, precision=self._precision, **self._running)
 
     def _identity(self, task: Task, epochs: int) -> dict[str, Any]:
@@ -156,6 +170,7 @@ class DMC(Method):
             "snapshots_per_epoch": self._shown,
             "precision": self._precision,
             "batch_size": self._batch_size,
+            "inputs": self._inputs,
             "learning_rate": self._learning_rate,
             "compile": self._compile,
         }

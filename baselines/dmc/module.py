@@ -37,6 +37,7 @@ class DMCModule(LightningModule):
         target_scale: its standard deviation; predictions are in the target's own unit.
         batch_statistics: evaluate with the statistics of each batch, as the original did, not the running ones.
         compile: run the network through ``torch.compile``.
+        inputs: what happens to weights first, see :data:`baselines.dmc.network.INPUTS`.
 
     Raises:
         MethodError: inputs that are too short for the pools.
@@ -54,12 +55,13 @@ class DMCModule(LightningModule):
         target_scale: float = 1.0,
         batch_statistics: bool = False,
         compile: bool = False,
+        inputs: str = "raw",
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.classifies = n_classes is not None
         self.learning_rate, self.target_mean, self.target_scale = learning_rate, target_mean, target_scale
-        self.network = DMCNetwork(DMCLayers.of(length, n_classes or 1), seed)
+        self.network = DMCNetwork(DMCLayers.of(length, n_classes or 1), seed, inputs)
         self.network.use_batch_statistics(batch_statistics)
         if compile:
             self.network.compile()

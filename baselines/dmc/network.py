@@ -7,6 +7,7 @@ a step of 5,000 values took 0.66 of the time of ``Conv1d``. ``torch.compile`` ga
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,14 @@ from torch import Tensor, nn
 
 from baselines.dmc.layers import KERNEL, Convolution, DMCLayers
 from nws_data.randomness import Purpose, words
+
+INPUTS: dict[str, Callable[[Tensor], Tensor]] = {"raw": lambda x: x, "asinh": lambda x: torch.asinh(20 * x)}
+"""What happens to weights before the first layer. ``raw`` is the paper's.
+
+Running variances of batch norm reach thousands where most weights are below 0.1. Raw, a batch that holds such values has
+other statistics than one that does not, and the running statistics fit neither. asinh keeps sign and order, is linear
+below 0.05 and logarithmic above.
+"""
 
 _DECAY = 0.1  # share of the new statistics in batch norm's running ones
 _EPS = 1e-5
@@ -30,6 +39,7 @@ class DMCNetwork(nn.Module):
     Args:
         layers: from :meth:`DMCLayers.of`.
         seed: in [0, 2^63).
+        inputs: a name of :data:`INPUTS`.
 
     Attributes:
         step: the training step, which chooses the dropout masks; the caller counts.
@@ -37,9 +47,9 @@ class DMCNetwork(nn.Module):
     Source: Eilertsen et al. 2020, Supplement F, Table 3.
     """
 
-    def __init__(self, layers: DMCLayers, seed: int = 0) -> None:
+    def __init__(self, layers: DMCLayers, seed: int = 0, inputs: str = "raw") -> None:
         super().__init__()
-        self.layers, self.seed, self.step = layers, seed, 0
+        self.layers, self.seed, self.step, self.inputs = layers, seed, 0, inputs
         self.convolutions = nn.ModuleList(_convolution(c) for c in layers.convolutions)
         self.convolution_norms = nn.ModuleList(BatchNorm(c.n_out) for c in layers.convolutions)
         pairs = zip(layers.widths, layers.widths[1:], strict=False)
@@ -49,6 +59,7 @@ class DMCNetwork(nn.Module):
 
     def forward(self, weights: Tensor) -> Tensor:
         """Return the logits ``(n, n_outputs)`` of weights ``(n, length)``."""
+        weights = INPUTS[self.inputs](weights)
         x = weights[:, None, None, :].contiguous(memory_format=torch.channels_last)
         for layer, convolution, norm in zip(
             self.layers.convolutions, self.convolutions, self.convolution_norms, strict=True

@@ -102,3 +102,12 @@ def test_draws_follow_from_seed_and_step_alone():
     assert torch.equal(torch.random.get_rng_state(), state)
     assert got.shape == (64, 4 * 1024 + 64) and set(got.unique().tolist()) == {0, 2}
     assert got.double().mean().item() == pytest.approx(1, abs=0.01)
+
+
+def test_asinh_of_the_inputs() -> None:
+    """The same network on weights that went through asinh by hand; odd, increasing, linear near 0."""
+    layers = DMCLayers.of(100, 3)
+    weights = torch.randn(4, 100) * torch.logspace(-3, 3, 100)
+    raw, tamed = DMCNetwork(layers, seed=1).eval(), DMCNetwork(layers, seed=1, inputs="asinh").eval()
+    assert torch.equal(tamed(weights), raw((20 * weights).asinh()))
+    assert not torch.equal(tamed(weights), raw(weights))
