@@ -19,7 +19,18 @@ MAY_IMPORT = {
     "baselines": {"nws_data"},
     "benchmarks": {"nws_data", "builders", "baselines"},
 }
-HEAVY = ("lightning", "ray", "torchvision", "torchmetrics", "datasets", "pyarrow", "matplotlib", "sklearn", "pandas", "scipy")
+HEAVY = (
+    "lightning",
+    "ray",
+    "torchvision",
+    "torchmetrics",
+    "datasets",
+    "pyarrow",
+    "matplotlib",
+    "sklearn",
+    "pandas",
+    "scipy",
+)
 LIBRARY_NEEDS = {
     "torch",
     "numpy",

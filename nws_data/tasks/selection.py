@@ -99,19 +99,21 @@ def _counts(mask: np.ndarray, labels: np.ndarray, classes: tuple[Any, ...]) -> d
 def _check_available(spec: TaskSpec, counts: Mapping[str, Mapping[str, int]]) -> None:
     """Raise ``TaskNotAvailable`` where training or test side lack trainings; validation may be empty.
 
-    No score depends on the validation side, and in small builds it is far smaller than the others.
+    No score depends on the validation side, and in small builds it is far smaller than the others. Of a fold's test
+    side one training a class is enough: the five are scored together.
     """
+    needed = {"train": MIN_TRAININGS, "test": MIN_TRAININGS if spec.fold is None else 1}
     text = "; ".join(f"{side} " + ", ".join(f"{k} {v}" for k, v in counts[side].items()) for side in ("train", "test"))
     if not spec.family.regression and len(counts["train"]) < 2:
         raise TaskNotAvailable(
             f"task {spec.name} is not available: {spec.target} has one value in this dataset ({text}); build it with more"
         )
-    if min(min(counts[side].values()) for side in ("train", "test")) < MIN_TRAININGS:
+    if any(min(counts[side].values()) < n for side, n in needed.items()):
         which = "" if spec.family.regression else " of the rarest class"
         rule = "finite trainings" if spec.family.regression else "trainings above the accuracy threshold"
         raise TaskNotAvailable(
-            f"task {spec.name} is not available: it needs {MIN_TRAININGS} trainings{which} in train and in test; "
-            f"{rule}: {text}; `nws tasks` lists what is, more trainings bring the others"
+            f"task {spec.name} is not available: it needs {needed['train']} trainings{which} in train and "
+            f"{needed['test']} in test; {rule}: {text}; `nws tasks` lists what is, more trainings bring the others"
         )
 
 

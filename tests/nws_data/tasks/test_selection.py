@@ -126,15 +126,28 @@ def test_a_threshold_of_ones_own(task_dataset):
 
 def test_what_is_not_available_says_the_counts(task_dataset, tiny_dataset):
     with pytest.raises(
-        TaskNotAvailable, match=r"needs 5 trainings of the rarest class in train and in test; .*: train adam \d+"
+        TaskNotAvailable, match=r"needs 5 trainings of the rarest class in train and 5 in test; .*: train adam \d+"
     ):
         nws_data.load_task("global/optimizer", tiny_dataset.root)
     with pytest.raises(TaskNotAvailable, match=r"of the rarest class.*16 90, 32 0, 48 0"):
         select_sides(
             nws_data.open(task_dataset.root, "random").select(finite=True), parse_task("local/width_conv/threshold=0")
         )
-    with pytest.raises(TaskNotAvailable, match="needs 5 trainings in train and in test; finite trainings"):
+    with pytest.raises(TaskNotAvailable, match="needs 5 trainings in train and 5 in test; finite trainings"):
         nws_data.load_task("regress/test_accuracy", tiny_dataset.root)
+
+
+def test_a_fold_needs_one_test_training_a_class_since_five_are_scored_together(task_dataset):
+    data = nws_data.open(task_dataset.root, "random")
+    spec = parse_task("local/augmentation/fold=0/threshold=0")
+    ids = np.unique(data["training"]).tolist()
+    tested = [t for t in ids if fold_split_of(t, 0) == "test"]
+    augmented = [t for t in tested if data["augmentation"][data["training"] == t][0]]
+    fewer = data.select(training=sorted(set(ids) - set(augmented[1:])))
+    counts = select_sides(fewer, spec).counts
+    assert counts["test"] == {"False": 1, "True": 1}
+    with pytest.raises(TaskNotAvailable, match=r"5 trainings of the rarest class in train and 1 in test; .*True 0"):
+        select_sides(fewer.select(training=lambda t: t != augmented[0]), spec)
 
 
 def test_the_classes_of_dataset_are_those_present(task_dataset):
