@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from nws_data.errors import NWSError
@@ -32,6 +33,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_run(bench)
     _add_board(bench)
     _add_methods(bench)
+    _add_leaks(bench)
     parser = commands.add_parser("quickstart", help=QUICKSTART_HELP)
     parser.add_argument("--out", type=Path, default=Path("nws"), help="folder of the dataset (default: nws)")
     parser.set_defaults(run=_run_quickstart)
@@ -72,6 +74,17 @@ def _add_methods(bench: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.set_defaults(run=_run_methods)
 
 
+def _add_leaks(bench: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = bench.add_parser("leaks", help="permute the training labels: every method must fall to chance")
+    parser.add_argument("--task", nargs="+", required=True, metavar="NAME", help="classification tasks, or patterns")
+    parser.add_argument("--method", nargs="+", required=True, metavar="NAME", help="as in nws bench run")
+    parser.add_argument("--permutations", type=int, default=20, metavar="N", help="how many (default 20)")
+    parser.add_argument("--option", nargs="+", default=[], metavar="KEY=VALUE", help="options of the methods")
+    parser.add_argument("--data", type=Path, default=Path("nws"), help="folder of the dataset (default: nws)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_run_leaks)
+
+
 def _run_bench(options: argparse.Namespace) -> int:
     _need_extra()
     from benchmarks.leaderboard.command import bench
@@ -104,6 +117,16 @@ def _run_methods(options: argparse.Namespace) -> int:
     from benchmarks.leaderboard.command import list_methods
 
     print(list_methods())
+    return 0
+
+
+def _run_leaks(options: argparse.Namespace) -> int:
+    _need_extra()
+    from benchmarks.leaderboard.leaks import format_checks, run_checks
+
+    given = _given(options.option)
+    checks = list(run_checks(options.task, options.method, given, options.permutations, options.data))
+    print(json.dumps([check.to_dict() for check in checks], indent=1) if options.json else format_checks(checks))
     return 0
 
 

@@ -3,17 +3,14 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from benchmarks.leaderboard.results import Result
 from nws_data.cli import main
 from nws_data.tasks.predictions import Predictions
 from nws_data.tasks.task import load_task
-from tests.conftest import make_record, write
 
 TASK = "local/dataset@100"
 METHOD = '''
@@ -35,22 +32,6 @@ class Sign(Method):
         means = np.array([float(view[i][0].mean()) for i in range(len(view))])
         return ((means > 0) != self.turned).astype(np.int64)
 '''
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """76 random trainings above their thresholds; weights lie below 0 for mnist and above for digits."""
-    folder = tmp_path_factory.mktemp("bench")
-    staged = []
-    for index in range(76):
-        record = make_record("random", index)
-        sign = 1 if record.hyperparameters.dataset == "digits" else -1
-        weights = np.abs(np.nan_to_num(record.weights)) * np.float32(sign)
-        curve = (*record.test_accuracy[:-1], 0.95)
-        staged.append(folder / f"{record.training}.safetensors")
-        replace(record, weights=weights, test_accuracy=curve).save(staged[-1])
-    write(folder / "nws", "random", staged)
-    return folder / "nws"
 
 
 Run = Callable[..., tuple[int, str, str]]

@@ -1,0 +1,112 @@
+"""``nws bench leaks``: with training labels permuted between trainings, every method must fall to chance.
+
+One permutation may land beside chance by luck: trainings that resemble each other get one label together, so right answers
+come in bunches. Over permutations the mean accuracy of a method that learns from nothing but its training labels is
+chance, whatever the method, since sides are balanced. What lies above has seen the answers.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from baselines.registry import make_method
+from benchmarks.leaderboard.plans import Plan, choose_methods, choose_tasks, make_plans
+from nws_data.errors import NWSError, TaskError
+from nws_data.storage.info import align
+from nws_data.tasks.metrics import Z_95
+from nws_data.tasks.table import parse_task
+from nws_data.tasks.task import load_task
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeakCheck:
+    """Accuracies of one method on one task with permuted labels."""
+
+    task: str
+    method: str
+    chance: float
+    mean: float  # over permutations
+    low: float  # 95 % interval of the mean, from the spread between permutations
+    high: float
+    accuracies: tuple[float, ...]
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether chance lies inside the interval."""
+        return self.low <= self.chance <= self.high
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as values that JSON can hold."""
+        return asdict(self) | {"at_chance": self.at_chance}
+
+
+def check(task: str, method: str, chance: float, accuracies: Sequence[float]) -> LeakCheck:
+    """Compare the mean over permutations, at least two, with chance."""
+    mean = float(np.mean(accuracies))
+    # A method that always gives one answer is right by exactly chance: rounding must not put chance outside.
+    half = Z_95 * float(np.std(accuracies, ddof=1)) / math.sqrt(len(accuracies)) + 1e-12
+    return LeakCheck(
+        task=task,
+        method=method,
+        chance=chance,
+        mean=mean,
+        low=mean - half,
+        high=mean + half,
+        accuracies=tuple(float(accuracy) for accuracy in accuracies),
+    )
+
+
+def run_checks(
+    tasks: Sequence[str], methods: Sequence[str], options: Mapping[str, str], n_permutations: int, root: Path
+) -> Iterator[LeakCheck]:
+    """Yield a check for each method on each task that it fits.
+
+    Raises:
+        NWSError: names, options or a dataset that make no sense, fewer than two permutations, a regression task.
+    """
+    if n_permutations < 2:
+        raise NWSError(f"--permutations must be at least 2, or there is no interval; got {n_permutations}")
+    chosen, missing = choose_tasks(tasks, root, folds=False)
+    if missing:
+        raise TaskError(missing[0].reason)
+    plans = list(make_plans(chosen, choose_methods(methods), options, seeds=1, folds=False))
+    if not plans:
+        raise NWSError("none of these methods fits these tasks; nws bench methods says what each reads")
+    with tqdm(total=len(plans) * n_permutations, unit="fit", disable=not sys.stderr.isatty()) as bar:
+        for plan in plans:
+            yield _run(plan, n_permutations, root, bar)
+
+
+def _run(plan: Plan, n_permutations: int, root: Path, bar: Any) -> LeakCheck:
+    accuracies, chance = [], 0.0
+    for seed in range(n_permutations):
+        task = load_task(replace(parse_task(plan.task), permuted=seed).name, root, seed=seed)
+        method = make_method(plan.method, seed, **plan.given)
+        method.fit(task)
+        score = task.evaluate(method.predict(task.test)).to_dict()
+        accuracies.append(score["accuracy"])
+        chance = score["chance"]
+        bar.update()
+    return check(plan.task, plan.method, chance, accuracies)
+
+
+def format_checks(checks: Sequence[LeakCheck]) -> str:
+    """Return the table for people, in percent."""
+    rows = [["task", "method", "chance", "mean", "95 % interval", "lowest", "highest", ""]]
+    for c in checks:
+        numbers = (c.chance, c.mean, c.low, c.high, min(c.accuracies), max(c.accuracies))
+        chance, mean, low, high, lowest, highest = (f"{100 * value:.1f}" for value in numbers)
+        side = "above" if c.low > c.chance else "below"
+        verdict = "at chance" if c.at_chance else f"{side} chance"
+        rows.append([c.task, c.method, chance, mean, f"{low} to {high}", lowest, highest, verdict])
+    n = sum(c.at_chance for c in checks)
+    expected = "of 100 sound ones about 5 lie outside"
+    return "\n".join([*align(rows), f"{n} of {len(checks)} have chance inside their interval; {expected}"])
