@@ -87,7 +87,7 @@ def _add_leaks(bench: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def _run_bench(options: argparse.Namespace) -> int:
     _need_extra()
-    from benchmarks.leaderboard.command import bench
+    from benchmarks.leaderboard.runs.command import bench
 
     return bench(
         tasks=options.task,
@@ -103,7 +103,7 @@ def _run_bench(options: argparse.Namespace) -> int:
 
 
 def _run_board(options: argparse.Namespace) -> int:
-    from benchmarks.leaderboard.board import HTML, MARKDOWN, write_board
+    from benchmarks.leaderboard.board.write import HTML, MARKDOWN, write_board
 
     out = options.out or options.results
     standing = write_board(options.results, out, options.data)
@@ -114,7 +114,7 @@ def _run_board(options: argparse.Namespace) -> int:
 
 def _run_methods(options: argparse.Namespace) -> int:
     _need_extra()
-    from benchmarks.leaderboard.command import list_methods
+    from benchmarks.leaderboard.runs.command import list_methods
 
     print(list_methods())
     return 0
@@ -122,7 +122,7 @@ def _run_methods(options: argparse.Namespace) -> int:
 
 def _run_leaks(options: argparse.Namespace) -> int:
     _need_extra()
-    from benchmarks.leaderboard.leaks import format_checks, run_checks
+    from benchmarks.leaderboard.runs.leaks import format_checks, run_checks
 
     given = _given(options.option)
     checks = list(run_checks(options.task, options.method, given, options.permutations, options.data))

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 import nws_data
-from benchmarks.leaderboard.board import HTML, write_board
-from benchmarks.leaderboard.command import bench
+from benchmarks.leaderboard.board.write import HTML, write_board
+from benchmarks.leaderboard.runs.command import bench
 from builders.build import build
 from builders.config import PRESETS, BuildConfig
 from builders.training_statistics import accuracy_table, draw_training_statistics, format_accuracy_table

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.leaderboard.results import Result, SeedRun
+from benchmarks.leaderboard.files.results import Result, SeedRun
 from nws_data.tasks.metrics import Sums
 from nws_data.tasks.scores import ClassificationScore, RegressionScore
 

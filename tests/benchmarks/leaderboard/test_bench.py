@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.leaderboard.results import Result
+from benchmarks.leaderboard.files.results import Result
 from nws_data.cli import main
 from nws_data.tasks.predictions import Predictions
 from nws_data.tasks.task import load_task
@@ -100,7 +100,7 @@ def test_what_is_there_is_skipped_unless_asked_again_or_damaged(bench: Run) -> N
 def test_folds_are_pooled_over_trainings_and_an_interrupted_run_goes_on(
     bench: Run, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchmarks.leaderboard import runner
+    from benchmarks.leaderboard.runs import runner
 
     real, calls = runner.load_task, []
 
@@ -174,7 +174,7 @@ def test_bad_input_is_named_without_a_traceback(bench: Run, arguments: tuple[str
 def test_results_that_do_not_fit_the_dataset_are_refused(
     bench: Run, dataset: Path, capsys: pytest.CaptureFixture[str], place: tuple[str, ...], value: str | None, reason: str
 ) -> None:
-    from benchmarks.leaderboard.json_text import digest
+    from benchmarks.leaderboard.files.json_text import digest
 
     bench("--task", TASK, "--method", "majority", "--seeds", "1")
     (path,) = Path("results").rglob("*.json")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.leaderboard.board import write_board
-from benchmarks.leaderboard.formats import NONE
-from benchmarks.leaderboard.results import Result, ResultError
-from benchmarks.leaderboard.standings import arrange, differences
+from benchmarks.leaderboard.board.standings import arrange, differences
+from benchmarks.leaderboard.board.write import write_board
+from benchmarks.leaderboard.files.formats import NONE
+from benchmarks.leaderboard.files.results import Result, ResultError
 from nws_data.tasks.metrics import paired_difference
 from tests.benchmarks.leaderboard.made_up import class_score, make_result, number_score
 

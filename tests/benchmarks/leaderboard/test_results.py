@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.leaderboard.collection import read_results
-from benchmarks.leaderboard.json_text import digest, readable
-from benchmarks.leaderboard.results import FIELDS, Result, ResultError
+from benchmarks.leaderboard.files.collection import read_results
+from benchmarks.leaderboard.files.json_text import digest, readable
+from benchmarks.leaderboard.files.results import FIELDS, Result, ResultError
 from nws_data.tasks.scores import pool
 from tests.benchmarks.leaderboard.made_up import class_score, make_result, number_score
 

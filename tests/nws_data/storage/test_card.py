@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import nws_data
+from nws_data.cli import main
 from nws_data.errors import FormatError
 from nws_data.space.architecture import Architecture
 from nws_data.storage.card import render_card, yaml_features
@@ -188,10 +190,14 @@ def test_card_without_batch_norm_does_not_speak_of_its_statistics(tmp_path: Path
     assert "running statistics" not in text and "before batch norm" not in text
 
 
-def test_card_promises_nothing_that_does_not_exist() -> None:
+def test_card_promises_nothing_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
     text = " ".join(CARD_TEMPLATE.split())
-    assert "statistics features" not in text
-    assert "official tasks" not in text.replace("no official tasks, evaluator or leaderboard", "")
+    names = set(re.findall(r"`nws_data\.(\w+)", text))
+    assert names and names <= set(nws_data.__all__)
+    commands = set(re.findall(r"`nws (\w+)", text))
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert commands and commands <= set(capsys.readouterr().out.split())
 
 
 def test_front_matter_names_the_exact_files(tiny_dataset: TinyDataset) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.leaderboard.formats import (
+from benchmarks.leaderboard.board.standings import REFERENCES, Section, differences
+from benchmarks.leaderboard.files.formats import (
     NONE,
     count_text,
     difference_text,
@@ -15,8 +16,7 @@ from benchmarks.leaderboard.formats import (
     unit_of,
     value_text,
 )
-from benchmarks.leaderboard.results import Result
-from benchmarks.leaderboard.standings import REFERENCES, Section, differences, main_metric
+from benchmarks.leaderboard.files.results import Result, main_metric
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from baselines.registry import METHODS, options_of
-from benchmarks.leaderboard.formats import interval_text, spread_text, unit_of, value_text
-from benchmarks.leaderboard.plans import choose_methods, choose_tasks, make_plans
-from benchmarks.leaderboard.results import Result
-from benchmarks.leaderboard.runner import Outcome, run_all
-from benchmarks.leaderboard.standings import main_metric
+from benchmarks.leaderboard.files.formats import interval_text, spread_text, unit_of, value_text
+from benchmarks.leaderboard.files.results import Result, main_metric
+from benchmarks.leaderboard.runs.plans import choose_methods, choose_tasks, make_plans
+from benchmarks.leaderboard.runs.runner import Outcome, run_all
 from nws_data.errors import NWSError
 from nws_data.storage.info import align
 

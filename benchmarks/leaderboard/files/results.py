@@ -15,9 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmarks.leaderboard.checks import problem
-from benchmarks.leaderboard.json_text import difference, digest, readable
-from benchmarks.leaderboard.summary import summarize
+from benchmarks.leaderboard.files.checks import problem
+from benchmarks.leaderboard.files.json_text import difference, digest, readable
+from benchmarks.leaderboard.files.summary import summarize
 from nws_data.errors import NWSError
 from nws_data.storage.atomic import write_bytes
 from nws_data.tasks.scores import ClassificationScore, RegressionScore, Score
@@ -118,7 +118,7 @@ class Result:
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """Means over the seeds, see :func:`benchmarks.leaderboard.summary.summarize`."""
+        """Means over the seeds, see :func:`benchmarks.leaderboard.files.summary.summarize`."""
         return summarize([run.score for run in self.runs])
 
     @property
@@ -272,3 +272,9 @@ def _lists(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _lists(item) for key, item in value.items()}
     return [_lists(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def main_metric(result: Result) -> dict[str, Any]:
+    """Return mean, std, low and high of a result's accuracy or R²."""
+    found: dict[str, Any] = result.summary["accuracy" if result.kind == "classification" else "r2"]
+    return found

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.leaderboard.json_text import difference
-from benchmarks.leaderboard.results import Result, ResultError, test_fields
+from benchmarks.leaderboard.files.json_text import difference
+from benchmarks.leaderboard.files.results import Result, ResultError, test_fields
 from nws_data.errors import NWSError
 from nws_data.storage.manifest import Manifest
 from nws_data.tasks.scores import ClassificationScore, Score, pool

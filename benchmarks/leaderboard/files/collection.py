@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.leaderboard.json_text import difference
-from benchmarks.leaderboard.results import Result, ResultError
+from benchmarks.leaderboard.files.json_text import difference
+from benchmarks.leaderboard.files.results import Result, ResultError
 
 
 def read_results(folder: Path) -> list[tuple[Path, Result]]:

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from benchmarks.leaderboard.charts import chart
-from benchmarks.leaderboard.markup import Markup, element, joined
-from benchmarks.leaderboard.results import Result
-from benchmarks.leaderboard.standings import Section
-from benchmarks.leaderboard.tables import Table, TableCell, differences_table, runs_table, scores_table
-from benchmarks.leaderboard.words import (
+from benchmarks.leaderboard.board.charts import chart
+from benchmarks.leaderboard.board.markup import Markup, element, joined
+from benchmarks.leaderboard.board.standings import Section
+from benchmarks.leaderboard.board.tables import Table, TableCell, differences_table, runs_table, scores_table
+from benchmarks.leaderboard.board.words import (
     DIFFERENCES_NOTE,
     INTRODUCTION,
     NOTES,
@@ -21,6 +20,7 @@ from benchmarks.leaderboard.words import (
     TITLE,
     section_title,
 )
+from benchmarks.leaderboard.files.results import Result
 
 _HERE = Path(__file__).parent
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import nws_data
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[3]
 RESULTS = "benchmarks/results"
 """Where results are kept in the checkout: writing one does not change the code that the next run uses."""
 PACKAGES = ("torch", "numpy", "scikit-learn", "lightning", "torchmetrics")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.leaderboard.formats import interval_text, spread_text
-from benchmarks.leaderboard.markup import Markup, element, joined
-from benchmarks.leaderboard.standings import CHANCE, GUARDS, Section
+from benchmarks.leaderboard.board.markup import Markup, element, joined
+from benchmarks.leaderboard.board.standings import CHANCE, GUARDS, Section
+from benchmarks.leaderboard.files.formats import interval_text, spread_text
 
 N_HUES = 10
 _HEIGHT, _TOP, _LEFT, _BOTTOM = 250, 12, 40, 30

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.leaderboard.formats import unit_of
-from benchmarks.leaderboard.standings import Section
+from benchmarks.leaderboard.board.standings import Section
+from benchmarks.leaderboard.files.formats import unit_of
 from nws_data.tasks.table import FAMILIES
 
 TITLE = "NWS leaderboard"

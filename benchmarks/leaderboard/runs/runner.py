@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from baselines.registry import make_method
-from benchmarks.leaderboard.against_data import test_sets
-from benchmarks.leaderboard.environment import commit, hardware, versions
-from benchmarks.leaderboard.plans import Plan, method_label
-from benchmarks.leaderboard.results import Result, ResultError, SeedRun, path_of, safe_name
-from benchmarks.leaderboard.unfinished import Unfinished
+from benchmarks.leaderboard.files.against_data import test_sets
+from benchmarks.leaderboard.files.results import Result, ResultError, SeedRun, path_of, safe_name
+from benchmarks.leaderboard.runs.environment import commit, hardware, versions
+from benchmarks.leaderboard.runs.plans import Plan, method_label
+from benchmarks.leaderboard.runs.unfinished import Unfinished
 from nws_data.errors import NWSError
 from nws_data.storage.manifest import Manifest
 from nws_data.tasks.scores import pool

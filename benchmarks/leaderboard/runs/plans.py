@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from baselines.registry import METHODS, find_method, options_of, resolve_options
-from benchmarks.leaderboard.against_data import test_sets
+from benchmarks.leaderboard.files.against_data import test_sets
 from nws_data.errors import NWSError, TaskError, TaskNotAvailable
 from nws_data.storage.manifest import Manifest
 from nws_data.tasks.table import N_FOLDS, official_names, parse_task

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from baselines.registry import METHODS
-from benchmarks.leaderboard.results import Result
-from benchmarks.leaderboard.summary import mean_right
+from benchmarks.leaderboard.files.results import Result, main_metric
+from benchmarks.leaderboard.files.summary import mean_right
 from nws_data.tasks.metrics import Interval, paired_difference
 from nws_data.tasks.scores import ClassificationScore
 from nws_data.tasks.table import FAMILIES, TaskSpec, parse_task
@@ -124,12 +124,6 @@ def _section(group: tuple[Any, ...], results: list[Result]) -> Section:
         methods=tuple(dict.fromkeys(label for _, label in ranked)),
         cells=cells,
     )
-
-
-def main_metric(result: Result) -> dict[str, Any]:
-    """Return mean, std, low and high of a result's accuracy or R²."""
-    found: dict[str, Any] = result.summary["accuracy" if result.kind == "classification" else "r2"]
-    return found
 
 
 def _labels(results: Sequence[Result]) -> dict[Path, str]:

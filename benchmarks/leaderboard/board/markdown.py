@@ -6,10 +6,9 @@ import re
 from collections.abc import Sequence
 from itertools import groupby
 
-from benchmarks.leaderboard.results import Result
-from benchmarks.leaderboard.standings import Section
-from benchmarks.leaderboard.tables import Table, TableCell, differences_table, runs_table, scores_table
-from benchmarks.leaderboard.words import (
+from benchmarks.leaderboard.board.standings import Section
+from benchmarks.leaderboard.board.tables import Table, TableCell, differences_table, runs_table, scores_table
+from benchmarks.leaderboard.board.words import (
     DIFFERENCES_NOTE,
     INTRODUCTION,
     NOTES,
@@ -19,6 +18,7 @@ from benchmarks.leaderboard.words import (
     TITLE,
     section_title,
 )
+from benchmarks.leaderboard.files.results import Result
 
 
 def board_markdown(sections: Sequence[Section], results: Sequence[Result]) -> str:

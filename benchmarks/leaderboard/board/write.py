@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.leaderboard.against_data import check_against_data
-from benchmarks.leaderboard.collection import read_results, refuse
-from benchmarks.leaderboard.markdown import board_markdown
-from benchmarks.leaderboard.page import board_html
-from benchmarks.leaderboard.results import Result, ResultError
-from benchmarks.leaderboard.standings import arrange
+from benchmarks.leaderboard.board.markdown import board_markdown
+from benchmarks.leaderboard.board.page import board_html
+from benchmarks.leaderboard.board.standings import arrange
+from benchmarks.leaderboard.files.against_data import check_against_data
+from benchmarks.leaderboard.files.collection import read_results, refuse
+from benchmarks.leaderboard.files.results import Result, ResultError
 from nws_data.storage.atomic import write_bytes
 
 MARKDOWN, HTML = "board.md", "board.html"

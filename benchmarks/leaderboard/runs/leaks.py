@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from baselines.registry import make_method
-from benchmarks.leaderboard.plans import Plan, choose_methods, choose_tasks, make_plans
+from benchmarks.leaderboard.runs.plans import Plan, choose_methods, choose_tasks, make_plans
 from nws_data.errors import NWSError, TaskError
 from nws_data.storage.info import align
 from nws_data.tasks.metrics import Z_95

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.leaderboard.json_text import digest, readable
-from benchmarks.leaderboard.results import SeedRun, safe_name, seed_run_from_dict, seed_run_to_dict
+from benchmarks.leaderboard.files.json_text import digest, readable
+from benchmarks.leaderboard.files.results import SeedRun, safe_name, seed_run_from_dict, seed_run_to_dict
 from nws_data.errors import NWSError
 from nws_data.storage.atomic import write_bytes
 from nws_data.tasks.scores import ClassificationScore

@@ -1,0 +1,1 @@
+"""Result files: what a run leaves, checked and computed again."""
