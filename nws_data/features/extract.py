@@ -34,8 +34,8 @@ def statistics_features(
         pieces: ``"vector"``: the item as one piece, 16 features. ``"layers"``: every tensor of every layer but the output
             layer as a piece of its own, 480 features in the fixed architecture; for whole vectors of one architecture.
         cache: keep the features in the hidden folder ``.features`` of the dataset, or in the folder given. Kept are those of
-            whole vectors and of the official windows. Padded or cut vectors, random windows and other views are computed
-            each time.
+            whole vectors (``GlobalVectors``) and of fixed windows (``FixedWindows``). Padded or cut vectors, random windows
+            and other views, subclasses of those two among them, are computed each time.
         progress: show a progress bar when stderr is a terminal.
 
     Returns:
@@ -102,8 +102,13 @@ def _kind(view: WeightView, pieces: str) -> _Kind:
         return _layers(view)
     if isinstance(view, FixedWindows):
         parameters = {"length": view.length, "part": view.part, "windows": view.per_vector}
-        return _Kind("windows", True, parameters)
-    return _Kind("vector", _are_whole(view))
+        return _Kind("windows", _is_cacheable(view), parameters)
+    return _Kind("vector", _is_cacheable(view) and _are_whole(view))
+
+
+def _is_cacheable(view: WeightView) -> bool:
+    """Whether the selection and a block's key tell all about the items; a subclass may change the weights."""
+    return type(view) in (GlobalVectors, FixedWindows)
 
 
 def _are_whole(view: WeightView) -> bool:
@@ -126,7 +131,7 @@ def _layers(view: WeightView) -> _Kind:
     tensors = dict(_hidden_tensors(architectures[0]))
     parameters = {name: (tensor.start, tensor.stop) for name, tensor in tensors.items()}
     slices, prefixes = (tensor.slice for tensor in tensors.values()), (f"{name}." for name in tensors)
-    return _Kind("layers", True, parameters, tuple(slices), tuple(prefixes))
+    return _Kind("layers", _is_cacheable(view), parameters, tuple(slices), tuple(prefixes))
 
 
 def _hidden_tensors(architecture: Architecture) -> Iterator[tuple[str, TensorSlice]]:

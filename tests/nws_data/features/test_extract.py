@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 import nws_data.reading.dataset as nws
 from nws_data.errors import SelectionError
@@ -92,6 +93,33 @@ def test_what_is_not_cached(root: Path) -> None:
     expected = oracle(kernels.__getitems__([3]).weights.numpy().reshape(1, -1))
     np.testing.assert_allclose(statistics_features(kernels)[3:4], expected, rtol=1e-6, atol=1e-9)
     assert not (root / FOLDER).exists()
+
+
+class ReversedVectors(GlobalVectors):
+    def _weights(self, items: np.ndarray, rows: np.ndarray) -> Tensor:
+        return super()._weights(items, rows).flip(1)
+
+
+class ReversedWindows(FixedWindows):
+    def _weights(self, items: np.ndarray, rows: np.ndarray) -> Tensor:
+        return super()._weights(items, rows).flip(1)
+
+
+@pytest.mark.parametrize("pieces", ["vector", "layers"])
+def test_a_view_that_changes_the_weights_gets_features_of_its_own(root: Path, pieces: Any) -> None:
+    if pieces == "layers":
+        views = (kind(nws.open(root, "fixed").select(last=1)) for kind in (GlobalVectors, ReversedVectors))
+    else:
+        data = nws.open(root, "random").select(last=1, finite=True)
+        views = (kind(data, 700) for kind in (FixedWindows, ReversedWindows))
+    plain, changed = views
+    expected = uncached(changed, pieces)
+    found = statistics_features(plain, pieces)
+    before = blocks(root)
+    assert before and not np.array_equal(found, expected)
+    np.testing.assert_array_equal(statistics_features(changed, pieces), expected)
+    assert blocks(root) == before  # nor does the subclass put its features into the cache
+    np.testing.assert_array_equal(statistics_features(plain, pieces), found)
 
 
 @pytest.mark.parametrize("pieces", ["vector", "layers"])
