@@ -41,7 +41,10 @@ BUDGETS = {
     "paper": Budget(epochs_global=100, epochs_local=500, snapshots_per_epoch=None, precision="32", batch_size=64),
     "two-core": Budget(epochs_global=24, epochs_local=60, snapshots_per_epoch=1, precision="bf16", batch_size=16),
 }
-"""Named budgets; ``paper`` is Eilertsen et al. 2020, Supplement F.1.
+"""Named budgets. The numbers of a name never change, since results name their budget and equal names are compared as
+equals: other numbers get a new name.
+
+``paper`` is Eilertsen et al. 2020, Supplement F.1.
 
 ``two-core`` costs one to three minutes of a core for a hundred trainings. Batches are small because with so few items
 the number of steps is what lacks: a step costs in proportion to its items.

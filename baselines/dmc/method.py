@@ -57,9 +57,14 @@ class DMC(Method):
         logger: ``"csv"`` or ``"tensorboard"``.
         checkpoint_every_s: seconds between checkpoints, which are written at ends of epochs.
 
+    Attributes:
+        training_s: seconds of training after :meth:`fit`, those of earlier processes of the same run among them.
+
     Raises:
         MethodError: an option out of range.
     """
+
+    training_s: float | None = None
 
     def __init__(
         self,
@@ -106,7 +111,9 @@ class DMC(Method):
         """Train on ``task.train``, from the checkpoint of the same run where ``folder`` holds one.
 
         Raises:
-            MethodError: inputs that are too short, fewer than two training items, or a damaged checkpoint.
+            MethodError: inputs that are too short, fewer than two training items, a folder that cannot be used, or a
+                checkpoint there that is damaged or of another run.
+            BuildError: a checkpoint cannot be written.
             KeyboardInterrupt: Ctrl-C; the last checkpoint is kept.
         """
         from baselines.dmc.module import DMCModule
@@ -121,20 +128,21 @@ class DMC(Method):
         module = DMCModule(
             length,
             n_classes,
-            self._learning_rate,
-            self.seed,
-            mean,
-            scale,
-            self._batch_statistics,
-            self._compile,
-            self._inputs,
+            learning_rate=self._learning_rate,
+            seed=self.seed,
+            target_mean=mean,
+            target_scale=scale,
+            batch_statistics=self._batch_statistics,
+            compile=self._compile,
+            inputs=self._inputs,
         )
         sampler = partial(RotatingSampler, per_training=self._shown) if self._shown else EpochSampler
         data = TaskDataModule(task, self._batch_size, self.seed, sampler=sampler)
         options = self._options(self._epochs or self._budget.epochs(length))
         keep_freed_memory()
         with tempfile.TemporaryDirectory() as temporary:
-            train(module, data, options, Path(self._folder or temporary), self._identity(task, options.epochs))
+            folder, identity = Path(self._folder or temporary), self._identity(task, options.epochs)
+            self.training_s = train(module, data, options, folder, identity)
         self._module, self._length = module, length
         self.n_parameters = DMCLayers.of(length, n_classes or 1).n_values
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from dataclasses import dataclass
 
 from baselines.method import MethodError
@@ -22,7 +23,7 @@ class TrainingOptions:
         precision: ``"32"``, or ``"bf16"`` for products in bfloat16.
         device: ``"auto"``, ``"cpu"`` or ``"gpu"``.
         logger: ``"csv"`` or ``"tensorboard"``.
-        checkpoint_every_s: seconds between checkpoints, which are written at ends of epochs.
+        checkpoint_every_s: seconds between checkpoints, which are written at ends of epochs; finite, at least 0.
         validate: score the validation side after every epoch; it changes nothing in the training.
     """
 
@@ -39,5 +40,7 @@ class TrainingOptions:
                 raise MethodError(f"{name}: {one_of(getattr(self, name), allowed)}")
         if self.epochs < 1:
             raise MethodError(f"epochs must be at least 1, got {self.epochs}")
+        if not (math.isfinite(self.checkpoint_every_s) and self.checkpoint_every_s >= 0):
+            raise MethodError(f"checkpoint_every_s must be a number of seconds of at least 0, got {self.checkpoint_every_s}")
         if self.logger == "tensorboard" and not any(map(importlib.util.find_spec, ("tensorboard", "tensorboardX"))):
             raise MethodError("logger='tensorboard' needs TensorBoard; install it with pip install tensorboard, or use csv")

@@ -1,7 +1,8 @@
 """Trains a module under Lightning so that a run may be killed at any moment and goes on where it was.
 
 A run is named by what decides its result (:func:`run_key`); its folder holds ``run.json``, ``checkpoint.ckpt`` and
-``logs/``. A checkpoint is written under another name and renamed, so there is a complete one or none.
+``logs/``. A checkpoint is written under another name and renamed, so there is a complete one or none. It holds what names
+its run, so that one copied from another run is refused, and the seconds spent so far.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -30,16 +32,38 @@ from baselines.method import MethodError
 from nws_data.storage.atomic import atomic_file, make_folder, remove_stale, write_bytes
 
 CHECKPOINT = "checkpoint.ckpt"
+_RUN = "nws_run"  # the field of a checkpoint that is ours: identity (JSON text) and seconds
+_LIGHTNING = ("epoch", "global_step", "loops", "state_dict", "optimizer_states", "lr_schedulers")  # what going on needs
+_REMOVE = "remove it to train from the beginning"
 
 
 def run_key(identity: Mapping[str, Any]) -> str:
     """Return the name of a run: 16 hexadecimal digits of what decides its result."""
-    return sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    return sha256(_text(identity).encode()).hexdigest()[:16]
+
+
+@dataclass
+class RunRecord:
+    """What a checkpoint says about its run.
+
+    Attributes:
+        identity: all that decides the result, as JSON text with sorted keys.
+        earlier_s: seconds of earlier processes, each up to its last checkpoint.
+    """
+
+    identity: str
+    earlier_s: float = 0.0
+    _started_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of all processes up to now."""
+        return self.earlier_s + time.monotonic() - self._started_s
 
 
 def train(
     module: LightningModule, data: LightningDataModule, options: TrainingOptions, folder: Path, identity: Mapping[str, Any]
-) -> None:
+) -> float:
     """Train ``module`` to the end, going on from the checkpoint of the same run where ``folder`` holds one.
 
     Args:
@@ -49,20 +73,26 @@ def train(
         folder: where runs are kept, each in a subfolder of its own, ``folder/<key>``.
         identity: all that decides the result, of plain JSON values.
 
+    Returns:
+        Seconds of training: of this process, and of earlier ones up to the checkpoints from which the run went on.
+
     Raises:
         KeyboardInterrupt: Ctrl-C; the last checkpoint is kept.
-        MethodError: the folder holds a damaged checkpoint.
-        BuildError: it cannot be written.
+        MethodError: the folder cannot be used, or holds a damaged checkpoint or that of another run.
+        BuildError: a checkpoint cannot be written.
     """
+    record = RunRecord(_text(identity))
     run = folder / run_key(identity)
-    make_folder(run)
-    remove_stale(run)
+    _make_run_folder(run)
     if not (run / "run.json").exists():
         write_bytes(run / "run.json", json.dumps(dict(identity), indent=1, sort_keys=True).encode())
     with _quiet():
-        trainer = _trainer(run, options)
+        trainer = _trainer(run, options, record)
         saved = run / CHECKPOINT
-        _fit(trainer, module, data, _checked(saved) if saved.exists() else None)
+        if saved.exists():
+            record.earlier_s = _checked(saved, module, record.identity)
+        _fit(trainer, module, data, saved if saved.exists() else None)
+    return record.seconds
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -77,9 +107,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class EpochCheckpoint(Checkpoint):
     """Writes the checkpoint at the end of an epoch, when the last one is old enough, and at the end of the run."""
 
-    def __init__(self, path: Path, every_s: float) -> None:
+    def __init__(self, path: Path, every_s: float, record: RunRecord) -> None:
         super().__init__()
-        self.path, self.every_s = path, every_s
+        self.path, self.every_s, self.record = path, every_s, record
         self._written_s = time.monotonic()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -89,10 +119,29 @@ class EpochCheckpoint(Checkpoint):
             trainer.save_checkpoint(self.path)
             self._written_s = time.monotonic()
 
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Say in the checkpoint whose it is and how long the run took so far."""
+        checkpoint[_RUN] = {"identity": self.record.identity, "seconds": self.record.seconds}
 
-def _trainer(run: Path, options: TrainingOptions) -> Trainer:
+
+def _text(identity: Mapping[str, Any]) -> str:
+    return json.dumps(identity, sort_keys=True)
+
+
+def _make_run_folder(run: Path) -> None:
+    """Make a run's folder and remove what killed writers left in it; raises ``MethodError`` when the system refuses."""
+    try:
+        make_folder(run)
+        remove_stale(run)
+    except OSError as error:
+        raise MethodError(
+            f"folder: cannot keep a run in {run}: {error.strerror or error}; give a folder that may be written"
+        ) from error
+
+
+def _trainer(run: Path, options: TrainingOptions, record: RunRecord) -> Trainer:
     visible = sys.stderr.isatty() and sys.stdout.isatty()
-    callbacks: list[Callback] = [EpochCheckpoint(run / CHECKPOINT, options.checkpoint_every_s)]
+    callbacks: list[Callback] = [EpochCheckpoint(run / CHECKPOINT, options.checkpoint_every_s, record)]
     return Trainer(
         accelerator=options.device,
         devices=1,
@@ -115,13 +164,24 @@ def _logger(run: Path, kind: str) -> Logger:
     return made
 
 
-def _checked(path: Path) -> Path:
-    """Return the path of a checkpoint that can be read."""
+def _checked(path: Path, module: LightningModule, identity: str) -> float:
+    """Return the seconds that a run's checkpoint tells; raises ``MethodError`` for any other file."""
     try:
-        torch.load(path, map_location="meta", weights_only=True)
+        found = torch.load(path, map_location="meta", weights_only=True)
     except Exception as error:  # torch raises many kinds for foreign bytes
-        raise MethodError(f"{path} is no complete checkpoint: {error}; remove it to train from the beginning") from error
-    return path
+        raise MethodError(f"{path} is no complete checkpoint: {error}; {_REMOVE}") from error
+    record = found.get(_RUN) if isinstance(found, dict) else None
+    if not isinstance(record, dict) or set(record) != {"identity", "seconds"}:
+        raise MethodError(f"{path} is no checkpoint of a run of the DMC; {_REMOVE}")
+    if record["identity"] != identity:
+        raise MethodError(f"{path} is the checkpoint of another run, {record['identity']}; {_REMOVE}")
+    if any(key not in found for key in _LIGHTNING) or _shapes(found["state_dict"]) != _shapes(module.state_dict()):
+        raise MethodError(f"{path} does not hold the weights and the state of this run; {_REMOVE}")
+    return float(record["seconds"])
+
+
+def _shapes(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in state.items()}
 
 
 def _fit(trainer: Trainer, module: LightningModule, data: LightningDataModule, checkpoint: Path | None) -> None:

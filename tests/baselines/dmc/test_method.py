@@ -39,6 +39,7 @@ def fitted(task):
 
 
 def test_a_fit_predicts_probabilities_in_order(task, fitted):
+    assert DMC().training_s is None and fitted.training_s > 0
     assert fitted.n_parameters == 6_999_813 - 3 * 65  # Table 3 with 1,536 flattened values and two classes
     scores = fitted.predict(task.test)
     assert scores.shape == (len(task.test), 2) and scores.dtype == np.float32
@@ -87,6 +88,7 @@ def test_a_number_is_predicted_in_its_own_unit(planted_root):
         ({"snapshots_per_epoch": -1}, "snapshots_per_epoch must be at least 0, got -1"),
         ({"learning_rate": float("nan")}, "learning_rate must be above 0, got nan"),
         ({"precision": "16"}, "precision: got '16'; choose one of 32, bf16"),
+        ({"checkpoint_every_s": float("inf")}, "checkpoint_every_s must be .* at least 0, got inf"),
     ],
 )
 def test_wrong_options_are_refused(options, message):

@@ -16,6 +16,7 @@ from baselines.method import MethodError
 from nws_data.errors import BuildError
 
 EPOCHS = 6
+NAN, INF = float("nan"), float("inf")
 
 
 class Small(LightningModule):
@@ -49,9 +50,13 @@ class Numbers(LightningDataModule):
         return torch.utils.data.DataLoader(torch.arange(12.0).view(4, 3), batch_size=2)
 
 
-def run(folder: Path, module: Small, epochs: int = EPOCHS, name: str = "a") -> list[float]:
+def timed_run(folder: Path, module: LightningModule, epochs: int = EPOCHS, name: str = "a") -> float:
     options = TrainingOptions(epochs=epochs, device="cpu", checkpoint_every_s=0)
-    train(module, Numbers(), options, folder, {"name": name})
+    return train(module, Numbers(), options, folder, {"name": name})
+
+
+def run(folder: Path, module: Small, epochs: int = EPOCHS, name: str = "a") -> list[float]:
+    timed_run(folder, module, epochs, name)
     return module.matrix.weight.flatten().tolist()
 
 
@@ -87,6 +92,59 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path):
         run(tmp_path, Small())
 
 
+class Wide(Small):
+    def __init__(self) -> None:
+        super().__init__()
+        self.matrix = torch.nn.Linear(4, 1, bias=False)
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    run(tmp_path, Small(), name="a")
+    run(tmp_path, Small(), name="b")
+    a, b = (tmp_path / run_key({"name": name}) / CHECKPOINT for name in "ab")
+    a.write_bytes(b.read_bytes())
+    with pytest.raises(MethodError, match=r'is the checkpoint of another run, \{"name": "b"\}; remove it'):
+        run(tmp_path, Small(), name="a")
+    with pytest.raises(MethodError, match="does not hold the weights and the state of this run; remove it"):
+        timed_run(tmp_path, Wide(), name="b")
+
+
+@pytest.mark.parametrize("content", [{}, torch.ones(3), {"nws_run": 3}, {"epoch": 1, "state_dict": {}}, [1]])
+def test_a_foreign_file_in_a_checkpoints_place_is_refused(tmp_path, content):
+    path = tmp_path / run_key({"name": "a"}) / CHECKPOINT
+    path.parent.mkdir()
+    torch.save(content, path)
+    with pytest.raises(MethodError, match="is no checkpoint of a run of the DMC; remove it"):
+        run(tmp_path, Small())
+
+
+def test_a_checkpoint_without_lightnings_fields_is_refused(tmp_path):
+    run(tmp_path, Small())
+    path = tmp_path / run_key({"name": "a"}) / CHECKPOINT
+    saved = torch.load(path, weights_only=True)
+    for lost in ("loops", "state_dict", "optimizer_states"):
+        torch.save({name: value for name, value in saved.items() if name != lost}, path)
+        with pytest.raises(MethodError, match="does not hold the weights and the state"):
+            run(tmp_path, Small())
+
+
+def test_a_folder_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(MethodError, match=r"folder: cannot keep a run in .*; give a folder that may be written"):
+            run(folder, Small())
+
+
+def test_the_seconds_of_earlier_processes_count(tmp_path):
+    assert timed_run(tmp_path, Small()) > 0
+    path = tmp_path / run_key({"name": "a"}) / CHECKPOINT
+    saved = torch.load(path, weights_only=True)
+    assert saved["nws_run"]["seconds"] > 0
+    saved["nws_run"]["seconds"] += 1000
+    torch.save(saved, path)
+    assert saved["nws_run"]["seconds"] < timed_run(tmp_path, Small())
+
+
 def test_a_failed_write_keeps_the_checkpoint_before_and_sweeps_up(tmp_path):
     path = tmp_path / CHECKPOINT
     AtomicCheckpointIO().save_checkpoint({"epoch": 1}, path)
@@ -113,6 +171,7 @@ def test_what_a_killed_writer_left_is_removed(tmp_path):
         ({"device": "tpu"}, "device: got 'tpu'; choose one of auto, cpu, gpu"),
         ({"logger": "print"}, "logger: got 'print'; choose one of csv, tensorboard"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        *(({"checkpoint_every_s": value}, f"checkpoint_every_s .* at least 0, got {value}") for value in (-1.0, NAN, INF)),
     ],
 )
 def test_wrong_options_are_refused(options, message):
