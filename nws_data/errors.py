@@ -30,7 +30,11 @@ class TaskError(NWSError, ValueError):
 
 
 class TaskNotAvailable(TaskError):
-    """A task that this dataset is too small for, or whose population it does not hold."""
+    """A task that this dataset is too small for, or whose population it does not hold; ``short`` says why in a few words."""
+
+    def __init__(self, message: str, short: str) -> None:
+        super().__init__(message)
+        self.short = short
 
 
 class PredictionError(NWSError, ValueError):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from nws_data.errors import FormatError
+from nws_data.space.hyperparameters import CLASSES
 
 THRESHOLDS = {
     "mnist": 0.80,
@@ -18,6 +20,12 @@ THRESHOLDS = {
 
 DEFAULT_THRESHOLD = 0.25
 """For image sets without an official value."""
+
+
+RESERVED = (*CLASSES["optimizer"], *CLASSES["initialization"], "widest")
+"""Names that no image set may have: in a task's name they mean an optimizer, an initialisation, the widest nets."""
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
 def threshold_of(name: str) -> float:
@@ -37,8 +45,11 @@ class ImageSet:
     digest: str  # SHA-256 in hex of the prepared images and labels
 
     def __post_init__(self) -> None:
-        if not self.name or not isinstance(self.name, str):
-            raise FormatError(f"an image set needs a name, got {self.name!r}")
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or self.name in RESERVED:
+            raise FormatError(
+                f"an image set's name has letters, digits, '-', '_' and '.', and is none of {', '.join(RESERVED)}; "
+                f"got {self.name!r}"
+            )
         if not 0 <= self.threshold <= 1:
             raise FormatError(f"image set {self.name}: threshold must be in [0, 1], got {self.threshold!r}")
         if self.n_train < 1 or self.n_test < 1:

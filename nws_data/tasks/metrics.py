@@ -21,6 +21,10 @@ N_RESAMPLES = 1000
 """Bootstrap samples behind an interval of a regression metric."""
 
 
+_EQUAL = 1e-12
+"""Share of the sum of squared targets below which their spread is rounding."""
+
+
 class Interval(NamedTuple):
     """An estimate with its 95 % interval."""
 
@@ -86,9 +90,10 @@ def _clustered_variance(n: np.ndarray, values: np.ndarray, ratio: float) -> floa
 def r2_of(sums: Sums) -> np.ndarray:
     """Return R² from sums, over the last axis; 0 where all targets are equal."""
     n, target = sums.n.sum(-1), sums.target.sum(-1)
-    total = sums.target2.sum(-1) - target**2 / n
-    safe = np.where(total > 0, total, 1.0)
-    return np.where(total > 0, 1 - sums.error2.sum(-1) / safe, 0.0)
+    squares = sums.target2.sum(-1)
+    total = squares - target**2 / n
+    differ = total > _EQUAL * squares  # rounding leaves a rest where all are equal
+    return np.where(differ, 1 - sums.error2.sum(-1) / np.where(differ, total, 1.0), 0.0)
 
 
 def mae_of(sums: Sums) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -21,6 +22,10 @@ FORMAT = "nws-predictions"
 FORMAT_VERSION = 1
 _METADATA_KEY = b"nws"
 _SHOWN_CLASSES = 12
+_LARGEST = 1e100
+
+_MOST_ROWS = 20_000_000
+"""Far more than any task asks for: a tiny file may claim billions of equal rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +87,8 @@ class Predictions:
         columns["prediction"] = pa.array(self.values.tolist())
         content = {"format": FORMAT, "version": FORMAT_VERSION, "task": self.task, "data_digest": self.data_digest}
         stream = BytesIO()
-        pq.write_table(pa.table(columns).replace_schema_metadata({_METADATA_KEY: json.dumps(content)}), stream)
+        table = pa.table(columns).replace_schema_metadata({_METADATA_KEY: json.dumps(content)})
+        pq.write_table(table, stream, write_page_checksum=True)
         write_bytes(Path(path), stream.getvalue())
 
     @classmethod
@@ -91,19 +97,31 @@ class Predictions:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        if not Path(path).is_file():
+            raise PredictionError(f"{path}: no such file; give a Parquet file that Predictions.save wrote")
         try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowException) as error:
+            file = pq.ParquetFile(path, page_checksum_verification=True)
+            if file.metadata.num_rows > _MOST_ROWS:
+                raise PredictionError(f"{path}: {file.metadata.num_rows:,} rows; no task asks for over {_MOST_ROWS:,}")
+            return cls._from_table(file.read(), path)
+        except PredictionError:
+            raise
+        except (OSError, pa.ArrowException, ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise PredictionError(
-                f"{path}: not a readable Parquet file ({error}); write it with Predictions.save"
+                f"{path}: not a readable prediction file ({reason[:200]}); write it with Predictions.save"
             ) from error
+
+    @classmethod
+    def _from_table(cls, table: pa.Table, path: str | Path) -> Predictions:
         content = _metadata(table, path)
-        columns = {name: _column(table, name, path) for name in ("training", "snapshot", "prediction")}
-        if {"window", "start"} & set(table.column_names):
-            columns |= {name: _column(table, name, path) for name in ("window", "start")}
-        unknown = sorted(set(table.column_names) - set(columns))
-        if unknown:
-            raise PredictionError(f"{path}: unknown column {unknown[0]!r}; a prediction file has {', '.join(columns)}")
+        names = ["training", "snapshot", "prediction"]
+        names += ["window", "start"] if {"window", "start"} & set(table.column_names) else []
+        unknown = sorted(set(table.column_names) - set(names))
+        if unknown or len(table.column_names) > len(names):
+            odd = unknown or sorted(table.column_names)
+            raise PredictionError(f"{path}: unknown or doubled column {odd[0]!r}; a prediction file has {', '.join(names)}")
+        columns = {name: _column(table, name, path) for name in names}
         values = columns.pop("prediction")
         return cls(task=content["task"], data_digest=content["data_digest"], keys=Keys(**columns), values=values)
 
@@ -142,27 +160,31 @@ def encode_classes(values: np.ndarray, classes: Sequence[str], keys: Keys) -> np
     Raises ``PredictionError`` for values that are no class; names how many and the first key.
     """
     label = {name: i for i, name in enumerate(classes)}
-    wrong = [row for row, value in enumerate(values.tolist()) if value not in label]
+    texts = values.tolist()
+    wrong = [row for row, value in enumerate(texts) if value not in label]
     if wrong:
         allowed = ", ".join(classes[:_SHOWN_CLASSES])
         raise PredictionError(
-            f"{len(wrong)} of {len(values)} predictions are no class of this task, the first {str(values[wrong[0]])!r} for "
-            f"{keys.text(wrong[0])}; classes are {allowed}"
+            f"{len(wrong)} of {len(texts)} predictions are no class of this task, the first {reprlib.repr(texts[wrong[0]])} "
+            f"for {keys.text(wrong[0])}; classes are {allowed}"
         )
-    return np.array([label[value] for value in values.tolist()], np.int64)
+    return np.array([label[value] for value in texts], np.int64)
 
 
 def check_finite(values: np.ndarray, keys: Keys) -> np.ndarray:
-    """Return numbers ``(n,)`` or scores ``(n, C)`` as float64; raises ``PredictionError`` where some are not finite."""
-    try:
-        numbers = np.asarray(values, np.float64)
-    except (TypeError, ValueError):
-        raise PredictionError(f"this task asks for numbers, got {values.dtype} such as {values.flat[0]!r}") from None
-    wrong = np.flatnonzero(~np.isfinite(numbers).reshape(len(numbers), -1).all(axis=1))
+    """Return numbers ``(n,)`` or scores ``(n, C)`` as float64; raises ``PredictionError`` where some are not finite.
+
+    Beyond 1e100 counts as infinite: squares of errors would be.
+    """
+    if values.dtype.kind not in "fiu":
+        shown = reprlib.repr(values.flat[0]) if values.size else "none"
+        raise PredictionError(f"this task asks for numbers, got {values.dtype} such as {shown}")
+    numbers = values.astype(np.float64)
+    wrong = np.flatnonzero(~(np.abs(numbers) < _LARGEST).reshape(len(numbers), -1).all(axis=1))
     if len(wrong):
         raise PredictionError(
-            f"{len(wrong)} of {len(numbers)} predictions are not finite (NaN or infinite), the first for "
-            f"{keys.text(wrong[0])}"
+            f"{len(wrong)} of {len(numbers)} predictions are not finite (NaN, infinite or beyond 1e100), the first for "
+            f"{keys.text(wrong[0])}; clip log-probabilities of 0"
         )
     return numbers
 
@@ -193,15 +215,21 @@ def _metadata(table: pa.Table, path: str | Path) -> dict[str, str]:
 
 
 def _column(table: pa.Table, name: str, path: str | Path) -> np.ndarray:
-    """Return a column as text, int64 or float64; a missing value of ``prediction`` is NaN or ``"None"``."""
+    """Return a column as text (objects), int64 or float64; a missing prediction is NaN or the text ``None``."""
+    import pyarrow.types as kinds
+
     if name not in table.column_names:
         raise PredictionError(f"{path}: column {name!r} is missing; the file has {', '.join(table.column_names)}")
-    values = table.column(name).to_pylist()
+    column = table.column(name)
+    kind = column.type.value_type if kinds.is_dictionary(column.type) else column.type
+    values = column.to_pylist()
     if name in ("snapshot", "window", "start"):
         wrong = [i for i, value in enumerate(values) if type(value) is not int]
         if wrong:
             raise PredictionError(f"{path}: {name} must be a whole number, got {values[wrong[0]]!r} in row {wrong[0]}")
         return np.array(values, np.int64)
-    if name == "prediction" and all(value is None or isinstance(value, float | int) for value in values):
+    if name == "prediction" and (kinds.is_floating(kind) or kinds.is_integer(kind) or kinds.is_null(kind)):
         return np.array([np.nan if value is None else value for value in values], np.float64)
-    return np.array([str(value) for value in values], dtype=str)
+    if not (kinds.is_string(kind) or kinds.is_large_string(kind) or (name == "prediction" and kinds.is_boolean(kind))):
+        raise PredictionError(f"{path}: {name} must be text{' or a number' * (name == 'prediction')}, got {column.type}")
+    return np.array([str(value) for value in values], dtype=object)

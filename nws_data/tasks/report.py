@@ -52,11 +52,12 @@ def task_states(root: str | Path, patterns: Sequence[str] = ()) -> list[TaskStat
         spec = parse_task(name)
         try:
             if spec.family.population not in data:
-                raise TaskNotAvailable(f"task {name} is not available: no population {spec.family.population}")
+                population = f"no population {spec.family.population}"
+                raise TaskNotAvailable(f"task {name} is not available: {population}", population)
             counts = select_sides(data[spec.family.population], spec).counts
             states.append(TaskState(name=name, available=True, counts=counts, reason=""))
         except TaskNotAvailable as error:
-            states.append(TaskState(name=name, available=False, counts={}, reason=_short(str(error))))
+            states.append(TaskState(name=name, available=False, counts={}, reason=error.short))
     return states
 
 
@@ -73,16 +74,11 @@ def _names(image_sets: Sequence[str], patterns: Sequence[str]) -> list[str]:
     return list(chosen)
 
 
-def _short(reason: str) -> str:
-    """Leave the name and the advice away, which a list would repeat in every line."""
-    return reason.partition(" is not available: ")[2].partition("; `nws tasks`")[0]
-
-
 def format_tasks(states: Iterable[TaskState]) -> str:
     """Return a table of tasks: trainings of each side, or why a task is not available."""
     states = list(states)
     width = max(len(state.name) for state in states)
-    lines = [f"{'task':{width}} {'classes':>7} " + " ".join(f"{side:>10}" for side in SPLITS) + "  trainings"]
+    lines = [f"{'task':{width}} {'classes':>7} " + " ".join(f"{side:>10}" for side in SPLITS) + "   (trainings)"]
     for state in states:
         if not state.available:
             lines.append(f"{state.name:{width}} not available: {state.reason}")
@@ -92,7 +88,10 @@ def format_tasks(states: Iterable[TaskState]) -> str:
         sizes = " ".join(f"{sum(state.counts[side].values()):>10}" for side in SPLITS)
         lines.append(f"{state.name:{width}} {classes:>7} {sizes}")
     n = sum(state.available for state in states)
-    return "\n".join([*lines, f"{n} of {len(states)} available; nws_data.load_task(NAME, FOLDER) opens one"])
+    lines.append(f"{n} of {len(states)} available; nws_data.load_task(NAME, FOLDER) opens one")
+    if n < len(states):
+        lines.append("Trainings count that passed their image set's accuracy threshold; more of them bring the others.")
+    return "\n".join(lines)
 
 
 def format_score(task: Task, score: Score) -> str:

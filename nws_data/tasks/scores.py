@@ -97,8 +97,7 @@ class RegressionScore:
     def from_sums(cls, kendall_tau: float, trainings: Sequence[str], sums: Sums) -> RegressionScore:
         """Compute all metrics but Kendall's tau; raises ``PredictionError`` for sums that contradict each other."""
         _check_trainings(trainings, *sums)
-        if not all(np.isfinite(values).all() for values in sums) or (sums.error2 < 0).any() or (sums.absolute < 0).any():
-            raise PredictionError("sums of a score must be finite, those of errors not negative: a damaged score")
+        _check_sums(sums, kendall_tau)
         r2, mae = clustered_regression(sums)
         return cls(
             r2=r2.estimate,
@@ -139,6 +138,8 @@ class RegressionScore:
 
 
 Score = ClassificationScore | RegressionScore
+
+_ROUNDING = 1e-9
 
 
 def score_classes(
@@ -193,6 +194,22 @@ def pool(scores: Sequence[Score]) -> Score:
     return RegressionScore.from_sums(float(np.mean([score.kendall_tau for score in numbers])), trainings, sums)
 
 
+def _check_sums(sums: Sums, kendall_tau: float) -> None:
+    """Raise ``PredictionError`` for sums that no targets and errors have."""
+    if not all(np.isfinite(values).all() for values in sums) or (sums.error2 < 0).any() or (sums.absolute < 0).any():
+        raise PredictionError("sums of a score must be finite, those of errors not negative: a damaged score")
+    if not -1 - _ROUNDING <= kendall_tau <= 1 + _ROUNDING:
+        raise PredictionError(f"kendall_tau must be in [-1, 1], got {kendall_tau}: a damaged score")
+    # Cauchy and Schwarz: (sum x)² <= n sum x², and sum x² <= (sum |x|)².
+    bounds = (
+        (sums.target**2, sums.n * sums.target2),
+        (sums.absolute**2, sums.n * sums.error2),
+        (sums.error2, sums.absolute**2),
+    )
+    if any((low > high * (1 + _ROUNDING) + np.finfo(float).tiny).any() for low, high in bounds):
+        raise PredictionError("sums of a score contradict each other: no targets and errors have them; a damaged score")
+
+
 def _joined(values: Sequence[Sequence[Any]], order: np.ndarray) -> list[Any]:
     together = [value for part in values for value in part]
     return [together[i] for i in order]
@@ -216,7 +233,7 @@ def _checked(cls: type, values: Mapping[str, Any], build: Any) -> Any:
         raise PredictionError(f"a score has the fields {', '.join(sorted(expected))}; missing or unknown: {', '.join(odd)}")
     try:
         score = build()
-    except (TypeError, ValueError, IndexError, KeyError) as error:
+    except (TypeError, ValueError, LookupError, ArithmeticError) as error:
         if isinstance(error, PredictionError):
             raise
         raise PredictionError(f"not a readable score ({error!r})") from error

@@ -106,14 +106,20 @@ def _check_available(spec: TaskSpec, counts: Mapping[str, Mapping[str, int]]) ->
     text = "; ".join(f"{side} " + ", ".join(f"{k} {v}" for k, v in counts[side].items()) for side in ("train", "test"))
     if not spec.family.regression and len(counts["train"]) < 2:
         raise TaskNotAvailable(
-            f"task {spec.name} is not available: {spec.target} has one value in this dataset ({text}); build it with more"
+            f"task {spec.name} is not available: {spec.target} has one value in this dataset ({text}); build it with more",
+            f"{spec.target} has one value",
         )
-    if any(min(counts[side].values()) < n for side, n in needed.items()):
+    for side, n in needed.items():
+        rarest, found = min(counts[side].items(), key=lambda item: item[1])
+        if found >= n:
+            continue
         which = "" if spec.family.regression else " of the rarest class"
         rule = "finite trainings" if spec.family.regression else "trainings above the accuracy threshold"
         raise TaskNotAvailable(
             f"task {spec.name} is not available: it needs {needed['train']} trainings{which} in train and "
-            f"{needed['test']} in test; {rule}: {text}; `nws tasks` lists what is, more trainings bring the others"
+            f"{needed['test']} in test; {rule}: {text}; `nws tasks` lists what is, more trainings bring the others",
+            f"{side} needs {n}{'' if spec.family.regression else ' a class'}, has {found}"
+            f"{'' if spec.family.regression else f' of {rarest}'}",
         )
 
 

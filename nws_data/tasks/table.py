@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -121,7 +122,9 @@ class TaskSpec:
         return tuple(replace(self, fold=fold) for fold in range(N_FOLDS))
 
 
-_NAME = re.compile(r"(?P<family>[a-z-]+)/(?P<target>\w+)(@(?P<length>\d+))?(?P<modifiers>(/\w+=[^/=]+)*)")
+_NAME = re.compile(
+    r"(?P<family>[a-z-]+)/(?P<target>\w+)(@(?P<length>\d{1,9}))?(?P<modifiers>(/\w+=[^/=\x00-\x1f\x7f]{1,100})*)"
+)
 _SHAPE = "FAMILY/TARGET, such as global/optimizer, local/dataset@1000 or ood/activation/held=adam"
 
 
@@ -129,7 +132,7 @@ def parse_task(name: str) -> TaskSpec:
     """Read a task's name; raises ``TaskError`` that says what is allowed."""
     match = _NAME.fullmatch(name) if isinstance(name, str) else None
     if not match:
-        raise TaskError(f"task: got {name!r}; a name is {_SHAPE}; `nws tasks` lists all")
+        raise TaskError(f"task: got {reprlib.repr(name)}; a name is {_SHAPE}; `nws tasks` lists all")
     if match["family"] not in FAMILIES:
         raise TaskError(f"task {name}: family: {one_of(match['family'], FAMILIES)}")
     family = FAMILIES[match["family"]]
@@ -196,7 +199,7 @@ def _number(name: str, key: str, modifiers: dict[str, str]) -> float | None:
         value = -1.0
     if not 0 <= value < 1 or float(f"{value:g}") != value:
         raise TaskError(f"task {name}: {key} must be an accuracy in [0, 1) of at most six digits, got {modifiers[key]!r}")
-    return value
+    return abs(value)  # -0 is 0
 
 
 def _whole(name: str, key: str, modifiers: dict[str, str], high: int) -> int | None:

@@ -19,7 +19,6 @@ from nws_data.randomness import Purpose, permutation
 from nws_data.reading.dataset import NWSDataset
 from nws_data.reading.dataset import open as open_dataset
 from nws_data.reading.views import FixedWindows, GlobalVectors, RandomWindows, WeightView
-from nws_data.reading.windows import N_OFFICIAL
 from nws_data.space.identity import SPLITS
 from nws_data.storage.manifest import Manifest
 from nws_data.tasks.predictions import Keys, Predictions, align, check_finite, encode_classes
@@ -130,12 +129,7 @@ class Task:
     @property
     def keys(self) -> Keys:
         """What predictions are asked for, in their order."""
-        view = self.test
-        data, rows = view.data, np.arange(len(view.data)) if self.spec.family.vote else view.rows
-        windows: dict[str, np.ndarray] = {}
-        if isinstance(view, FixedWindows) and not self.spec.family.vote:
-            windows = {"window": np.tile(np.arange(N_OFFICIAL), len(data)), "start": view.starts()}
-        return Keys(training=data["training"][rows], snapshot=data["snapshot"][rows].astype(np.int64), **windows)
+        return self._keys(per_vector=self.spec.family.vote)
 
     def predictions(self, values: Any) -> Predictions:
         """Give predictions their keys.
@@ -149,8 +143,8 @@ class Task:
         Raises:
             PredictionError: another shape, labels out of range, values that are not finite.
         """
-        values = values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
         wanted, n = self._wanted(), len(self.test)
+        values = as_array(values, n)
         if values.ndim not in (1, 2) or len(values) != n:
             raise PredictionError(f"predictions must be {wanted}, in the order of task.test, got shape {values.shape}")
         if self.kind == "regression":
@@ -179,14 +173,15 @@ class Task:
             predictions = Predictions.load(predictions)
         if not isinstance(predictions, Predictions):
             predictions = self.predictions(predictions)
-        if predictions.data_digest != self.data_digest:
-            raise PredictionError(
-                f"all {len(predictions)} predictions were made on other data, digest {predictions.data_digest[:12]}; "
-                f"{self.spec.family.population} in {self.root} is {self.data_digest[:12]} (nws info): score them on the "
-                f"dataset they were made on, or predict again; the first is {predictions.keys.text(0)}"
-            )
         if predictions.task != self.name:
-            raise PredictionError(f"the predictions are for the task {predictions.task}, not for {self.name}")
+            raise PredictionError(f"the predictions are for the task {predictions.task!r}, not for {self.name}")
+        if predictions.data_digest != self.data_digest:
+            first = f"; the first is {predictions.keys.text(0)}" if len(predictions) else ""
+            raise PredictionError(
+                f"all {len(predictions)} predictions were made on other data, digest {predictions.data_digest[:12]!r}; "
+                f"{self.spec.family.population} in {self.root} is {self.data_digest[:12]} (nws info): score them on the "
+                f"dataset they were made on, or predict again{first}"
+            )
         keys, data = self.keys, self.test.data
         values = align(predictions, keys)
         of = data["training"]
@@ -207,8 +202,15 @@ class Task:
 
     def _item_keys(self) -> Keys:
         """Return keys of the test items, windows of vote tasks included, for messages."""
-        data, rows = self.test.data, self.test.rows
-        return Keys(training=data["training"][rows], snapshot=data["snapshot"][rows])
+        return self._keys(per_vector=False)
+
+    def _keys(self, per_vector: bool) -> Keys:
+        view, data = self.test, self.test.data
+        rows = np.arange(len(data)) if per_vector else view.rows
+        windows: dict[str, np.ndarray] = {}
+        if isinstance(view, FixedWindows) and not per_vector:
+            windows = {"window": np.tile(np.arange(view.per_vector), len(data)), "start": view.starts()}
+        return Keys(training=data["training"][rows], snapshot=data["snapshot"][rows].astype(np.int64), **windows)
 
     def _class_names(self) -> tuple[str, ...]:
         if self.classes is None:
@@ -228,6 +230,8 @@ class Task:
             texts = _as_text(values, self._item_keys())
             labels = encode_classes(texts, names, self._item_keys())
         wrong = np.flatnonzero((labels < 0) | (labels >= len(names)))
+        if len(wrong) and {str(value) for value in np.unique(labels).tolist()} <= set(names):
+            labels, wrong = encode_classes(labels.astype(str), names, self._item_keys()), wrong[:0]
         if len(wrong):
             raise PredictionError(
                 f"{len(wrong)} of {len(labels)} labels are not in [0, {len(names) - 1}], the first {labels[wrong[0]]} for "
@@ -277,7 +281,8 @@ def load_task(name: str, root: str | Path = "nws", *, seed: int = 0) -> Task:
     if population not in manifest.populations:
         raise TaskNotAvailable(
             f"task {spec.name} is not available: it needs the population {population}, {root} has "
-            f"{', '.join(manifest.populations) or 'none'}; build it with `nws build --population {population}`"
+            f"{', '.join(manifest.populations) or 'none'}; build it with `nws build --population {population}`",
+            f"no population {population}",
         )
     data = open_dataset(root, population)
     return Task(spec, data, select_sides(data, spec), seed)
@@ -290,9 +295,27 @@ def _permuted(labels: torch.Tensor, trainings: np.ndarray, seed: int) -> torch.T
     return labels[torch.from_numpy(first)][order][torch.from_numpy(of)]
 
 
+def as_array(values: Any, n: int) -> np.ndarray:
+    """Return predictions as an array: of a tensor, an array, or a list of values or of batches of ``n`` items together.
+
+    Raises ``PredictionError`` for what is no array.
+    """
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        return (values.float() if values.dtype in (torch.bfloat16, torch.float16) else values).numpy()
+    try:
+        if isinstance(values, list | tuple) and values and all(isinstance(v, torch.Tensor | np.ndarray) for v in values):
+            parts = [as_array(value, n) for value in values]
+            batches = all(part.ndim for part in parts) and sum(map(len, parts)) == n
+            return np.concatenate(parts) if batches else np.stack(parts)
+        return np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise PredictionError(f"predictions must be an array, a tensor or a list of batches: {error}") from error
+
+
 def _as_text(values: np.ndarray, keys: Keys) -> np.ndarray:
     """Return class values as text; whole numbers without a point."""
     if values.dtype.kind in "fiu":
         values = check_finite(values, keys)
         return np.array([str(int(value)) if value == int(value) else str(value) for value in values.tolist()], dtype=str)
-    return np.array([str(value) for value in values.tolist()], dtype=str)
+    return np.array([str(value) for value in values.tolist()], dtype=object)

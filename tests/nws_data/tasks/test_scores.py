@@ -79,6 +79,10 @@ def test_altered_scores_are_refused(classes, change, message):
         ({"mae_high": 9.0}, "mae_high is 9.0"),
         ({"sum_error2": [-1.0, 0.25, 0.0]}, "errors not negative"),
         ({"sum_target": [7.0, float("nan"), 5.0]}, "must be finite"),
+        ({"kendall_tau": 17.0}, r"kendall_tau must be in \[-1, 1\], got 17"),
+        ({"sum_error2": [0.0, 0.0, 0.0]}, "contradict each other"),
+        ({"sum_target2": [1.0, 5.0, 25.0]}, "contradict each other"),
+        ({"n_items": [10**30, 2, 1]}, "not a readable score"),
         ({"n_items": ["two", 2, 1]}, "not a readable score"),
     ],
 )

@@ -29,6 +29,7 @@ def test_canonical_names_read_back(name):
 
 
 def test_the_default_length_is_not_named():
+    assert parse_task("local/optimizer/threshold=-0").name == "local/optimizer/threshold=0"
     assert parse_task("local/optimizer@5000").name == "local/optimizer"
     assert parse_task("local/optimizer/fold=1/threshold=0.20").name == "local/optimizer/threshold=0.2/fold=1"
 
@@ -64,6 +65,8 @@ def test_all_official_names_are_canonical_and_differ():
     [
         ("optimizer", "a name is FAMILY/TARGET"),
         (None, "a name is FAMILY/TARGET"),
+        ("local/optimizer@" + "9" * 5000, "a name is FAMILY/TARGET"),
+        ("ood/optimizer/held=a\nb", "a name is FAMILY/TARGET"),
         ("global/optimizer ", "a name is FAMILY/TARGET"),
         ("golbal/optimizer", "family: got 'golbal'; choose one of global, local"),
         ("global/width_fc", "target of global: got 'width_fc'; choose one of dataset"),

@@ -99,6 +99,28 @@ def test_class_values_that_are_numbers(task_dataset):
     assert task.evaluate(task.test.labels.numpy()).accuracy == 1  # whole numbers are labels
 
 
+def test_values_as_training_loops_hand_them_out(local, regress):
+    """Batches as Lightning returns them, one row an item, half precision, whole-number class values."""
+    labels = local.test.labels
+    scores = torch.nn.functional.one_hot(labels, 2).float()
+    for values in (list(scores.split(7)), [part.numpy() for part in scores.split(64)], list(scores), scores.bfloat16()):
+        assert local.evaluate(values).accuracy == 1
+    assert local.evaluate(list(labels.split(11))).accuracy == 1
+    truth = regress.test.labels
+    assert regress.evaluate(list(truth.split(1))).r2 == pytest.approx(1)
+    assert regress.evaluate(list(truth[:, None].split(4))).r2 == pytest.approx(1)
+    with pytest.raises(PredictionError, match="predictions must be an array, a tensor or a list of batches"):
+        local.evaluate([[1, 2], [3]])
+    with pytest.raises(PredictionError, match="predictions must be"):
+        local.evaluate(list(scores.split(7))[1:])
+
+
+def test_whole_numbers_that_are_class_values_and_no_labels(task_dataset):
+    task = nws_data.load_task("local/depth_fc/threshold=0", task_dataset.root)
+    values = np.array([task.classes[label] for label in task.test.labels])
+    assert set(values.tolist()) == {3, 4, 5} and task.evaluate(values).accuracy == 1
+
+
 def test_regression_by_hand(regress):
     truth = regress.test.data["learning_rate"]
     score = regress.evaluate(np.full(len(truth), truth.mean()))
@@ -163,10 +185,10 @@ def test_what_is_not_exactly_asked_for_is_refused(local):
     ):
         local.evaluate(replace(good, values=np.where(every < 3, "maybe", good.values)))
     with pytest.raises(
-        PredictionError, match=f"all {n} predictions were made on other data, digest 000000000000; random in"
+        PredictionError, match=f"all {n} predictions were made on other data, digest '000000000000'; random in"
     ):
         local.evaluate(replace(good, data_digest="0" * 64))
-    with pytest.raises(PredictionError, match="for the task local/optimizer, not for local/augmentation@200"):
+    with pytest.raises(PredictionError, match="for the task 'local/optimizer', not for local/augmentation@200"):
         local.evaluate(replace(good, task="local/optimizer"))
     with pytest.raises(PredictionError, match=f"{n - 1} predictions for {n} keys"):
         local.evaluate(replace(good, values=good.values[1:]))
@@ -185,7 +207,14 @@ def test_values_that_cannot_be_are_refused(local, whole, regress):
     for values in (np.zeros(n - 1, int), np.zeros((n, 3)), np.zeros((n, 2, 1)), 3):
         with pytest.raises(PredictionError, match=rf"predictions must be \({n}, 2\) scores or \({n},\) labels"):
             local.evaluate(values)
+    windows = np.zeros((n, 2))
+    windows[3] = np.nan
+    with pytest.raises(PredictionError, match="the first for random-.*, snapshot 19, window 3 at "):
+        local.evaluate(windows)
     truth = regress.test.labels.numpy().copy()
+    for value in (True, 1e200):
+        with pytest.raises(PredictionError, match="asks for numbers, got bool|not finite"):
+            regress.evaluate(np.full(len(truth), value))
     truth[3] = np.nan
     with pytest.raises(PredictionError, match=f"1 of {len(truth)} predictions are not finite .* fixed-"):
         regress.evaluate(truth)
@@ -213,7 +242,7 @@ def rewrite(path, change) -> str:
         (lambda t: pa.concat_tables([t, t.slice(0, 2)]), "2 predictions duplicated, the first random-"),
         (lambda t: t.drop_columns(["start"]), "column 'start' is missing"),
         (lambda t: t.drop_columns(["prediction"]), "column 'prediction' is missing"),
-        (lambda t: t.append_column("extra", [[1] * len(t)]), "unknown column 'extra'"),
+        (lambda t: t.append_column("extra", [[1] * len(t)]), "unknown or doubled column 'extra'"),
         (lambda t: t.replace_schema_metadata({}), "no prediction file"),
         (lambda t: t.replace_schema_metadata({"nws": '{"format": "nws-predictions", "version": 9}'}), "version 9"),
         (lambda t: t.set_column(4, "prediction", [[None] * len(t)]), "predictions are not finite"),
@@ -232,9 +261,56 @@ def test_wrong_files_are_refused_by_the_command(local, task_dataset, tmp_path, c
     assert re.search(message, error) and error.startswith("nws: ")
 
 
+def test_flipped_bits_are_never_other_predictions(regress, tmp_path):
+    """A flipped bit is refused, or leaves all values what they were."""
+    predictions = regress.predictions(np.random.default_rng(0).random(len(regress.test)))
+    predictions.save(tmp_path / "p.parquet")
+    raw = (tmp_path / "p.parquet").read_bytes()
+    refused = 0
+    for bit in np.random.default_rng(1).choice(8 * len(raw), 150, replace=False).tolist():
+        flipped = bytearray(raw)
+        flipped[bit // 8] ^= 1 << bit % 8
+        (tmp_path / "q.parquet").write_bytes(flipped)
+        try:
+            found = Predictions.load(tmp_path / "q.parquet")
+            regress.evaluate(found)
+        except PredictionError:
+            refused += 1
+        else:
+            assert np.array_equal(found.values, predictions.values)
+    assert refused > 50
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (pa.array([b"x"] * 9), "prediction must be text or a number, got binary"),
+        (pa.array(["x" * 200_000] * 9), "x...x"),
+        (pa.array(["0.5"] * 9), "asks for numbers, got object such as '0.5'"),
+        (pa.array([True] * 9), "asks for numbers"),
+        (pa.array([2**63] * 9, pa.uint64()), "missing"),
+    ],
+)
+def test_odd_columns(regress, tmp_path, column, message):
+    regress.predictions(regress.test.labels).save(tmp_path / "p.parquet")
+    n = len(regress.test)
+    path = rewrite(tmp_path / "p.parquet", lambda t: t.slice(0, 9).set_column(2, "prediction", column))
+    if "missing" not in message and "got binary" not in message:  # give the others their full length
+        path = rewrite(
+            tmp_path / "p.parquet", lambda t: t.set_column(2, "prediction", pa.concat_arrays([column.slice(0, 1)] * n))
+        )
+    with pytest.raises(PredictionError) as caught:
+        regress.evaluate(path)
+    assert message in str(caught.value) and len(str(caught.value)) < 600
+
+
 def test_files_that_are_none(task_dataset, tmp_path, capsys):
     (tmp_path / "text.parquet").write_text("no parquet")
-    for name, message in (("text.parquet", "not a readable Parquet file"), ("absent.parquet", "absent.parquet")):
+    for name, message in (
+        ("text.parquet", "not a readable prediction file"),
+        ("absent.parquet", "no such file"),
+        (".", "no such file"),
+    ):
         assert main(["score", str(tmp_path / name), "--data", str(task_dataset.root)]) == 2
         assert message in capsys.readouterr().err
 
@@ -276,7 +352,11 @@ def test_the_other_population_may_grow(task_dataset, local, whole):
 def test_listing_tasks(task_dataset, capsys):
     assert main(["tasks", str(task_dataset.root)]) == 0
     text = capsys.readouterr().out
-    assert "local/augmentation" in text and "not available: it needs 5 trainings" in text and "of 58 available" in text
+    assert (
+        "local/augmentation" in text
+        and re.search(r"not available: (train|test) needs 5 a class, has \d", text)
+        and "of 58 available" in text
+    )
     assert main(["tasks", str(task_dataset.root), "local/aug*", "ood-local/augmentation/held=adam", "--json"]) == 0
     states = json.loads(capsys.readouterr().out)
     assert [state["name"] for state in states] == ["local/augmentation", "ood-local/augmentation/held=adam"]
