@@ -35,7 +35,8 @@ class Method(ABC):
 
     Attributes:
         seed: as given.
-        n_parameters: values that :meth:`fit` fitted; None before it and where the notion is void.
+        n_parameters: how many values :meth:`fit` fitted, an ``int`` (of a numpy number make one); None before it and where
+            the notion is void.
 
     Raises:
         MethodError: the seed is no whole number of at least 0.

@@ -5,14 +5,17 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import math
 import sys
+import traceback
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, TypeGuard, Union, get_args, get_origin
 
 from baselines.method import Method, MethodError
 from nws_data.errors import one_of
@@ -40,7 +43,7 @@ class MethodEntry:
     kinds: tuple[str, ...] = KINDS
 
     def load(self) -> type[Method]:
-        """Import and return the class; raises ``MethodError`` when there is no such class of methods."""
+        """Import and return the class; raises ``MethodError`` when there is no such class, or it cannot be made."""
         return _load_class(self.factory)
 
 
@@ -108,6 +111,8 @@ class Option:
 
     def convert(self, value: Any) -> Any:
         """Return a text as the annotated type, any other value as it is; raises ``MethodError``."""
+        if isinstance(value, float) and not math.isfinite(value):
+            raise MethodError(f"option {self.name} must be finite, got {value}")
         return _from_text(self.name, value, self.annotation) if isinstance(value, str) else value
 
 
@@ -213,7 +218,10 @@ def _as_kind(text: str, kind: Any) -> Any:
         words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
         if text.lower() in words:
             return words[text.lower()]
-    elif kind in (int, float, Path):
+    elif kind is float:
+        if math.isfinite(float(text)):
+            return float(text)
+    elif kind in (int, Path):
         return kind(text)
     elif kind in (str, Any, inspect.Parameter.empty):
         return text
@@ -225,6 +233,8 @@ def _shown(kind: Any) -> Any:
         return "none"
     if kind is bool:
         return "true or false"
+    if kind is float:
+        return "float (finite)"
     return repr(get_args(kind)[0]) if get_origin(kind) is Literal else getattr(kind, "__name__", kind)
 
 
@@ -232,26 +242,30 @@ def _load_class(path: str) -> type[Method]:
     module_name, _, class_name = path.rpartition(":")
     module = _load_file(Path(module_name)) if module_name.endswith(".py") else _load_module(module_name)
     found = getattr(module, class_name, None)
-    if not isinstance(found, type) or not issubclass(found, Method):
-        names = [n for n, c in vars(module).items() if isinstance(c, type) and issubclass(c, Method) and c is not Method]
+    if not _is_method(found):
+        names = [name for name, value in vars(module).items() if _is_method(value) and not inspect.isabstract(value)]
         raise MethodError(
             f"{module_name} has no class of methods {class_name!r}; those there are: {', '.join(names) or 'none'}; "
             "a method is a subclass of baselines.method.Method"
         )
+    if inspect.isabstract(found):
+        missing = ", ".join(sorted(found.__abstractmethods__))
+        raise MethodError(f"{class_name} of {module_name} is abstract: it lacks {missing}; write them in a subclass")
     return found
+
+
+def _is_method(value: Any) -> TypeGuard[type[Method]]:
+    return isinstance(value, type) and issubclass(value, Method)
 
 
 def _load_module(name: str) -> ModuleType:
     try:
-        return importlib.import_module(name)
+        with _their_errors(name):
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
-            raise  # the module is there but needs another one
         raise MethodError(
             f"cannot import {name!r}: no module {error.name!r}; install its package, or give path/to/file.py:Class"
         ) from error
-    except (ValueError, TypeError) as error:
-        raise MethodError(f"no module name: {name!r}; give package.module:Class or path/to/file.py:Class") from error
 
 
 def _load_file(path: Path) -> ModuleType:
@@ -265,8 +279,37 @@ def _load_file(path: Path) -> ModuleType:
         raise MethodError(f"no such file: {path}; give package.module:Class or path/to/file.py:Class")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        with _their_errors(str(path)):
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
     return module
+
+
+@contextmanager
+def _their_errors(name: str) -> Iterator[None]:
+    """Say where somebody's module fails on import: ``MethodError`` with file and line.
+
+    Raises ``ModuleNotFoundError`` where there is no such module, and where it needs another one a ``MethodError``.
+    """
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
+            raise
+        place = _place(error)
+        if not place and isinstance(error, ValueError | TypeError):  # of the import itself: "" or ".x"
+            raise MethodError(f"no module name: {name!r}; give package.module:Class or path/to/file.py:Class") from error
+        text = str(error.msg if isinstance(error, SyntaxError) else error)
+        raise MethodError(f"{place or name} cannot be imported: {type(error).__name__}: {text}; mend it there") from error
+
+
+def _place(error: BaseException) -> str:
+    """Return ``file:line`` of an error on import: of the syntax, or the last line reached in the first file; or nothing."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}" if error.filename else ""
+    ours = (__file__, importlib.__file__)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename not in ours and "<frozen" not in f.filename]
+    own = [frame for frame in frames if frame.filename == frames[0].filename]
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else ""

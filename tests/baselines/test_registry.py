@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +40,9 @@ class Seedless(Guess):
 
 class Unreadable(Guess):
     def __init__(self, seed: int = 0, value: Missing = 3) -> None: ...
+
+class Half(Method):
+    def fit(self, task) -> None: ...
 
 other = 1
 """
@@ -116,7 +121,10 @@ def test_values_and_defaults_stay_as_they_are():
     [
         ({"round": 3}, "option of .*: got 'round'; choose one of rounds, rate, limit, fast, precision, folder, name"),
         ({"rounds": "3.5"}, "option rounds must be int, got '3.5'"),
-        ({"rate": "fast"}, "option rate must be float, got 'fast'"),
+        ({"rate": "fast"}, r"option rate must be float \(finite\), got 'fast'"),
+        *(({"rate": text}, rf"must be float \(finite\), got '{text}'") for text in ("nan", "inf", "-Infinity", "1e999")),
+        ({"rate": float("nan")}, "option rate must be finite, got nan"),
+        ({"rate": float("-inf")}, "option rate must be finite, got -inf"),
         ({"limit": "many"}, "option limit must be int or none, got 'many'"),
         ({"fast": "perhaps"}, "option fast must be true or false, got 'perhaps'"),
         ({"precision": "16"}, "option precision must be '32' or 'bf16', got '16'"),
@@ -148,6 +156,8 @@ def test_a_class_of_somebody_else_by_file(theirs):
     [
         ("Missing", "has no class of methods 'Missing'; those there are: Guess, NoOptions, Greedy, Seedless, Unreadable"),
         ("other", "has no class of methods 'other'"),
+        ("Half", r"Half of .*theirs.py is abstract: it lacks predict; write them in a subclass"),
+        ("Method", "is abstract: it lacks fit, predict"),
         ("Greedy", r"argument \*\*anything of __init__ is no option"),
         ("Seedless", "must take a seed"),
         ("Unreadable", "an annotation of __init__ cannot be read: name 'Missing' is not defined"),
@@ -174,11 +184,40 @@ def test_unknown_methods_are_refused(tmp_path):
         make_method(":Class")
 
 
-def test_an_error_inside_their_file_is_theirs(tmp_path):
-    path = tmp_path / "broken.py"
-    path.write_text("import a_package_that_is_missing\n")
+def test_the_base_class_is_no_method():
+    with pytest.raises(MethodError, match=r"Method of baselines\.method is abstract: it lacks fit, predict"):
+        make_method("baselines.method:Method")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "import a_package_that_is_missing\n",
+            "1 cannot .* ModuleNotFoundError: No module named 'a_package_that_is_missing'",
+        ),
+        ("x = 1\nclass :\n", "2 cannot be imported: SyntaxError: invalid syntax; mend it there"),
+        ("def f():\n    return 1 / 0\n\nf()\n", "2 cannot be imported: ZeroDivisionError: division by zero"),
+        ("import json\n\njson.loads('')\n", "3 cannot be imported: JSONDecodeError: "),
+        ("import sys\nsys.exit(3)\n", "2 cannot be imported: SystemExit: 3"),
+        ("int('a')\n", "1 cannot be imported: ValueError: "),
+    ],
+)
+@pytest.mark.parametrize("how", ["file", "module"])
+def test_an_error_inside_their_file_is_told_with_its_place(tmp_path, monkeypatch, content, message, how):
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / f"broken_{sha256(content.encode()).hexdigest()[:8]}.py"
+    path.write_text(content)
     for _ in range(2):  # nothing half-imported stays
-        with pytest.raises(ModuleNotFoundError, match="a_package_that_is_missing"):
+        with pytest.raises(MethodError, match=f"^{re.escape(str(path))}:{message}"):
+            make_method(f"{path if how == 'file' else path.stem}:Class")
+
+
+def test_a_file_of_other_bytes_is_refused(tmp_path):
+    path = tmp_path / "bytes.py"
+    for content in (b"\0\1\2", b"x = '\xff\xfe'\n"):
+        path.write_bytes(content)
+        with pytest.raises(MethodError, match=r"bytes.py.* cannot be imported: SyntaxError: "):
             make_method(f"{path}:Class")
 
 
