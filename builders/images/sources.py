@@ -17,6 +17,7 @@ import numpy as np
 from builders.images.arrays import ImageArrays, Labelled, image_arrays, limit_images, shrink_by_means, split_by_position
 from builders.images.files import PARSER_ERRORS, load_folder, load_npz
 from nws_data.errors import BuildError, one_of
+from nws_data.space.image_sets import RESERVED
 
 __all__ = ["SOURCES", "ImageArrays", "default_image_root", "image_set_name", "limit_images", "load_images"]
 
@@ -40,8 +41,11 @@ def image_set_name(spec: str) -> str:
     """Return the name in a spec, ``NAME`` or ``NAME=PATH``; raises ``BuildError`` for one that nobody knows."""
     name, has_path, path = spec.partition("=")
     if has_path:
-        if not _NAME.fullmatch(name) or not path:
-            raise BuildError(f"image set {spec!r}: a name has lower-case letters, digits, - and _, as in cells=cells.npz")
+        if not _NAME.fullmatch(name) or not path or name in RESERVED:
+            raise BuildError(
+                f"image set {spec!r}: a name has lower-case letters, digits, - and _, as in cells=cells.npz, and is none of "
+                f"{', '.join(RESERVED)}"
+            )
     elif name not in SOURCES:
         raise BuildError(f"image set: {one_of(name, SOURCES)}, or give your own as NAME=FILE.npz or NAME=FOLDER")
     return name

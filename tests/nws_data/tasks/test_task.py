@@ -209,11 +209,11 @@ def test_values_that_cannot_be_are_refused(local, whole, regress):
             local.evaluate(values)
     windows = np.zeros((n, 2))
     windows[3] = np.nan
-    with pytest.raises(PredictionError, match="the first for random-.*, snapshot 19, window 3 at "):
+    with pytest.raises(PredictionError, match=r"the first for random-.*, snapshot 19, window 3 at "):
         local.evaluate(windows)
     truth = regress.test.labels.numpy().copy()
     for value in (True, 1e200):
-        with pytest.raises(PredictionError, match="asks for numbers, got bool|not finite"):
+        with pytest.raises(PredictionError, match=r"asks for numbers, got bool|not finite"):
             regress.evaluate(np.full(len(truth), value))
     truth[3] = np.nan
     with pytest.raises(PredictionError, match=f"1 of {len(truth)} predictions are not finite .* fixed-"):
