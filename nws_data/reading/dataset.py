@@ -59,6 +59,8 @@ class NWSDataset:
         self.shard_index = shard_index
         self.value_offset = value_offset
         self._columns = dict(columns)
+        for column in self._columns.values():  # shared by selections and views: nobody changes them by accident
+            column.setflags(write=False)
 
     def __len__(self) -> int:
         return len(self.value_offset)

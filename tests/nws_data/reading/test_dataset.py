@@ -254,3 +254,11 @@ def test_state_dict_and_model(tiny_dataset: Any, random_data: nws.NWSDataset) ->
     assert not model.training and model(torch.rand(2, 3, 32, 32)).shape == (2, 20)
     found = model.state_dict()
     assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
+
+
+def test_columns_cannot_be_changed_by_accident(tiny_dataset: Any) -> None:
+    data = nws.open(tiny_dataset.root, "fixed").select(last=1)
+    with pytest.raises(ValueError, match="read-only"):
+        data["test_accuracy"][0] = 1
+    data.labels("test_accuracy")[0] = 1  # labels are the caller's own
+    assert data["test_accuracy"][0] != 1
