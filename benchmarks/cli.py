@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from nws_data.errors import NWSError
 
 RESULTS = Path("benchmarks/results")
 QUICKSTART_HELP = "from nothing to a dataset, four methods on two tasks and the leaderboard in minutes"
+_SEVERAL: dict[str, Any] = {"action": "extend", "nargs": "+"}
+"""Several values after one flag, or the flag several times."""
 _BENCH_EXAMPLES = """\
 examples:
-  nws bench run --task global/optimizer local/optimizer --method majority svm-linear --seeds 3
+  nws bench run --task global/optimizer local/optimizer --method majority svm-linear-16 --seeds 3
   nws bench run --task 'global/*' --method 'svm-*' --seeds 3 --folds --data nws
   nws bench run --task global/activation --method my_method.py:Mine --option depth=3
   nws bench board benchmarks/results --data nws
@@ -42,18 +45,22 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _add_run(bench: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = bench.add_parser("run", help="run methods on tasks: one result file each")
     parser.add_argument(
-        "--task", nargs="+", required=True, metavar="NAME", help="tasks, or patterns such as 'global/*' (available ones)"
+        "--task",
+        **_SEVERAL,
+        required=True,
+        metavar="NAME",
+        help="tasks, or patterns such as 'global/*' (available ones)",
     )
     parser.add_argument(
         "--method",
-        nargs="+",
+        **_SEVERAL,
         required=True,
         metavar="NAME",
         help="methods, patterns such as 'svm-*', or classes: package.module:Class, file.py:Class",
     )
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds 0 to N-1 (default 3)")
     parser.add_argument("--folds", action="store_true", help="test on all trainings in five folds, pooled: unofficial")
-    parser.add_argument("--option", nargs="+", default=[], metavar="KEY=VALUE", help="options of the methods")
+    parser.add_argument("--option", **_SEVERAL, default=[], metavar="KEY=VALUE", help="options of the methods")
     parser.add_argument("--data", type=Path, default=Path("nws"), help="folder of the dataset (default: nws)")
     parser.add_argument("--out", type=Path, default=RESULTS, help=f"folder of results (default: {RESULTS})")
     parser.add_argument("--predictions", type=Path, metavar="DIR", help="keep prediction files there, for nws score")
@@ -76,10 +83,10 @@ def _add_methods(bench: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _add_leaks(bench: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = bench.add_parser("leaks", help="permute the training labels: every method must fall to chance")
-    parser.add_argument("--task", nargs="+", required=True, metavar="NAME", help="classification tasks, or patterns")
-    parser.add_argument("--method", nargs="+", required=True, metavar="NAME", help="as in nws bench run")
+    parser.add_argument("--task", **_SEVERAL, required=True, metavar="NAME", help="classification tasks, or patterns")
+    parser.add_argument("--method", **_SEVERAL, required=True, metavar="NAME", help="as in nws bench run")
     parser.add_argument("--permutations", type=int, default=20, metavar="N", help="how many (default 20)")
-    parser.add_argument("--option", nargs="+", default=[], metavar="KEY=VALUE", help="options of the methods")
+    parser.add_argument("--option", **_SEVERAL, default=[], metavar="KEY=VALUE", help="options of the methods")
     parser.add_argument("--data", type=Path, default=Path("nws"), help="folder of the dataset (default: nws)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_run_leaks)
@@ -131,7 +138,7 @@ def _run_leaks(options: argparse.Namespace) -> int:
 
 
 def _run_quickstart(options: argparse.Namespace) -> int:
-    _need_extra()
+    _need_extra("torchvision")
     from benchmarks.quickstart import quickstart
 
     return quickstart(options.out)
@@ -148,10 +155,10 @@ def _given(words: list[str]) -> dict[str, str]:
     return found
 
 
-def _need_extra() -> None:
+def _need_extra(*more: str) -> None:
     """Raise ``NWSError`` with what to install where the extra ``all`` is missing."""
     from importlib.util import find_spec
 
-    missing = [name for name in ("sklearn", "lightning", "torchmetrics", "torchvision") if find_spec(name) is None]
+    missing = [name for name in ("sklearn", "lightning", "torchmetrics", *more) if find_spec(name) is None]
     if missing:
         raise NWSError(f"{', '.join(missing)} not installed; run in the checkout: pip install -e '.[all]'")

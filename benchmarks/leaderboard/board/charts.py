@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
+from baselines.registry import METHODS
 from benchmarks.leaderboard.board.markup import Markup, element, joined
 from benchmarks.leaderboard.board.standings import CHANCE, GUARDS, Section
 from benchmarks.leaderboard.files.formats import interval_text, spread_text
@@ -42,15 +44,23 @@ def chart(section: Section) -> Markup:
 
 
 def colour_classes(methods: tuple[str, ...]) -> dict[str, str]:
-    """Return a CSS class for each method: greys for those that look at no weights, hues for the others."""
-    found, n = {}, 0
-    for method in methods:
+    """Return a CSS class for each method of a chart: greys for those that look at no weights, hues for the others.
+
+    A registered method has one hue in all charts, by its place in the registry; others have one by their name. Of two
+    that would share one in a chart, such as variants of one method, the later takes the next that is free.
+    """
+    places = {name: i for i, name in enumerate(name for name in METHODS if name not in GUARDS)}
+    found, taken = {}, set()
+    for method in sorted(methods, key=lambda method: method.partition(" (")[0] not in places):
         name = method.partition(" (")[0]
         if name in GUARDS:
             found[method] = f"g{GUARDS.index(name)}"
-        else:
-            found[method] = f"m{n % N_HUES}" + (" again" if n >= N_HUES else "")
-            n += 1
+            continue
+        slot = places.get(name, zlib.crc32(name.encode())) % (2 * N_HUES)
+        free = [n for i in range(2 * N_HUES) if (n := (slot + i) % (2 * N_HUES)) not in taken]
+        slot = free[0] if free else slot
+        taken.add(slot)
+        found[method] = f"m{slot % N_HUES}" + (" again" if slot >= N_HUES else "")
     return found
 
 

@@ -18,6 +18,7 @@ from benchmarks.leaderboard.board.words import (
     TITLE,
     section_title,
 )
+from benchmarks.leaderboard.files.checks import CONTROL
 from benchmarks.leaderboard.files.results import Result
 
 
@@ -53,5 +54,5 @@ def _cell(cell: TableCell) -> str:
 
 
 def _escape(text: str) -> str:
-    """Keep a text from being taken for markup or ending its cell."""
-    return re.sub(r"([\\`*_<>|\[\]])", r"\\\1", text).replace("\n", " ")
+    """Keep a text from being taken for markup, ending its cell or turning the direction of writing."""
+    return CONTROL.sub(" ", re.sub(r"([\\`*_<>|\[\]])", r"\\\1", text))

@@ -10,21 +10,25 @@ from typing import Any
 import numpy as np
 
 from baselines.registry import METHODS
+from benchmarks.leaderboard.files.json_text import digest
 from benchmarks.leaderboard.files.results import Result, main_metric
 from benchmarks.leaderboard.files.summary import mean_right
-from nws_data.tasks.metrics import Interval, paired_difference
+from nws_data.tasks.metrics import Interval, clustered_accuracy, paired_difference
 from nws_data.tasks.scores import ClassificationScore
 from nws_data.tasks.table import FAMILIES, TaskSpec, parse_task
 
-STATUSES = ("official", "folds", "other")
+STATUSES = ("official", "folds", "other", "other-folds")
 """Groups of results that must not be mixed, in their order on the board."""
 
 GUARDS = ("majority", "hyperparameters", "length")
 """Methods that look at no weights: first in every table, grey in charts."""
 
 CHANCE = "chance"
-REFERENCES = (CHANCE, "majority", "hyperparameters")
+REFERENCES = (CHANCE, *GUARDS)
 """What methods are compared with in paired differences."""
+
+
+_ABSENT = object()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,10 +98,12 @@ def arrange(results: Sequence[Result]) -> list[Section]:
 
 
 def status_of(result: Result) -> str:
-    """Return ``official``, ``folds`` or ``other``."""
+    """Return one of :data:`STATUSES`; folds of a task with settings of its own stand apart from those of official tasks."""
     if result.official:
         return "official"
-    return "folds" if result.folds else "other"
+    if result.folds:
+        return "folds" if parse_task(result.task).official else "other-folds"
+    return "other"
 
 
 def _section(group: tuple[Any, ...], results: list[Result]) -> Section:
@@ -127,14 +133,29 @@ def _section(group: tuple[Any, ...], results: list[Result]) -> Section:
 
 
 def _labels(results: Sequence[Result]) -> dict[Path, str]:
-    """Return a name for each result's method, by its path: with those options that tell results of one method apart."""
-    found = {}
+    """Return a name for each result's method, by its path: with those options that tell results of one method apart.
+
+    Where texts do not tell them apart, such as ``1`` and ``"1"``, the digest of the options does: no result may take
+    another's place.
+    """
+    found: dict[Path, str] = {}
+    of_label: dict[str, set[str]] = {}
     for result in results:
         options = [other.options for other in results if other.method == result.method]
-        differing = sorted({name for o in options for name in o if any(o.get(name) != p.get(name) for p in options)})
-        shown = ", ".join(f"{name}={result.options.get(name)}" for name in differing)
-        found[result.path] = f"{result.method} ({shown})" if shown else result.method
-    return found
+        names = {name for o in options for name in o}
+        differing = sorted(n for n in names if len({(type(o.get(n, _ABSENT)), o.get(n, _ABSENT)) for o in options}) > 1)
+        shown = ", ".join(f"{name}={result.options.get(name, 'absent')}" for name in differing)
+        label = f"{result.method} ({shown})" if shown else result.method
+        found[result.path] = label
+        of_label.setdefault(label, set()).add(_options_key(result))
+    return {
+        result.path: found[result.path] + (f" {_options_key(result)}" if len(of_label[found[result.path]]) > 1 else "")
+        for result in results
+    }
+
+
+def _options_key(result: Result) -> str:
+    return digest({"key": [result.method, result.options]})[:8]
 
 
 def _rank(name: str, order: Any) -> int:
@@ -157,12 +178,17 @@ def differences(section: Section) -> list[Differences]:
             if (task, method) in section.cells
         }
         n_items = np.asarray(section.first(task).runs[0].score.n_items)
-        references = {CHANCE: (section.chance(task) or 0.0) * n_items}
-        references |= {name: right[name] for name in REFERENCES if name in right}
+        references = {name: right[name] for name in GUARDS if name in right}
         for method, of_method in right.items():
-            against = {n: paired_difference(n_items, of_method, r) for n, r in references.items() if n != method}
+            against = {CHANCE: less_chance(n_items, of_method, section.chance(task) or 0.0)}
+            against |= {n: paired_difference(n_items, of_method, r) for n, r in references.items() if n != method}
             found.append(Differences(task=task, method=method, against=against))
     return found
+
+
+def less_chance(n_items: np.ndarray, right: np.ndarray, chance: float) -> Interval:
+    """Return accuracy less chance with the accuracy's own interval, moved: it keeps a width where all are right."""
+    return Interval(*(value - chance for value in clustered_accuracy(n_items, right)))
 
 
 def _right(result: Result) -> np.ndarray:

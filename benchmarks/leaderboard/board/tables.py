@@ -10,6 +10,7 @@ from benchmarks.leaderboard.files.formats import (
     NONE,
     count_text,
     difference_text,
+    has_width,
     interval_text,
     seconds_text,
     spread_text,
@@ -81,7 +82,7 @@ def differences_table(section: Section) -> Table:
         cells = []
         for name in names:
             interval = row.against.get(name)
-            sure = interval is not None and not interval.low <= 0 <= interval.high
+            sure = interval is not None and has_width(interval) and not interval.low <= 0 <= interval.high
             cell = interval and TableCell(difference_text(interval), interval.estimate, mark="sure" if sure else "")
             cells.append(cell or _EMPTY)
         rows.append((_text(row.task), _text(row.method), *cells))

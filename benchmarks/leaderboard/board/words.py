@@ -25,22 +25,31 @@ STATUSES = {
     "official": "Official tasks",
     "folds": "Unofficial: five folds",
     "other": "Unofficial: other settings",
+    "other-folds": "Unofficial: five folds, other settings",
 }
 STATUS_NOTES = {
     "official": "Tested on the test split, which a training's id decides.",
-    "folds": "For datasets with few test trainings. The trainings of all splits are divided into five folds, classes "
-    "balanced in each; every fold is tested by methods trained on the other four, and the counts are pooled. Not comparable "
-    "with official results.",
+    "folds": "For datasets with few test trainings. Trainings of all splits stand in five folds, each tested once: of every "
+    "ten trainings two are tested, one is for validation and seven are trained on, by their ids. Only those above the "
+    "accuracy threshold count (of regressions all finite ones), with classes balanced within each fold. The counts of the "
+    "five folds are pooled. Not comparable with official results.",
     "other": "Single folds, other accuracy thresholds or permuted training labels (a check for leaks: all methods must "
     "fall to chance). Not comparable with official results.",
+    "other-folds": "Five folds as in the tables of five folds, but with the accuracy threshold that the task's name says or "
+    "with permuted training labels (a check for leaks: all methods must fall to chance). Not comparable with official "
+    "results, nor with five folds of official tasks.",
 }
 DIFFERENCES_NOTE = (
     "Paired differences: accuracy of a method less that of chance and of the guards on the same test trainings, in "
-    "percentage points, the mean over seeds with its 95 % interval clustered by training. Bold where it leaves out 0."
+    "percentage points, the mean over seeds with its 95 % interval clustered by training. Less chance, the interval is that "
+    "of the accuracy. No interval where the gain is the same on every training, which shows no spread. Bold where the "
+    "interval leaves out 0."
 )
 RUNS_NOTE = (
     "Every result file: what ran, with which options, how long a seed took on which processor, and the commit of the code. "
-    "Parameters are fitted values. \N{LEFT DOUBLE QUOTATION MARK}+ changes\N{RIGHT DOUBLE QUOTATION MARK}: files differed "
+    "Parameters are fitted values. Seconds were taken on machines that did other work, too; those of methods on features "
+    "leave out features that were in the cache, and those of a fit that went on after an interruption what came before it. "
+    "\N{LEFT DOUBLE QUOTATION MARK}+ changes\N{RIGHT DOUBLE QUOTATION MARK}: files differed "
     "from the commit."
 )
 

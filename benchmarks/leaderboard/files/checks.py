@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from nws_data.tasks.table import N_FOLDS, parse_task
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""What may not be in a text: characters that end lines, turn the direction of writing or drive a terminal."""
+
+_LARGEST = 2**53
+"""Whole numbers below are exact as floats, too."""
+
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
 
 _TEXT = "a text"
-_COUNT = "a whole number of at least 0"
-_SECONDS = "a number of seconds"
+_COUNT = "a whole number in [0, 2^53)"
+_SECONDS = "a number of seconds in [0, 2^53)"
 _DIGEST = "a SHA-256 in hex"
 _FLAG = "true or false"
 
@@ -35,7 +42,7 @@ _TOP = {
 }
 _RUN = {
     "seed": _COUNT,
-    "n_parameters": "a whole number of at least 0, or null",
+    "n_parameters": f"{_COUNT}, or null",
     "fit_s": _SECONDS,
     "predict_s": _SECONDS,
     "predictions_sha256": "a list of SHA-256 in hex",
@@ -68,15 +75,36 @@ def _is(value: Any, kind: str) -> bool:
     if kind == _FLAG:
         return isinstance(value, bool)
     if kind == _COUNT:
-        return type(value) is int and value >= 0
+        return type(value) is int and 0 <= value < _LARGEST
     if kind == _SECONDS:
-        return type(value) in (int, float) and value >= 0
-    pattern = {_TEXT: re.compile(".+"), _DIGEST: SHA256, "a commit in hex": _COMMIT}.get(kind, _TIME)
+        return type(value) in (int, float) and 0 <= value < _LARGEST
+    if kind == _TOP["finished_at"]:
+        return isinstance(value, str) and _TIME.fullmatch(value) is not None and _is_time(value)
+    pattern = {_TEXT: re.compile(".+"), _DIGEST: SHA256, "a commit in hex": _COMMIT}[kind]
     return isinstance(value, str) and pattern.fullmatch(value) is not None
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")
+    except ValueError:
+        return False
+    return True
+
+
+def control_character(value: Any) -> str | None:
+    """Return the first text in a JSON value, keys included, with a character of :data:`CONTROL`; None where none has."""
+    if isinstance(value, Mapping):
+        return next((bad for pair in value.items() for item in pair if (bad := control_character(item))), None)
+    if isinstance(value, list | tuple):
+        return next((bad for item in value if (bad := control_character(item))), None)
+    return value if isinstance(value, str) and CONTROL.search(value) else None
 
 
 def problem(content: Mapping[str, Any]) -> str | None:
     """Return the first thing wrong with the types of a result's fields or its task; None where all is well."""
+    if text := control_character(content):
+        return f"texts may not hold control characters, got {text!r}"
     found = _fields(content, _TOP, "") or _fields(content["hardware"], _HARDWARE, "hardware.", exact=True)
     if not found and content["commit"] is not None:
         found = _fields(content["commit"], _COMMIT_FIELDS, "commit.", exact=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nws_data.tasks.metrics import Interval
 
 NONE = "\N{EN DASH}"
+_NO_WIDTH = 1e-9
 _MINUS = "\N{MINUS SIGN}"
 
 
@@ -29,9 +30,17 @@ def interval_text(low: float, high: float, kind: str) -> str:
 
 
 def difference_text(interval: Interval) -> str:
-    """Return a difference of accuracies with its interval, in percentage points: ``+12.3 [+8.0, +16.5]``."""
+    """Return a difference of accuracies with its interval, in percentage points: ``+12.3 [+8.0, +16.5]``.
+
+    Without the interval where :func:`has_width` says that it is none.
+    """
     estimate, low, high = (_signed(f"{100 * value:+.1f}") for value in interval)
-    return f"{estimate} [{low}, {high}]"
+    return f"{estimate} [{low}, {high}]" if has_width(interval) else estimate
+
+
+def has_width(interval: Interval) -> bool:
+    """Whether an interval of a difference is one: equal gains on all trainings, not 0, have a spread that nobody saw."""
+    return interval.estimate == 0 or interval.high - interval.low > _NO_WIDTH
 
 
 def count_text(value: int | None) -> str:

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from baselines.registry import METHODS
 from benchmarks.leaderboard.files.checks import problem
 from benchmarks.leaderboard.files.json_text import difference, digest, readable
 from benchmarks.leaderboard.files.summary import summarize
@@ -32,7 +33,8 @@ FIELDS = {
     "official": "whether the task is one of the official ones, tested on its own test split",
     "folds": "0, or 5: the task's unofficial folds, each tested once, their counts pooled for every seed",
     "method": "registered name, or the class as package.module:Class or file.py:Class",
-    "options": "every option with its value, but those that the method's name fixes and those that are paths",
+    "options": "every option with its value, but those that the method's name fixes and those that are paths; of a method "
+    "that is not registered also source, 12 hexadecimal digits of the SHA-256 of the file that holds its class",
     "n_parameters": "fitted values, of the largest fit; null where the notion is void",
     "data_digest": "of the task's population, as nws info shows it",
     "seeds": "of the method, in order",
@@ -47,6 +49,12 @@ FIELDS = {
     "sha256": "of the canonical JSON (keys sorted, no spaces) of all other fields",
 }
 """Every field of a result file."""
+
+_FOREIGN = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+"""What foreign values may raise on their way through the computations."""
+
+SOURCE = "source"
+"""The key among the options that tells versions of an unregistered method apart."""
 
 _SCORES: dict[str, type[Score]] = {"classification": ClassificationScore, "regression": RegressionScore}
 _SHARED = ("classes", "chance", "trainings", "n_items", "sum_target", "sum_target2")
@@ -71,7 +79,7 @@ class SeedRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One result file. See :data:`FIELDS`."""
+    """One result file. See :data:`FIELDS`. Seeds are 0 to n - 1, or none could be chosen for what they give."""
 
     task: str
     official: bool
@@ -90,8 +98,8 @@ class Result:
         if not self.runs:
             raise ResultError("no runs: a result needs at least one seed")
         seeds = [run.seed for run in self.runs]
-        if len(set(seeds)) < len(seeds):
-            raise ResultError(f"seeds must differ, got {seeds}")
+        if seeds != list(range(len(seeds))):
+            raise ResultError(f"seeds must be 0 to {len(seeds) - 1} in order, got {seeds[:10]}")
         for run in self.runs[1:]:
             if found := difference(test_fields(run.score), self.test, source=f"seed {seeds[0]}"):
                 raise ResultError(f"seed {run.seed} was tested on something else: {found}")
@@ -125,8 +133,9 @@ class Result:
     def command(self) -> str:
         """The command that gives this result."""
         words = ["--task", self.task, "--method", self.method, "--seeds", str(len(self.runs)), *["--folds"][: self.folds]]
-        if self.options:
-            words += ["--option", *(f"{key}={value}" for key, value in self.options.items())]
+        given = {key: value for key, value in self.options.items() if key != SOURCE or self.method in METHODS}
+        if given:
+            words += ["--option", *(f"{key}={value}" for key, value in given.items())]
         return shlex.join(["nws", "bench", "run", *words, "--data", "nws"])
 
     @property
@@ -160,9 +169,19 @@ class Result:
         return content | {"sha256": digest(content)}
 
     def save(self, folder: Path) -> Path:
-        """Write the file into a folder of results, complete or not at all; return its path."""
+        """Write the file into a folder of results, complete or not at all; return its path.
+
+        Raises:
+            ResultError: it would not be read again, by the checks of :meth:`load`; nothing is written.
+            BuildError: the system refuses.
+        """
+        try:
+            text = (readable(self.to_dict()) + "\n").encode()
+        except _FOREIGN as error:
+            raise ResultError(f"cannot be written as a result ({error!r})") from error
+        Result.from_dict(json.loads(text))
         path = folder / self.path
-        write_bytes(path, (readable(self.to_dict()) + "\n").encode())
+        write_bytes(path, text)
         return path
 
     @classmethod
@@ -186,13 +205,14 @@ class Result:
                 **{name: content[name] for name in ("hardware", "versions", "commit", "finished_at")},
             )
             expected = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+            found = difference({**content, "sha256": ""}, {**expected, "sha256": ""})
         except ResultError:
             raise
         except NWSError as error:
             raise ResultError(str(error)) from error
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except _FOREIGN as error:
             raise ResultError(f"not a readable result ({error!r})") from error
-        if found := difference({**content, "sha256": ""}, {**expected, "sha256": ""}):
+        if found:
             raise ResultError(found)
         return result
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,10 +12,13 @@ from tqdm import tqdm
 from baselines.registry import METHODS, options_of
 from benchmarks.leaderboard.files.formats import interval_text, spread_text, unit_of, value_text
 from benchmarks.leaderboard.files.results import Result, main_metric
-from benchmarks.leaderboard.runs.plans import choose_methods, choose_tasks, make_plans
+from benchmarks.leaderboard.runs.plans import choose_methods, choose_tasks, fits, make_plans, method_label
 from benchmarks.leaderboard.runs.runner import Outcome, run_all
 from nws_data.errors import NWSError
 from nws_data.storage.info import align
+
+MAX_SEEDS = 1000
+"""More than anybody needs: a slip of the finger must not fill memory with plans."""
 
 
 def bench(
@@ -34,15 +38,23 @@ def bench(
     Raises:
         NWSError: names, options or a dataset that make no sense; nothing has run then.
     """
-    if seeds < 1:
-        raise NWSError(f"--seeds must be at least 1, got {seeds}")
+    if not 1 <= seeds <= MAX_SEEDS:
+        raise NWSError(f"--seeds must be in [1, {MAX_SEEDS}], got {seeds}")
     chosen, missing = choose_tasks(tasks, root, folds)
-    plans = list(make_plans(chosen, choose_methods(methods), options, seeds, folds))
+    found = choose_methods(methods)
+    plans = list(make_plans(chosen, found, options, seeds, folds))
     for task in missing:
         print(f"not available: {task.reason}", file=sys.stderr)
     if not plans and not missing:
         names = f"{', '.join(methods)}; {', '.join(chosen)}"
         raise NWSError(f"none of these methods fits these tasks: {names}; nws bench methods says what each reads")
+    for method in found:
+        if others := [task for task in chosen if not fits(method, task)]:
+            print(f"left out, the method does not fit: {method_label(method)} on {', '.join(others)}", file=sys.stderr)
+    # Absolute: a method may change the working directory.
+    root, place, kept = root.resolve(), out.resolve(), None if predictions is None else predictions.resolve()
+    for folder in (place, kept) if plans else ():
+        _check_writable(folder)
     failed = len(missing)
     with tqdm(total=sum(plan.n_fits for plan in plans), unit="fit", disable=not sys.stderr.isatty()) as bar:
 
@@ -50,7 +62,7 @@ def bench(
             bar.set_description(name, refresh=False)
             bar.update()
 
-        for outcome in run_all(plans, root, out, predictions=predictions, again=again, tick=tick):
+        for outcome in run_all(plans, root, place, predictions=kept, again=again, tick=tick):
             bar.clear()
             print(sentence(outcome), file=sys.stdout if outcome.result else sys.stderr, flush=True)
             failed += outcome.result is None
@@ -59,13 +71,24 @@ def bench(
     return 1 if failed else 0
 
 
+def _check_writable(folder: Path | None) -> None:
+    """Raise ``NWSError`` where no file can be made in a folder: better now than after hours."""
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise NWSError(f"cannot write into {folder}: {error.strerror or error}; choose another folder") from error
+
+
 def sentence(outcome: Outcome) -> str:
     """Return what came of a run in one line."""
     if outcome.result is None:
         return f"{outcome.plan.name}: failed: {outcome.note}"
     done = f"{outcome.plan.name}: {score_text(outcome.result)}"
     if outcome.skipped:
-        return f"{done}; there already ({outcome.result.path}), --again runs it once more"
+        note = f"; {outcome.note}" if outcome.note else ""
+        return f"{done}; there already ({outcome.result.path}), --again runs it once more{note}"
     seconds = sum(run.fit_s + run.predict_s for run in outcome.result.runs)
     return f"{done}; {seconds:.1f} s" + (f" ({outcome.note})" if outcome.note else "")
 

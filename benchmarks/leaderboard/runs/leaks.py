@@ -21,7 +21,6 @@ from baselines.registry import make_method
 from benchmarks.leaderboard.runs.plans import Plan, choose_methods, choose_tasks, make_plans
 from nws_data.errors import NWSError, TaskError
 from nws_data.storage.info import align
-from nws_data.tasks.metrics import Z_95
 from nws_data.tasks.table import parse_task
 from nws_data.tasks.task import load_task
 
@@ -49,10 +48,12 @@ class LeakCheck:
 
 
 def check(task: str, method: str, chance: float, accuracies: Sequence[float]) -> LeakCheck:
-    """Compare the mean over permutations, at least two, with chance."""
-    mean = float(np.mean(accuracies))
+    """Compare the mean over permutations, at least two, with chance, by Student's t: few permutations, a wide interval."""
+    from scipy.stats import t
+
+    mean, n = float(np.mean(accuracies)), len(accuracies)
     # A method that always gives one answer is right by exactly chance: rounding must not put chance outside.
-    half = Z_95 * float(np.std(accuracies, ddof=1)) / math.sqrt(len(accuracies)) + 1e-12
+    half = float(t.ppf(0.975, n - 1)) * float(np.std(accuracies, ddof=1)) / math.sqrt(n) + 1e-12
     return LeakCheck(
         task=task,
         method=method,

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from baselines.method import MethodError
 from baselines.registry import METHODS, find_method, options_of, resolve_options
 from benchmarks.leaderboard.files.against_data import test_sets
+from benchmarks.leaderboard.files.checks import control_character
+from benchmarks.leaderboard.files.results import SOURCE
 from nws_data.errors import NWSError, TaskError, TaskNotAvailable
 from nws_data.storage.manifest import Manifest
 from nws_data.tasks.table import N_FOLDS, official_names, parse_task
@@ -52,7 +58,10 @@ def is_pattern(name: str) -> bool:
 
 
 def choose_methods(names: Iterable[str]) -> list[str]:
-    """Return methods by name, pattern or class path, each once; raises ``MethodError`` or ``TaskError`` where none fits."""
+    """Return methods by name, pattern or class path, each once; raises ``NWSError`` where there is none.
+
+    The path of a file is made absolute: a method may change the working directory.
+    """
     chosen: dict[str, None] = {}
     for name in names:
         if is_pattern(name) and ":" not in name:
@@ -62,7 +71,8 @@ def choose_methods(names: Iterable[str]) -> list[str]:
             chosen |= dict.fromkeys(found)
         else:
             find_method(name).load()
-            chosen[name] = None
+            file, colon, class_name = name.rpartition(":")
+            chosen[f"{Path(file).resolve()}:{class_name}" if colon and file.endswith(".py") else name] = None
     return list(chosen)
 
 
@@ -137,11 +147,46 @@ def recorded_options(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return every option of a method with its value, as a result file has them.
 
     Options that the method's name fixes are left out, and paths: they say where something lies on this machine, not
-    what was computed.
+    what was computed. A method that is not registered gets ``source``, see :func:`source_digest`.
+
+    Raises:
+        MethodError: an option that the method does not take or that a result file cannot hold.
     """
     values, free = resolve_options(method, given), options_of(method)
-    kept = {name: values[name] for name, option in free.items() if "Path" not in str(option.annotation)}
-    return {name: v if v is None or isinstance(v, str | int | float) else str(v) for name, v in kept.items()}
+    kept = {name: values[name] for name, option in free.items() if not is_path(option.annotation)}
+    plain = {name: v if v is None or isinstance(v, str | int | float) else str(v) for name, v in kept.items()}
+    for name, value in plain.items():
+        if control_character(value) or (isinstance(value, float) and not math.isfinite(value)):
+            raise MethodError(f"option {name}: a result file cannot hold {value!r}; give a finite number or plain text")
+    if method in METHODS:
+        return plain
+    if SOURCE in free:
+        raise MethodError(f"{method}: results keep the digest of the source under {SOURCE!r}; give that option another name")
+    digest = source_digest(method)
+    return plain if digest is None else plain | {SOURCE: digest}
+
+
+def is_path(annotation: Any) -> bool:
+    """Whether an option's annotation says that it is a path."""
+    return "Path" in str(annotation)
+
+
+def source_digest(method: str) -> str | None:
+    """Return 12 hexadecimal digits of the SHA-256 of the file that holds a method's class; None where it has none.
+
+    Registered methods are told apart by their names. Other people's names are not unique, and what they name changes.
+    """
+    path = source_file(method)
+    return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def source_file(method: str) -> Path | None:
+    """Return the file that holds a method's class; None where it has none, such as a class made at run time."""
+    try:
+        found = inspect.getsourcefile(find_method(method).load())
+    except (OSError, TypeError):
+        return None
+    return Path(found) if found and Path(found).is_file() else None
 
 
 def method_label(method: str) -> str:

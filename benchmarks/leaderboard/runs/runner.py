@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from baselines.registry import make_method
+from baselines.method import Method, MethodError
+from baselines.registry import make_method, options_of
 from benchmarks.leaderboard.files.against_data import test_sets
 from benchmarks.leaderboard.files.results import Result, ResultError, SeedRun, path_of, safe_name
 from benchmarks.leaderboard.runs.environment import commit, hardware, versions
-from benchmarks.leaderboard.runs.plans import Plan, method_label
+from benchmarks.leaderboard.runs.plans import Plan, is_path, method_label, source_file
 from benchmarks.leaderboard.runs.unfinished import Unfinished
 from nws_data.errors import NWSError
 from nws_data.storage.manifest import Manifest
 from nws_data.tasks.scores import pool
 from nws_data.tasks.table import parse_task
-from nws_data.tasks.task import load_task
+from nws_data.tasks.task import Task, load_task
 
 Tick = Callable[[str], None]
 """Told of every fit that is done, or was done before, by its name."""
@@ -34,7 +38,7 @@ class Outcome:
     plan: Plan
     result: Result | None = None  # None where it failed
     skipped: bool = False  # the file was there
-    note: str = ""  # why it failed, or why a file that was there did not count
+    note: str = ""  # why it failed, why a file that was there did not count, or what was not written
 
 
 def run_all(
@@ -44,7 +48,7 @@ def run_all(
 
     Args:
         plans: what to run.
-        root: the dataset's folder.
+        root: the dataset's folder; absolute, like the others, or a method that changes the working directory moves it.
         out: folder of results.
         predictions: folder for the prediction file of every fit; by default they are only hashed.
         again: run what is there already, too.
@@ -60,7 +64,7 @@ def run_all(
             for seed in plan.seeds:
                 for name in test_sets(plan.task, plan.folds):
                     tick(f"{name} seed {seed}")
-            yield Outcome(plan=plan, result=found, skipped=True)
+            yield Outcome(plan=plan, result=found, skipped=True, note=_not_written(plan, predictions))
             continue
         try:
             result = _run(plan, digest, root, out, predictions, environment, tick)
@@ -83,6 +87,14 @@ def _existing(plan: Plan, digest: str, out: Path) -> tuple[Result | None, str]:
     return (found, "") if same else (None, f"replaced {path} of {len(found.seeds)} seeds")
 
 
+def _not_written(plan: Plan, predictions: Path | None) -> str:
+    """Return a sentence where prediction files are wanted that a run which is not run again does not write."""
+    names = [prediction_name(plan, name, seed) for seed in plan.seeds for name in test_sets(plan.task, plan.folds)]
+    if predictions is None or all((predictions / name).exists() for name in names):
+        return ""
+    return "its predictions were not written, --again writes them"
+
+
 def result_path(plan: Plan, digest: str) -> Path:
     """Return where the result file of a plan lies in a folder of results."""
     return path_of(plan.task, plan.folds, method_label(plan.method), plan.options, digest)
@@ -99,14 +111,15 @@ def _run(
             target = None if predictions is None else predictions / prediction_name(plan, name, seed)
             part = None if target is not None and not target.exists() else unfinished.load(name, seed)
             if part is None:
-                part = _fit(plan, name, seed, root, target)
+                given = {**_checkpoints(plan, unfinished.checkpoints(name, seed)), **plan.given}
+                part = _fit(replace(plan, given=given), name, seed, root, digest, target)
                 unfinished.save(name, part)
             parts.append(part)
             tick(f"{name} {method_label(plan.method)} seed {seed}")
         runs.append(_together(parts))
     result = Result(
         task=plan.task,
-        official=not plan.folds and load_task(plan.task, root).official,
+        official=not plan.folds and parse_task(plan.task).official,
         folds=plan.folds,
         method=method_label(plan.method),
         options=plan.options,
@@ -120,28 +133,80 @@ def _run(
     return result
 
 
-def _fit(plan: Plan, name: str, seed: int, root: Path, target: Path | None) -> SeedRun:
-    """Fit and score one method with one seed on one task; write its predictions where they are wanted."""
-    task = load_task(name, root, seed=seed)
-    method = make_method(plan.method, seed, **plan.given)
-    started_s = time.perf_counter()
-    method.fit(task)
-    fitted_s = time.perf_counter()
-    values = method.predict(task.test)
-    predicted_s = time.perf_counter()
-    predictions = task.predictions(values)
+def _checkpoints(plan: Plan, folder: Path) -> dict[str, Path]:
+    """Return the option ``folder`` of a method that keeps checkpoints in one: a killed fit then goes on with them."""
+    option = options_of(plan.method).get("folder")
+    return {"folder": folder} if option is not None and is_path(option.annotation) else {}
+
+
+def _fit(plan: Plan, name: str, seed: int, root: Path, digest: str, target: Path | None) -> SeedRun:
+    """Fit and score one method with one seed on one task; write its predictions where they are wanted.
+
+    The method gets a task of its own: it is scored on one that it cannot have written into.
+
+    Raises:
+        NWSError: the data are not those of ``digest``, the method fails, or it predicts something else than is asked for.
+    """
+    task = _task(name, root, seed, digest)
+    with _failures_named(plan.method):
+        method = make_method(plan.method, seed, **plan.given)
+        started_s = time.perf_counter()
+        method.fit(task)
+        fitted_s = time.perf_counter()
+        values = method.predict(task.test)
+        predicted_s = time.perf_counter()
+        n_parameters = _n_parameters(method)
+    task = _task(name, root, seed, digest)
+    with _failures_named(plan.method):
+        predictions = task.predictions(values)
     with tempfile.TemporaryDirectory() as folder:
         path = target or Path(folder, "predictions.parquet")
         predictions.save(path)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     return SeedRun(
         seed=seed,
         score=task.evaluate(predictions),
-        n_parameters=method.n_parameters,
+        n_parameters=n_parameters,
         fit_s=round(fitted_s - started_s, 4),
         predict_s=round(predicted_s - fitted_s, 4),
-        predictions_sha256=(digest,),
+        predictions_sha256=(sha256,),
     )
+
+
+def _task(name: str, root: Path, seed: int, digest: str) -> Task:
+    task = load_task(name, root, seed=seed)
+    if task.data_digest != digest:
+        raise NWSError(
+            f"the dataset changed during the run, from digest {digest[:12]} to {task.data_digest[:12]}; run again"
+        )
+    return task
+
+
+def _n_parameters(method: Method) -> int | None:
+    """Return what a method says, as an int; raises ``MethodError`` for what is no count."""
+    found: Any = method.n_parameters
+    try:
+        count = None if found is None else operator.index(found)
+    except TypeError:
+        count = -1
+    if count is not None and not 0 <= count < 2**53:
+        raise MethodError(f"n_parameters must be a whole number in [0, 2^53) or None, got {found!r}")
+    return count
+
+
+@contextmanager
+def _failures_named(method: str) -> Iterator[None]:
+    """Turn whatever a method raises into a ``MethodError`` such as ``ValueError: boom (mine.py:9)``; but not Ctrl-C."""
+    try:
+        yield
+    except NWSError:
+        raise
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = source_file(method)
+        frame = [f for f in frames if own is not None and Path(f.filename) == own][-1:] or frames[-1:]
+        place = f" ({Path(frame[0].filename).name}:{frame[0].lineno})"
+        raise MethodError(f"{type(error).__name__}: {error}{place}") from error
 
 
 def _together(parts: list[SeedRun]) -> SeedRun:

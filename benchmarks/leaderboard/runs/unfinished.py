@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ class Unfinished:
         content = {"environment": self.environment, "kind": kind, "run": seed_run_to_dict(run, whole=True)}
         content["sha256"] = digest(content)
         write_bytes(self._file(task, run.seed), (readable(content) + "\n").encode())
+        shutil.rmtree(self.checkpoints(task, run.seed), ignore_errors=True)
 
     def load(self, task: str, seed: int) -> SeedRun | None:
         """Return a kept fit; None where there is none, or it is damaged or of another environment: it is fitted again."""
@@ -46,11 +48,18 @@ class Unfinished:
             return None
         return run if run.seed == seed else None
 
+    def checkpoints(self, task: str, seed: int) -> Path:
+        """Return the folder where a method may keep what it needs to go on with a fit; it goes when the fit is saved.
+
+        Another environment has another one: nothing goes on with what older code wrote.
+        """
+        return self.folder / f"{safe_name(task)}--seed{seed}--{digest(self.environment)[:8]}"
+
     def remove(self) -> None:
         """Remove the kept fits of this run, and folders that are empty then."""
         shutil.rmtree(self.folder, ignore_errors=True)
         for folder in (self.folder.parent, self.folder.parent.parent):
-            if folder.is_dir() and not any(folder.iterdir()):
+            with suppress(OSError):  # it is not empty, or another run has removed it
                 folder.rmdir()
 
     def _file(self, task: str, seed: int) -> Path:

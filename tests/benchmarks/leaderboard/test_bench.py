@@ -1,6 +1,8 @@
 """``nws bench`` as a person runs it, on a dataset that the real writer wrote."""
 
+import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,7 +68,8 @@ def test_a_run_writes_a_result_that_the_board_takes(bench: Run, dataset: Path, c
     assert f"{TASK}, mine.py:Sign: 100.0 ± 0.0 [" in out
     result = one_result()
     assert result.summary["accuracy"]["mean"] == 1.0 and result.seeds == (0, 1) and result.n_parameters == 1
-    assert result.options == {"turned": False, "folder": "here"} and result.official
+    source = hashlib.sha256(METHOD.encode()).hexdigest()[:12]
+    assert result.options == {"turned": False, "folder": "here", "source": source} and result.official
     task = load_task(TASK, dataset)
     assert result.data_digest == task.data_digest and result.summary["chance"] == task.chance
     files = sorted(Path("kept").iterdir())
@@ -106,7 +109,7 @@ def test_folds_are_pooled_over_trainings_and_an_interrupted_run_goes_on(
 
     def interrupted(name: str, root: Path, **seed: int) -> object:
         calls.append(name)
-        if len(calls) == 4:
+        if len(calls) == 7:  # a fit reads its task twice: for the method and for the score
             raise KeyboardInterrupt
         return real(name, root, **seed)
 
@@ -151,7 +154,9 @@ def test_what_cannot_run_is_reported_and_the_others_go_on(bench: Run) -> None:
         (("--task", TASK, "--method", "mine.py:Sign", "--option", "depth=3"), "got 'depth'; choose one of turned"),
         (("--task", TASK, "--method", "mine.py:Sign", "--option", "turned=perhaps"), "option turned must be true or false"),
         (("--task", TASK, "--method", "mine.py:Sign", "--option", "turned"), "--option takes KEY=VALUE"),
-        (("--task", TASK, "--method", "majority", "--seeds", "0"), "--seeds must be at least 1, got 0"),
+        (("--task", TASK, "--method", "majority", "--seeds", "0"), "--seeds must be in [1, 1000], got 0"),
+        (("--task", TASK, "--method", "majority", "--seeds", "1001"), "--seeds must be in [1, 1000], got 1001"),
+        (("--task", TASK, "--method", "majority", "--out", "/dev/null/x"), "cannot write into /dev/null/x"),
         (("--task", TASK, "--method", "svm-linear-480"), "none of these methods fits these tasks"),
         (("--task", f"{TASK}/fold=1", "--method", "majority", "--folds"), "give the name without /fold="),
         (("--task", TASK, "--method", "majority", "--data", "nowhere"), "no manifest.json"),
@@ -201,3 +206,67 @@ def test_the_list_of_methods(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "methods"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("method") and "\nmajority " in out and "package.module:Class" in out
+
+
+ODD = """
+import os
+from pathlib import Path
+import numpy as np
+from baselines.method import Method
+
+class Odd(Method):
+    def __init__(self, seed: int = 0, how: str = "", folder: Path | None = None) -> None:
+        super().__init__(seed)
+        self.how, self.folder = how, folder
+
+    def fit(self, task):
+        self.folder.mkdir(parents=True)
+        print("folder", self.folder)
+        os.chdir("/")
+        if self.how == "boom":
+            raise ValueError("boom")
+        if self.how == "exit":
+            raise SystemExit(3)
+        self.n_parameters = np.int64(5) if self.how == "cheat" else -1
+        self.task = task
+
+    def predict(self, view):
+        self.task.test.row_labels[:] = 0
+        return np.zeros(len(view), np.int64)
+"""
+
+
+@pytest.mark.slow
+def test_a_failing_method_is_named_and_a_cheat_is_scored_on_the_truth(bench: Run) -> None:
+    Path("odd.py").write_text(ODD)
+    here = Path.cwd()
+    for how, note in (
+        ("boom", "ValueError: boom (odd.py:17)"),
+        ("exit", "SystemExit: 3 (odd.py:19)"),
+        ("", "n_parameters must be a whole number in [0, 2^53) or None, got -1"),
+    ):
+        status, out, error = bench(
+            "--task", TASK, "--method", "odd.py:Odd", "--option", f"how={how}", "--seeds", "1", "--out", str(here / "out")
+        )
+        os.chdir(here)
+        shutil.rmtree(here / "out")
+        assert status == 1 and f"failed: {note}" in error and "Traceback" not in error
+    status, out, _ = bench("--task", TASK, "--method", "odd.py:Odd", "majority", "--option", "how=cheat", "--seeds", "2")
+    assert status == 2  # majority has no such option
+    status, out, _ = bench("--task", TASK, "--method", "odd.py:Odd", "--option", "how=cheat", "--seeds", "2")
+    os.chdir(here)
+    assert status == 0 and out.count(f"folder {here}/results/.unfinished/") == 2
+    result = one_result()
+    assert result.summary["accuracy"]["mean"] == 0.5 and result.n_parameters == 5
+    assert not Path("results/.unfinished").exists() and "folder" not in result.options
+    status, out, _ = bench(
+        "--task", TASK, "--method", "odd.py:Odd", "--option", "how=cheat", "--seeds", "2", "--predictions", "kept"
+    )
+    assert "its predictions were not written, --again writes them" in out
+
+
+@pytest.mark.slow
+def test_a_flag_given_twice_adds_and_methods_that_do_not_fit_are_named(bench: Run) -> None:
+    call = ("--task", TASK, "--method", "majority", "--method", "svm-linear-480", "--task", "local-fc/dataset@100")
+    status, out, error = bench(*call, "--seeds", "1")
+    assert status == 0 and "2 of 2 runs" in out and "left out, the method does not fit: svm-linear-480 on " in error

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.leaderboard.board.charts import colour_classes
+from benchmarks.leaderboard.board.markdown import _escape
 from benchmarks.leaderboard.board.standings import arrange, differences
 from benchmarks.leaderboard.board.write import write_board
-from benchmarks.leaderboard.files.formats import NONE
+from benchmarks.leaderboard.files.formats import NONE, difference_text
 from benchmarks.leaderboard.files.results import Result, ResultError
-from nws_data.tasks.metrics import paired_difference
+from nws_data.tasks.metrics import clustered_accuracy, paired_difference
 from tests.benchmarks.leaderboard.made_up import class_score, make_result, number_score
 
 VOID = {"meta", "br", "line", "rect", "path", "circle"}
@@ -136,7 +138,8 @@ def test_paired_differences_are_means_over_seeds_on_the_same_trainings() -> None
     found = {(row.task, row.method): row.against for row in differences(section)}
     against = found["global/augmentation", "svm-linear-16"]
     right = [9.0, 9.0, 8.5, 8.5]  # the mean of 10, 10, 9, 9 and 8, 8, 8, 8
-    assert against["chance"] == paired_difference([10] * 4, right, [5.0] * 4)
+    accuracy = clustered_accuracy([10] * 4, right)
+    assert against["chance"] == tuple(value - 0.5 for value in accuracy)
     assert against["chance"].estimate == pytest.approx(0.375)
     assert against["hyperparameters"] == paired_difference([10] * 4, right, [6, 6, 5, 5])
     assert set(found["global/augmentation", "majority"]) == {"chance", "hyperparameters"}
@@ -182,3 +185,49 @@ def test_charts_draw_every_score_at_its_height(folder: Path) -> None:
         "global/augmentation, svm-linear-16": (87.5, 218.75),
     }
     assert svg[0].count('class="chance"') == 2 and svg[0].count('class="whisker"') == 4
+
+
+def test_no_result_takes_anothers_place() -> None:
+    score = class_score([9, 9, 9, 9])
+    for options in (
+        [{"depth": None}, {}],
+        [{"depth": 1}, {"depth": "1"}],
+        [{"depth": 1}, {"depth": 1.0}, {"depth": True}],
+        [{"a": "1, b=2", "b": "3"}, {"a": "1", "b": "2, b=3"}],
+    ):
+        section = arrange([make_result([score], options=o) for o in options])[0]
+        assert len(section.methods) == len(section.cells) == len(options)
+    assert set(arrange([make_result([score], options=o) for o in ({"depth": None}, {})])[0].methods) == {
+        "svm-linear-16 (depth=None)",
+        "svm-linear-16 (depth=absent)",
+    }
+
+
+def test_all_right_is_not_certain_and_equal_gains_have_no_interval() -> None:
+    score = class_score([10, 10, 10, 10])
+    section = arrange([make_result([score]), make_result([class_score([5] * 4)], method="length", options={})])[0]
+    found = {row.method: row.against for row in differences(section)}["svm-linear-16"]
+    assert found["chance"].low < found["chance"].estimate == 0.5
+    assert difference_text(found["length"]) == "+50.0" and found["length"].low == found["length"].high
+
+
+def test_folds_with_other_settings_stand_apart() -> None:
+    score = class_score([9, 9, 9, 9])
+    tasks = ("global/augmentation", "global/augmentation/threshold=0.2", "global/augmentation/permuted=1")
+    sections = arrange([make_result([score], task=task, folds=5) for task in tasks])
+    assert [(s.status, s.tasks) for s in sections] == [("folds", tasks[:1]), ("other-folds", (tasks[2], tasks[1]))]
+
+
+def test_a_method_keeps_its_colour_and_a_chart_has_each_once() -> None:
+    few, many = (
+        ("svm-rbf-16", "boosting-16"),
+        ("majority", "dmc", "svm-rbf-16 (c=1)", "svm-rbf-16 (c=2)", "boosting-16", "my:M"),
+    )
+    assert colour_classes(few)["boosting-16"] == colour_classes(many)["boosting-16"]
+    assert colour_classes(few)["svm-rbf-16"] == colour_classes(many)["svm-rbf-16 (c=1)"]
+    assert len(set(colour_classes(many).values())) == len(many)
+    assert colour_classes(("my:M",)) == {"my:M": colour_classes(("my:M", "majority"))["my:M"]}
+
+
+def test_markdown_has_no_control_characters() -> None:
+    assert _escape("a\nb\x1b\u2028\u202ec|") == "a b   c\\|"

@@ -25,7 +25,9 @@ class Cheat(Method):
 
 def test_by_hand():
     found = check("local/optimizer", "mine", 0.25, [0.2, 0.3, 0.4])
-    assert found.mean == pytest.approx(0.3) and found.high - found.mean == pytest.approx(1.96 * 0.1 / 3**0.5, abs=1e-5)
+    assert found.mean == pytest.approx(0.3) and found.high - found.mean == pytest.approx(
+        4.302653 * 0.1 / 3**0.5, abs=1e-6
+    )  # t
     assert found.at_chance and not check("local/optimizer", "mine", 0.25, [0.5, 0.5, 0.6]).at_chance
     assert check("local/optimizer", "majority", 1 / 3, [1 / 3] * 4).at_chance
     below = check("local/optimizer", "mine", 0.25, [0.1, 0.1, 0.11])

@@ -100,8 +100,27 @@ TAMPERED = [
     (edit("test", "chance", value=0.4), "chance is 0.4"),
     (edit("test", "trainings", value=["a", "b", "c"]), "one count for each of its 3 trainings"),
     (edit("test", "n_items", value=[20, 10, 10, 10]), "confusion matrix counts 40"),
-    (edit("runs", 1, "seed", value=0), "seeds must differ"),
-    (edit("runs", 0, "fit_s", value="fast"), re.escape("runs[0].fit_s must be a number of seconds, got 'fast'")),
+    (edit("runs", 1, "seed", value=0), "seeds must be 0 to 1 in order"),
+    (edit("runs", 1, "seed", value=7), "seeds must be 0 to 1 in order"),
+    (edit("runs", 0, "n_parameters", value=2**53), "n_parameters must be a whole number in"),
+    (edit("runs", 0, "fit_s", value=1e300), "fit_s must be a number of seconds in"),
+    (edit("runs", 0, "fit_s", value=10**400), "fit_s must be a number of seconds in"),
+    (edit("hardware", "memory_bytes", value=10**400), "memory_bytes must be a whole number in"),
+    (edit("finished_at", value="2026-02-30T00:00:00Z"), "finished_at must be a time"),
+    (edit("finished_at", value="2026-01-01T24:00:00Z"), "finished_at must be a time"),
+    (edit("method", value="a\u202eb"), "texts may not hold control characters"),
+    (edit("method", value=""), "method must be a text"),
+    (edit("options", value={"a": "1\n2"}), "texts may not hold control characters"),
+    (edit("options", value={"a\x1b": 1}), "texts may not hold control characters"),
+    (edit("versions", "torch", value="\u2028"), "texts may not hold control characters"),
+    (edit(*SCORE, "n_right", value=[10**30, 8, 7, 4]), "not a readable score"),
+    (edit("summary", "accuracy", "mean", value=10**400), "not a readable result"),
+    (edit("test", "classes", value=[]), "ecord|not a readable|confusion|classes"),
+    (edit("test", "n_items", value=[0, 0, 0, 0]), "."),
+    (
+        edit("runs", 0, "fit_s", value="fast"),
+        re.escape("runs[0].fit_s must be a number of seconds in [0, 2^53), got 'fast'"),
+    ),
     (edit("runs", 0, "predictions_sha256", value=["x"]), "must be a list of SHA-256"),
     (edit("runs", value=[]), "runs must be a list of objects"),
     (edit("hardware", "host", value="me"), "unknown field hardware.host"),
@@ -171,3 +190,33 @@ def test_pooled_folds_by_hand() -> None:
     assert pooled.n_right == (9, 8, 7, 6, 5, 5, 5, 5)
     result = make_result([pooled], folds=5)
     assert not result.official and result.summary["accuracy"]["mean"] == 0.625
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"options": {"penalty": float("nan")}}, "cannot be written as a result"),
+        ({"options": {"penalty": object()}}, "cannot be written as a result"),
+        ({"options": {"note": "a\nb"}}, "control characters"),
+        ({"official": False}, "official is False"),
+        ({"finished_at": "now"}, "finished_at must be a time"),
+    ],
+)
+def test_what_could_not_be_read_again_is_not_written(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ResultError, match=reason):
+        make_result([class_score([9, 8, 7, 6])], **changes).save(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_deeply_nested_json_is_no_result(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(
+        '{"format": "nws-result", "format_version": 1, "task": ' + "[" * 5000 + "]" * 5000 + "}"
+    )
+    with pytest.raises(ResultError, match=r"a\.json: "):
+        read_results(tmp_path)
+
+
+def test_the_command_leaves_out_the_digest_of_a_source() -> None:
+    result = make_result([class_score([9, 8, 7, 6])], method="mine.py:Mine", options={"depth": 3, "source": "0123456789ab"})
+    assert "--option depth=3 --data" in result.command and "source" not in result.command
+    assert "source=a" in make_result([class_score([9, 8, 7, 6])], options={"source": "a"}).command
