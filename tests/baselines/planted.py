@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,11 +44,11 @@ def planted_record(population: str, index: int, nth: int) -> TrainingRecord:
     return replace(record, hyperparameters=hyperparameters, weights=weights, test_accuracy=curve)
 
 
-def write_planted(folder: Path) -> Path:
-    """Write both populations (320 MB) and return the dataset's folder."""
-    for population, size in SIZES.items():
+def write_planted(folder: Path, populations: Iterable[str] = tuple(SIZES)) -> Path:
+    """Write the populations (both: 320 MB) and return the dataset's folder, ``folder / "nws"``."""
+    for population in populations:
         staged, seen = [], Counter[str]()
-        for index in range(size):
+        for index in range(SIZES[population]):
             split = split_of(f"{population}-{index:06d}")
             record = planted_record(population, index, seen[split])
             seen[split] += 1

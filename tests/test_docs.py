@@ -1,0 +1,63 @@
+"""Examples of README and CONTRIBUTING, run as they stand there, in a folder that holds a dataset ``nws``."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.baselines.planted import write_planted
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds ``nws``: 30 fixed trainings, 5 of each value of augmentation in test, which weights tell."""
+    return write_planted(tmp_path_factory.mktemp("docs"), ["fixed"]).parent
+
+
+def blocks(document: str, start: str, language: str) -> list[str]:
+    """Return the code blocks of a language in a document, from the text ``start`` on."""
+    text = (ROOT / document).read_text()
+    assert text.count(start) == 1, start
+    return re.findall(rf"^```{language}\n(.*?)^```$", text[text.index(start) :], re.MULTILINE | re.DOTALL)
+
+
+def run(folder: Path, *arguments: str) -> str:
+    """Run Python in a folder and return what it prints; it must succeed."""
+    result = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.mark.slow
+def test_the_method_of_contributing(folder: Path) -> None:
+    start = "**Add a method.**"
+    code, commands = blocks("CONTRIBUTING.md", start, "python")[0], blocks("CONTRIBUTING.md", start, "sh")[0]
+    assert code.startswith("# mine.py\n")
+    (folder / "mine.py").write_text(code)
+    for line in commands.splitlines():
+        program, *arguments = shlex.split(line)
+        assert program == "nws"
+        run(folder, "-m", "nws_data", *arguments)
+    (path,) = (folder / "results").rglob("*.json")
+    result = json.loads(path.read_text())
+    assert result["options"]["k"] == 3 and result["task"] == "global/augmentation/threshold=0"
+    assert result["summary"]["accuracy"]["mean"] == 1  # the planted signal
+    assert "Neighbours" in (folder / "results" / "board.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_readmes_task(folder: Path) -> None:
+    code = blocks("README.md", "## Official tasks and their evaluator", "python")[0]
+    printed = run(folder, "-c", code).splitlines()
+    assert "(False, True) 0.5" in printed[0]
+    assert printed[1].startswith("1.0 ")  # the planted signal
+    (command,) = set(re.findall(r"`(nws score [^`]*)`", code))
+    assert "100.0" in run(folder, "-m", "nws_data", *shlex.split(command)[1:])
