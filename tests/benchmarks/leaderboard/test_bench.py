@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from baselines.method import MethodError
 from benchmarks.leaderboard.files.results import Result
+from benchmarks.leaderboard.runs.plans import recorded_options
 from nws_data.cli import main
+from nws_data.errors import NWSError
 from nws_data.tasks.predictions import Predictions
 from nws_data.tasks.task import load_task
 
@@ -270,3 +273,22 @@ def test_a_flag_given_twice_adds_and_methods_that_do_not_fit_are_named(bench: Ru
     call = ("--task", TASK, "--method", "majority", "--method", "svm-linear-480", "--task", "local-fc/dataset@100")
     status, out, error = bench(*call, "--seeds", "1")
     assert status == 0 and "2 of 2 runs" in out and "left out, the method does not fit: svm-linear-480 on " in error
+
+
+def test_methods_of_one_name_are_told_apart_by_their_source(tmp_path: Path) -> None:
+    found = []
+    for folder, text in (("a", METHOD), ("b", METHOD + "\n# edited\n"), ("c", METHOD)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.py").write_text(text)
+        found.append(recorded_options(f"{tmp_path / folder / 'mine.py'}:Sign", {}))
+    assert found[0] == found[2] != found[1] and found[1]["source"] != found[0]["source"]
+    assert "source" not in recorded_options("majority", {}) and "source" not in recorded_options("dmc", {})
+    with pytest.raises(MethodError, match="a result file cannot hold nan"):
+        recorded_options("dmc", {"learning_rate": "nan"})
+
+
+def test_data_that_change_during_the_run_are_refused(dataset: Path) -> None:
+    from benchmarks.leaderboard.runs.runner import _task
+
+    with pytest.raises(NWSError, match="the dataset changed during the run"):
+        _task(TASK, dataset, 0, "0" * 64)
