@@ -89,10 +89,12 @@ def run_checks(
 def _run(plan: Plan, n_permutations: int, root: Path, bar: Any) -> LeakCheck:
     accuracies, chance = [], 0.0
     for seed in range(n_permutations):
-        task = load_task(replace(parse_task(plan.task), permuted=seed).name, root, seed=seed)
+        name = replace(parse_task(plan.task), permuted=seed).name
+        task = load_task(name, root, seed=seed)
         method = make_method(plan.method, seed, **plan.given)
         method.fit(task)
-        score = task.evaluate(method.predict(task.test)).to_dict()
+        values = method.predict(task.test)
+        score = load_task(name, root).evaluate(values).to_dict()  # a task that the method cannot have changed
         accuracies.append(score["accuracy"])
         chance = score["chance"]
         bar.update()
