@@ -1,15 +1,11 @@
-"""One training in progress: its data order, learning curves, early stopping and snapshots.
+"""One training in progress on the CPU: its data order and evaluations.
 
 Source: Eilertsen et al. 2020, Supplement A.2.
 """
 
 from __future__ import annotations
 
-import platform
-import socket
-import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import torch
 from torch import Tensor
@@ -20,14 +16,10 @@ from builders.plan import PlannedTraining
 from builders.training.compute_path import compute_path
 from builders.training.epochs import epoch_batches, split_images
 from builders.training.evaluation import FoldedNetwork
+from builders.training.history import History
 from builders.training.initialization import initial_vector
 from builders.training.optimizers import rate
-from builders.training.snapshots import SnapshotBuffer
-from builders.training.stopping import EarlyStopping
-from nws_data import __version__
-from nws_data.randomness import GENERATOR
 from nws_data.space.architecture import Architecture
-from nws_data.space.trajectory import CURVES
 from nws_data.storage.records import TrainingRecord
 
 
@@ -60,15 +52,16 @@ class Member:
         self.seed = planned.seed
         self.step = 0
         self.epoch = 0
-        self.stop_reason: str | None = None
         self._images = images
         self._split = split_images(len(images.train_labels), planned.seed)
-        self._stopping = EarlyStopping(epoch_cap)
-        self.snapshots = SnapshotBuffer()
-        self._curves: dict[str, list[float]] = {name: [] for name in CURVES}
+        self._history = History(planned, epoch_cap)
         self._batches = torch.empty(0)
         self._cursor = 0
-        self._started_s = time.perf_counter()
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the training has ended, None while it goes on."""
+        return self._history.stop_reason
 
     def initial_vector(self) -> Tensor:
         """Return the weight vector before any training, float64."""
@@ -95,35 +88,13 @@ class Member:
         """Score the weight vector, keep it as a snapshot and decide whether to stop (``stop_reason``)."""
         hp, images, split = self.planned.hyperparameters, self._images, self._split
         network = FoldedNetwork(vector, Architecture.of(hp), hp.activation)
-        validation = network.accuracy(images.train_images, images.train_labels, split.validation)
-        self._curves["validation_accuracy"].append(validation)
-        self._curves["train_accuracy"].append(network.accuracy(images.train_images, images.train_labels, split.train_scored))
-        self._curves["test_accuracy"].append(network.accuracy(images.test_images, images.test_labels))
-        self.snapshots.add(vector.float().numpy())
-        self.stop_reason = self._stopping.update(validation)
+        accuracies = {
+            "validation_accuracy": network.accuracy(images.train_images, images.train_labels, split.validation),
+            "train_accuracy": network.accuracy(images.train_images, images.train_labels, split.train_scored),
+            "test_accuracy": network.accuracy(images.test_images, images.test_labels),
+        }
+        self._history.add(accuracies, vector.float().numpy())
 
     def record(self, precision: str) -> TrainingRecord:
         """Return the finished training for the writer."""
-        epochs, weights = self.snapshots.result()
-        if self.stop_reason is None:
-            raise RuntimeError(f"{self.planned.id} is still training")
-        return TrainingRecord(
-            training=self.planned.id,
-            seed=self.seed,
-            hyperparameters=self.planned.hyperparameters,
-            snapshot_epochs=tuple(epochs),
-            snapshot_stride=self.snapshots.stride,
-            stop_reason=self.stop_reason,
-            generator=GENERATOR,
-            compute_path=compute_path(),
-            precision=precision,
-            device="cpu",
-            torch_version=torch.__version__,
-            wall_s=time.perf_counter() - self._started_s,
-            finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            host=socket.gethostname(),
-            nws_version=__version__,
-            python_version=platform.python_version(),
-            weights=weights,
-            **{name: tuple(values) for name, values in self._curves.items()},
-        )
+        return self._history.record(precision, compute_path(), "cpu")
