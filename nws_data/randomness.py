@@ -93,6 +93,6 @@ def uniform(seed: int, purpose: Purpose, step: int, n: int, device: torch.device
     return (words(seed, purpose, step, n, device) >> 8).to(torch.float32) * 2.0**-24
 
 
-def permutation(seed: int, purpose: Purpose, step: int, n: int) -> Tensor:
+def permutation(seed: int, purpose: Purpose, step: int, n: int, device: torch.device | str = "cpu") -> Tensor:
     """Return int64 ``(n,)``: 0..n-1 in the order of random words, ties by position."""
-    return torch.sort(words(seed, purpose, step, n), stable=True).indices
+    return torch.sort(words(seed, purpose, step, n, device), stable=True).indices

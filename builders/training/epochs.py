@@ -39,8 +39,6 @@ def steps_per_epoch(train_labels: Tensor, batch_size: int) -> int:
 def epoch_batches(split: ImageSplit, labels: Tensor, seed: int, epoch: int, batch_size: int) -> Tensor:
     """Return the batches of an epoch, int64 positions ``(steps, batch_size)``.
 
-    Draws n images of each class, n the number of the rarest, shuffles them and drops the incomplete last batch.
-
     Args:
         split: the training's split.
         labels: labels of all training images of the set, ``(n_images,)``.
@@ -51,20 +49,41 @@ def epoch_batches(split: ImageSplit, labels: Tensor, seed: int, epoch: int, batc
     Raises:
         BuildError: not enough images for one batch.
     """
-    train_labels = labels[split.train]
-    counts = _class_counts(train_labels)
-    n, steps = int(counts.min()), steps_per_epoch(train_labels, batch_size)
-    if steps < 1:
-        raise BuildError(
-            f"batch size {batch_size} needs {batch_size} images an epoch, but {N_CLASSES} x {n} are balanced; use more"
-        )
-    keys = words(seed, Purpose.EPOCH_DRAW, epoch, len(split.train))
-    # One stable sort by (class, random word) puts each class's draw in front of its block.
-    by_class = torch.sort(train_labels.long() << 32 | keys, stable=True).indices
-    starts = counts.cumsum(0) - counts
-    drawn = by_class[(starts[:, None] + torch.arange(n)).flatten()]
-    shuffled = drawn[permutation(seed, Purpose.EPOCH_ORDER, epoch, len(drawn))]
-    return split.train[shuffled[: steps * batch_size]].reshape(steps, batch_size)
+    return EpochSampler(split, labels, seed, batch_size).batches(epoch)
+
+
+class EpochSampler:
+    """The batches of a training's epochs, drawn on any device without a value going back to the host.
+
+    Draws n images of each class, n the number of the rarest, shuffles them and drops the incomplete last batch.
+
+    Args:
+        split, labels, seed, batch_size: as in :func:`epoch_batches`; labels on the CPU.
+        device: where to draw.
+    """
+
+    def __init__(
+        self, split: ImageSplit, labels: Tensor, seed: int, batch_size: int, device: torch.device | str = "cpu"
+    ) -> None:
+        train_labels = labels[split.train]
+        counts = _class_counts(train_labels)
+        n, self.steps = int(counts.min()), steps_per_epoch(train_labels, batch_size)
+        if self.steps < 1:
+            raise BuildError(
+                f"batch size {batch_size} needs {batch_size} images an epoch, but {N_CLASSES} x {n} are balanced; use more"
+            )
+        self._seed, self._batch_size, self._device = seed, batch_size, device
+        self._class_key = (train_labels.long() << 32).to(device)
+        # One stable sort by (class, random word) puts each class's draw in front of its block.
+        self._fronts = ((counts.cumsum(0) - counts)[:, None] + torch.arange(n)).flatten().to(device)
+        self._train = split.train.to(device)
+
+    def batches(self, epoch: int) -> Tensor:
+        """Return the batches of an epoch, int64 positions ``(steps, batch_size)`` on the device."""
+        keys = words(self._seed, Purpose.EPOCH_DRAW, epoch, len(self._train), self._device)
+        drawn = torch.sort(self._class_key | keys, stable=True).indices[self._fronts]
+        shuffled = drawn[permutation(self._seed, Purpose.EPOCH_ORDER, epoch, len(drawn), self._device)]
+        return self._train[shuffled[: self.steps * self._batch_size]].reshape(self.steps, self._batch_size)
 
 
 def _class_counts(labels: Tensor) -> Tensor:

@@ -134,12 +134,15 @@ class Fleet:
         return batch
 
 
-def dropout_mask(seeds: Sequence[int], steps: Sequence[int], batch_size: int, units: int) -> Tensor:
+def dropout_mask(seeds: Sequence[int] | Tensor, steps: Sequence[int] | Tensor, batch_size: int, units: int) -> Tensor:
     """Return which units to keep, bool ``(members, batch_size, units)``, each with probability one half.
 
-    Element (image b, unit u) of a member is bit ``i % 32`` of random word ``i // 32`` with ``i = b * units + u``.
+    Element (image b, unit u) of a member is bit ``i % 32`` of random word ``i // 32`` with ``i = b * units + u``. Seeds
+    and steps may be int64 tensors ``(members,)``; the mask is on their device.
     """
     n = batch_size * units
-    drawn = words(torch.tensor(seeds), Purpose.DROPOUT, torch.tensor(steps), -(-n // 32)).to(torch.int32)
-    bits = drawn.unsqueeze(-1).bitwise_right_shift(torch.arange(32, dtype=torch.int32)).bitwise_and_(1)
+    seeds, steps = torch.as_tensor(seeds), torch.as_tensor(steps)
+    drawn = words(seeds, Purpose.DROPOUT, steps, -(-n // 32), seeds.device).to(torch.int32)
+    place = torch.arange(32, dtype=torch.int32, device=seeds.device)
+    bits = drawn.unsqueeze(-1).bitwise_right_shift(place).bitwise_and_(1)
     return bits.flatten(1)[:, :n].reshape(len(seeds), batch_size, units).to(torch.bool)

@@ -60,6 +60,14 @@ def rate(optimizer: str, learning_rate: float, epoch: int, step: int) -> float:
     return value
 
 
+def epoch_rates(optimizer: str, learning_rate: float, epoch: int, first_step: int, n_steps: int) -> Tensor:
+    """Return :func:`rate` of every step of an epoch that begins with step ``first_step``, float64 ``(n_steps,)``."""
+    if not OPTIMIZERS[optimizer].bias_corrected:
+        return torch.full((n_steps,), rate(optimizer, learning_rate, epoch, first_step), dtype=torch.float64)
+    steps = range(first_step, first_step + n_steps)
+    return torch.tensor([rate(optimizer, learning_rate, epoch, step) for step in steps], dtype=torch.float64)
+
+
 class FleetOptimizer:
     """First and second moments of every slot of a fleet, and the fused update.
 
@@ -67,14 +75,15 @@ class FleetOptimizer:
         size: slots.
         n_weights: length of a weight vector.
         dtype: float32, or float64 in tests.
+        device: where the state lies.
     """
 
-    def __init__(self, size: int, n_weights: int, dtype: torch.dtype) -> None:
-        self.m = torch.zeros(size, n_weights, dtype=dtype)
-        self.v = torch.zeros(size, n_weights, dtype=dtype)
-        self._scratch = torch.empty(size, n_weights, dtype=dtype)
-        self._denominator = torch.empty(size, n_weights, dtype=dtype)
-        self._columns = torch.zeros(6, size, 1, dtype=dtype)
+    def __init__(self, size: int, n_weights: int, dtype: torch.dtype, device: torch.device | str = "cpu") -> None:
+        self.m = torch.zeros(size, n_weights, dtype=dtype, device=device)
+        self.v = torch.zeros(size, n_weights, dtype=dtype, device=device)
+        self._scratch = torch.empty(size, n_weights, dtype=dtype, device=device)
+        self._denominator = torch.empty(size, n_weights, dtype=dtype, device=device)
+        self._columns = torch.zeros(6, size, 1, dtype=dtype, device=device)
 
     def load(self, slot: int, optimizer: str) -> None:
         """Start a slot afresh: overwrites whatever was there, non-finite values included."""
