@@ -12,10 +12,10 @@ from builders.build import BuildReport, build
 from builders.config import PRESETS, BuildConfig
 from builders.images.prepare import ImageOptions
 from builders.images.sources import SOURCES, default_image_root
-from builders.rebuild import rebuild
+from builders.rebuild import RebuildReport, rebuild, recorded_images
 from builders.training.compute_path import PRECISIONS
 from builders.training.stopping import MAX_EPOCHS
-from nws_data.errors import BuildError
+from nws_data.errors import BuildError, NWSError
 from nws_data.space.hyperparameters import POPULATIONS
 
 _BUILD_EXAMPLES = """\
@@ -29,6 +29,15 @@ Speed is shown in images x models/s: training images a second, summed over the n
 """
 
 
+_REBUILD_EXAMPLES = """\
+examples:
+  nws rebuild fixed-000017 --check
+  nws rebuild random-000003 mine --check --images cells=cells.npz
+
+Exit status: 0 identical, 1 different, 2 it cannot be trained again here (the message says why).
+"""
+
+
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the builders' commands to the ``nws`` parser."""
     parser = commands.add_parser(
@@ -39,10 +48,13 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     _add_build_options(parser)
     parser.set_defaults(run=_run_build)
-    parser = commands.add_parser("rebuild", help="train one training again from its id and compare it bit for bit")
-    parser.add_argument("training", metavar="ID", help="such as fixed-000017")
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("nws"), help="folder of the dataset (default: nws)")
-    _add_image_options(parser)
+    parser = commands.add_parser(
+        "rebuild",
+        help="train one training again from its id and compare it bit for bit",
+        epilog=_REBUILD_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_rebuild_options(parser)
     parser.set_defaults(run=_run_rebuild)
 
 
@@ -66,8 +78,17 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
-def _add_image_options(parser: argparse.ArgumentParser) -> None:
-    images = parser.add_argument_group("images")
+def _add_rebuild_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("training", metavar="ID", help="such as fixed-000017")
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("nws"), help="folder of the dataset (default: nws)")
+    parser.add_argument("--check", action="store_true", help="compare with the stored training bit for bit (always done)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the rebuilt training to this safetensors file")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    _add_image_options(parser, "default: as the dataset records them")
+
+
+def _add_image_options(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    images = parser.add_argument_group("images", default)
     images.add_argument(
         "--images",
         nargs="+",
@@ -124,15 +145,31 @@ def _run_build(options: argparse.Namespace) -> int:
 
 
 def _run_rebuild(options: argparse.Namespace) -> int:
-    report = rebuild(options.folder, options.training, image_options_of(options))
-    if report.identical:
-        result = "all snapshots and the learning curves are identical, bit for bit"
-    elif report.first_different is None:
-        result = "the weights are identical, the learning curves differ"
+    try:
+        images = image_options_of(options, recorded_images(options.folder, options.training, options.images))
+        report = rebuild(options.folder, options.training, images, options.out)
+    except NWSError as error:
+        if options.json:
+            print(json.dumps({"training": options.training, "result": "cannot", "reason": str(error)}, indent=1))
+        raise
+    if options.json:
+        result = "identical" if report.identical else "different"
+        print(json.dumps({"training": report.training, "result": result, **asdict(report)}, indent=1))
     else:
-        result = f"the weights differ from snapshot {report.first_different} on, by {report.largest_difference:.3g} at most"
-    print(f"{report.training}: {result} ({report.elapsed_s:.0f} s)")
+        print(f"{report.training}: {_comparison(report)} ({report.elapsed_s:.0f} s, path {report.compute_path})")
     return 0 if report.identical else 1
+
+
+def _comparison(report: RebuildReport) -> str:
+    """Return what a rebuilt training has in common with the stored one, in words."""
+    if report.identical:
+        return "identical, bit for bit: all snapshots and learning curves"
+    if report.first_different is None:
+        return "different: the weights are identical, the learning curves are not"
+    return (
+        f"different: {report.n_different:,} weights, from snapshot {report.first_different} on, by "
+        f"{report.largest_difference:.3g} at most"
+    )
 
 
 def _sentence(report: BuildReport) -> str:

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 import nws_data
+from builders.cost import training_flop
 from builders.engine.jobs import make_jobs
 from builders.engine.local import run_jobs
-from builders.engine.worker import WorkerSettings
+from builders.engine.worker import Finished, Progress, WorkerSettings
+from builders.images.arrays import recorded_limits
+from builders.images.bank import ImageBank
 from builders.images.prepare import ImageOptions, prepare_images
-from builders.plan import plan_training
+from builders.images.sources import SOURCES, image_set_name
+from builders.plan import PlannedTraining, plan_training
 from builders.training.compute_path import compute_path
+from builders.training.epochs import split_images, steps_per_epoch
 from nws_data.errors import BuildError, SelectionError
+from nws_data.randomness import GENERATOR
+from nws_data.reading.dataset import NWSDataset
+from nws_data.space.architecture import Architecture
+from nws_data.space.hyperparameters import COLUMNS, SAMPLING
 from nws_data.space.identity import parse_id
 from nws_data.space.trajectory import CURVES
 from nws_data.storage.manifest import Manifest
@@ -30,7 +43,9 @@ class RebuildReport:
     """How a training that was trained again compares with the stored one."""
 
     training: str
+    compute_path: str
     first_different: int | None  # snapshot, None when all weights are identical
+    n_different: int  # weights that differ, of all snapshots
     largest_difference: float  # of a weight
     same_curves: bool
     elapsed_s: float
@@ -41,42 +56,89 @@ class RebuildReport:
         return self.first_different is None and self.same_curves
 
 
-def rebuild(folder: Path, training: str, images: ImageOptions) -> RebuildReport:
+def rebuild(folder: Path, training: str, images: ImageOptions, out: Path | None = None) -> RebuildReport:
     """Train a training of a dataset again and compare it with what is stored; the dataset is not changed.
 
     Args:
         folder: the dataset.
         training: id of one of its trainings.
         images: the options that the dataset was built with.
+        out: file for the rebuilt training, in the form of a builder's staging file; None keeps nothing.
 
     Raises:
         SelectionError: the dataset has no such training.
         BuildError: this machine, torch or the images are not those that the training was made with; says which.
+        KeyboardInterrupt: Ctrl-C; nothing is left behind.
     """
     started_s = time.monotonic()
-    population, index = parse_id(training)
-    data = nws_data.open(folder, population)
-    rows = data.select(training=training) if training in data["training"] else None
-    if rows is None:
-        raise SelectionError(f"{folder} holds no training {training}; `nws info {folder}` shows what it holds")
-    plan = Manifest.load(folder).populations[population].plan
+    rows = _rows(folder, training)
+    plan = Manifest.load(folder).populations[parse_id(training)[0]].plan
     stored = rows.trainings().iloc[0]
-    _check_path(training, stored["compute_path"], stored["torch_version"])
-    names = [name for name, _ in plan["image_sets"]]
-    planned = plan_training(population, index, plan["build_seed"], names, plan["batch_norm"])
-    with tempfile.TemporaryDirectory() as temporary:
+    _check_plan(training, plan)
+    _check_path(training, stored)
+    planned = _planned(rows, training, plan, stored)
+    with tempfile.TemporaryDirectory(prefix="nws-rebuild-") as temporary:
         bank, staging = Path(temporary, "images"), Path(temporary, "trainings")
         staging.mkdir()
-        _check_images(bank, images, dict(plan["image_sets"])[stored["dataset"]], stored["dataset"])
+        _prepare_images(bank, images, dict(plan["image_sets"])[stored["dataset"]], stored["dataset"])
         settings = WorkerSettings(bank, staging, plan["epoch_cap"], plan["precision"])
-        run_jobs(make_jobs([planned]), settings, 1, lambda message: None)
+        with _EpochBar(planned, ImageBank.open(bank), int(stored["n_epochs"])) as bar:
+            run_jobs(make_jobs([planned]), settings, 1, bar.report)
         record = TrainingRecord.load(staging / f"{training}.safetensors")
-    again = np.stack([rows.vector(i).numpy() for i in range(len(rows))])
-    return _compare(record, again, stored, time.monotonic() - started_s)
+    if out is not None:
+        record.save(out)
+    weights = np.stack([rows.vector(i).numpy() for i in range(len(rows))])
+    return _compare(record, weights, stored, time.monotonic() - started_s)
 
 
-def _check_path(training: str, path: str, torch_version: str) -> None:
+def recorded_images(folder: Path, training: str, sources: Sequence[str] | None = None) -> ImageOptions:
+    """Return the image options that a dataset records for a training, as far as it does.
+
+    Args:
+        folder: the dataset.
+        training: id of one of its trainings.
+        sources: where images come from, when a person says so; None takes the set of the training's record by its name.
+
+    Raises:
+        SelectionError: the dataset has no such training.
+        BuildError: the images were somebody's own, so that only ``sources`` can say where they are.
+    """
+    name = str(_rows(folder, training)["dataset"][0])
+    if sources is None and name not in SOURCES:
+        raise BuildError(f"{training} was trained on {name}, a set of your own; say where it is: --images {name}=FILE.npz")
+    source = next(item.source for item in Manifest.load(folder).image_sets if item.name == name)
+    n_train, n_test = recorded_limits(source)
+    return ImageOptions(sources=tuple(sources or [name]), n_train=n_train, n_test=n_test)
+
+
+def _rows(folder: Path, training: str) -> NWSDataset:
+    """Return the 20 rows of a training; raises ``SelectionError`` when the dataset does not hold it."""
+    population, _ = parse_id(training)
+    data = nws_data.open(folder, population)
+    if training not in data["training"]:
+        raise SelectionError(f"{folder} holds no training {training}; `nws info {folder}` shows what it holds")
+    return data.select(training=training)
+
+
+def _check_plan(training: str, plan: Mapping[str, Any]) -> None:
+    """Raise ``BuildError`` unless a plan says how the training was made, in the terms of this version."""
+    if plan.get("build_seed") is None:
+        raise BuildError(f"{training} was imported: no plan says how it was trained, so it cannot be trained again")
+    for key, mine in (("sampling", SAMPLING), ("generator", GENERATOR)):
+        if plan.get(key) != mine:
+            raise BuildError(
+                f"{training} was planned with {key} {plan.get(key)!r}, this version of the builder has {mine!r}; use the "
+                "version that built it (column nws_version of metadata/provenance)"
+            )
+
+
+def _check_path(training: str, stored: Mapping[str, Any]) -> None:
     """Raise ``BuildError`` unless this process computes as the training was computed."""
+    path, device, torch_version = stored["compute_path"], stored["device"], stored["torch_version"]
+    if device != "cpu" and not torch.cuda.is_available():
+        raise BuildError(
+            f"{training} was computed on {device} (path {path}), and torch finds no GPU here; use such a machine"
+        )
     if path != compute_path():
         raise BuildError(f"{training} was computed on path {path}, this machine has {compute_path()}: the bits would differ")
     if torch_version != torch.__version__:
@@ -85,19 +147,69 @@ def _check_path(training: str, path: str, torch_version: str) -> None:
         )
 
 
-def _check_images(bank: Path, images: ImageOptions, digest: str, name: str) -> None:
-    """Prepare the images; raise ``BuildError`` unless the named set is the one of the plan."""
-    found = {item.name: item.digest for item in prepare_images(bank, images)}
-    if found.get(name) != digest:
-        what = "is not among --images" if name not in found else "differs: give the same --train-images and --test-images"
+def _planned(rows: NWSDataset, training: str, plan: Mapping[str, Any], stored: Mapping[str, Any]) -> PlannedTraining:
+    """Return the training as its plan draws it; raises ``BuildError`` when the dataset's columns say otherwise."""
+    population, index = parse_id(training)
+    names = [name for name, _ in plan["image_sets"]]
+    planned = plan_training(population, index, plan["build_seed"], names, plan["batch_norm"])
+    drawn = planned.hyperparameters.to_dict() | {"seed": planned.seed}
+    found = {name: rows[name][0] for name in COLUMNS} | {"seed": stored["seed"]}
+    if different := [name for name in drawn if drawn[name] != found[name]]:
+        raise BuildError(
+            f"{training}: its plan draws {', '.join(f'{name} {drawn[name]}' for name in different)}, the dataset says "
+            f"{', '.join(str(found[name]) for name in different)}; see `nws verify`"
+        )
+    return planned
+
+
+def _prepare_images(bank: Path, images: ImageOptions, digest: str, name: str) -> None:
+    """Prepare the image set of a training; raise ``BuildError`` unless it is the one of the plan."""
+    mine = tuple(source for source in images.sources if image_set_name(source) == name)
+    found = prepare_images(bank, replace(images, sources=mine))[0].digest if mine else None
+    if found != digest:
+        what = "differs: give the same --train-images and --test-images" if mine else "is not among --images"
         raise BuildError(f"the dataset was built with image set {name} ({digest[:12]}...), which {what}")
 
 
 def _compare(record: TrainingRecord, stored_weights: np.ndarray, stored: Any, elapsed_s: float) -> RebuildReport:
     """Compare bits, so that NaN equals NaN."""
-    different = (record.weights.view(np.uint32) != stored_weights.view(np.uint32)).any(axis=1)
+    different = record.weights.view(np.uint32) != stored_weights.view(np.uint32)
     with np.errstate(invalid="ignore"):
         largest = float(np.nanmax(np.abs(record.weights - stored_weights), initial=0.0))
-    same_curves = all(tuple(stored[name]) == getattr(record, name) for name in CURVES)
-    first = int(different.argmax()) if different.any() else None
-    return RebuildReport(record.training, first, largest, same_curves, elapsed_s)
+    rows = different.any(axis=1)
+    return RebuildReport(
+        training=record.training,
+        compute_path=record.compute_path,
+        first_different=int(rows.argmax()) if rows.any() else None,
+        n_different=int(different.sum()),
+        largest_difference=largest,
+        same_curves=all(tuple(stored[name]) == getattr(record, name) for name in CURVES),
+        elapsed_s=elapsed_s,
+    )
+
+
+class _EpochBar:
+    """Epochs of one training on a terminal's stderr; how many there will be is known from the stored one."""
+
+    def __init__(self, planned: PlannedTraining, bank: ImageBank, n_epochs: int) -> None:
+        hp = planned.hyperparameters
+        labels = bank.labels(hp.dataset, "train")
+        steps = steps_per_epoch(labels[split_images(len(labels), planned.seed).train], hp.batch_size)
+        self._flop_per_epoch = float(training_flop(Architecture.of(hp)) * steps * hp.batch_size)
+        self._bar = tqdm(
+            total=n_epochs,
+            desc=planned.id,
+            bar_format="{desc} {bar:20} {n:.0f}/{total_fmt} epochs, {elapsed} elapsed, {remaining} left",
+            disable=not sys.stderr.isatty(),
+        )
+
+    def __enter__(self) -> _EpochBar:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.close()
+
+    def report(self, message: Progress | Finished) -> None:
+        """Take a worker's message."""
+        if isinstance(message, Progress) and self._flop_per_epoch:
+            self._bar.update(min(message.flop / self._flop_per_epoch, self._bar.total - self._bar.n))

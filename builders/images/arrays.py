@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -129,8 +130,19 @@ def limit_images(arrays: ImageArrays, n_train: int | None = None, n_test: int | 
         images, labels = getattr(arrays, f"{part}_images"), getattr(arrays, f"{part}_labels")
         keep = _first_of_each_class(f"{arrays.name} ({part})", labels, n)
         out = replace(out, **{f"{part}_images": _take(images, keep), f"{part}_labels": labels[keep]})
-        notes.append(f"first {n // N_CLASSES} {part} images of each class")
+        notes.append(_limit_note(part, n // N_CLASSES))
     return replace(out, source="; ".join([arrays.source, *notes]))
+
+
+def _limit_note(part: str, n_each: int | str) -> str:
+    return f"first {n_each} {part} images of each class"
+
+
+def recorded_limits(source: str) -> tuple[int | None, int | None]:
+    """Return ``n_train`` and ``n_test`` of :func:`limit_images` as its note in a set's ``source`` tells them."""
+    found = [re.search(rf"; {_limit_note(part, '([0-9]+)')}(?:;|$)", source) for part in ("train", "test")]
+    n_train, n_test = (N_CLASSES * int(match[1]) if match else None for match in found)
+    return n_train, n_test
 
 
 def _first_of_each_class(what: str, labels: np.ndarray, n: int) -> np.ndarray:

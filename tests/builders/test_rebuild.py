@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+import nws_data
 from builders.build import build
-from builders.rebuild import rebuild
+from builders.images.arrays import limit_images, recorded_limits
+from builders.images.sources import load_images
+from builders.rebuild import rebuild, recorded_images
 from nws_data.cli import main
 from nws_data.errors import BuildError, SelectionError
 from nws_data.storage.manifest import Manifest
+from nws_data.storage.records import TrainingRecord
 from tests.builders.test_build import IMAGES, config
 
 
@@ -22,35 +34,131 @@ def dataset(tmp_path_factory):
     return root
 
 
-def test_a_rebuilt_training_is_identical(dataset, capsys):
-    report = rebuild(dataset, "fixed-000001", IMAGES)
+@pytest.fixture(scope="module")
+def bfloat16(tmp_path_factory):
+    """Both populations, products in bfloat16."""
+    root = tmp_path_factory.mktemp("rebuild16") / "nws"
+    build(config(root, precision="bfloat16", trainings={"fixed": 2, "random": 2}))
+    return root
+
+
+def changed(folder: Path, **stored) -> Path:
+    """Return the dataset's manifest rewritten with other entries of its plan."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["populations"]["fixed"]["plan"] |= stored
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.fixture
+def copy(dataset, tmp_path) -> Path:
+    return Path(shutil.copytree(dataset, tmp_path / "nws"))
+
+
+def test_the_id_is_enough(dataset, tmp_path, capsys):
+    out = tmp_path / "again.safetensors"
+    assert main(["rebuild", "fixed-000000", str(dataset), "--check", "--out", str(out)]) == 0
+    assert "fixed-000000: identical, bit for bit: all snapshots and learning curves" in capsys.readouterr().out
+    stored = nws_data.open(dataset).select(training="fixed-000000")
+    assert np.array_equal(TrainingRecord.load(out).weights, [stored.vector(i).numpy() for i in range(20)])
+
+
+@pytest.mark.parametrize("training", ["fixed-000001", "random-000000", "random-000001"])
+def test_a_rebuilt_training_is_identical_in_bfloat16(bfloat16, training):
+    report = rebuild(bfloat16, training, IMAGES)
     assert report.identical
-    assert (report.first_different, report.largest_difference) == (None, 0.0)
-    options = ["--images", "digits", "--train-images", "120", "--test-images", "50"]
-    assert main(["rebuild", "fixed-000000", str(dataset), *options]) == 0
-    assert "identical, bit for bit" in capsys.readouterr().out
+    assert (report.first_different, report.n_different, report.largest_difference) == (None, 0, 0.0)
 
 
-def test_a_changed_weight_is_found(dataset, tmp_path):
-    copy = tmp_path / "nws"
-    shutil.copytree(dataset, copy)
+@pytest.mark.slow
+def test_a_rebuilt_random_training_is_identical_in_float32(tmp_path):
+    build(config(tmp_path / "nws", trainings={"random": 3}))
+    assert rebuild(tmp_path / "nws", "random-000002", IMAGES).identical
+
+
+def test_one_flipped_bit_is_found(copy, capsys):
     shard = Manifest.load(copy).populations["fixed"].splits["train"].shards[0]
     content = bytearray((copy / shard.path).read_bytes())
-    content[-1] ^= 0x01  # the last value of the last snapshot
+    content[-4] ^= 0x01  # the lowest bit of the last value of the last snapshot
     (copy / shard.path).write_bytes(content)
-    report = rebuild(copy, "fixed-000000", IMAGES)
-    assert report.first_different == 19
-    assert report.same_curves
-    assert not report.identical
+    assert main(["rebuild", "fixed-000000", str(copy), "--check", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["result"], found["first_different"], found["n_different"]) == ("different", 19, 1)
+    assert 0 < found["largest_difference"] < 1e-6
+    assert found["same_curves"]
 
 
-def test_what_cannot_be_rebuilt_says_why(dataset, monkeypatch):
+def test_a_training_that_is_not_there(dataset):
     with pytest.raises(SelectionError, match=r"holds no training fixed-000017; .nws info"):
         rebuild(dataset, "fixed-000017", IMAGES)
     with pytest.raises(SelectionError, match="not a training id"):
         rebuild(dataset, "17", IMAGES)
+
+
+def test_other_images(dataset, tmp_path):
     with pytest.raises(BuildError, match="differs: give the same --train-images"):
         rebuild(dataset, "fixed-000000", replace(IMAGES, n_train=130))
+    with pytest.raises(BuildError, match=r"image set digits .* is not among --images"):
+        rebuild(dataset, "fixed-000000", replace(IMAGES, sources=("mnist",)))
+
+
+def test_another_way_of_computing(dataset, monkeypatch, capsys):
     monkeypatch.setattr("builders.rebuild.compute_path", lambda: "cpu-fleet-9/ABACUS")
-    with pytest.raises(BuildError, match=r"was computed on path .*, this machine has cpu-fleet-9/ABACUS"):
+    assert main(["rebuild", "fixed-000000", str(dataset), "--check", "--json"]) == 2
+    printed = capsys.readouterr()
+    assert "was computed on path cpu-fleet" in printed.err and "this machine has cpu-fleet-9/ABACUS" in printed.err
+    assert json.loads(printed.out)["result"] == "cannot"
+    monkeypatch.undo()
+    monkeypatch.setattr("torch.__version__", "1.0")
+    with pytest.raises(BuildError, match=r"was computed with torch 2\..*, this is 1.0; install that version"):
         rebuild(dataset, "fixed-000000", IMAGES)
+
+
+def test_another_plan(copy):
+    with pytest.raises(BuildError, match="planned with sampling 99, this version of the builder has 1"):
+        rebuild(changed(copy, sampling=99), "fixed-000000", IMAGES)
+    with pytest.raises(BuildError, match="planned with generator 'dice'"):
+        rebuild(changed(copy, sampling=1, generator="dice"), "fixed-000000", IMAGES)
+    plan = Manifest.load(copy).populations["fixed"].plan
+    with pytest.raises(BuildError, match=r"its plan draws .*seed .*the dataset says .*nws verify"):
+        rebuild(changed(copy, **plan | {"generator": "philox4x32-10/1", "build_seed": 1}), "fixed-000000", IMAGES)
+    with pytest.raises(BuildError, match="was imported: no plan says how"):
+        rebuild(changed(copy, build_seed=None), "fixed-000000", IMAGES)
+
+
+def test_images_are_found_as_recorded(dataset, tmp_path):
+    assert recorded_images(dataset, "fixed-000001") == IMAGES
+    arrays = load_images("digits")
+    for limits in ((None, None), (100, None), (None, 30), (100, 30)):
+        assert recorded_limits(limit_images(arrays, *limits).source) == limits
+
+
+def test_somebodys_own_images_must_be_named(tmp_path):
+    arrays = limit_images(load_images("digits"), 120, 50)
+    np.savez(
+        tmp_path / "mine.npz",
+        train_images=arrays.train_images,
+        train_labels=arrays.train_labels,
+        test_images=arrays.test_images,
+        test_labels=arrays.test_labels,
+    )
+    root, source = tmp_path / "nws", f"mine={tmp_path / 'mine.npz'}"
+    build(config(root, fixed=1, images=replace(IMAGES, sources=(source,), n_train=None, n_test=None)))
+    with pytest.raises(BuildError, match=r"a set of your own; say where it is: --images mine=FILE.npz"):
+        recorded_images(root, "fixed-000000")
+    assert main(["rebuild", "fixed-000000", str(root), "--images", source]) == 0
+
+
+def test_ctrl_c_leaves_nothing(dataset, tmp_path):
+    command = [sys.executable, "-m", "builders", "rebuild", "fixed-000000", str(dataset)]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("nws-rebuild-*/images/bank.json")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in stderr and "Traceback" not in stderr
+    assert not list(tmp_path.iterdir())
