@@ -1,6 +1,6 @@
 """The one way this package writes files: complete under its name, or not there at all.
 
-Every file is written as ``.<name>.tmp-<pid>`` in its own folder, flushed to disk, given mode 0644 and renamed; then the
+Every file is written as ``.<name>.tmp-<number>`` in its own folder, flushed to disk, given mode 0644 and renamed; then the
 folder is flushed. A killed process leaves at most such temporary files, which :func:`remove_stale` clears.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,7 +27,8 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         BuildError: the system refuses (no space left, read-only, ...). The temporary file is removed first.
     """
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    # Not the process id: writers on two machines of a cluster, or in two containers, may have the same.
+    temporary = path.with_name(f".{path.name}.tmp-{secrets.randbits(64)}")
     try:
         make_folder(path.parent)
         with open(temporary, "wb") as stream:
@@ -91,4 +93,8 @@ def _discard(temporary: Path) -> None:
 def _message(path: Path, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"cannot write {path}: no space left on the device; free some space and run the same command again"
+    if error.errno == errno.EFBIG:
+        return (
+            f"cannot write {path}: the file grows over the limit of the file system or of `ulimit -f`; give another folder"
+        )
     return f"cannot write {path}: {error.strerror or error}; check the folder's rights and run the same command again"

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
+
+
+def plan_digest(plan: Mapping[str, Any]) -> str:
+    """Return SHA-256 in hex of a plan as sorted JSON."""
+    return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
 
 
 def plan_differences(known: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

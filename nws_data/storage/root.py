@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nws_data.errors import BuildError, FormatError
 from nws_data.storage.atomic import is_temporary, make_folder, remove_stale, write_bytes
+from nws_data.storage.lock import locked
 from nws_data.storage.manifest import MANIFEST, Manifest
 
 README = "README.md"
@@ -35,21 +36,12 @@ def exclusive(root: Path) -> Iterator[None]:
     Raises:
         BuildError: the folder holds something else, or another process writes in it.
     """
-    import fcntl  # here, because reading and checking datasets must work where it does not exist
-
     check_ours(root)
     make_folder(root)
-    with open(root / LOCK, "ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise BuildError(f"{root}: another process writes in this folder; wait until it has finished") from error
-        try:
-            for folder in (root, *(f for name in DATA_FOLDERS for f in (root / name).rglob("*") if f.is_dir())):
-                remove_stale(folder)
-            yield
-        finally:
-            (root / LOCK).unlink(missing_ok=True)
+    with locked(root / LOCK, f"{root}: another process writes in this folder; wait until it has finished"):
+        for folder in (root, *(f for name in DATA_FOLDERS for f in (root / name).rglob("*") if f.is_dir())):
+            remove_stale(folder)
+        yield
 
 
 @contextmanager
