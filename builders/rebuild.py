@@ -19,7 +19,8 @@ import nws_data
 from builders.cost import training_flop
 from builders.engine.jobs import make_jobs
 from builders.engine.local import run_jobs
-from builders.engine.worker import Finished, Progress, WorkerSettings
+from builders.engine.messages import Message, Progress
+from builders.engine.worker import WorkerSettings
 from builders.images.arrays import recorded_limits
 from builders.images.bank import ImageBank
 from builders.images.prepare import ImageOptions, prepare_images
@@ -209,7 +210,7 @@ class _EpochBar:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._bar.close()
 
-    def report(self, message: Progress | Finished) -> None:
+    def report(self, message: Message) -> None:
         """Take a worker's message."""
         if isinstance(message, Progress) and self._flop_per_epoch:
             self._bar.update(min(message.flop / self._flop_per_epoch, self._bar.total - self._bar.n))

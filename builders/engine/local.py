@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from builders.engine.jobs import Job
-from builders.engine.worker import Failed, Finished, Idle, Progress, WorkerSettings, run_worker
+from builders.engine.local_worker import Failed, Idle, run_worker
+from builders.engine.messages import Ended, Finished, Message, Notice, Progress
+from builders.engine.queue import JobQueue, Run
+from builders.engine.worker import WorkerSettings
 from nws_data.errors import BuildError
 
 _PATIENCE_S = 10.0  # how long a worker may take to stop by itself
 
 
-def run_jobs(
-    jobs: Iterable[Job], settings: WorkerSettings, n_workers: int, report: Callable[[Progress | Finished], None]
-) -> None:
+def run_jobs(jobs: Iterable[Job], settings: WorkerSettings, n_workers: int, report: Callable[[Message], None]) -> None:
     """Run all jobs; finished trainings stand in the staging folder, whatever happens.
+
+    A worker that is killed, as by a system that runs out of memory, is replaced and its job starts again, a few times.
 
     Args:
         jobs: in the order in which to start them.
@@ -30,67 +34,131 @@ def run_jobs(
         report: called in this process with every message of progress.
 
     Raises:
-        BuildError: a worker failed or was killed.
+        BuildError: a worker failed, or a job lost its worker too often.
         KeyboardInterrupt: passed on after the workers have stopped.
     """
-    queue = list(jobs)[::-1]
+    queue = JobQueue(jobs)
     pool = _Pool(settings, min(n_workers, len(queue)))
     try:
         while pool.workers:
-            for connection, message in pool.messages():
-                if isinstance(message, Idle):
-                    pool.give(connection, queue.pop() if queue else None)
-                elif isinstance(message, Failed):
-                    raise BuildError(message.message)
-                elif isinstance(message, Progress | Finished):
-                    report(message)
+            for worker, message in pool.messages():
+                _handle(pool, queue, worker, message, report)
     finally:
         pool.stop()
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A process and what it is at."""
+
+    process: BaseProcess
+    connection: Connection
+    run: Run | None = None
+
+
+@dataclass(frozen=True)
+class _Died:
+    """The process has ended by itself."""
+
+    exit_code: int | None
+
+
+def _handle(pool: _Pool, queue: JobQueue, worker: _Worker, message: object, report: Callable[[Message], None]) -> None:
+    """Act on a worker's message; raises ``BuildError`` when the build cannot go on."""
+    if isinstance(message, Failed):
+        raise BuildError(message.message)
+    if isinstance(message, Finished):
+        queue.note(message)
+    if isinstance(message, Finished | Progress):
+        report(message)
+        return
+    run, worker.run = worker.run, None
+    if isinstance(message, _Died):
+        _bury(queue, run, message.exit_code, report)
+        pool.replace(worker)
+    elif isinstance(message, Idle):
+        if run is not None:
+            report(Ended(run.number, lost=False))
+        pool.give(worker, queue.take())
+
+
+def _bury(queue: JobQueue, run: Run | None, exit_code: int | None, report: Callable[[Message], None]) -> None:
+    """Put the job of a dead worker back; raises ``BuildError`` unless a signal from outside ended it."""
+    if exit_code is None or exit_code >= 0:
+        raise BuildError(
+            f"a worker process ended with exit code {exit_code}. Finished trainings are kept; run the same command again "
+            "to go on"
+        )
+    hint = " (often: out of memory; give fewer --workers)" if exit_code == -signal.SIGKILL else ""
+    why = f"a worker process was killed by {_signal_name(-exit_code)}{hint}"
+    if run is None:
+        report(Notice(queue.lost_without_job(why)))
+    else:
+        report(Ended(run.number, lost=True))
+        report(Notice(queue.lost(run, why)))
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 class _Pool:
     """The worker processes by their connections."""
 
     def __init__(self, settings: WorkerSettings, n_workers: int) -> None:
-        self.workers: dict[Connection, BaseProcess] = {}
-        context = get_context("spawn")
+        self.workers: dict[Connection, _Worker] = {}
+        self._settings = settings
         # It unblocks SIGINT when it starts, so it must not start below.
         resource_tracker.ensure_running()
+        for _ in range(n_workers):
+            self._start()
+
+    def _start(self) -> None:
+        context = get_context("spawn")
         # Blocked while starting: children inherit it, so Ctrl-C does not end them in the middle of an import.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            for _ in range(n_workers):
-                ours, theirs = context.Pipe()
-                process = context.Process(target=run_worker, args=(theirs, settings), daemon=True)
-                process.start()
-                theirs.close()
-                self.workers[ours] = process
+            ours, theirs = context.Pipe()
+            process = context.Process(target=run_worker, args=(theirs, self._settings), daemon=True)
+            process.start()
+            theirs.close()
+            self.workers[ours] = _Worker(process, ours)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
-    def messages(self) -> list[tuple[Connection, object]]:
-        """Wait for messages; raises ``BuildError`` when a worker has died."""
+    def messages(self) -> list[tuple[_Worker, object]]:
+        """Wait for messages; a worker that has died gives :class:`_Died`."""
         ready = [item for item in wait(list(self.workers), timeout=1.0) if isinstance(item, Connection)]
-        received: list[tuple[Connection, object]] = []
+        received: list[tuple[_Worker, object]] = []
         for connection in ready:
+            worker = self.workers[connection]
             try:
-                received.append((connection, connection.recv()))
+                received.append((worker, connection.recv()))
             except (EOFError, ConnectionResetError):
-                process = self.workers[connection]
-                process.join(_PATIENCE_S)
-                killed = " (often: out of memory; give fewer --workers)" if process.exitcode == -signal.SIGKILL else ""
-                raise BuildError(
-                    f"a worker process ended with exit code {process.exitcode}{killed}. Finished trainings are kept; run "
-                    "the same command again to go on"
-                ) from None
+                worker.process.join(_PATIENCE_S)
+                received.append((worker, _Died(worker.process.exitcode)))
         return received
 
-    def give(self, connection: Connection, job: Job | None) -> None:
+    def give(self, worker: _Worker, run: Run | None) -> None:
         """Hand out a job, or send the worker home."""
-        connection.send(job)
-        if job is None:
-            self.workers.pop(connection).join()
-            connection.close()
+        worker.run = run
+        try:
+            worker.connection.send(run)
+        except OSError:
+            return  # it has just died; the next message says so
+        if run is None:
+            del self.workers[worker.connection]
+            worker.process.join()
+            worker.connection.close()
+
+    def replace(self, worker: _Worker) -> None:
+        """Start another process in place of one that has ended."""
+        del self.workers[worker.connection]
+        worker.connection.close()
+        self._start()
 
     def stop(self) -> None:
         """Ask the workers to stop, wait a little, and end those that do not."""
@@ -99,10 +167,10 @@ class _Pool:
                 connection.send(None)
             except OSError:
                 continue
-        for connection, process in self.workers.items():
-            process.join(_PATIENCE_S)
-            if process.is_alive():
-                process.kill()
-                process.join()
+        for connection, worker in self.workers.items():
+            worker.process.join(_PATIENCE_S)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
             connection.close()
         self.workers.clear()

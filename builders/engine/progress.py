@@ -6,23 +6,37 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import TracebackType
 
 from tqdm import tqdm
 
-from builders.engine.worker import Finished, Progress
+from builders.engine.messages import Ended, Finished, Message, Notice, Progress
 
 _WINDOW_S = 60.0  # speed is that of the last minute
 _SETTLED_S = 10.0  # before that, starting workers would count as slow ones
 _LINE_EVERY_S = 30.0  # where there is no terminal, as in a log file
 _GUESSED_EPOCHS = 60.0  # until a training has finished
+_AT_LEAST_LEFT = 0.25  # of a mean training, for each unfinished one: some take longer than the mean
+_EXACT_CAP = 19  # epochs: no training can stop before them, so that with this cap all take as many
+
+
+@dataclass
+class _Share:
+    """What a run has done beyond its finished trainings."""
+
+    n_images: float = 0.0
+    flop: float = 0.0
 
 
 class BuildProgress:
     """Counts messages of the workers and shows them on stderr: one line on a terminal, else one every half minute.
 
     Speed is in images x models a second: training images, summed over the networks that are trained side by side. Time
-    left assumes that the trainings to come take as many epochs as the finished ones did on average.
+    left assumes that the trainings to come take as many epochs as the finished ones did on average, and that each
+    unfinished one takes at least a quarter of that from now on, however long it has taken already. What was under way
+    in a worker that died counts for the speed, not for the work done. A training counts once, however often it is
+    reported.
 
     Args:
         population: shown in front.
@@ -32,13 +46,15 @@ class BuildProgress:
     """
 
     def __init__(self, population: str, flop_per_epoch: Mapping[str, float], n_done: int, epoch_cap: int) -> None:
-        self._flop_per_epoch = flop_per_epoch
+        self._unfinished = dict(flop_per_epoch)
         self._epochs: list[int] = []
-        self._guess = min(_GUESSED_EPOCHS, epoch_cap)
-        self._flop_done = 0.0
+        self._epoch_cap = epoch_cap
+        self._shares: dict[int, _Share] = {}
+        self._ended: set[int] = set()
+        self._seen_images, self._seen_flop = 0, 0.0
         self._recent: deque[tuple[float, int, float]] = deque([(time.monotonic(), 0, 0.0)])
-        self.n_images = 0
-        self._population, self._n_done, self._total = population, n_done, n_done + len(self._flop_per_epoch)
+        self._n_lost_images = 0.0
+        self._population, self._n_done, self._total = population, n_done, n_done + len(flop_per_epoch)
         self._terminal = sys.stderr.isatty()
         self._next_line_s = time.monotonic() + _SETTLED_S
         self._bar = tqdm(
@@ -58,17 +74,50 @@ class BuildProgress:
         if not self._terminal:
             self._print_line()
 
-    def report(self, message: Progress | Finished) -> None:
-        """Take a worker's message."""
+    @property
+    def n_images(self) -> int:
+        """Images x models trained so far, without those of unfinished trainings whose worker died."""
+        return round(self._seen_images - self._n_lost_images)
+
+    def report(self, message: Message) -> None:
+        """Take a message of a worker or of the engine."""
         if isinstance(message, Finished):
-            self._epochs.append(message.n_epochs)
-            self._n_done += 1
-            self._bar.update()
+            self._finish(message)
+        elif isinstance(message, Ended):
+            self._end(message)
+        elif isinstance(message, Notice):
+            self._bar.clear()
+            print(f"{self._population}: {message.text}", file=sys.stderr, flush=True)
+        else:
+            self._advance(message)
+
+    def _finish(self, message: Finished) -> None:
+        flop_per_epoch = self._unfinished.pop(message.training, None)
+        if flop_per_epoch is None:  # a run of a lost job finds its trainings staged
             return
-        self.n_images += message.n_images
-        self._flop_done += message.flop
+        self._epochs.append(message.n_epochs)
+        self._n_done += 1
+        self._bar.update()
+        share = self._shares.get(message.run)
+        if share is not None and share.flop > 0:
+            left = max(0.0, 1 - flop_per_epoch * message.n_epochs / share.flop)
+            share.n_images, share.flop = share.n_images * left, share.flop * left
+
+    def _end(self, message: Ended) -> None:
+        self._ended.add(message.run)
+        share = self._shares.pop(message.run, _Share())
+        if message.lost:
+            self._n_lost_images += share.n_images
+
+    def _advance(self, message: Progress) -> None:
+        self._seen_images += message.n_images
+        self._seen_flop += message.flop
+        if message.run not in self._ended:  # a straggler's message
+            share = self._shares.setdefault(message.run, _Share())
+            share.n_images += message.n_images
+            share.flop += message.flop
         now = time.monotonic()
-        self._recent.append((now, self.n_images, self._flop_done))
+        self._recent.append((now, self._seen_images, self._seen_flop))
         while now - self._recent[0][0] > _WINDOW_S:
             self._recent.popleft()
         self._bar.set_postfix_str(self._speed(), refresh=False)
@@ -89,8 +138,13 @@ class BuildProgress:
         return f"{(n1 - n0) / (t1 - t0):,.0f} images x models/s, {_clock(left_s)} left"
 
     def _flop_left(self) -> float:
-        epochs = sum(self._epochs) / len(self._epochs) if self._epochs else self._guess
-        return max(0.0, sum(self._flop_per_epoch.values()) * epochs - self._flop_done)
+        """Return the operations of what is not finished, less what is done of it."""
+        guess = min(_GUESSED_EPOCHS, self._epoch_cap)
+        epochs = sum(self._epochs) / len(self._epochs) if self._epochs else guess
+        at_least = min(_AT_LEAST_LEFT * epochs, self._epoch_cap - _EXACT_CAP)
+        flop_per_epoch = sum(self._unfinished.values())
+        under_way = sum(share.flop for share in self._shares.values())
+        return max(at_least * flop_per_epoch, epochs * flop_per_epoch - under_way)
 
 
 def _clock(seconds: float) -> str:

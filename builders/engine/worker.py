@@ -1,18 +1,19 @@
-"""A worker process of the local engine: one thread that trains job after job and stages what is finished."""
+"""What a worker of any engine does with a job: train it and stage what is finished."""
 
 from __future__ import annotations
 
-import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 from builders.engine.jobs import Job
+from builders.engine.messages import Finished, Progress
+from builders.engine.token import sees_token
 from builders.images.bank import ImageBank
-from builders.training.compute_path import enter_compute_path
 from builders.training.trainer import Interrupted, train_fleet
-from nws_data.errors import NWSError
+from nws_data.errors import BuildError, FormatError
+from nws_data.storage.records import TrainingRecord
 
 _REPORT_EVERY_S = 0.5
 
@@ -25,82 +26,76 @@ class WorkerSettings:
     staging: Path  # folder of finished trainings
     epoch_cap: int
     precision: str
+    device: str = "cpu"
+    token: str | None = None  # the file that allows writing into the staging folder, see builders/engine/token.py
+    plan: str = ""  # digest of the plan; staged trainings name it
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Images x models trained since the last report."""
+class Reporter:
+    """Adds up progress of one run, passes it on now and then, and notices when the worker has to stop.
 
-    n_images: int
-    flop: float
+    Args:
+        send: takes the messages.
+        should_stop: asked at every report.
+        run: number of the run.
+        flop_per_image: operations of training one network on one image.
+    """
 
-
-@dataclass(frozen=True)
-class Finished:
-    """A training is staged."""
-
-    training: str
-    n_epochs: int
-
-
-@dataclass(frozen=True)
-class Idle:
-    """The worker wants a job."""
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The worker gave up."""
-
-    message: str
-
-
-class _Reporter:
-    """Adds up progress, sends it now and then, and notices when the parent asks to stop or is gone."""
-
-    def __init__(self, connection: Connection, flop_per_image: int) -> None:
-        self._connection = connection
-        self._flop_per_image = flop_per_image
+    def __init__(
+        self, send: Callable[[Progress | Finished], None], should_stop: Callable[[], bool], run: int, flop_per_image: int
+    ) -> None:
+        self._send, self._should_stop = send, should_stop
+        self._run, self._flop_per_image = run, flop_per_image
         self._n_images = 0
         self._next_s = 0.0
 
     def step(self, n_images: int) -> None:
-        """Count a step; raises ``Interrupted``."""
+        """Count a step of the fleet; raises ``Interrupted``."""
         self._n_images += n_images
         if time.monotonic() >= self._next_s:
-            self.send()
+            self._flush()
             self._next_s = time.monotonic() + _REPORT_EVERY_S
-            if self._connection.poll():  # the only message during a job is: stop; a closed pipe says it too
+            if self._should_stop():
                 raise Interrupted
 
-    def send(self) -> None:
-        """Report what has not been reported."""
-        self._connection.send(Progress(self._n_images, float(self._n_images) * self._flop_per_image))
-        self._n_images = 0
+    def finished(self, record: TrainingRecord) -> None:
+        """Report a training that is staged."""
+        self._flush()
+        self._send(Finished(record.training, record.n_epochs, self._run))
+
+    def _flush(self) -> None:
+        if self._n_images:
+            self._send(Progress(self._n_images, float(self._n_images) * self._flop_per_image, self._run))
+            self._n_images = 0
 
 
-def run_worker(connection: Connection, settings: WorkerSettings) -> None:
-    """Process entry: ask for jobs until the answer is None or the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which tells its workers
-    enter_compute_path()
+def run_job(job: Job, settings: WorkerSettings, reporter: Reporter) -> None:
+    """Train what is not staged yet of a job; every finished training is staged at once, complete or not at all.
+
+    Raises:
+        Interrupted: the worker has to stop.
+        BuildError: the images cannot be read, the disk is full, ...
+    """
+    if settings.device != "cpu":
+        raise BuildError(f"--device {settings.device} is not supported by this worker; use --device cpu")
+    todo = []
+    for planned in job.trainings:
+        record = _staged(settings.staging / f"{planned.id}.safetensors")
+        if record is None:
+            todo.append(planned)
+        else:
+            reporter.finished(record)
+    bank = ImageBank.open(settings.images)
+    for record in train_fleet(todo, bank, epoch_cap=settings.epoch_cap, precision=settings.precision, on_step=reporter.step):
+        if settings.token and not sees_token(settings.staging, settings.token):
+            raise Interrupted
+        record.save(settings.staging / f"{record.training}.safetensors", settings.plan)
+        reporter.finished(record)
+
+
+def _staged(path: Path) -> TrainingRecord | None:
+    """Return a training that an earlier run of the job staged, if it is there and sound."""
     try:
-        bank = ImageBank.open(settings.images)
-        connection.send(Idle())
-        while (job := connection.recv()) is not None:
-            _run_job(connection, job, bank, settings)
-            connection.send(Idle())
-    except (EOFError, ConnectionError, Interrupted):
-        return
-    except NWSError as error:
-        connection.send(Failed(str(error)))
-
-
-def _run_job(connection: Connection, job: Job, bank: ImageBank, settings: WorkerSettings) -> None:
-    reporter = _Reporter(connection, job.flop_per_image)
-    records = train_fleet(
-        job.trainings, bank, epoch_cap=settings.epoch_cap, precision=settings.precision, on_step=reporter.step
-    )
-    for record in records:
-        record.save(settings.staging / f"{record.training}.safetensors")
-        reporter.send()
-        connection.send(Finished(record.training, record.n_epochs))
+        return TrainingRecord.load(path) if path.exists() else None
+    except FormatError:
+        return None

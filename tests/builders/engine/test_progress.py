@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
 from builders.cost import training_flop
+from builders.engine.messages import Ended, Finished, Notice, Progress
 from builders.engine.progress import BuildProgress, _clock
-from builders.engine.worker import Finished, Progress
 from nws_data.space.architecture import Architecture
 from tests.builders.conftest import planned
 
@@ -81,8 +82,43 @@ def test_time_left_follows_the_epochs_that_trainings_really_take(capsys, clock):
         assert progress._speed().endswith("0:10 left")
         clock[0] += 10
         progress.report(epochs(30))
-        # More work than foreseen is no time less than none.
+        # The second has taken 30 epochs, longer than the mean: a quarter of that is to come, 5 epochs at 2.5 a second.
+        assert progress._speed().endswith("0:02 left")
+        progress.report(Finished("random-000001", 30))
         assert progress._speed().endswith("0:00 left")
+
+
+def test_with_the_smallest_cap_all_trainings_take_as_many_epochs(capsys, clock):
+    with BuildProgress("random", work([planned(i) for i in range(2)]), 0, 19) as progress:
+        clock[0] += 10
+        progress.report(epochs(37))
+        # No quarter on top: one epoch is left at 3.7 a second.
+        assert progress._flop_left() == pytest.approx(100 * FLOP)
+
+
+def test_work_of_a_lost_worker_is_done_again_and_counted_once(capsys, clock):
+    with BuildProgress("random", work([planned(i) for i in range(2)]), 0, 19) as progress:
+        clock[0] += 10
+        progress.report(replace(epochs(19 + 10), run=1))
+        progress.report(Finished("random-000000", 19, run=1))
+        assert progress._flop_left() == pytest.approx(9 * 100 * FLOP)
+        progress.report(Ended(1, lost=True))
+        assert progress._flop_left() == pytest.approx(19 * 100 * FLOP)
+        assert progress.n_images == 1900
+        progress.report(replace(epochs(3), run=1))  # a straggler of the lost run says nothing about what is left
+        progress.report(Finished("random-000000", 19, run=2))  # the next run finds it staged
+        progress.report(replace(epochs(19), run=2))
+        progress.report(Finished("random-000001", 19, run=2))
+        progress.report(Ended(2, lost=False))
+        assert progress._flop_left() == 0
+    assert "2/2 trainings" in last_line(capsys)
+    assert progress._epochs == [19, 19]
+
+
+def test_a_notice_is_a_line_of_its_own(capsys, clock):
+    with BuildProgress("random", work([planned(0)]), 0, 19) as progress:
+        progress.report(Notice("a worker died"))
+        assert capsys.readouterr().err == "random: a worker died\n"
 
 
 def test_speed_is_that_of_the_last_minute(capsys, clock):
