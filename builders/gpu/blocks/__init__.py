@@ -10,6 +10,8 @@ What every implementation must hold:
 * deterministic: no atomics, every sum in an order that depends on the shapes alone. A member's bits depend neither on its
   companions nor on its slot; a non-finite member harms nobody;
 * statistics and leaf gradients in float32 (float64 for float64), whatever the dtype of ``x``;
+* float32 products follow ``torch.get_float32_matmul_precision()``: ``"highest"`` means full float32, else tf32 (the fleet
+  sets it around each step);
 * fit for a CUDA graph: no synchronisation, no value of a device tensor read by the host;
 * runs on the CPU as well.
 """

@@ -1,0 +1,79 @@
+"""How trainings are computed on a CUDA device: settings for bits that repeat, and the path's name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch.utils import deterministic
+
+from nws_data.errors import BuildError, one_of
+
+DEVICE_PRECISIONS = ("float32", "tf32", "bfloat16")
+"""Of products and activations on a card; weights, gradients and batch-norm statistics are float32 in all of them."""
+
+_VERSION = "cuda-fleet-1"
+
+
+def find_device(name: str) -> torch.device:
+    """Return ``cuda`` (or ``cuda:1``, ...) or ``cpu``; raises ``BuildError`` when this process has no such device."""
+    device = torch.device(name)
+    if device.type == "cpu":
+        return device
+    if device.type != "cuda":
+        raise BuildError(f"device: {one_of(device.type, ('cpu', 'cuda'))}")
+    if not torch.cuda.is_available():
+        why = "this torch is built without CUDA" if torch.version.cuda is None else "torch finds no NVIDIA card or driver"
+        raise BuildError(f"--device {name}: {why}; `nvidia-smi` shows the cards. Give --device cpu to build without one")
+    index = device.index if device.index is not None else torch.cuda.current_device()
+    if index >= torch.cuda.device_count():
+        raise BuildError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices, counted from 0")
+    return torch.device("cuda", index)
+
+
+def enter_device_path(device: torch.device) -> None:
+    """Set this process up, before its first CUDA call: deterministic algorithms alone, float32 products in float32.
+
+    The Triton kernels and the operations used here have a fixed order of summation already; PyTorch raises an error if
+    an operation without one slips in.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property of the module
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+
+
+@contextmanager
+def products(precision: str) -> Iterator[None]:
+    """Let float32 products inside be tf32 if the precision says so."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
+
+
+def device_compute_path(device: torch.device, backend: str, precision: str) -> str:
+    """Return the path's name: version of the arithmetic, conv backend, card and precision.
+
+    For example ``cuda-fleet-1/rows/NVIDIA-H100-80GB-HBM3/bfloat16``. The version of CUDA is part of torch's, recorded
+    beside it.
+    """
+    card = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return "/".join((_VERSION, backend, "-".join(card.replace("/", " ").split()), precision))
+
+
+def backend_of(compute_path: str) -> str | None:
+    """Return the conv backend of a training that was computed on a card, None of one that was computed on a CPU."""
+    parts = compute_path.split("/")
+    return parts[1] if parts[0].startswith("cuda-") and len(parts) == 4 else None
