@@ -27,6 +27,7 @@ class WorkerSettings:
     epoch_cap: int
     precision: str
     device: str = "cpu"
+    spill: bool = False  # snapshots of unfinished trainings in files of the staging folder, not in memory
     token: str | None = None  # the file that allows writing into the staging folder, see builders/engine/token.py
     plan: str = ""  # digest of the plan; staged trainings name it
 
@@ -86,7 +87,15 @@ def run_job(job: Job, settings: WorkerSettings, reporter: Reporter) -> None:
         else:
             reporter.finished(record)
     bank = ImageBank.open(settings.images)
-    for record in train_fleet(todo, bank, epoch_cap=settings.epoch_cap, precision=settings.precision, on_step=reporter.step):
+    records = train_fleet(
+        todo,
+        bank,
+        epoch_cap=settings.epoch_cap,
+        precision=settings.precision,
+        on_step=reporter.step,
+        spill=settings.staging if settings.spill else None,
+    )
+    for record in records:
         if settings.token and not sees_token(settings.staging, settings.token):
             raise Interrupted
         record.save(settings.staging / f"{record.training}.safetensors", settings.plan)

@@ -6,6 +6,7 @@ Source: Eilertsen et al. 2020, Supplement A.2.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -45,16 +46,17 @@ class Member:
         planned: id, seed and hyper-parameters.
         images: its image set.
         epoch_cap: bound on epochs.
+        spill: folder for a file that holds the snapshots; None keeps them in memory.
     """
 
-    def __init__(self, planned: PlannedTraining, images: TrainingImages, epoch_cap: int) -> None:
+    def __init__(self, planned: PlannedTraining, images: TrainingImages, epoch_cap: int, spill: Path | None = None) -> None:
         self.planned = planned
         self.seed = planned.seed
         self.step = 0
         self.epoch = 0
         self._images = images
         self._split = split_images(len(images.train_labels), planned.seed)
-        self._history = History(planned, epoch_cap)
+        self._history = History(planned, epoch_cap, spill)
         self._batches = torch.empty(0)
         self._cursor = 0
 

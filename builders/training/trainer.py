@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from builders.images.bank import ImageBank
 from builders.plan import PlannedTraining
@@ -22,6 +23,7 @@ def train_fleet(
     epoch_cap: int,
     precision: str = "float32",
     on_step: Callable[[int], None] = lambda n_images: None,
+    spill: Path | None = None,
 ) -> Iterator[TrainingRecord]:
     """Train trainings of one shape and yield each as it finishes.
 
@@ -31,6 +33,7 @@ def train_fleet(
         epoch_cap: bound on epochs, at least 19.
         precision: ``"float32"`` or ``"bfloat16"``.
         on_step: called after each step with the number of images x models; may raise :class:`Interrupted`.
+        spill: folder for files that hold the snapshots; None keeps them in memory. The bits are the same.
     """
     queue = iter(trainings)
     first = next(queue, None)
@@ -42,7 +45,7 @@ def train_fleet(
     while True:
         while waiting is not None and len(members) < fleet.slots:
             images = TrainingImages.of(bank, waiting.hyperparameters.dataset)
-            member = Member(waiting, images, epoch_cap)
+            member = Member(waiting, images, epoch_cap, spill)
             fleet.load(len(members), member.initial_vector(), waiting.hyperparameters.optimizer)
             member.evaluate(fleet.vectors[len(members)])
             members.append(member)
