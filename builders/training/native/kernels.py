@@ -1,0 +1,63 @@
+"""Python's side of kernels.c: tensors in, checked once by their maker; pointers out."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from builders.training.native.library import load_library
+from nws_data.randomness import Purpose
+
+ACTIVATION_CODES = {"relu": 0, "elu": 1, "sigmoid": 2, "tanh": 3}
+
+_P, _I, _L, _U32, _U64 = ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_uint32, ctypes.c_uint64
+
+
+def _signatures(real: type) -> dict[str, list[type]]:
+    """Return the argument types of every function of kernels.c."""
+    return {
+        "conv_forward": [_P, _I, _L, _I, _I, _P, _P, real, real, _I, _I, _P, _P, _P, _P, _P],
+        "conv_evaluate": [_P, _L, _I, _I, _P, _P, _I, _I, _P],
+        "conv_backward": [_P, _P, _P, _I, _L, _I, _I, _P, _P, _I, _I, _P, _P, _P, _P, _P, _P],
+        "hidden_forward": [_P, _I, _I, _I, _P, _P, real, real, _I, _P, _L, _P, _P, _P, _P, _P],
+        "hidden_backward": [_P, _P, _I, _I, _I, _P, _I, _P, _L, _P, _P, _P, _P, _P],
+        "cross_entropy": [_P, _I, _I, _I, _P, _P],
+        "update": [_L, _P, _P, _P, _P, real, real, real, real, real, real, real],
+        "dropout_mask": [_U64, _U32, _U32, _L, _P, _P],
+        "gather_images": [_P, _P, _I, _I, _I, _I, _P],
+    }
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Addresses of a layer's batch norm: parameters, gradients, running and batch statistics; 0 where there is no norm."""
+
+    gamma: int
+    beta: int
+    dgamma: int
+    dbeta: int
+    running_mean: int
+    running_variance: int
+    mean: int
+    rstd: int
+
+
+def kernels(dtype: torch.dtype) -> ctypes.CDLL | None:
+    """Return the library for vectors of ``dtype`` (float32, or float64 in tests); None where it cannot be compiled."""
+    library = load_library(dtype == torch.float64)
+    if library is None:
+        return None
+    real = ctypes.c_double if dtype == torch.float64 else ctypes.c_float
+    for name, types in _signatures(real).items():
+        function = getattr(library, name)
+        function.argtypes = types
+        function.restype = ctypes.c_double if name == "cross_entropy" else None
+    return library
+
+
+def dropout_mask(library: ctypes.CDLL, seed: int, step: int, n: int, out: Tensor, words: Tensor) -> None:
+    """Fill ``out`` uint8 ``(>= n,)`` with 1 where dropout keeps a unit; ``words`` int32 ``(>= n / 32 + 1,)`` is scratch."""
+    library.dropout_mask(seed, int(Purpose.DROPOUT), step, n, words.data_ptr(), out.data_ptr())
