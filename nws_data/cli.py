@@ -92,6 +92,7 @@ def checkout_module(name: str) -> str:
 def _add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("info", help="what a dataset holds")
     parser.add_argument("folder", type=Path, help="a dataset's folder")
+    parser.add_argument("--tier", help="count this tier of every population only: 1GB, 10GB or any size such as 500MB")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_info)
 
@@ -99,7 +100,7 @@ def _add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def _info(options: argparse.Namespace) -> int:
     from nws_data.storage.info import describe, format_info
 
-    info = describe(options.folder)
+    info = describe(options.folder, tier=options.tier)
     print(json.dumps(info.to_dict(), indent=1) if options.json else format_info(info))
     return 0
 
@@ -108,6 +109,7 @@ def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = commands.add_parser("verify", help="check every file of a dataset against FORMAT.md and its checksums")
     parser.add_argument("folder", type=Path, help="a dataset's folder")
     parser.add_argument("--quick", action="store_true", help="do not read the weights: no checksums of shards")
+    parser.add_argument("--tier", help="the shards of this tier only: 1GB, 10GB or any size such as 500MB")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_verify)
 
@@ -124,12 +126,16 @@ def _verify(options: argparse.Namespace) -> int:
             bar.set_description(path, refresh=False)
             bar.update(done - bar.n)
 
-        report = verify(options.folder, deep=not options.quick, progress=show)
+        report = verify(options.folder, deep=not options.quick, tier=options.tier, progress=show)
     if options.json:
         print(json.dumps(report.to_dict(), indent=1))
     elif report.ok:
         depth = "every byte" if report.deep else "headers and metadata"
         print(f"{options.folder}: sound ({report.n_trainings:,} trainings, {report.n_bytes / 1e6:,.1f} MB, {depth} checked)")
+        if report.n_shards_left:
+            print(
+                f"Partial: {report.n_shards_left:,} shards {'are not of this tier' if report.tier else 'were not pulled'}."
+            )
     else:
         n = len(report.problems)
         print(f"{options.folder}: {n:,} problem{'' if n == 1 else 's'}", *report.problems, sep="\n  ")

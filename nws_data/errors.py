@@ -17,6 +17,10 @@ class FormatError(NWSError):
     """A file or folder is not what FORMAT.md describes: truncated, altered, foreign or of another version."""
 
 
+class ShardsAbsent(FormatError):
+    """Shards that were never fetched into this folder; the message says how to get them."""
+
+
 class SelectionError(NWSError, ValueError):
     """A population, split, part, column or value that the dataset does not hold."""
 

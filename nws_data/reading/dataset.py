@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from nws_data.errors import SelectionError, one_of
+from nws_data.errors import SelectionError, ShardsAbsent, one_of
 from nws_data.reading.columns import read_columns, split_positions
 from nws_data.reading.selection import Condition, last_of_each, matches
 from nws_data.reading.store import WeightStore
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import CLASSES, COLUMNS, HyperParameters, classes_of, encode_labels
 from nws_data.storage.manifest import Manifest, PopulationEntry
+from nws_data.storage.partial import absent, how_to_get
+from nws_data.storage.tiers import FULL, choose_tier, tier_bytes, tier_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -194,22 +197,33 @@ class NWSDataset:
         return row % len(self)
 
 
-def open(path: str | Path, population: str | None = None, split: str | None = None) -> NWSDataset:
+def open(
+    path: str | Path, population: str | None = None, split: str | None = None, *, tier: str | None = None
+) -> NWSDataset:
     """Open one population of a dataset.
 
     Args:
         path: the folder that holds ``manifest.json``.
         population: ``"fixed"`` or ``"random"``; by default the only one there is, or ``"fixed"``.
         split: ``"train"``, ``"validation"`` or ``"test"``; by default all. Shards of other splits need not be there.
+        tier: ``"1GB"``, ``"10GB"``, ``"full"`` or any size such as ``"500MB"``: a fair sample of that size, see FORMAT.md.
+            By default all that is here; a warning says what is not.
 
     Returns:
         All snapshots, in the order of split, plan index and snapshot. No weights are read yet.
 
     Raises:
         FormatError: not a dataset, damaged, or of a version this package does not read.
-        SelectionError: a population or split that the dataset does not hold.
+        ShardsAbsent: shards of the tier, or all shards, are not here.
+        SelectionError: a population or split that the dataset does not hold, or no tier.
     """
-    root = Path(path)
+    data = open_rows(Path(path), population, split, tier or FULL)
+    missing = absent(data.root, data.store.shards)
+    return _here(data, missing, tier) if missing else data
+
+
+def open_rows(root: Path, population: str | None = None, split: str | None = None, tier: str = FULL) -> NWSDataset:
+    """Open a dataset as :func:`open` does, but with all rows of the tier, be their shards here or not."""
     manifest = Manifest.load(root)
     population, entry = _population(manifest, population, root)
     splits = list(entry.splits)
@@ -217,8 +231,29 @@ def open(path: str | Path, population: str | None = None, split: str | None = No
         raise SelectionError(f"{root}: split of {population}: {one_of(split, splits)}")
     chosen = splits if split is None else [split]
     columns = read_columns(root, manifest, population, chosen)
+    size = tier_bytes(tier)
+    if size is not None:
+        shards = choose_tier({name: stored.shards for name, stored in entry.splits.items()}, size)
+        paths = [shard.path for name in chosen for shard in shards[name]]
+        kept = np.flatnonzero(np.isin(columns["weights.shard"], paths))
+        columns = {name: column[kept] for name, column in columns.items()}
     store, shard_index, value_offset = split_positions(root, columns)
     return NWSDataset(root, manifest, columns, store, shard_index, value_offset)
+
+
+def _here(data: NWSDataset, missing: set[str], tier: str | None) -> NWSDataset:
+    """Return the rows whose shards are here, with a warning; raises ``ShardsAbsent`` for a named tier and for no rows."""
+    population, n_shards = str(data["population"][0]), len(data.store.shards)
+    text = f"{data.root}: {len(missing)} of {n_shards} shards of {population}"
+    if tier is not None or len(missing) == n_shards:
+        of = "" if tier is None else f", tier {tier_name(tier)},"
+        raise ShardsAbsent(f"{text}{of} are not here; {how_to_get(data.root, population, tier_name(tier or FULL))}")
+    is_here = np.array([shard.path not in missing for shard in data.store.shards])[data.shard_index]
+    n_left = len(np.unique(data["training"][~is_here]))
+    warnings.warn(
+        f"{text} are not here, so {n_left:,} trainings are left out; {how_to_get(data.root, population)}", stacklevel=3
+    )
+    return data.take(np.flatnonzero(is_here))
 
 
 def _population(manifest: Manifest, name: str | None, root: Path) -> tuple[str, PopulationEntry]:

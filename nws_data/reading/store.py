@@ -19,6 +19,7 @@ from torch import Tensor
 
 from nws_data.errors import FormatError
 from nws_data.reading.buffers import BatchBuffers
+from nws_data.storage.partial import how_to_get
 from nws_data.storage.shards import read_header
 
 VALUE_BYTES = 4
@@ -161,7 +162,10 @@ class WeightStore:
         expected = self.shards[shard]
         path = self.root / expected.path
         if not path.is_file():
-            raise FormatError(f"{path}: the shard is missing; download it or open another split or population")
+            population = PurePosixPath(expected.path).parent.name
+            raise FormatError(
+                f"{path}: the shard is missing; {how_to_get(self.root, population)}; or open another split or tier"
+            )
         positions = read_header(path).positions
         for key, offset in expected.offsets.items():
             if key not in positions or positions[key].offset != offset:

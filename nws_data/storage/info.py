@@ -12,15 +12,18 @@ import pyarrow as pa
 
 from nws_data.errors import FormatError
 from nws_data.space.hyperparameters import CLASSES
-from nws_data.space.identity import SPLITS
+from nws_data.space.identity import SPLITS, parse_id
 from nws_data.space.image_sets import ImageSet
 from nws_data.space.trajectory import N_SNAPSHOTS
 from nws_data.storage.manifest import Manifest
 from nws_data.storage.metadata import TRAINING_SCHEMA, read_table
+from nws_data.storage.partial import Presence, presence, restricted
+from nws_data.storage.tiers import FULL, tier_name
 
 _COLUMNS = (
     "population",
     "split",
+    "plan_index",
     "finite",
     "final_test_accuracy",
     "stop_reason",
@@ -76,6 +79,7 @@ class PopulationInfo:
     plan: dict[str, Any]  # everything that decides what a training is, as manifest.json has it
     digest: str  # which data these are, see Manifest.population_digest
     n_trainings: int
+    here: Presence  # what of it is in this folder
     n_non_finite: int
     splits: dict[str, SplitInfo]
     image_sets: dict[str, ImageSetInfo]
@@ -90,7 +94,8 @@ class PopulationInfo:
 class DatasetInfo:
     """A whole dataset."""
 
-    data_digest: str
+    data_digest: str  # of the whole dataset, as all digests here
+    tier: str | None  # the tier that the counts are of; None: the whole dataset
     n_trainings: int
     n_snapshots: int
     n_bytes: int  # of the shard files
@@ -102,31 +107,45 @@ class DatasetInfo:
         return asdict(self)
 
 
-def describe(root: str | Path, manifest: Manifest | None = None) -> DatasetInfo:
-    """Count what a dataset holds, from its manifest and metadata/trainings; weights are not read.
+def describe(root: str | Path, manifest: Manifest | None = None, *, tier: str | None = None) -> DatasetInfo:
+    """Count what a dataset holds, or a tier of it, from its manifest and metadata/trainings; weights are not read.
 
-    Raises ``FormatError`` when the folder is no dataset or its metadata is damaged.
+    Raises ``FormatError`` when the folder is no dataset or its metadata is damaged, ``SelectionError`` for no tier.
     """
     root = Path(root)
-    manifest = manifest or Manifest.load(root)
+    whole = manifest or Manifest.load(root)
+    manifest = whole if tier is None else restricted(whole, tier)
     tables = [read_table(root / path, TRAINING_SCHEMA, _COLUMNS) for path in manifest.trainings.values()]
     table = pa.concat_tables(tables)
     columns = {name: np.asarray(table[name].to_pylist()) for name in _COLUMNS}
     populations = {}
     for name in sorted(manifest.populations):
-        rows = columns["population"] == name
-        populations[name] = _population_info({k: v[rows] for k, v in columns.items()}, manifest, name)
+        rows = _rows_of(columns, manifest, name)
+        digest = whole.population_digest(name)
+        here = presence(root, {split: entry.shards for split, entry in whole.populations[name].splits.items()})
+        populations[name] = _population_info({k: v[rows] for k, v in columns.items()}, manifest, name, digest, here)
+    n_trainings = sum(population.n_trainings for population in populations.values())
     return DatasetInfo(
         data_digest=manifest.data_digest,
-        n_trainings=len(table),
-        n_snapshots=N_SNAPSHOTS * len(table),
+        tier=None if tier is None else tier_name(tier),
+        n_trainings=n_trainings,
+        n_snapshots=N_SNAPSHOTS * n_trainings,
         n_bytes=sum(shard.nbytes for shard in manifest.shards),
         image_sets=manifest.image_sets,
         populations=populations,
     )
 
 
-def _population_info(columns: Mapping[str, np.ndarray], manifest: Manifest, name: str) -> PopulationInfo:
+def _rows_of(columns: Mapping[str, np.ndarray], manifest: Manifest, name: str) -> np.ndarray:
+    """Return bool ``(trainings,)``: those in the shards of a population, which hold each split up to some plan index."""
+    last = {split: parse_id(entry.shards[-1].last)[1] for split, entry in manifest.populations[name].splits.items()}
+    limit = np.array([last.get(split, -1) for split in columns["split"].tolist()])
+    return (columns["population"] == name) & (columns["plan_index"] <= limit)
+
+
+def _population_info(
+    columns: Mapping[str, np.ndarray], manifest: Manifest, name: str, digest: str, here: Presence
+) -> PopulationInfo:
     image_sets = {image_set.name: image_set for image_set in manifest.image_sets}
     unknown = sorted(set(columns["dataset"].tolist()) - set(image_sets))
     if unknown:
@@ -136,8 +155,9 @@ def _population_info(columns: Mapping[str, np.ndarray], manifest: Manifest, name
     splits = manifest.populations[name].splits
     return PopulationInfo(
         plan=manifest.populations[name].plan,
-        digest=manifest.population_digest(name),
+        digest=digest,
         n_trainings=len(passing),
+        here=here,
         n_non_finite=int(np.sum(~columns["finite"])),
         splits={
             split: SplitInfo(
@@ -180,17 +200,27 @@ def _counts(values: np.ndarray) -> dict[str, int]:
 
 def format_info(info: DatasetInfo) -> str:
     """Return the report for people: short aligned tables."""
+    tier = "" if info.tier is None else f"tier {info.tier}: "
     lines = [
-        f"{info.n_trainings:,} trainings, {info.n_snapshots:,} snapshots, {info.n_bytes / 1e6:,.1f} MB of weights",
+        f"{tier}{info.n_trainings:,} trainings, {info.n_snapshots:,} snapshots, {info.n_bytes / 1e6:,.1f} MB of weights",
         f"data digest {info.data_digest}",
     ]
     for name, population in info.populations.items():
         lines += ["", f"{name}: {population.n_trainings:,} trainings, {population.n_non_finite:,} non-finite"]
-        lines += [f"plan: {plan_text(population.plan)}", f"digest {population.digest}", ""]
+        lines += [f"plan: {plan_text(population.plan)}", f"digest {population.digest}"]
+        lines += [*_here_lines(population.here), ""]
         lines += [*align(split_rows(population)), ""]
         lines += [*align(image_set_rows(population)), ""]
         lines += align(_hyperparameter_rows(population))
     return "\n".join(lines) + "\n"
+
+
+def _here_lines(here: Presence) -> list[str]:
+    """Return a line where a population is not all here."""
+    if FULL in here.tiers:
+        return []
+    tiers = f"all of tier {', '.join(here.tiers)}" if here.tiers else "no named tier is complete"
+    return [f"here: {here.n_trainings:,} trainings in {here.n_shards:,} shards, {here.n_bytes / 1e6:,.1f} MB; {tiers}"]
 
 
 def split_rows(population: PopulationInfo) -> list[list[str]]:

@@ -101,8 +101,11 @@ def choose_tier(splits: Mapping[str, Sequence[AnyShard]], size: int | None) -> d
         return {split: tuple(shards) for split, shards in splits.items()}
     smallest = sum(shard.nbytes for _, shard in order[: len(splits)])
     if size < smallest:
-        enough = f"{-(-smallest // _UNITS['MB'])}MB"
-        raise SelectionError(f"tier: {size:,} bytes are too few for one shard of each split; the smallest is {enough!r}")
+        enough, population = f"{-(-smallest // _UNITS['MB'])}MB", parse_id(order[0][1].first)[0]
+        raise SelectionError(
+            f"tier: {size / _UNITS['MB']:g} MB are too few for one shard of each split of {population}: the smallest tier "
+            f"is {enough!r}"
+        )
     chosen: dict[str, list[AnyShard]] = {split: [] for split in splits}
     total = 0
     for split, shard in order:

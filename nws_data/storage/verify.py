@@ -6,7 +6,7 @@ What cannot be compared, because a file that it needs is reported already, is le
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from nws_data.errors import FormatError
 from nws_data.space.identity import split_of, training_id
 from nws_data.storage.card import header_problems
 from nws_data.storage.manifest import MANIFEST, Manifest, ShardEntry, SplitEntry
+from nws_data.storage.partial import restricted, wanted_shards
 from nws_data.storage.records import TrainingHeader
 from nws_data.storage.root import CHECKSUMS, OPTIONAL_FILES, README, UNFINISHED, listed_files, read_checksums, visible_files
 from nws_data.storage.shards import SHARD_SIZES, ShardHeader, read_header, shard_path
+from nws_data.storage.tiers import tier_name
 from nws_data.storage.verify_metadata import Damage, Members, check_metadata
 
 ALTERED = "its SHA-256 is not the recorded one; fetch it again or rebuild the dataset"
@@ -38,9 +40,11 @@ class VerifyReport:
     problems: tuple[str, ...]  # each names the file and what is wrong; empty means that the dataset is sound
     n_damaged: int  # how many of them are files missing, truncated or altered, which another copy cures
     n_files: int
-    n_trainings: int
-    n_bytes: int  # of the shard files
-    deep: bool  # every byte of every shard was read
+    n_trainings: int  # in the shards that were checked
+    n_bytes: int  # of these shard files
+    deep: bool  # every byte of these shards was read
+    tier: str | None  # the tier that was checked; None: all that should be here
+    n_shards_left: int  # shards outside the tier, or that were not pulled into this folder: nothing is said of them
 
     @property
     def ok(self) -> bool:
@@ -52,54 +56,73 @@ class VerifyReport:
         return asdict(self) | {"ok": self.ok}
 
 
-def verify(root: str | Path, *, deep: bool = True, progress: Progress | None = None) -> VerifyReport:
+def verify(
+    root: str | Path, *, deep: bool = True, tier: str | None = None, progress: Progress | None = None
+) -> VerifyReport:
     """Check a dataset against FORMAT.md; nothing is changed.
 
     Args:
         root: the dataset's folder.
         deep: read all shards too, for their SHA-256 and the column ``finite``; otherwise only headers and sizes.
+        tier: check the shards of this tier of every population, such as ``"1GB"``, and no others. By default all, but in
+            a folder that was filled by ``nws pull`` those that were pulled and those that are there.
         progress: called after every training read.
 
     Returns:
         The report. A folder that is no dataset at all gives one problem; nothing is raised for what the folder holds.
+
+    Raises:
+        SelectionError: no tier, or one that is too small for this dataset.
     """
     root = Path(root)
     try:
         manifest = Manifest.load(root)
+        wanted = wanted_shards(root, manifest) if tier is None else restricted(manifest, tier).shards
     except FormatError as error:
         return _report(root, [str(error)], deep)
-    problems = [*_file_problems(root, manifest), *_checksum_problems(root, manifest)]
-    headers = dict(_shard_headers(root, manifest, problems))
+    chosen = {shard.path for shard in wanted}
+    problems = [*_file_problems(root, manifest, chosen), *_checksum_problems(root, manifest)]
+    headers = dict(_shard_headers(root, manifest, chosen, problems))
     members = _members(headers)
     trainings, found = check_metadata(root, manifest, members, _unread(manifest, headers))
     problems += found
     if deep:
-        problems += _data_problems(root, manifest, headers, trainings, progress)
-    return _report(root, problems, deep, manifest, len(members))
+        problems += _data_problems(root, headers, trainings, progress)
+    return _report(root, problems, deep, manifest, wanted, tier, len(members))
 
 
 def _report(
-    root: Path, problems: list[str], deep: bool, manifest: Manifest | None = None, n_trainings: int = 0
+    root: Path,
+    problems: list[str],
+    deep: bool,
+    manifest: Manifest | None = None,
+    wanted: Sequence[ShardEntry] = (),
+    tier: str | None = None,
+    n_trainings: int = 0,
 ) -> VerifyReport:
+    n_left = len(manifest.shards) - len(wanted) if manifest else 0
     return VerifyReport(
         root=str(root),
         problems=tuple(map(str, problems)),
         n_damaged=sum(isinstance(problem, Damage) for problem in problems),
-        n_files=len(listed_files(manifest)) if manifest else 0,
+        n_files=len(listed_files(manifest)) - n_left if manifest else 0,
         n_trainings=n_trainings,
-        n_bytes=sum(shard.nbytes for shard in manifest.shards) if manifest else 0,
+        n_bytes=sum(shard.nbytes for shard in wanted),
         deep=deep,
+        tier=None if tier is None else tier_name(tier),
+        n_shards_left=n_left,
     )
 
 
-def _file_problems(root: Path, manifest: Manifest) -> _Problems:
+def _file_problems(root: Path, manifest: Manifest, chosen: Collection[str]) -> _Problems:
     if sorted(manifest.metadata_files) != sorted(manifest.sha256):
         yield f"{MANIFEST}: sha256 must name exactly the Parquet files; fetch it again"
     yield from _name_problems(manifest)
     listed, found = listed_files(manifest), set(visible_files(root))
     if (root / UNFINISHED).exists():
         yield f"{UNFINISHED}: a writer was killed here; run the same build again to finish it"
-    for path in sorted(listed - found):
+    left = {shard.path for shard in manifest.shards} - set(chosen)
+    for path in sorted(listed - found - left):
         yield Damage(f"{path}: missing; fetch it again or rebuild the dataset")
     for path in sorted(found - listed - set(OPTIONAL_FILES)):
         yield f"{path}: does not belong to the dataset; move it away"
@@ -148,13 +171,15 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _shard_headers(root: Path, manifest: Manifest, problems: list[str]) -> Iterator[tuple[ShardEntry, ShardHeader]]:
-    """Yield every shard whose header is sound; append what is wrong with the others, and with the order of all."""
+def _shard_headers(
+    root: Path, manifest: Manifest, chosen: Collection[str], problems: list[str]
+) -> Iterator[tuple[ShardEntry, ShardHeader]]:
+    """Yield every chosen shard whose header is sound; append what is wrong with the others, and with the order of all."""
     for population, entry in manifest.populations.items():
         for split, stored in entry.splits.items():
             last_key = ""
             for shard in stored.shards:
-                if not (root / shard.path).is_file():
+                if shard.path not in chosen or not (root / shard.path).is_file():
                     continue  # reported as missing
                 try:
                     header = read_header(root / shard.path)
@@ -212,14 +237,13 @@ def _members(headers: Mapping[ShardEntry, ShardHeader]) -> Members:
 
 def _data_problems(
     root: Path,
-    manifest: Manifest,
     headers: Mapping[ShardEntry, ShardHeader],
     trainings: Mapping[str, TrainingHeader],
     progress: Progress | None,
 ) -> list[str]:
     """Read every shard once: its SHA-256, and whether each training's values are finite as its row says."""
     problems: list[str] = []
-    n_done, n_total = 0, sum(shard.nbytes for shard in manifest.shards)
+    n_done, n_total = 0, sum(shard.nbytes for shard in headers)
     for shard, header in headers.items():
         digest = hashlib.sha256()
         with open(root / shard.path, "rb") as stream:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from nws_data.errors import TaskError, TaskNotAvailable
-from nws_data.reading.dataset import open as open_dataset
+from nws_data.reading.dataset import NWSDataset, open_rows
 from nws_data.space.identity import SPLITS
 from nws_data.storage.manifest import Manifest
+from nws_data.storage.tiers import FULL
 from nws_data.tasks.scores import ClassificationScore, Score
 from nws_data.tasks.selection import select_sides
 from nws_data.tasks.table import official_names, parse_task
@@ -46,15 +47,18 @@ def task_states(root: str | Path, patterns: Sequence[str] = ()) -> list[TaskStat
         FormatError: no dataset.
     """
     manifest = Manifest.load(Path(root))
-    data = {name: open_dataset(root, name) for name in manifest.populations}
+    opened: dict[tuple[str, str], NWSDataset] = {}
     states = []
     for name in _names([image_set.name for image_set in manifest.image_sets], patterns):
         spec = parse_task(name)
         try:
-            if spec.family.population not in data:
+            if spec.family.population not in manifest.populations:
                 population = f"no population {spec.family.population}"
                 raise TaskNotAvailable(f"task {name} is not available: {population}", population)
-            counts = select_sides(data[spec.family.population], spec).counts
+            key = spec.family.population, spec.tier or FULL
+            if key not in opened:
+                opened[key] = open_rows(Path(root), key[0], tier=key[1])
+            counts = select_sides(opened[key], spec).counts
             states.append(TaskState(name=name, available=True, counts=counts, reason=""))
         except TaskNotAvailable as error:
             states.append(TaskState(name=name, available=False, counts={}, reason=error.short))

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from nws_data.errors import TaskError, one_of
+from nws_data.errors import SelectionError, TaskError, one_of
 from nws_data.space.hyperparameters import CLASSES
 from nws_data.space.trajectory import N_SNAPSHOTS
+from nws_data.storage.tiers import FULL, tier_name
 
 WINDOW_LENGTH = 5000
 """Values of a window unless a name says otherwise (Eilertsen et al. 2020, Section 5.3)."""
@@ -81,6 +82,10 @@ FAMILIES: dict[str, Family] = {
 """All families by name (DESIGN: tasks, splits, evaluation)."""
 
 
+_MODIFIERS = ("held", "threshold", "fold", "permuted", "tier")
+"""What may follow a name, in the order of the canonical one; all but held make it unofficial."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TaskSpec:
     """What a task's name says; make it by :func:`parse_task`."""
@@ -92,6 +97,7 @@ class TaskSpec:
     threshold: float | None = None  # one final test accuracy for all image sets, instead of theirs: unofficial
     fold: int | None = None  # test on this fifth of the trainings, instead of the test split: unofficial
     permuted: int | None = None  # seed by which training labels are permuted between trainings: unofficial
+    tier: str | None = None  # of the dataset, such as 1GB, instead of all of it: unofficial
 
     @property
     def name(self) -> str:
@@ -99,14 +105,14 @@ class TaskSpec:
         name = f"{self.family.name}/{self.target}"
         if self.length not in (None, WINDOW_LENGTH):
             name += f"@{self.length}"
-        modifiers = {"held": self.held, "threshold": self.threshold, "fold": self.fold, "permuted": self.permuted}
+        modifiers = {name: getattr(self, name) for name in _MODIFIERS}
         texts = {key: f"{value:g}" if isinstance(value, float) else str(value) for key, value in modifiers.items()}
         return name + "".join(f"/{key}={text}" for key, text in texts.items() if modifiers[key] is not None)
 
     @property
     def official(self) -> bool:
         """Whether results belong on the leaderboard."""
-        return self.threshold is None and self.fold is None and self.permuted is None
+        return all(getattr(self, name) is None for name in _MODIFIERS if name != "held")
 
     @property
     def held_column(self) -> str | None:
@@ -147,6 +153,7 @@ def parse_task(name: str) -> TaskSpec:
         threshold=_number(name, "threshold", modifiers),
         fold=_whole(name, "fold", modifiers, N_FOLDS),
         permuted=_whole(name, "permuted", modifiers, 2**63),
+        tier=_tier(name, modifiers),
     )
     _check_held(name, spec)
     if spec.permuted is not None and family.regression:
@@ -169,12 +176,11 @@ def official_names(image_sets: Sequence[str]) -> Iterator[str]:
 
 
 def _modifiers(name: str, text: str) -> dict[str, str]:
-    allowed = ("held", "threshold", "fold", "permuted")
     found: dict[str, str] = {}
     for modifier in filter(None, text.split("/")):
         key, _, value = modifier.partition("=")
-        if key not in allowed or key in found:
-            raise TaskError(f"task {name}: modifier: {one_of(key, allowed)}, each once")
+        if key not in _MODIFIERS or key in found:
+            raise TaskError(f"task {name}: modifier: {one_of(key, _MODIFIERS)}, each once")
         found[key] = value
     return found
 
@@ -208,6 +214,16 @@ def _whole(name: str, key: str, modifiers: dict[str, str], high: int) -> int | N
     if not re.fullmatch(r"\d{1,19}", modifiers[key]) or int(modifiers[key]) >= high:
         raise TaskError(f"task {name}: {key} must be a whole number in [0, {high - 1}], got {modifiers[key]!r}")
     return int(modifiers[key])
+
+
+def _tier(name: str, modifiers: dict[str, str]) -> str | None:
+    if "tier" not in modifiers:
+        return None
+    try:
+        tier = tier_name(modifiers["tier"])
+    except SelectionError as error:
+        raise TaskError(f"task {name}: {error}") from error
+    return None if tier == FULL else tier
 
 
 def _check_held(name: str, spec: TaskSpec) -> None:

@@ -16,11 +16,11 @@ import torch
 
 from nws_data.errors import PredictionError, TaskError, TaskNotAvailable, one_of
 from nws_data.randomness import Purpose, permutation
-from nws_data.reading.dataset import NWSDataset
-from nws_data.reading.dataset import open as open_dataset
+from nws_data.reading.dataset import NWSDataset, open_rows
 from nws_data.reading.views import FixedWindows, GlobalVectors, RandomWindows, WeightView
 from nws_data.space.identity import SPLITS
 from nws_data.storage.manifest import Manifest
+from nws_data.storage.tiers import FULL
 from nws_data.tasks.predictions import Keys, Predictions, align, check_finite, encode_classes
 from nws_data.tasks.scores import Score, score_classes, score_numbers
 from nws_data.tasks.selection import Sides, present_classes, select_sides
@@ -57,7 +57,7 @@ class Task:
 
     @property
     def official(self) -> bool:
-        """Whether results belong on the leaderboard: no fold, no threshold of its own, no permuted labels."""
+        """Whether results belong on the leaderboard: no fold, no threshold of its own, no permuted labels, no tier."""
         return self.spec.official
 
     @property
@@ -264,8 +264,9 @@ def load_task(name: str, root: str | Path = "nws", *, seed: int = 0) -> Task:
         name: such as ``"global/optimizer"``, ``"local-conv/dataset@1000"``, ``"vote/activation"``,
             ``"regress/test_accuracy"`` or ``"ood/activation/held=adam"``; see ``nws tasks``. Unofficial variants:
             ``/threshold=0.2`` (one accuracy threshold for all image sets), ``/fold=0`` to ``/fold=4`` (five folds over all
-            trainings, for small builds) and ``/permuted=0`` (training labels permuted between trainings).
-        root: the dataset's folder; its weights are read when a view is.
+            trainings, for small builds), ``/permuted=0`` (training labels permuted between trainings) and ``/tier=1GB`` (of
+            the trainings in that tier).
+        root: the dataset's folder; its weights are read when a view is, and need not be there for scoring.
         seed: of the random training windows, in [0, 2^63).
 
     Raises:
@@ -284,7 +285,7 @@ def load_task(name: str, root: str | Path = "nws", *, seed: int = 0) -> Task:
             f"{', '.join(manifest.populations) or 'none'}; build it with `nws build --population {population}`",
             f"no population {population}",
         )
-    data = open_dataset(root, population)
+    data = open_rows(Path(root), population, tier=spec.tier or FULL)
     return Task(spec, data, select_sides(data, spec), seed)
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import nws_data.reading.dataset as nws
-from nws_data.errors import FormatError, SelectionError
+from nws_data.errors import FormatError, SelectionError, ShardsAbsent
 from nws_data.reading.columns import derived_columns, split_positions
 from nws_data.reading.selection import last_of_each, matches
 from nws_data.space.architecture import Architecture
@@ -105,9 +105,8 @@ def test_a_split_needs_only_its_own_shards(tiny_dataset: Any, tmp_path: Path) ->
     shutil.copytree(tiny_dataset.root, tmp_path / "nws", ignore=shutil.ignore_patterns("train-*.safetensors"))
     data = nws.open(tmp_path / "nws", "random", "test")
     assert data.vector(0).isfinite().all()
-    train = nws.open(tmp_path / "nws", "random", "train")
-    with pytest.raises(FormatError, match="the shard is missing; download it"):
-        train.vector(0)
+    with pytest.raises(ShardsAbsent, match="of random are not here; fetch what `nws verify"):
+        nws.open(tmp_path / "nws", "random", "train")
 
 
 def test_select_by_value_collection_and_callable(random_data: nws.NWSDataset) -> None:

@@ -97,7 +97,7 @@ def test_cold_reads_with_advice_give_the_same(store: WeightStore, tensors: dict[
 
 def test_missing_shard(store: WeightStore) -> None:
     (store.root / "b.safetensors").unlink()
-    with pytest.raises(FormatError, match="the shard is missing; download it"):
+    with pytest.raises(FormatError, match="the shard is missing; fetch"):
         store.gather(np.array([1]), np.array([0]), 1)
 
 

@@ -22,6 +22,8 @@ from nws_data.tasks.table import FAMILIES, official_names, parse_task
         "local/optimizer/threshold=0/fold=4",
         "local/optimizer/permuted=3",
         "ood/activation/held=adam/threshold=0.2/fold=1/permuted=12",
+        "local/optimizer/tier=1GB",
+        "global/dataset/threshold=0.2/fold=1/permuted=12/tier=1.5GB",
     ],
 )
 def test_canonical_names_read_back(name):
@@ -32,12 +34,18 @@ def test_the_default_length_is_not_named():
     assert parse_task("local/optimizer/threshold=-0").name == "local/optimizer/threshold=0"
     assert parse_task("local/optimizer@5000").name == "local/optimizer"
     assert parse_task("local/optimizer/fold=1/threshold=0.20").name == "local/optimizer/threshold=0.2/fold=1"
+    assert parse_task("local/optimizer/tier=1000mb/fold=1").name == "local/optimizer/fold=1/tier=1GB"
+    assert (
+        parse_task("local/optimizer/tier=full").name == "local/optimizer"
+        and parse_task("local/optimizer/tier=full").official
+    )
 
 
 def test_what_a_name_says():
     spec = parse_task("ood-local/activation@700/held=glorot_normal")
     assert (spec.target, spec.length, spec.held, spec.held_column) == ("activation", 700, "glorot_normal", "initialization")
     assert spec.official and not parse_task("global/optimizer/fold=0").official
+    assert not parse_task("global/optimizer/tier=1GB").official
     assert parse_task("ood/optimizer/held=cells").held_column == "dataset"
     assert parse_task("global/optimizer").length is None and parse_task("local/optimizer").length == 5000
     assert [fold.name for fold in parse_task("local/optimizer").folds()] == [f"local/optimizer/fold={k}" for k in range(5)]
@@ -87,6 +95,7 @@ def test_all_official_names_are_canonical_and_differ():
         ("ood/dataset/held=mnist", "is a value of the target itself"),
         ("ood/dataset/held=widest", "use ood-local/dataset/held=widest"),
         ("ood-local/width_conv/held=widest", "is a value of the target itself"),
+        ("local/optimizer/tier=big", "local/optimizer/tier=big: tier: got 'big'; give 1GB, 10GB, full"),
         ("regress/progress/permuted=1", "labels of regression tasks are not permuted"),
     ],
 )
