@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nws_data.errors import BuildError, FormatError
-from nws_data.storage.atomic import is_temporary, make_folder, remove_stale, write_bytes
+from nws_data.storage.atomic import is_temporary, make_folder, remove_stale
 from nws_data.storage.lock import locked
 from nws_data.storage.manifest import MANIFEST, Manifest
 
@@ -23,7 +23,10 @@ LOCK = ".nws-lock"
 """Locked by the process that writes in the folder; one that is left behind by a killed process is free."""
 
 UNFINISHED = ".nws-unfinished"
-"""Stands in the folder from a writer's first file to its last, so that a killed one's files are known as ours."""
+"""Stands in the folder from a writer's first file to its last, so that a killed one's files are known as ours.
+
+Holds the manifest before that writer, see recover.py.
+"""
 
 DATA_FOLDERS = ("metadata", "weights")
 _CHECKSUM_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
@@ -42,14 +45,6 @@ def exclusive(root: Path) -> Iterator[None]:
         for folder in (root, *(f for name in DATA_FOLDERS for f in (root / name).rglob("*") if f.is_dir())):
             remove_stale(folder)
         yield
-
-
-@contextmanager
-def unfinished(root: Path) -> Iterator[None]:
-    """Mark the folder as half-written while the block runs; the mark stays when the block fails."""
-    write_bytes(root / UNFINISHED, b"")
-    yield
-    (root / UNFINISHED).unlink()
 
 
 def check_ours(root: Path) -> None:

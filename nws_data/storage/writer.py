@@ -36,6 +36,7 @@ from nws_data.storage.metadata import (
 )
 from nws_data.storage.plan import plan_differences
 from nws_data.storage.records import TrainingHeader, TrainingRecord, load_header
+from nws_data.storage.recover import sound_manifest, unfinished
 from nws_data.storage.root import (
     CHECKSUMS,
     README,
@@ -44,7 +45,6 @@ from nws_data.storage.root import (
     exclusive,
     remove_unlisted,
     sha256_of,
-    unfinished,
 )
 from nws_data.storage.shards import SHARD_SIZES, WrittenShard, divide_into_shards, shard_key, shard_path, write_shard
 
@@ -83,11 +83,11 @@ def write_population(
     check_population(population)
     root = Path(root)
     with exclusive(root):
-        old = _load_sound(root)
+        old = sound_manifest(root)
         plan = _checked_plan(old, population, plan)
         _check_image_sets(old, image_sets)
         staged = _new_records(root, old, population, plan["build_seed"], image_sets, [Path(path) for path in records])
-        with unfinished(root):
+        with unfinished(root, old):
             splits, rows = _write_shards(root, old, population, staged, shard_sizes)
             headers = list(staged.values())
             manifest = _write_metadata(root, old, population, plan, image_sets, splits, rows, headers)
@@ -118,30 +118,10 @@ def check_appendable(
     """
     root = Path(root)
     check_ours(root)
-    old = _load_sound(root)
+    old = sound_manifest(root)
     if population is not None and plan is not None:
         _checked_plan(old, population, plan)
         _check_image_sets(old, image_sets)
-    return old
-
-
-def _load_sound(root: Path) -> Manifest | None:
-    """Return the manifest of the dataset that is there, or None.
-
-    Raises ``FormatError`` when a shard is missing or of another length, or a metadata file is altered: appending would give
-    the damage new checksums.
-    """
-    if not (root / MANIFEST).exists():
-        return None
-    old = Manifest.load(root)
-    lengths = {shard.path: shard.nbytes for shard in old.shards}
-    for path, sha256 in old.file_sha256.items():
-        file = root / path
-        if not file.is_file():
-            raise FormatError(f"{file} is missing; fetch it again, see `nws verify {root}`")
-        sound = file.stat().st_size == lengths[path] if path in lengths else sha256_of(file.read_bytes()) == sha256
-        if not sound:
-            raise FormatError(f"{file} is damaged; fetch it again, see `nws verify {root}`")
     return old
 
 
