@@ -18,10 +18,11 @@ class _Norm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, beta: Tensor, gamma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        dims, wide = tuple(range(1, x.dim() - 1)), x.to(beta.dtype)
-        mean = wide.mean(dims, keepdim=True)
+        n = x[0, ..., 0].numel()
+        wide = x.to(beta.dtype)
+        mean = _sum(wide) / n
         centred = wide - mean
-        variance = centred.square().mean(dims, keepdim=True)
+        variance = _sum(centred.square()) / n
         scale = torch.rsqrt(variance + BATCH_NORM_EPS)
         y = (centred * (scale * _spread(gamma, x)) + _spread(beta, x)).to(x.dtype)
         ctx.save_for_backward(x, mean, scale, gamma)
@@ -33,9 +34,9 @@ class _Norm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, mean, scale, gamma = ctx.saved_tensors  # type: ignore[attr-defined]
-        dims, wide = tuple(range(1, x.dim() - 1)), gradients[0].to(mean.dtype)
+        wide = gradients[0].to(mean.dtype)
         normalised = (x.to(mean.dtype) - mean) * scale
-        d_beta, d_gamma = wide.sum(dims, keepdim=True), (wide * normalised).sum(dims, keepdim=True)
+        d_beta, d_gamma = _sum(wide), _sum(wide * normalised)
         n = x[0, ..., 0].numel()
         dx = (wide - (d_beta + normalised * d_gamma) / n) * (scale * _spread(gamma, x))
         return dx.to(x.dtype), d_beta.view(gamma.shape), d_gamma.view(gamma.shape)
@@ -108,6 +109,14 @@ def activate(x: Tensor, codes: Tensor) -> Tensor:
     """Apply each member's activation to ``(members, ...)``; ``codes`` as in :class:`builders.gpu.blocks.ConvBlock`."""
     y: Tensor = _Activation.apply(x, codes)
     return y
+
+
+def _sum(x: Tensor) -> Tensor:
+    """Sum over all but the first and last dimension, which stay; the order of summation is the same for every member.
+
+    On the CPU it depends on where a column stands in memory, so members must not lie side by side.
+    """
+    return (x if x.is_cuda else x.contiguous()).sum(tuple(range(1, x.dim() - 1)), keepdim=True)
 
 
 def _spread(values: Tensor, x: Tensor) -> Tensor:

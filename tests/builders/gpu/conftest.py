@@ -1,0 +1,18 @@
+"""The devices that tests of the device path run on: the CPU, and the card where there is one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from builders.gpu.bank import DeviceBank
+from builders.gpu.compute_path import find_device
+from builders.images.bank import ImageBank
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@pytest.fixture(scope="session", params=DEVICES)
+def device_bank(request: pytest.FixtureRequest, bank: ImageBank) -> DeviceBank:
+    """The small bank on each device."""
+    return DeviceBank(bank, find_device(request.param))
