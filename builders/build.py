@@ -12,7 +12,6 @@ import torch
 from builders.config import BuildConfig
 from builders.cost import training_flop
 from builders.engine.jobs import make_jobs
-from builders.engine.local import run_jobs
 from builders.engine.progress import BuildProgress
 from builders.engine.worker import WorkerSettings
 from builders.images.bank import ImageBank
@@ -25,6 +24,7 @@ from nws_data.space.architecture import N_CLASSES, Architecture
 from nws_data.space.hyperparameters import CLASSES
 from nws_data.space.image_sets import ImageSet
 from nws_data.storage.manifest import Manifest
+from nws_data.storage.plan import plan_digest
 from nws_data.storage.writer import check_appendable, write_population
 
 CARD_TEMPLATE = Path(__file__).parents[1] / "dataset_card.md"
@@ -78,8 +78,10 @@ def _build_population(
     todo = [planned for planned in plan if planned.id not in staged]
     flop_per_epoch = {planned.id: _flop_per_epoch(planned, bank) for planned in todo}
     with BuildProgress(population, flop_per_epoch, n - len(todo), config.epoch_cap) as progress:
-        settings = WorkerSettings(workspace.images, workspace.staging, config.epoch_cap, config.precision)
-        run_jobs(make_jobs(todo), settings, config.workers, progress.report)
+        settings = WorkerSettings(
+            workspace.images, workspace.staging, config.epoch_cap, config.precision, plan=plan_digest(identity)
+        )
+        config.engine.run_jobs(make_jobs(todo), settings, config.workers, progress.report)
     # Also when nothing is new: a writer that was killed at its very end is completed.
     write_population(
         config.out,

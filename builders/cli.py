@@ -10,6 +10,7 @@ from typing import Any
 
 from builders.build import BuildReport, build
 from builders.config import PRESETS, BuildConfig
+from builders.engine.engines import ENGINES, Engine
 from builders.images.prepare import ImageOptions
 from builders.images.sources import SOURCES, default_image_root
 from builders.rebuild import RebuildReport, rebuild, recorded_images
@@ -23,6 +24,7 @@ examples:
   nws build --population fixed --trainings 48 --images digits --out nws
   nws build --population random --trainings 200 --images mnist cifar10 --download --train-images 5000 --epoch-cap 40
   nws build --preset paper --download --out nws
+  nws build --preset paper --download --out /shared/nws --engine ray
 
 Run the same command again to go on after an interruption; give more --trainings to extend a dataset.
 Speed is shown in images x models/s: training images a second, summed over the networks trained side by side.
@@ -75,6 +77,18 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
     where = parser.add_argument_group("where and how")
     where.add_argument("--out", type=Path, default=Path("nws"), help="folder of the dataset (default: nws)")
     where.add_argument("--workers", type=int, metavar="W", help="one-thread processes (default: all cores)")
+    where.add_argument(
+        "--engine", choices=ENGINES, default="local", help="local: processes on this machine; ray: a cluster (default local)"
+    )
+    where.add_argument(
+        "--address",
+        metavar="ADDR",
+        help="of the Ray cluster, HOST:PORT; local: a Ray of --workers CPUs, started for this build (default: $RAY_ADDRESS, "
+        "else the cluster this machine belongs to, else local)",
+    )
+    where.add_argument(
+        "--gpus-per-fleet", type=float, metavar="G", default=1.0, help="with Ray on GPUs: part of a GPU a fleet takes (1)"
+    )
     where.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -117,7 +131,12 @@ def config_of(options: argparse.Namespace) -> BuildConfig:
     given = {"epoch_cap": options.epoch_cap, "workers": options.workers}
     values |= {name: value for name, value in given.items() if value is not None}
     return BuildConfig(
-        out=options.out, seed=options.seed, precision=options.precision, batch_norm=not options.no_batch_norm, **values
+        out=options.out,
+        seed=options.seed,
+        precision=options.precision,
+        batch_norm=not options.no_batch_norm,
+        engine=Engine(name=options.engine, address=options.address, gpus_per_fleet=options.gpus_per_fleet),
+        **values,
     )
 
 

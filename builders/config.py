@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from builders.engine.engines import Engine
 from builders.images.prepare import ImageOptions
 from builders.training.compute_path import PRECISIONS, compute_path
 from builders.training.stopping import MAX_EPOCHS, MIN_EPOCH_CAP
@@ -35,6 +36,7 @@ class BuildConfig:
     precision: str = "float32"
     batch_norm: bool = True  # off for the ablation of Supplement F.3
     workers: int = field(default_factory=usable_cores)  # one-thread processes
+    engine: Engine = field(default_factory=Engine)  # who runs them
 
     def __post_init__(self) -> None:
         try:
