@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from builders.engine.token import remove_tokens
 from nws_data.errors import BuildError, FormatError
 from nws_data.storage.atomic import remove_stale, write_bytes
-from nws_data.storage.plan import plan_differences
-from nws_data.storage.records import TrainingRecord
+from nws_data.storage.lock import locked
+from nws_data.storage.plan import plan_differences, plan_digest
+from nws_data.storage.records import TrainingRecord, staged_plan
 
 FOLDER = ".build"
-_PLANS = "plans.json"
+_LOCK, _PLANS = "lock", "plans.json"
+_N_TRIES = 100
 
 
 class Workspace:
@@ -30,32 +32,47 @@ class Workspace:
     def claim_plan(self, population: str, identity: dict[str, Any]) -> None:
         """Record what is being built, or check that an earlier, unfinished build here is the same.
 
+        A damaged record, after a power cut, is written again: staged trainings name their plan themselves.
+
         Raises:
             BuildError: another plan; names the options that differ.
         """
         plans = self._plans()
-        known = plans.setdefault(population, identity)
-        if not any(self.staging.glob(f"{population}-*")):
-            plans[population] = known = identity  # nothing was trained by the old plan
+        staged = sorted(self.staging.glob(f"{population}-*.safetensors"))
+        if population not in plans:
+            self._check_staged_plans(population, staged, identity)
+        known = plans.setdefault(population, identity) if staged else identity  # else nothing was trained by the old plan
         if different := plan_differences(known, identity):
             raise BuildError(
                 f"{self.folder.parent} holds an unfinished build of {population} with other options: "
                 f"{'; '.join(different)}. Give the same options to go on, another --out, or remove {self.folder}"
             )
+        plans[population] = identity
         write_bytes(self.folder / _PLANS, json.dumps(plans, indent=1).encode())
 
     def _plans(self) -> dict[str, dict[str, Any]]:
-        """Return the recorded plans by population; raises ``BuildError`` when the file is damaged."""
-        path = self.folder / _PLANS
-        if not path.exists():
-            return {}
+        """Return the recorded plans by population; none when the file is missing or damaged."""
         try:
-            plans = json.loads(path.read_bytes())
-        except ValueError:
-            plans = None
+            plans = json.loads((self.folder / _PLANS).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return {}
         if not isinstance(plans, dict) or not all(isinstance(plan, dict) for plan in plans.values()):
-            raise BuildError(f"{path} is damaged: remove {self.folder} and build again; trainings in it are lost")
+            return {}
         return plans
+
+    def _check_staged_plans(self, population: str, staged: Iterable[Path], identity: dict[str, Any]) -> None:
+        """Do what the lost record would do: refuse trainings of another plan, remove those that name none."""
+        asked = plan_digest(identity)
+        for path in staged:
+            named = staged_plan(path)
+            if not named:
+                path.unlink()
+            elif named != asked:
+                raise BuildError(
+                    f"{self.folder.parent} holds an unfinished build of {population} with other options, and {_PLANS}, "
+                    f"which would name them, is damaged. Give the same options to go on, another --out, or remove "
+                    f"{self.folder}"
+                )
 
     def staged(self, population: str) -> dict[str, Path]:
         """Return the finished trainings by id, every byte checked; damaged ones are removed and start anew."""
@@ -77,14 +94,15 @@ class Workspace:
         for training in trainings:
             self.path_of(training).unlink(missing_ok=True)
 
-    def remove_if_empty(self) -> None:
-        """Remove the whole folder unless trainings wait in it: of another population, or beyond the number asked for."""
+    def clear(self) -> None:
+        """Remove all but the lock, unless trainings wait here: of another population, or beyond the number asked for."""
         if any(self.staging.glob("*.safetensors")):
             return
-        shutil.rmtree(self.folder)
-        out = self.folder.parent
-        if not any(out.iterdir()):
-            out.rmdir()
+        for path in self.folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != _LOCK:
+                path.unlink()
 
 
 @contextmanager
@@ -96,16 +114,37 @@ def open_workspace(out: Path) -> Iterator[Workspace]:
     """
     workspace = Workspace(out)
     try:
-        workspace.staging.mkdir(parents=True, exist_ok=True)
-        lock = open(workspace.folder / "lock", "w")  # noqa: SIM115 - held for the whole block
+        with ExitStack() as stack:
+            _enter(workspace, stack)
+            yield workspace
+    finally:
+        for folder in (workspace.folder, out):
+            with suppress(OSError):  # not empty: something waits there, or the next build has begun
+                folder.rmdir()
+
+
+def _enter(workspace: Workspace, stack: ExitStack) -> None:
+    """Lock the workspace, which is cleared and unlocked when ``stack`` closes; raises as :func:`open_workspace`."""
+    out = workspace.folder.parent
+    try:
+        refusal = f"another build runs in {out}; wait for it or choose another --out"
+        stack.enter_context(_locked_folder(workspace.folder, refusal))
+        stack.callback(workspace.clear)
+        workspace.staging.mkdir(exist_ok=True)
+        remove_tokens(workspace.staging)  # workers that outlived a killed build stop writing here
     except OSError as error:
         raise BuildError(f"{out} cannot be used as output folder: {error.strerror}; choose another --out") from error
-    with lock:
+
+
+def _locked_folder(folder: Path, refusal: str) -> AbstractContextManager[None]:
+    """Make and lock a folder; raises ``OSError``, and ``BuildError`` with the message ``refusal``."""
+    for tries_left in reversed(range(_N_TRIES)):
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise BuildError(f"another build runs in {out}; wait for it or choose another --out") from error
-        try:
-            yield workspace
-        finally:
-            workspace.remove_if_empty()
+            with ExitStack() as stack:
+                folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(folder / _LOCK, refusal))
+                return stack.pop_all()
+        except (FileNotFoundError, FileExistsError):  # a build that ends now removes the folder between two steps of ours
+            if not tries_left:
+                raise
+    raise BuildError(refusal)

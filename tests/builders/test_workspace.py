@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from builders.workspace import open_workspace
+from builders.workspace import Workspace, open_workspace
 from nws_data.errors import BuildError
-from tests.conftest import stage
+from nws_data.storage.plan import plan_digest
+from tests.conftest import make_record, stage
 
 IDENTITY = {"build_seed": 0, "image_sets": [["digits", "abc"]], "epoch_cap": 19, "precision": "float32"}
 
@@ -124,14 +125,47 @@ def test_a_failure_after_the_first_training_keeps_it(tmp_path):
     assert (out / ".build" / "trainings" / "fixed-000000.safetensors").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'{"fixed": 3}', b"\xff\x00"])
-def test_a_damaged_plan_file_is_refused(tmp_path, content):
-    with open_workspace(tmp_path) as workspace:
-        workspace.claim_plan("fixed", IDENTITY)
-        workspace.path_of("fixed-000000").write_bytes(b"staged")
+DAMAGES = [b"", b"{", b"[]", b"null", b'{"fixed": 3}', b"\xff\x00", b"\0" * 200, None]
+
+
+def damage_plans(workspace: Workspace, content: bytes | None) -> None:
+    """What a power cut may leave of plans.json; None removes it."""
+    (workspace.folder / "plans.json").unlink()
+    if content is not None:
         (workspace.folder / "plans.json").write_bytes(content)
-        with pytest.raises(BuildError, match=r"plans\.json is damaged: remove .*\.build and build again"):
-            workspace.claim_plan("fixed", IDENTITY)
+
+
+@pytest.mark.parametrize("content", DAMAGES)
+def test_a_damaged_plan_file_is_written_again_and_no_training_is_lost(tmp_path, content):
+    with open_workspace(tmp_path) as workspace:
+        workspace.claim_plan("random", IDENTITY)
+        whole = (workspace.folder / "plans.json").read_bytes()
+        make_record("random", 0).save(workspace.path_of("random-000000"), plan_digest(IDENTITY))
+        damage_plans(workspace, content)
+        workspace.claim_plan("random", IDENTITY)
+        assert (workspace.folder / "plans.json").read_bytes() == whole
+        assert list(workspace.staged("random")) == ["random-000000"]
+
+
+@pytest.mark.parametrize("content", DAMAGES)
+def test_staged_trainings_of_another_plan_are_refused_without_the_plan_file_too(tmp_path, content):
+    with open_workspace(tmp_path) as workspace:
+        workspace.claim_plan("random", IDENTITY)
+        make_record("random", 0).save(workspace.path_of("random-000000"), plan_digest(IDENTITY))
+        damage_plans(workspace, content)
+        with pytest.raises(BuildError, match=r"unfinished build of random with other options, and plans\.json, .*damaged"):
+            workspace.claim_plan("random", IDENTITY | {"build_seed": 7})
+        workspace.claim_plan("random", IDENTITY)  # the refusal changed nothing
+        assert list(workspace.staged("random")) == ["random-000000"]
+
+
+def test_a_staged_training_that_nothing_vouches_for_starts_anew(tmp_path):
+    with open_workspace(tmp_path) as workspace:
+        workspace.claim_plan("random", IDENTITY)
+        stage(workspace.staging, "random", [0])  # names no plan
+        damage_plans(workspace, None)
+        workspace.claim_plan("random", IDENTITY)
+        assert workspace.staged("random") == {}
 
 
 def test_a_plan_that_trained_nothing_is_replaced(tmp_path):
@@ -141,3 +175,35 @@ def test_a_plan_that_trained_nothing_is_replaced(tmp_path):
         workspace.path_of("fixed-000000").write_bytes(b"staged")
         with pytest.raises(BuildError, match="build_seed was 7, now 0"):
             workspace.claim_plan("fixed", IDENTITY)
+
+
+_BUILDS_IN_A_ROW = """
+import os, sys, time
+from pathlib import Path
+from builders.workspace import open_workspace
+from nws_data.errors import BuildError
+
+out, n = Path(sys.argv[1]), 0
+while n < int(sys.argv[2]):
+    try:
+        with open_workspace(out) as workspace:
+            os.close(os.open(out / "busy", os.O_CREAT | os.O_EXCL))  # fails when another build is in here too
+            assert workspace.staging.is_dir()
+            (workspace.folder / "x").write_bytes(b"")
+            (out / "busy").unlink()
+            n += 1
+    except BuildError as error:
+        assert "another build runs" in str(error), error
+        time.sleep(0.0002 * (os.getpid() % 5))
+"""
+
+
+def test_builds_that_begin_while_another_ends_never_share_the_folder(tmp_path):
+    out = tmp_path / "nws"
+    command = [sys.executable, "-c", _BUILDS_IN_A_ROW, str(out), "200"]
+    root = Path(__file__).parents[2]
+    builds = [subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in builds:
+        _, stderr = process.communicate(timeout=120)
+        assert process.returncode == 0, stderr
+    assert not out.exists()
