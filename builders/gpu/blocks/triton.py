@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
@@ -38,6 +39,9 @@ SPLIT = 2048
 _PIXELS = 128  # of one convolution tile
 _ELEMENTS = 1024  # of one elementwise tile
 _INT32 = 2**31
+_EXACT = {"enable_fp_fusion": False}
+"""Products and sums outside the convolutions are rounded each: forward and backward must find the same greatest cell. (The
+compiler's default differs between its versions; fused or not, the bits of one version are the same in every run.)"""
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ def conv_tiles(n_in: int, n_out: int, filter_size: int, dtype: torch.dtype, prec
     columns = max(16, _power_of_two(n_out))
     if dtype == torch.float32 and precision == "ieee":  # ordinary arithmetic: a deep tile only costs registers
         return Tiles(_PIXELS, 16, columns, 8 if columns > 32 else 4, 2)
-    deep = dtype == torch.bfloat16 and n_in % 8 == 0 and filter_size**2 * n_in >= 128
+    deep = dtype == torch.bfloat16 and filter_size**2 * n_in >= 128
     return Tiles(_PIXELS, 64 if deep else 32, columns, 4, 3)
 
 
@@ -126,6 +130,7 @@ def triton_block(
     Float32 products follow ``torch.set_float32_matmul_precision``: "highest" is IEEE, else TF32. Raises ``BuildError``
     for a dtype without kernels, for tensors on the CPU outside the interpreter, and for a batch beyond int32 offsets.
     """
+    x, kernel = _whole_vectors(x, kernel)
     members, batch, height, width, n_in = x.shape
     shape = Shape(
         members=members,
@@ -190,6 +195,15 @@ def _check(shape: Shape, device: torch.device) -> None:
         raise BuildError(
             f"got a batch of {shape.batch}: a member's activations must stay below 2**31 values; take a smaller"
         )
+
+
+def _whole_vectors(x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
+    """Fill the input channels up to a multiple of four with zeros.
+
+    Images have three, which the kernels would load one by one: a copy of the image is the cheaper by far.
+    """
+    missing = -x.shape[-1] % 4
+    return (F.pad(x, (0, missing)), F.pad(kernel, (0, 0, 0, 0, 0, missing))) if missing else (x, kernel)
 
 
 def _power_of_two(n: int) -> int:
@@ -305,17 +319,17 @@ def _sum_tiles(parts: Tensor) -> Tensor:
 
 def _sum_blocks(n_tiles: int, n_channels: int) -> dict[str, int]:
     block_c = min(16, _power_of_two(n_channels))
-    return {"BLOCK_T": min(4096 // block_c, max(16, _power_of_two(n_tiles))), "BLOCK_C": block_c, "num_warps": 4}
+    return {"BLOCK_T": min(4096 // block_c, max(16, _power_of_two(n_tiles))), "BLOCK_C": block_c, "num_warps": 4} | _EXACT
 
 
 def _product(tiles: Tiles) -> dict[str, int]:
     sizes = {"BLOCK_P": tiles.pixels, "BLOCK_K": tiles.depth, "BLOCK_N": tiles.columns}
-    return sizes | {"num_warps": tiles.warps, "num_stages": tiles.stages}
+    return sizes | {"num_warps": tiles.warps, "num_stages": tiles.stages, "enable_fp_fusion": True}
 
 
 def _pointwise(shape: Shape) -> dict[str, Any]:
     blocks = {"BLOCK_Q": shape.block_q, "BLOCK_C": shape.block_c}
-    return {"POOL": shape.pool, "EPS": BATCH_NORM_EPS, "num_warps": 4} | blocks
+    return {"POOL": shape.pool, "EPS": BATCH_NORM_EPS, "num_warps": 4} | blocks | _EXACT
 
 
 def _or(tensors: list[Tensor | None], other: Tensor) -> list[Tensor]:
