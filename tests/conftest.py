@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from nws_data.randomness import GENERATOR
 from nws_data.space.architecture import Architecture
@@ -18,6 +20,9 @@ from nws_data.storage.manifest import Manifest
 from nws_data.storage.records import TrainingRecord
 from nws_data.storage.shards import SHARD_SIZES
 from nws_data.storage.writer import write_population
+
+if not torch.cuda.is_available():  # Triton reads it once, when it is first imported; torchvision does that
+    os.environ["TRITON_INTERPRET"] = "1"
 
 BUILD_SEED = 5
 IMAGE_SETS = tuple(
