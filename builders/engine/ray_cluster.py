@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,10 @@ def connected(options: RayOptions) -> Iterator[str]:
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     try:
-        started = _start_or_join(ray, options)
+        # Ray puts the current folder ahead of all else where workers look for modules. Were it the checkout, they would
+        # take it from there instead of what was shipped, edited meanwhile or not.
+        with chdir(ROOT.anchor):
+            started = _start_or_join(ray, options)
         yield _describe(ray, started)
     finally:
         ray.shutdown()
