@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from builders.training.compute_path import compute_path
-from nws_data.errors import BuildError
+from builders.devices import path_of
+from builders.engine.worker import WorkerSettings
 
 
-def compute_path_of(device: str) -> str:
-    """Return this process's path on a device; raises ``BuildError`` for a device that builds cannot use."""
-    if device != "cpu":
-        raise BuildError(f"engine ray has no path for device {device}; use --device cpu")
-    return compute_path()
+def compute_path_of(settings: WorkerSettings) -> str:
+    """Return this process's path on the build's device; raises ``BuildError`` where there is no such device."""
+    return path_of(settings.device, settings.backend, settings.precision)

@@ -70,7 +70,7 @@ class _Tasks:
     ) -> None:
         self._ray = ray = import_ray()
         self._queue, self._settings, self._report = queue, settings, report
-        self._path = compute_path_of(settings.device)
+        self._path = compute_path_of(settings)
         self._needs = {"num_cpus": 1.0} | ({"num_gpus": options.gpus_per_fleet} if settings.device != "cpu" else {})
         self._runs: dict[Any, Run] = {}
         self._unfit: set[str] = set()

@@ -31,13 +31,12 @@ class Order:
     token: str
     torch_version: str
     compute_path: str
-    device: str
 
     @classmethod
     def of(cls, run: Run, settings: Any, torch_version: str, compute_path: str) -> Order:
         """Pack a run."""
         content = pickle.dumps((run.job, settings))
-        return cls(run.number, content, str(settings.staging), settings.token, torch_version, compute_path, settings.device)
+        return cls(run.number, content, str(settings.staging), settings.token, torch_version, compute_path)
 
 
 @dataclass(frozen=True)
@@ -75,9 +74,9 @@ def run_order(order: Order, board: Any) -> Done | Failed | Unfit:
 
     enter_compute_path()
     try:
-        if (path := compute_path_of(order.device)) != order.compute_path:
-            return Unfit(_node_id(), f"{_node()} computes by {path}, this build by {order.compute_path}")
         job, settings = pickle.loads(order.content)
+        if (path := compute_path_of(settings)) != order.compute_path:
+            return Unfit(_node_id(), f"{_node()} computes by {path}, this build by {order.compute_path}")
         outbox = Outbox(lambda messages: board.post.remote(messages), _has_arrived)
         run_job(job, settings, Reporter(outbox.send, lambda: False, order.run, job.flop_per_image))
         return Done(tuple(outbox.finished), tuple(outbox.close()))

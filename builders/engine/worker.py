@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from builders.devices import DEFAULT_BACKEND
 from builders.engine.jobs import Job
 from builders.engine.messages import Finished, Progress
 from builders.engine.token import sees_token
 from builders.images.bank import ImageBank
+from builders.plan import PlannedTraining
 from builders.training.trainer import Interrupted, train_fleet
-from nws_data.errors import BuildError, FormatError
+from nws_data.errors import FormatError
 from nws_data.storage.records import TrainingRecord
 
 _REPORT_EVERY_S = 0.5
@@ -26,7 +28,8 @@ class WorkerSettings:
     staging: Path  # folder of finished trainings
     epoch_cap: int
     precision: str
-    device: str = "cpu"
+    device: str = "cpu"  # or "cuda"
+    backend: str = DEFAULT_BACKEND  # of the conv layers on a card
     spill: bool = False  # snapshots of unfinished trainings in files of the staging folder, not in memory
     token: str | None = None  # the file that allows writing into the staging folder, see builders/engine/token.py
     plan: str = ""  # digest of the plan; staged trainings name it
@@ -48,11 +51,13 @@ class Reporter:
         self._send, self._should_stop = send, should_stop
         self._run, self._flop_per_image = run, flop_per_image
         self._n_images = 0
+        self._flop = 0.0
         self._next_s = 0.0
 
-    def step(self, n_images: int) -> None:
-        """Count a step of the fleet; raises ``Interrupted``."""
+    def step(self, n_images: int, flop: float | None = None) -> None:
+        """Count a step of a fleet and its operations, if they are not those of the job's shape; raises ``Interrupted``."""
         self._n_images += n_images
+        self._flop += float(n_images) * self._flop_per_image if flop is None else flop
         if time.monotonic() >= self._next_s:
             self._flush()
             self._next_s = time.monotonic() + _REPORT_EVERY_S
@@ -66,8 +71,8 @@ class Reporter:
 
     def _flush(self) -> None:
         if self._n_images:
-            self._send(Progress(self._n_images, float(self._n_images) * self._flop_per_image, self._run))
-            self._n_images = 0
+            self._send(Progress(self._n_images, self._flop, self._run))
+            self._n_images, self._flop = 0, 0.0
 
 
 def run_job(job: Job, settings: WorkerSettings, reporter: Reporter) -> None:
@@ -75,10 +80,8 @@ def run_job(job: Job, settings: WorkerSettings, reporter: Reporter) -> None:
 
     Raises:
         Interrupted: the worker has to stop.
-        BuildError: the images cannot be read, the disk is full, ...
+        BuildError: the images cannot be read, the disk is full, there is no such device, ...
     """
-    if settings.device != "cpu":
-        raise BuildError(f"--device {settings.device} is not supported by this worker; use --device cpu")
     todo = []
     for planned in job.trainings:
         record = _staged(settings.staging / f"{planned.id}.safetensors")
@@ -86,20 +89,27 @@ def run_job(job: Job, settings: WorkerSettings, reporter: Reporter) -> None:
             todo.append(planned)
         else:
             reporter.finished(record)
-    bank = ImageBank.open(settings.images)
-    records = train_fleet(
-        todo,
-        bank,
-        epoch_cap=settings.epoch_cap,
-        precision=settings.precision,
-        on_step=reporter.step,
-        spill=settings.staging if settings.spill else None,
-    )
-    for record in records:
+    for record in _train(job, todo, settings, reporter):
         if settings.token and not sees_token(settings.staging, settings.token):
             raise Interrupted
         record.save(settings.staging / f"{record.training}.safetensors", settings.plan)
         reporter.finished(record)
+
+
+def _train(
+    job: Job, todo: Sequence[PlannedTraining], settings: WorkerSettings, reporter: Reporter
+) -> Iterator[TrainingRecord]:
+    """Train on the CPU or a card."""
+    bank, spill = ImageBank.open(settings.images), settings.staging if settings.spill else None
+    if settings.device == "cpu":
+        return train_fleet(
+            todo, bank, epoch_cap=settings.epoch_cap, precision=settings.precision, on_step=reporter.step, spill=spill
+        )
+    from builders.gpu.job import train_job
+    from builders.gpu.lane import DeviceSettings
+
+    how = DeviceSettings(settings.backend, settings.precision, settings.epoch_cap, spill)
+    return train_job(todo, bank, job.device or settings.device, how, reporter.step)
 
 
 def _staged(path: Path) -> TrainingRecord | None:

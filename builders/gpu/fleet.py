@@ -5,7 +5,6 @@ On the CPU the same step runs as it is: slow, but it is what the tests compare.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -15,38 +14,14 @@ from builders.gpu.bank import DeviceBank
 from builders.gpu.blocks import ACTIVATION_CODES, conv_block
 from builders.gpu.compute_path import products
 from builders.gpu.network import DeviceNetwork
+from builders.gpu.shape import DeviceShape
 from builders.gpu.step import Slots, State, train_step
 from builders.training.epochs import steps_per_epoch
 from builders.training.optimizers import FleetOptimizer
-from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import HyperParameters
 
 _DTYPES = {"float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
-_IMAGES_FIXED = 4096
-_SLOTS_RANDOM = 8
 _WARM_UPS = 3
-
-
-@dataclass(frozen=True)
-class DeviceShape:
-    """What the members of a device fleet have in common; the rest, the activation included, is data of the slot."""
-
-    architecture: Architecture
-    batch_size: int
-
-    @classmethod
-    def of(cls, hyperparameters: HyperParameters) -> DeviceShape:
-        """Return the shape that a training needs."""
-        return cls(Architecture.of(hyperparameters), hyperparameters.batch_size)
-
-    @property
-    def slots(self) -> int:
-        """Members of a fleet; a function of the shape alone, since a fleet's size may show in the last bits.
-
-        The fixed architecture has hundreds of trainings of each batch size and fills the card by itself; of any other
-        the paper's dataset has 13 on average, and several small fleets run at once.
-        """
-        return _IMAGES_FIXED // self.batch_size if self.architecture.is_fixed else _SLOTS_RANDOM
 
 
 class DeviceFleet:

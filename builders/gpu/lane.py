@@ -6,14 +6,16 @@ from collections import deque
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from builders.cost import training_flop
 from builders.gpu.bank import DeviceBank
 from builders.gpu.compute_path import device_compute_path
-from builders.gpu.fleet import DeviceFleet, DeviceShape
+from builders.gpu.fleet import DeviceFleet
 from builders.gpu.member import DeviceMember
+from builders.gpu.shape import DeviceShape
 from builders.plan import PlannedTraining
 from nws_data.storage.records import TrainingRecord
 
@@ -27,6 +29,7 @@ class DeviceSettings:
     backend: str = "grouped"
     precision: str = "float32"
     epoch_cap: int = 1000
+    spill: Path | None = None  # folder for files that hold the snapshots; None keeps them in memory
     slots: int | None = None  # of every fleet, in tests and measurements; normally the shape decides
 
 
@@ -96,7 +99,7 @@ class Lane:
         for slot in range(self._fleet.slots):
             if slot not in self._members and self._queue:
                 planned = self._queue.popleft()
-                member = DeviceMember(planned, self._bank, self._settings.epoch_cap)
+                member = DeviceMember(planned, self._bank, self._settings.epoch_cap, self._settings.spill)
                 self._fleet.load(slot, member.initial_vector(), planned.hyperparameters, planned.seed)
                 member.enqueue_evaluation(self._fleet.vectors[slot])
                 self._fleet.set_epoch(slot, *member.next_epoch())

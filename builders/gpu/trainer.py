@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 
 from builders.gpu.bank import DeviceBank
-from builders.gpu.fleet import DeviceShape
 from builders.gpu.lane import DeviceSettings, Lane
+from builders.gpu.shape import DeviceShape
 from builders.plan import PlannedTraining
 from nws_data.errors import BuildError
 from nws_data.storage.records import TrainingRecord

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from builders.gpu.bank import DeviceBank
-from builders.gpu.fleet import DeviceFleet, DeviceShape
+from builders.gpu.fleet import DeviceFleet
+from builders.gpu.shape import DeviceShape
 from builders.images.augmentation import augment, to_float
 from builders.plan import PlannedTraining
 from builders.training.epochs import epoch_batches, split_images

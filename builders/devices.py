@@ -1,0 +1,51 @@
+"""Where trainings are computed: on the CPU or on CUDA cards, and the name of the compute path there."""
+
+from __future__ import annotations
+
+import torch
+
+from builders.gpu.blocks import BACKENDS
+from builders.gpu.compute_path import DEVICE_PRECISIONS, backend_of, device_compute_path, find_device
+from builders.training.compute_path import PRECISIONS, compute_path
+from nws_data.errors import BuildError, one_of
+
+DEVICES = ("cpu", "cuda", "auto")
+ALL_PRECISIONS = tuple(dict.fromkeys((*PRECISIONS, *DEVICE_PRECISIONS)))
+DEFAULT_BACKEND = "rows"
+"""Plain matrix products: no compiler at run time. Which backend is fastest on a card is for benchmarks/speed/gpu.py."""
+
+
+def resolve_device(name: str) -> str:
+    """Return ``"cpu"`` or ``"cuda"`` for one of :data:`DEVICES`; raises ``BuildError`` when there is no card for cuda."""
+    if name not in DEVICES:
+        raise BuildError(f"--device: {one_of(name, DEVICES)}")
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    find_device(name)
+    return name
+
+
+def check_arithmetic(device: str, backend: str, precision: str) -> None:
+    """Raise ``BuildError`` unless trainings on the device (``"cpu"`` or ``"cuda"``) can have these."""
+    precisions = PRECISIONS if device == "cpu" else DEVICE_PRECISIONS
+    if precision not in precisions:
+        hint = "; tf32 needs --device cuda" if precision == "tf32" else ""
+        raise BuildError(f"--precision on {device}: {one_of(precision, precisions)}{hint}")
+    if backend not in BACKENDS:
+        raise BuildError(f"--backend: {one_of(backend, BACKENDS)}")
+
+
+def path_of(device: str, backend: str, precision: str) -> str:
+    """Return the compute path of this process on ``"cpu"`` or ``"cuda"``; raises ``BuildError`` without such a card."""
+    return compute_path() if device == "cpu" else device_compute_path(find_device(device), backend, precision)
+
+
+def device_of(path: str) -> tuple[str, str]:
+    """Return device and backend of a recorded compute path: what to ask for to compute in the same way."""
+    backend = backend_of(path)
+    return ("cpu", DEFAULT_BACKEND) if backend is None else ("cuda", backend)
+
+
+def local_cards() -> list[str]:
+    """Return the names of this machine's cards: ``["cuda:0", ...]``."""
+    return [f"cuda:{i}" for i in range(torch.cuda.device_count())]
