@@ -174,68 +174,73 @@ INLINE void move_running(int n, const real *mean, const real *variance, real mom
 
 /* ---- a conv layer after its convolution: batch norm, 2x2 max-pool, activation ---- */
 
-/* The larger of each pair of neighbouring pixels, the left one when equal; NaN wins. With `which` also z at that pixel and
- * whether it is the right one. */
-INLINE void pool_pairs(int pixels, int C, const real *restrict a, real *restrict out) {
-    for (int p = 0; p < pixels; p++)
-        for (int c = 0; c < C; c++) {
-            real left = a[2 * p * C + c], right = a[(2 * p + 1) * C + c];
-            real larger = left < right ? right : left;
-            out[p * C + c] = right != right ? right : larger;
-        }
+/* Even and odd pixels of a row apart, so that pooling compares equal lanes; and together again. */
+INLINE void split_row(int pixels, int C, const real *restrict row, real *restrict even, real *restrict odd) {
+    for (int p = 0; p < pixels; p++) {
+        memcpy(even + p * C, row + 2 * p * C, (size_t)C * sizeof(real));
+        memcpy(odd + p * C, row + (2 * p + 1) * C, (size_t)C * sizeof(real));
+    }
 }
 
-INLINE void pool_pairs_of(int pixels, int C, const real *restrict a, real *restrict out, uint32_t *restrict right_won) {
-    for (int p = 0; p < pixels; p++)
-        for (int c = 0; c < C; c++) {
-            real left = a[2 * p * C + c], right = a[(2 * p + 1) * C + c];
-            int won = left < right || right != right;
-            out[p * C + c] = won ? right : left;
-            right_won[p * C + c] = won ? 1 : 0;
-        }
+INLINE void join_row(int pixels, int C, const real *restrict even, const real *restrict odd, real *restrict row) {
+    for (int p = 0; p < pixels; p++) {
+        memcpy(row + 2 * p * C, even + p * C, (size_t)C * sizeof(real));
+        memcpy(row + (2 * p + 1) * C, odd + p * C, (size_t)C * sizeof(real));
+    }
 }
 
-#define BY_CHANNELS(call)          \
-    switch (channels) {            \
-    case 4: call(4); break;        \
-    case 8: call(8); break;        \
-    case 12: call(12); break;      \
-    case 16: call(16); break;      \
-    case 24: call(24); break;      \
-    case 32: call(32); break;      \
-    case 48: call(48); break;      \
+#define BY_CHANNELS(call)           \
+    switch (channels) {             \
+    case 4: call(4); break;         \
+    case 8: call(8); break;         \
+    case 12: call(12); break;       \
+    case 16: call(16); break;       \
+    case 24: call(24); break;       \
+    case 32: call(32); break;       \
+    case 48: call(48); break;       \
     default: call(channels); break; \
     }
+
+/* The four pixels of every 2x2 window from two rows on: upper left, upper right, lower left, lower right. */
+INLINE void load_windows(const void *z, int bf16, long row, int n, int side, int channels, real (*restrict windows)[ROW]) {
+    real buffer[ROW];
+    for (int k = 0; k < 2; k++) {
+        const real *restrict x = load(z, bf16, (row + k) * n, n, buffer);
+#define SPLIT(C) split_row(side / 2, C, x, windows[2 * k], windows[2 * k + 1])
+        BY_CHANNELS(SPLIT)
+    }
+}
+
+/* Whether the second of two values is the larger; the first counts when they are equal. */
+INLINE int second_wins(real first, real second) { return first < second; }
 
 /* y = activation(pool(scale z + shift)). */
 static void scale_pool_activate(
     const void *z, int bf16, long images, int side, int channels, const real *scale, const real *shift, int pool, int activation,
     void *y
 ) {
-    int n = side * channels, half = n / 2;
-    real buffer[ROW], a[2][ROW], best[2][ROW], scales[ROW], shifts[ROW];
+    int n = side * channels, m = pool ? n / 2 : n;
+    real buffer[ROW], out[ROW], w[4][ROW], scales[ROW], shifts[ROW];
     repeat(scale, channels, n, scales);
     repeat(shift, channels, n, shifts);
     for (long row = 0; row < images * side; row += pool ? 2 : 1) {
-        for (int k = 0; k < (pool ? 2 : 1); k++) {
-            const real *restrict x = load(z, bf16, (row + k) * n, n, buffer);
-            real *restrict out = a[k];
+        if (pool) {
+            load_windows(z, bf16, row, n, side, channels, w);
+            const real *restrict w0 = w[0], *restrict w1 = w[1], *restrict w2 = w[2], *restrict w3 = w[3];
+            for (int i = 0; i < m; i++) {
+                real a0 = w0[i] * scales[i] + shifts[i], a1 = w1[i] * scales[i] + shifts[i];
+                real a2 = w2[i] * scales[i] + shifts[i], a3 = w3[i] * scales[i] + shifts[i];
+                real upper = second_wins(a0, a1) ? a1 : a0, lower = second_wins(a2, a3) ? a3 : a2;
+                real largest = second_wins(upper, lower) ? lower : upper;
+                int nan = (a0 != a0) | (a1 != a1) | (a2 != a2) | (a3 != a3);
+                out[i] = nan ? a0 + a1 + a2 + a3 : largest;
+            }
+        } else {
+            const real *restrict x = load(z, bf16, row * n, n, buffer);
             for (int i = 0; i < n; i++) out[i] = x[i] * scales[i] + shifts[i];
         }
-        if (!pool) {
-            activate(activation, n, a[0]);
-            store(y, bf16, row * n, n, a[0]);
-            continue;
-        }
-#define POOL(C) pool_pairs(side / 2, C, a[0], best[0]), pool_pairs(side / 2, C, a[1], best[1])
-        BY_CHANNELS(POOL)
-        real *restrict upper = best[0], *restrict lower = best[1];
-        for (int i = 0; i < half; i++) {
-            real larger = upper[i] < lower[i] ? lower[i] : upper[i];
-            upper[i] = lower[i] != lower[i] ? lower[i] : larger;
-        }
-        activate(activation, half, upper);
-        store(y, bf16, row / 2 * half, half, upper);
+        activate(activation, m, out);
+        store(y, bf16, (pool ? row / 2 : row) * m, m, out);
     }
 }
 
@@ -266,49 +271,65 @@ void conv_evaluate(
     scale_pool_activate(z, 0, images, side, channels, scale, shift, pool, activation, y);
 }
 
-/* One pass of backward needs, for a row pair (pool) or a row: the gradients g behind the activation and which of the four
- * pixels they go to. */
-INLINE void gradients_of_rows(
-    const real *restrict z0, const real *restrict z1, const real *restrict scales, const real *restrict shifts, int n, int side,
-    int channels, real *restrict a, real (*best)[ROW], uint32_t (*right)[ROW], uint32_t *restrict winner
-) {
-    const real *z[2] = {z0, z1};
-    for (int k = 0; k < 2; k++) {
-        const real *restrict x = z[k];
-        for (int i = 0; i < n; i++) a[i] = x[i] * scales[i] + shifts[i];
-#define POOL_OF(C) pool_pairs_of(side / 2, C, a, best[k], right[k])
-        BY_CHANNELS(POOL_OF)
-    }
-    for (int i = 0; i < n / 2; i++) {
-        int low = best[0][i] < best[1][i] || best[1][i] != best[1][i];
-        winner[i] = low ? 2 + right[1][i] : right[0][i];
+/* Coefficients of a layer's backward pass, repeated along a row. */
+typedef struct {
+    real scale[ROW], shift[ROW], mean[ROW], c1[ROW], c2[ROW];
+} Tables;
+
+/* The gradients behind the activation of the outputs that belong to a row, or to two rows with pool. */
+INLINE void output_gradients(const void *y, const void *dy, int bf16, long first, int m, int activation, real *restrict g) {
+    real values[ROW], buffer[ROW];
+    memcpy(g, load(dy, bf16, first, m, buffer), (size_t)m * sizeof(real));
+    activate_backward(activation, m, load(y, bf16, first, m, values), g);
+}
+
+/* Add, lane by lane, gradients to s1 and gradients times centred inputs to s2: those of beta and gamma. */
+INLINE void add_norm_gradients(const real (*restrict w)[ROW], const Tables *t, int m, int pool, const real *restrict g,
+                               real *restrict s1, real *restrict s2) {
+    const real *restrict w0 = w[0], *restrict w1 = w[1], *restrict w2 = w[2], *restrict w3 = w[3];
+    for (int i = 0; i < m; i++) {
+        real x = w0[i];
+        if (pool) {
+            real a0 = w0[i] * t->scale[i] + t->shift[i], a1 = w1[i] * t->scale[i] + t->shift[i];
+            real a2 = w2[i] * t->scale[i] + t->shift[i], a3 = w3[i] * t->scale[i] + t->shift[i];
+            int right0 = second_wins(a0, a1), right1 = second_wins(a2, a3);
+            real upper = right0 ? a1 : a0, lower = right1 ? a3 : a2;
+            real upper_x = right0 ? w1[i] : w0[i], lower_x = right1 ? w3[i] : w2[i];
+            x = second_wins(upper, lower) ? lower_x : upper_x;
+        }
+        s1[i] += g[i];
+        s2[i] += g[i] * (x - t->mean[i]);
     }
 }
 
-INLINE void add_products(
-    int pixels, int C, const real *restrict z0, const real *restrict z1, const uint32_t *restrict winner, const real *restrict g,
-    const real *restrict means, real *restrict s1, real *restrict s2
-) {
-    for (int p = 0; p < pixels; p++)
-        for (int c = 0; c < C; c++) {
-            int i = p * C + c, l = 2 * p * C + c, r = l + C;
-            uint32_t w = winner[i];
-            real upper = w == 1 ? z0[r] : z0[l], lower = w == 3 ? z1[r] : z1[l];
-            real x = (w >= 2 ? lower : upper) - means[i];
-            s1[i] += g[i];
-            s2[i] += g[i] * x;
+/* Replace inputs of the norm by their gradients, those of the convolution's output. */
+INLINE void input_gradients(real (*restrict w)[ROW], const Tables *t, int m, int pool, const real *restrict g) {
+    real *restrict w0 = w[0], *restrict w1 = w[1], *restrict w2 = w[2], *restrict w3 = w[3];
+    for (int i = 0; i < m; i++) {
+        real s = t->scale[i], c1 = t->c1[i], c2 = t->c2[i], mean = t->mean[i];
+        if (!pool) {
+            w0[i] = s * (g[i] - c1 - (w0[i] - mean) * c2);
+            continue;
         }
+        real x0 = w0[i], x1 = w1[i], x2 = w2[i], x3 = w3[i];
+        real a0 = x0 * s + t->shift[i], a1 = x1 * s + t->shift[i], a2 = x2 * s + t->shift[i], a3 = x3 * s + t->shift[i];
+        int right0 = second_wins(a0, a1), right1 = second_wins(a2, a3);
+        real upper = right0 ? a1 : a0, lower = right1 ? a3 : a2;
+        int low = second_wins(upper, lower);
+        real g_upper = low ? 0 : g[i], g_lower = low ? g[i] : 0;
+        w0[i] = s * ((right0 ? 0 : g_upper) - c1 - (x0 - mean) * c2);
+        w1[i] = s * ((right0 ? g_upper : 0) - c1 - (x1 - mean) * c2);
+        w2[i] = s * ((right1 ? 0 : g_lower) - c1 - (x2 - mean) * c2);
+        w3[i] = s * ((right1 ? g_lower : 0) - c1 - (x3 - mean) * c2);
+    }
 }
 
-INLINE void add_winners(
-    int pixels, int C, const uint32_t *restrict winner, const real *restrict g, uint32_t first, real *restrict d
-) {
-    for (int p = 0; p < pixels; p++)
-        for (int c = 0; c < C; c++) {
-            int i = p * C + c, l = 2 * p * C + c;
-            d[l] += winner[i] == first ? g[i] : 0;
-            d[l + C] += winner[i] == first + 1 ? g[i] : 0;
-        }
+INLINE void load_inputs(const void *z, int bf16, long row, int n, int side, int channels, int pool, real (*w)[ROW]) {
+    real buffer[ROW];
+    if (pool)
+        load_windows(z, bf16, row, n, side, channels, w);
+    else
+        memcpy(w[0], load(z, bf16, row * n, n, buffer), (size_t)n * sizeof(real));
 }
 
 /* Backward of conv_forward: from dy to dz, and the gradients of gamma, beta and the convolution's bias.
@@ -319,42 +340,31 @@ void conv_backward(
     real *dbias
 ) {
     int n = side * channels, m = pool ? n / 2 : n, step = pool ? 2 : 1;
-    real scale[UNITS], shift[UNITS], c1[UNITS], c2[UNITS], zero[UNITS];
-    real scales[ROW], shifts[ROW], means[ROW], c1s[ROW], c2s[ROW];
-    real b0[ROW], b1[ROW], by[ROW], bd[ROW], g[ROW], a[ROW], best[2][ROW], s1[ROW], s2[ROW], sb[ROW], d[2][ROW];
-    uint32_t right[2][ROW], winner[ROW];
+    real scale[UNITS], shift[UNITS], zero[UNITS], c1[UNITS], c2[UNITS];
+    real g[ROW], w[4][ROW], s1[ROW], s2[ROW], sb[ROW], row_out[ROW], buffer[ROW];
     double t1[ROW], t2[ROW], sum1[UNITS], sum2[UNITS];
+    Tables t;
     for (int c = 0; c < channels; c++) {
         scale[c] = gamma ? gamma[c] * rstd[c] : 1;
         shift[c] = gamma ? beta[c] - mean[c] * scale[c] : 0;
         zero[c] = c1[c] = c2[c] = 0;
     }
-    repeat(scale, channels, n, scales);
-    repeat(shift, channels, n, shifts);
-    repeat(gamma ? mean : zero, channels, n, means);
+    repeat(scale, channels, n, t.scale);
+    repeat(shift, channels, n, t.shift);
+    repeat(gamma ? mean : zero, channels, n, t.mean);
     if (gamma) {
         memset(t1, 0, sizeof t1);
         memset(t2, 0, sizeof t2);
         for (long image = 0; image < images; image++) {
             memset(s1, 0, sizeof s1);
             memset(s2, 0, sizeof s2);
-            for (int r = 0; r < side; r += step) {
-                long row = image * side + r;
-                const real *restrict z0 = load(z, bf16, row * n, n, b0);
-                const real *restrict yy = load(y, bf16, row / step * m, m, by);
-                memcpy(g, load(dy, bf16, row / step * m, m, bd), (size_t)m * sizeof(real));
-                activate_backward(activation, m, yy, g);
-                if (pool) {
-                    const real *restrict z1 = load(z, bf16, (row + 1) * n, n, b1);
-                    gradients_of_rows(z0, z1, scales, shifts, n, side, channels, a, best, right, winner);
-#define PRODUCTS(C) add_products(side / 2, C, z0, z1, winner, g, means, s1, s2)
-                    BY_CHANNELS(PRODUCTS)
-                } else {
-                    for (int i = 0; i < n; i++) {
-                        s1[i] += g[i];
-                        s2[i] += g[i] * (z0[i] - means[i]);
-                    }
-                }
+            for (long row = image * side; row < (image + 1) * side; row += step) {
+                output_gradients(y, dy, bf16, row / step * m, m, activation, g);
+                load_inputs(z, bf16, row, n, side, channels, pool, w);
+                if (pool)
+                    add_norm_gradients((const real(*)[ROW])w, &t, m, 1, g, s1, s2);
+                else
+                    add_norm_gradients((const real(*)[ROW])w, &t, m, 0, g, s1, s2);
             }
             for (int i = 0; i < m; i++) {
                 t1[i] += s1[i];
@@ -371,31 +381,22 @@ void conv_backward(
             c2[c] = (real)(sum2[c] * rstd[c] * rstd[c] / count);
         }
     }
-    repeat(c1, channels, n, c1s);
-    repeat(c2, channels, n, c2s);
+    repeat(c1, channels, n, t.c1);
+    repeat(c2, channels, n, t.c2);
     memset(sb, 0, sizeof sb);
     for (long row = 0; row < images * side; row += step) {
-        const real *restrict zr[2] = {load(z, bf16, row * n, n, b0), 0};
-        const real *restrict yy = load(y, bf16, row / step * m, m, by);
-        memcpy(g, load(dy, bf16, row / step * m, m, bd), (size_t)m * sizeof(real));
-        activate_backward(activation, m, yy, g);
-        if (pool) {
-            zr[1] = load(z, bf16, (row + 1) * n, n, b1);
-            gradients_of_rows(zr[0], zr[1], scales, shifts, n, side, channels, a, best, right, winner);
-        }
+        output_gradients(y, dy, bf16, row / step * m, m, activation, g);
+        load_inputs(z, bf16, row, n, side, channels, pool, w);
+        if (pool)
+            input_gradients(w, &t, m, 1, g);
+        else
+            input_gradients(w, &t, m, 0, g);
         for (int k = 0; k < step; k++) {
-            const real *restrict x = zr[k];
-            real *restrict out = d[k];
-            for (int i = 0; i < n; i++) out[i] = -c1s[i] - (x[i] - means[i]) * c2s[i];
-            if (pool) {
-#define WINNERS(C) add_winners(side / 2, C, winner, g, 2 * (uint32_t)k, out)
-                BY_CHANNELS(WINNERS)
-            } else {
-                for (int i = 0; i < n; i++) out[i] += g[i];
-            }
-            for (int i = 0; i < n; i++) out[i] *= scales[i];
+#define JOIN(C) join_row(side / 2, C, w[2 * k], w[2 * k + 1], row_out)
+            if (pool) BY_CHANNELS(JOIN)
+            const real *restrict out = pool ? row_out : w[0];
             store(dz, bf16, (row + k) * n, n, out);
-            const real *restrict rounded = load(dz, bf16, (row + k) * n, n, b0 + 0);
+            const real *restrict rounded = load(dz, bf16, (row + k) * n, n, buffer);
             for (int i = 0; i < n; i++) sb[i] += rounded[i];
         }
     }

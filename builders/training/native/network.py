@@ -12,13 +12,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from builders.training.native.convolution import Convolution
 from builders.training.native.kernels import ACTIVATION_CODES, Norm, dropout_mask, kernels
 from nws_data.errors import BuildError
 from nws_data.space.architecture import IMAGE_SHAPE, Architecture, Layer
 from nws_data.space.network import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM
-
-_convolution = torch.ops.aten.convolution.default
-_convolution_backward = torch.ops.aten.convolution_backward.default
 
 
 class NativeNetwork:
@@ -48,7 +46,7 @@ class NativeNetwork:
         self.compute_dtype = compute_dtype
         self._dtype = dtype
         self._bf16 = int(compute_dtype == torch.bfloat16)
-        self._padding = [architecture.filter_size // 2] * 2
+        self._convolutions = {layer.name: Convolution(layer, compute_dtype) for layer in self.layers if layer.is_conv}
         self._code = ACTIVATION_CODES[activation]
         self._size = torch.empty(0, dtype=dtype).element_size()
         hidden = [layer for layer in self.layers if not layer.is_conv and not layer.is_output]
@@ -72,7 +70,7 @@ class NativeNetwork:
             Mean cross-entropy.
         """
         dropout_mask(self.library, seed, step, self.batch_size * self._units, self._keep, self._words)
-        weights = {layer.name: self._weight(vector, layer) for layer in self.layers}
+        weights = {layer.name: self._weights(vector, layer) for layer in self.layers}
         norms = {layer.name: self._norm(layer, vector, out) for layer in self.layers}
         x, tape, unit = self.images, [], 0
         for layer in self.layers:
@@ -90,7 +88,7 @@ class NativeNetwork:
         dy = x
         for layer, x, z, y, unit in reversed(tape):
             if layer.is_conv:
-                dy = self._conv_backward(layer, x, z, y, dy, weights[layer.name][0], norms[layer.name], out)
+                dy = self._conv_backward(layer, x, z, y, dy, norms[layer.name], out)
                 continue
             if not layer.is_output:
                 self._hidden_backward(layer, z, dy, norms[layer.name], unit, out)
@@ -105,12 +103,10 @@ class NativeNetwork:
         else:
             out.copy_(a @ b)
 
-    def _weight(self, vector: Tensor, layer: Layer) -> tuple[Tensor, Tensor]:
-        """Return a layer's kernel and bias in the compute dtype, conv kernels in channels last."""
+    def _weights(self, vector: Tensor, layer: Layer) -> tuple[Tensor, Tensor]:
+        """Return a layer's kernel and bias, those of products in the compute dtype."""
         kernel, bias = (vector[layer[kind].slice].view(layer[kind].shape) for kind in ("kernel", "bias"))
-        if layer.is_conv:
-            kernel = kernel.to(self.compute_dtype, memory_format=torch.channels_last)
-        return kernel.to(self.compute_dtype), bias.to(self.compute_dtype)
+        return (kernel, bias) if layer.is_conv else (kernel.to(self.compute_dtype), bias.to(self.compute_dtype))
 
     def _address(self, vector: Tensor, part: slice) -> int:
         return vector.data_ptr() + part.start * self._size
@@ -129,8 +125,7 @@ class NativeNetwork:
 
     def _conv_forward(self, layer: Layer, x: Tensor, kernel: Tensor, bias: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:
         """Return the layer's output and that of its convolution, both ``(batch, height, width, channels)``."""
-        z = _convolution(x.permute(0, 3, 1, 2), kernel, bias, [1, 1], self._padding, [1, 1], False, [0, 0], 1)
-        z = z.permute(0, 2, 3, 1)
+        z = self._convolutions[layer.name].forward(x, kernel, bias)
         batch, side, _, channels = z.shape
         pooled = side // 2 if layer.pool_after else side
         y = torch.empty(batch, pooled, pooled, channels, dtype=self.compute_dtype)
@@ -141,9 +136,9 @@ class NativeNetwork:
         return y, z
 
     def _conv_backward(
-        self, layer: Layer, x: Tensor, z: Tensor, y: Tensor, dy: Tensor, kernel: Tensor, norm: Norm, out: Tensor
-    ) -> Tensor:
-        """Write the layer's gradients; return that of its input."""
+        self, layer: Layer, x: Tensor, z: Tensor, y: Tensor, dy: Tensor, norm: Norm, out: Tensor
+    ) -> Tensor | None:
+        """Write the layer's gradients; return that of its input, None for the first layer."""
         batch, side, _, channels = z.shape
         dz = torch.empty_like(z)
         self.library.conv_backward(
@@ -151,13 +146,9 @@ class NativeNetwork:
             layer.pool_after, self._code, norm.mean, norm.rstd, dz.data_ptr(), norm.dgamma, norm.dbeta,
             self._address(out, layer["bias"].slice),
         )  # fmt: skip
-        first = layer is self.layers[0]
-        dx, dkernel, _ = _convolution_backward(
-            dz.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2), kernel, None, [1, 1], self._padding, [1, 1], False, [0, 0], 1,
-            [not first, True, False],
-        )  # fmt: skip
-        out[layer["kernel"].slice].view(layer["kernel"].shape).copy_(dkernel)
-        return x if first else dx.permute(0, 2, 3, 1)
+        kernel = layer["kernel"]
+        dkernel = out[kernel.slice].view(kernel.shape)
+        return self._convolutions[layer.name].backward(x, dz, dkernel, needs_dx=layer is not self.layers[0])
 
     def _hidden_forward(self, layer: Layer, u: Tensor, norm: Norm, unit: int) -> Tensor:
         """Activate ``u`` in place; return the layer's output."""
