@@ -1,0 +1,90 @@
+"""Jobs for cards: every training once, shared out evenly; a job trains all its shapes."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+from torch.utils import deterministic
+
+from builders.devices import check_arithmetic, device_of, path_of, resolve_device
+from builders.engine.jobs import make_device_jobs
+from builders.gpu.blocks import ACTIVATION_CODES, BACKENDS, conv_block
+from builders.gpu.job import train_job
+from builders.gpu.lane import DeviceSettings
+from builders.training.compute_path import compute_path
+from nws_data.errors import BuildError
+from nws_data.space.hyperparameters import CLASSES
+from tests.builders.conftest import planned
+
+
+@pytest.fixture
+def device_path():
+    """Undo what entering the device path sets in this process."""
+    workspace = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
+    yield
+    torch.use_deterministic_algorithms(False)
+    deterministic.fill_uninitialized_memory = True
+    torch.backends.cudnn.deterministic = False
+    if workspace is None:
+        os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+
+
+def test_a_job_trains_all_its_shapes(bank, worker_path, device_path):
+    steps: list[tuple[int, float]] = []
+    trainings = [planned(0), planned(1, batch_size=64)]
+    settings = DeviceSettings(epoch_cap=19, slots=1)
+    records = list(train_job(trainings, bank, "cpu", settings, lambda *step: steps.append(step)))
+    assert {record.training for record in records} == {training.id for training in trainings}
+    assert sum(n for n, _ in steps) == 19 * (64 + 64)  # an epoch of the 80 to 90 training images has 64 or so
+    assert torch.are_deterministic_algorithms_enabled()
+
+
+def test_an_empty_job_needs_no_device(bank):
+    assert list(train_job([], bank, "cuda:99", DeviceSettings(), print)) == []
+
+
+def test_device_jobs_cover_the_trainings_once_and_evenly():
+    trainings = [planned(i, batch_size=CLASSES["batch_size"][i % 2], width_fc=(64, 128)[i % 3 % 2]) for i in range(150)]
+    jobs = make_device_jobs(trainings, ["cuda:0", "cuda:1"])
+    assert [job.device for job in jobs] == ["cuda:0", "cuda:1"]
+    covered = [training.id for job in jobs for training in job.trainings]
+    assert sorted(covered) == sorted(training.id for training in trainings)
+    sizes = [len(job.trainings) for job in jobs]
+    assert max(sizes) - min(sizes) <= 32  # one piece: four fillings of eight slots
+
+
+def test_fewer_trainings_than_cards():
+    (job,) = make_device_jobs([planned(0)], ["cuda:0", "cuda:1"])
+    assert job.device == "cuda:0" and len(job.trainings) == 1
+    assert make_device_jobs([], ["cuda:0"]) == []
+
+
+def test_paths_lead_back_to_device_and_backend():
+    assert path_of("cpu", "rows", "float32") == compute_path()
+    assert device_of(compute_path())[0] == "cpu"
+    assert device_of("cuda-fleet-1/triton/NVIDIA-H100-80GB-HBM3/bfloat16") == ("cuda", "triton")
+
+
+def test_auto_takes_the_card_if_there_is_one():
+    assert resolve_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert resolve_device("cpu") == "cpu"
+    with pytest.raises(BuildError, match="cpu, cuda, auto"):
+        resolve_device("gpu")
+
+
+def test_arithmetic_that_a_device_has_not_is_refused():
+    check_arithmetic("cuda", "grouped", "tf32")
+    check_arithmetic("cpu", "rows", "bfloat16")
+    with pytest.raises(BuildError, match=r"--precision on cpu: .*tf32 needs --device cuda"):
+        check_arithmetic("cpu", "rows", "tf32")
+    with pytest.raises(BuildError, match=r"--backend: .*grouped"):
+        check_arithmetic("cuda", "cudnn", "float32")
+
+
+def test_backends_are_there_and_others_refused():
+    assert set(ACTIVATION_CODES) == set(CLASSES["activation"])
+    assert all(callable(conv_block(name)) for name in BACKENDS)
+    with pytest.raises(BuildError, match=r"backend: .*grouped"):
+        conv_block("cudnn")
