@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import torch
 
 from builders.config import BuildConfig
 from builders.cost import training_flop
-from builders.engine.jobs import make_jobs
+from builders.engine.jobs import Job, make_jobs
+from builders.engine.messages import Notice
 from builders.engine.progress import BuildProgress
 from builders.engine.worker import WorkerSettings
 from builders.images.bank import ImageBank
 from builders.images.prepare import prepare_images
+from builders.memory import MemoryPlan, plan_memory, size_text
 from builders.plan import PlannedTraining, plan_trainings
 from builders.training.epochs import split_images, steps_per_epoch
 from builders.workspace import Workspace, open_workspace
@@ -78,10 +81,21 @@ def _build_population(
     todo = [planned for planned in plan if planned.id not in staged]
     flop_per_epoch = {planned.id: _flop_per_epoch(planned, bank) for planned in todo}
     with BuildProgress(population, flop_per_epoch, n - len(todo), config.epoch_cap) as progress:
+        jobs = make_jobs(todo)
+        memory = _memory_plan(config, jobs, bank)
+        if memory.n_workers < config.workers and jobs:
+            progress.report(
+                Notice(f"{size_text(memory.limit)} of memory are enough for {memory.n_workers} of {config.workers} workers")
+            )
         settings = WorkerSettings(
-            workspace.images, workspace.staging, config.epoch_cap, config.precision, plan=plan_digest(identity)
+            workspace.images,
+            workspace.staging,
+            config.epoch_cap,
+            config.precision,
+            spill=memory.spill,
+            plan=plan_digest(identity),
         )
-        config.engine.run_jobs(make_jobs(todo), settings, config.workers, progress.report)
+        config.engine.run_jobs(jobs, settings, memory.n_workers, progress.report)
     # Also when nothing is new: a writer that was killed at its very end is completed.
     write_population(
         config.out,
@@ -100,6 +114,24 @@ def _with_recorded(stored: Manifest | None, image_sets: tuple[ImageSet, ...]) ->
     recorded = stored.image_sets if stored else ()
     mine = {item.name: item for item in image_sets}
     return (*(mine.pop(item.name, item) for item in recorded), *mine.values())
+
+
+def _memory_plan(config: BuildConfig, jobs: Sequence[Job], bank: ImageBank) -> MemoryPlan:
+    """Return how many workers to start; raises ``BuildError`` when the limit is too low for one.
+
+    A cluster's memory is not this machine's: there a limit counts only when it was given.
+    """
+    sets = bank.sets.values()
+    elsewhere = config.engine.name != "local"
+    return plan_memory(
+        (job.shape for job in jobs),
+        precision=config.precision,
+        epoch_cap=config.epoch_cap,
+        bank_bytes=sum(item.nbytes for item in sets),
+        n_images=max(item.n_train for item in sets),
+        workers=config.workers,
+        limit=config.memory or (sys.maxsize if elsewhere or not jobs else None),
+    )
 
 
 def _flop_per_epoch(planned: PlannedTraining, bank: ImageBank) -> float:

@@ -13,6 +13,7 @@ from builders.config import PRESETS, BuildConfig
 from builders.engine.engines import ENGINES, Engine
 from builders.images.prepare import ImageOptions
 from builders.images.sources import SOURCES, default_image_root
+from builders.memory import parse_size
 from builders.rebuild import RebuildReport, rebuild, recorded_images
 from builders.training.compute_path import PRECISIONS
 from builders.training.stopping import MAX_EPOCHS
@@ -78,6 +79,11 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--out", type=Path, default=Path("nws"), help="folder of the dataset (default: nws)")
     where.add_argument("--workers", type=int, metavar="W", help="one-thread processes (default: all cores)")
     where.add_argument(
+        "--memory",
+        metavar="SIZE",
+        help="bound on all processes here, such as 4GB: fewer workers, snapshots in files (default: 80 %% of what is free)",
+    )
+    where.add_argument(
         "--engine", choices=ENGINES, default="local", help="local: processes on this machine; ray: a cluster (default local)"
     )
     where.add_argument(
@@ -128,7 +134,8 @@ def config_of(options: argparse.Namespace) -> BuildConfig:
     if not values["trainings"]:
         raise BuildError("nothing to build: give --population and --trainings, or a --preset")
     values["images"] = image_options_of(options, values.get("images"))
-    given = {"epoch_cap": options.epoch_cap, "workers": options.workers}
+    memory = parse_size(options.memory) if options.memory else None
+    given = {"epoch_cap": options.epoch_cap, "workers": options.workers, "memory": memory}
     values |= {name: value for name, value in given.items() if value is not None}
     return BuildConfig(
         out=options.out,

@@ -37,6 +37,7 @@ class BuildConfig:
     batch_norm: bool = True  # off for the ablation of Supplement F.3
     workers: int = field(default_factory=usable_cores)  # one-thread processes
     engine: Engine = field(default_factory=Engine)  # who runs them
+    memory: int | None = None  # bytes that all processes on this machine may take; None: most of what is free
 
     def __post_init__(self) -> None:
         try:

@@ -78,7 +78,7 @@ class _VectorFile(MutableMapping[int, np.ndarray]):
         place = self._places.get(number)
         if place is None:
             place = self._free.pop() if self._free else len(self._places)
-        data = memoryview(vector).cast("B")
+        data = vector.data.cast("B")
         try:
             while data:
                 written = os.pwrite(self._file.fileno(), data, (place + 1) * self._nbytes - len(data))
@@ -93,7 +93,7 @@ class _VectorFile(MutableMapping[int, np.ndarray]):
     def __getitem__(self, number: int) -> np.ndarray:
         place = self._places[number]
         vector = np.empty(self._nbytes // self._dtype.itemsize, self._dtype)
-        data = memoryview(vector).cast("B")
+        data = vector.data.cast("B")
         while data:
             read = os.preadv(self._file.fileno(), [data], (place + 1) * self._nbytes - len(data))
             if not read:
