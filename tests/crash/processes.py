@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nws_data.cli import main
+
 CLOCK = Path(__file__).parent / "clock"
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir")
@@ -67,8 +69,6 @@ def start(out: Path, command: list[str], log: Path, aim: Aim | None = None, cloc
     """
 
     def run() -> int:
-        from nws_data.cli import main
-
         if clock:
             os.environ["NWS_TEST_CLOCK"] = clock
             os.environ["PYTHONPATH"] = f"{CLOCK}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
