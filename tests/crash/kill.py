@@ -13,6 +13,7 @@ ahead or back; with ``--power`` the files written last are damaged after a kill.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import random
@@ -248,8 +249,8 @@ def main() -> int:
 
 def import_builders() -> None:
     """Import once what every forked build needs."""
-    import tests.crash.compare  # noqa: F401
-
+    for module in ("builders.cli", "nws_data.storage.verify", "tests.crash.compare"):
+        importlib.import_module(module)
     add_preset()
 
 
