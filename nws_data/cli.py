@@ -8,11 +8,12 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
 from nws_data import __version__
-from nws_data.errors import NWSError
+from nws_data.errors import DownloadError, NWSError
 
 CHECKOUT_COMMANDS = {
     "bench": ("benchmarks.cli", "run methods on tasks; turn the results into the leaderboard"),
@@ -22,7 +23,7 @@ CHECKOUT_COMMANDS = {
 }
 """Commands that live in the repository, outside the wheel: the module that adds them, and their help."""
 
-RESUMABLE = ("bench", "build", "quickstart")
+RESUMABLE = ("bench", "build", "pull", "quickstart")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,6 +60,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_info(commands)
     _add_verify(commands)
+    _add_pull(commands)
     _add_tasks(commands)
     _add_score(commands)
     # The builders import torchvision and more: only when one of their commands is meant.
@@ -115,17 +117,10 @@ def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
+    from nws_data.progress import progress_bar
     from nws_data.storage.verify import verify
 
-    with tqdm(unit="B", unit_scale=True, disable=options.quick or options.json or not sys.stderr.isatty()) as bar:
-
-        def show(path: str, done: int, total: int) -> None:
-            bar.total = total
-            bar.set_description(path, refresh=False)
-            bar.update(done - bar.n)
-
+    with progress_bar(hidden=options.quick or options.json) as show:
         report = verify(options.folder, deep=not options.quick, tier=options.tier, progress=show)
     if options.json:
         print(json.dumps(report.to_dict(), indent=1))
@@ -143,6 +138,31 @@ def _verify(options: argparse.Namespace) -> int:
             others = "; the others are good" if report.n_damaged == n else ""
             print(f"Fetch or build the damaged files again{others}.")
     return 0 if report.ok else 1
+
+
+def _add_pull(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("pull", help="fetch a dataset, or a tier of it, from the Hugging Face hub into a folder")
+    parser.add_argument("repository", help="owner/name, or owner/name@revision")
+    parser.add_argument("--tier", required=True, help="of each population: 1GB, 10GB, full or any size such as 500MB")
+    parser.add_argument("--population", nargs="+", default=[], metavar="NAME", help="fixed, random (default: all there are)")
+    parser.add_argument("--out", type=Path, help="the folder (default: the repository's name without its owner)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_pull)
+
+
+def _pull(options: argparse.Namespace) -> int:
+    from nws_data.hub.pull import format_report, pull
+    from nws_data.hub.repository import parse_repository
+    from nws_data.progress import progress_bar
+
+    repository = parse_repository(options.repository)
+    if repository is None:
+        raise DownloadError(f"a repository is owner/name or owner/name@revision, got {options.repository!r}")
+    out = options.out or Path(repository.name.partition("/")[2])
+    with progress_bar(hidden=options.json) as show:
+        report = pull(repository, out, options.tier, options.population, show)
+    print(json.dumps(asdict(report), indent=1) if options.json else format_report(report, out))
+    return 0
 
 
 def _add_tasks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

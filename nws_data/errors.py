@@ -49,6 +49,10 @@ class BuildError(NWSError):
     """A build cannot start or go on: bad options, bad images, a folder in use, no space left."""
 
 
+class DownloadError(NWSError):
+    """A dataset cannot be fetched: no such repository, no network, no space, files that came damaged."""
+
+
 def one_of(value: object, allowed: Iterable[object]) -> str:
     """Return the standard tail of a message, ``got 'x'; choose one of a, b, c``."""
     return f"got {value!r}; choose one of {', '.join(map(str, allowed))}"

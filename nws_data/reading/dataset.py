@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from nws_data.errors import SelectionError, ShardsAbsent, one_of
+from nws_data.errors import DownloadError, SelectionError, ShardsAbsent, one_of
+from nws_data.hub.repository import parse_repository
 from nws_data.reading.columns import read_columns, split_positions
 from nws_data.reading.selection import Condition, last_of_each, matches
 from nws_data.reading.store import WeightStore
@@ -203,11 +204,13 @@ def open(
     """Open one population of a dataset.
 
     Args:
-        path: the folder that holds ``manifest.json``.
+        path: the folder that holds ``manifest.json``; or, as text, a repository on the Hugging Face hub: ``owner/name``,
+            ``owner/name@revision`` or ``hf://datasets/owner/name``. Of that the tier's shards are fetched into the hub's
+            cache, as far as they are not there.
         population: ``"fixed"`` or ``"random"``; by default the only one there is, or ``"fixed"``.
         split: ``"train"``, ``"validation"`` or ``"test"``; by default all. Shards of other splits need not be there.
         tier: ``"1GB"``, ``"10GB"``, ``"full"`` or any size such as ``"500MB"``: a fair sample of that size, see FORMAT.md.
-            By default all that is here; a warning says what is not.
+            By default all that is here; a warning says what is not. A repository needs one.
 
     Returns:
         All snapshots, in the order of split, plan index and snapshot. No weights are read yet.
@@ -215,11 +218,27 @@ def open(
     Raises:
         FormatError: not a dataset, damaged, or of a version this package does not read.
         ShardsAbsent: shards of the tier, or all shards, are not here.
+        DownloadError: a repository that cannot be had.
         SelectionError: a population or split that the dataset does not hold, or no tier.
     """
-    data = open_rows(Path(path), population, split, tier or FULL)
+    data = open_rows(local_folder(path, population, split, tier), population, split, tier or FULL)
     missing = absent(data.root, data.store.shards)
     return _here(data, missing, tier) if missing else data
+
+
+def local_folder(path: str | Path, population: str | None = None, split: str | None = None, tier: str | None = None) -> Path:
+    """Return a dataset's folder; of a repository on the hub that is one in the cache, into which the tier is fetched."""
+    repository = None if isinstance(path, Path) or Path(path).exists() else parse_repository(path)
+    if repository is None:
+        return Path(path)
+    from nws_data.hub.pull import cached
+    from nws_data.progress import progress_bar
+
+    try:
+        with progress_bar() as show:
+            return cached(repository, tier, population, split, show)
+    except DownloadError as error:
+        raise DownloadError(f"{error}; nor is there a folder {path}") from error
 
 
 def open_rows(root: Path, population: str | None = None, split: str | None = None, tier: str = FULL) -> NWSDataset:

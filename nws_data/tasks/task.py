@@ -16,7 +16,7 @@ import torch
 
 from nws_data.errors import PredictionError, TaskError, TaskNotAvailable, one_of
 from nws_data.randomness import Purpose, permutation
-from nws_data.reading.dataset import NWSDataset, open_rows
+from nws_data.reading.dataset import NWSDataset, local_folder, open_rows
 from nws_data.reading.views import FixedWindows, GlobalVectors, RandomWindows, WeightView
 from nws_data.space.identity import SPLITS
 from nws_data.storage.manifest import Manifest
@@ -266,7 +266,8 @@ def load_task(name: str, root: str | Path = "nws", *, seed: int = 0) -> Task:
             ``/threshold=0.2`` (one accuracy threshold for all image sets), ``/fold=0`` to ``/fold=4`` (five folds over all
             trainings, for small builds), ``/permuted=0`` (training labels permuted between trainings) and ``/tier=1GB`` (of
             the trainings in that tier).
-        root: the dataset's folder; its weights are read when a view is, and need not be there for scoring.
+        root: the dataset's folder; its weights are read when a view is, and need not be there for scoring. Or a
+            repository on the hub as for :func:`nws_data.open`, of which the tier, or all of the population, is fetched.
         seed: of the random training windows, in [0, 2^63).
 
     Raises:
@@ -277,15 +278,16 @@ def load_task(name: str, root: str | Path = "nws", *, seed: int = 0) -> Task:
     Source: Eilertsen et al. 2020, Sections 5 and 6.1, Supplement C.
     """
     spec = parse_task(name)
-    manifest = Manifest.load(Path(root))
     population = spec.family.population
+    root = local_folder(root, population, tier=spec.tier or FULL)
+    manifest = Manifest.load(root)
     if population not in manifest.populations:
         raise TaskNotAvailable(
             f"task {spec.name} is not available: it needs the population {population}, {root} has "
             f"{', '.join(manifest.populations) or 'none'}; build it with `nws build --population {population}`",
             f"no population {population}",
         )
-    data = open_rows(Path(root), population, tier=spec.tier or FULL)
+    data = open_rows(root, population, tier=spec.tier or FULL)
     return Task(spec, data, select_sides(data, spec), seed)
 
 

@@ -1,0 +1,284 @@
+"""Fetching a tier of a dataset from the hub: the metadata, and the shards that the tier needs and that are not here yet.
+
+Everything comes from one commit, and every file's SHA-256 is checked before it counts as here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nws_data.errors import BuildError, DownloadError, FormatError, SelectionError, one_of
+from nws_data.hub.repository import Received, Repository, fetch, find_commit
+from nws_data.storage.atomic import make_folder, sync_folder
+from nws_data.storage.card import default_config
+from nws_data.storage.lock import locked
+from nws_data.storage.manifest import MANIFEST, Manifest, ShardEntry
+from nws_data.storage.partial import Pulled
+from nws_data.storage.root import CHECKSUMS, LOCK, README, read_checksums
+from nws_data.storage.tiers import NAMED_TIERS, choose_tier, tier_bytes, tier_name
+
+STAGING = ".pull"
+"""Hidden folder beside the dataset's files, where they are downloaded and checked."""
+
+Progress = Callable[[str, int, int], None]
+"""Called as (path of the file, bytes of shards so far, bytes of all shards to fetch)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PullReport:
+    """What :func:`pull` did."""
+
+    repository: str
+    commit: str
+    tier: str
+    populations: tuple[str, ...]
+    n_shards: int  # of the tier
+    n_bytes: int
+    n_fetched: int  # shards that were not here before
+    n_bytes_fetched: int
+
+
+def pull(
+    repository: Repository,
+    out: Path,
+    tier: str,
+    populations: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> PullReport:
+    """Fill a folder with a tier. Stopped at any time and run again, it goes on with the first file that is not here.
+
+    A folder stays at the commit that it was first filled from, so that metadata and shards belong together.
+
+    Args:
+        repository: where from.
+        out: a new or empty folder, or one that was filled from the same repository.
+        tier: of each population, such as ``"1GB"`` or ``"full"``.
+        populations: names; by default all that the dataset has.
+        progress: see :data:`Progress`.
+
+    Raises:
+        DownloadError: no such repository, no network, no space, another dataset in the folder, damaged files.
+        SelectionError: no such tier or population.
+    """
+    tier = tier_name(tier)
+    known = _owned(out, repository)
+    make_folder(out)
+    with locked(out / LOCK, f"{out}: another process writes in this folder; wait until it has finished"):
+        staging = out / STAGING
+        shutil.rmtree(staging, ignore_errors=True)
+        try:
+            commit = _commit(repository, known, out)
+            pinned = known or Pulled(repository=repository.name, commit=commit, shards=())
+            pinned.save(out)
+            source = _Source(repository, commit, out, staging)
+            manifest = source.metadata()
+            shards = tier_shards(manifest, tier, populations, repository)
+            missing = _missing(out, shards)
+            _check_space(out, missing)
+            source.shards(missing, progress)
+            kept = [s.path for s in manifest.shards if s.path in pinned.shards or s in shards]
+            replace(pinned, shards=tuple(kept)).save(out)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    return PullReport(
+        repository=repository.name,
+        commit=commit,
+        tier=tier,
+        populations=tuple(populations or manifest.populations),
+        n_shards=len(shards),
+        n_bytes=sum(shard.nbytes for shard in shards),
+        n_fetched=len(missing),
+        n_bytes_fetched=sum(shard.nbytes for shard in missing),
+    )
+
+
+def format_report(report: PullReport, out: Path) -> str:
+    """Return what was done, for people, and the next step."""
+    names = ", ".join(report.populations)
+    return (
+        f"{out}: tier {report.tier} of {names}, {report.n_shards:,} shards, {report.n_bytes / 1e6:,.1f} MB, at commit "
+        f"{report.commit[:12]}; fetched {report.n_fetched:,} of them, {report.n_bytes_fetched / 1e6:,.1f} MB\n"
+        f"Next: nws info {out}, or in Python: nws_data.open({str(out)!r}, tier={report.tier!r})"
+    )
+
+
+def cached(
+    repository: Repository,
+    tier: str | None,
+    population: str | None = None,
+    split: str | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Return the folder of a commit in the hub's cache that holds a tier of one population, or of one split of it.
+
+    Files that are there are not fetched again, nor asked for; without a network what is there is enough.
+
+    Raises:
+        DownloadError: as :func:`pull`.
+        SelectionError: no tier, population or split of this dataset.
+    """
+    if tier is None:
+        raise SelectionError(
+            f"{repository}: say how much of it to download, as tier='1GB'; {', '.join(NAMED_TIERS)} or a size"
+        )
+    tier = tier_name(tier)
+    commit, path = find_commit(repository)
+    root = path.parent
+    source = _Source(repository, commit, root, None)
+    manifest = source.metadata()
+    shards = tier_shards(manifest, tier, [population or default_config(manifest)], repository, split)
+    missing = _missing(root, shards)
+    _check_space(root, missing)
+    source.shards(missing, progress)
+    known = Pulled.load(root) or Pulled(repository=repository.name, commit=commit, shards=())
+    kept = tuple(s.path for s in manifest.shards if s.path in known.shards or s in shards)
+    if kept != known.shards:
+        with suppress(BuildError):  # a cache that others own may be read-only; it holds what was asked for
+            replace(known, shards=kept).save(root)
+    return root
+
+
+def tier_shards(
+    manifest: Manifest, tier: str, populations: Sequence[str], repository: Repository, split: str | None = None
+) -> list[ShardEntry]:
+    """Return the shards of a tier of each population, or of one split; raises ``SelectionError``."""
+    found = []
+    for name in populations or manifest.populations:
+        if name not in manifest.populations:
+            raise SelectionError(f"{repository}: population: {one_of(name, manifest.populations)}")
+        splits = manifest.populations[name].splits
+        if split is not None and split not in splits:
+            raise SelectionError(f"{repository}: split of {name}: {one_of(split, splits)}")
+        chosen = choose_tier({key: stored.shards for key, stored in splits.items()}, tier_bytes(tier))
+        found += [shard for key, shards in chosen.items() if split in (None, key) for shard in shards]
+    return found
+
+
+def _owned(out: Path, repository: Repository) -> Pulled | None:
+    """Return what was pulled into a folder before, None into a new one; raises ``DownloadError`` for others."""
+    if out.exists() and not out.is_dir():
+        raise DownloadError(f"{out} is a file; give a folder")
+    known = Pulled.load(out)
+    foreign = sorted(path.name for path in out.iterdir() if path.name[0] != ".") if out.is_dir() and known is None else []
+    if foreign:
+        raise DownloadError(f"{out} holds what was not pulled from the hub ({', '.join(foreign[:3])}); give a new folder")
+    if known is not None and known.repository != repository.name:
+        raise DownloadError(f"{out} was filled from {known.repository}, not from {repository.name}; give another folder")
+    return known
+
+
+def _commit(repository: Repository, known: Pulled | None, out: Path) -> str:
+    if known is not None and repository.revision in (None, known.commit):
+        return known.commit
+    commit = find_commit(repository)[0]
+    if known is not None and commit != known.commit:
+        raise DownloadError(
+            f"{out} holds commit {known.commit[:12]} of {repository.name}, and {repository.revision} is {commit[:12]} now; "
+            f"give another folder, or leave @{repository.revision} away to go on with the commit that is here"
+        )
+    return commit
+
+
+def _missing(root: Path, shards: Iterable[ShardEntry]) -> list[ShardEntry]:
+    """Return the shards that are not in a folder, or of another length."""
+    return [s for s in shards if not (root / s.path).is_file() or (root / s.path).stat().st_size != s.nbytes]
+
+
+def _check_space(root: Path, shards: Iterable[ShardEntry]) -> None:
+    needed, free = sum(shard.nbytes for shard in shards), shutil.disk_usage(root).free
+    if needed > free:
+        raise DownloadError(
+            f"{needed / 1e6:,.1f} MB are to be fetched, {root} has {free / 1e6:,.1f} MB free; free some or take a smaller "
+            "tier"
+        )
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One commit, and where its files go."""
+
+    repository: Repository
+    commit: str
+    root: Path  # of the dataset
+    staging: Path | None  # where files are put before they are checked; None: root is the hub's cache
+
+    def metadata(self) -> Manifest:
+        """Fetch all files but the shards, as far as they are not here; raises ``DownloadError``."""
+        manifest_file, sums_file = self._here_or_fetched(MANIFEST), self._here_or_fetched(CHECKSUMS)
+        try:
+            manifest, sums = Manifest.load(manifest_file.parent), read_checksums(sums_file.parent)
+        except FormatError as error:
+            raise DownloadError(f"{self.repository}: {error}") from error
+        if sums.get(MANIFEST) != _sha256(manifest_file):
+            raise DownloadError(
+                f"{self.repository}: {MANIFEST} is not the one that {CHECKSUMS} names; remove both from {self.root} if they "
+                "are there, and try again"
+            )
+        for path, sha256 in (manifest.sha256 | {README: sums.get(README, "")}).items():
+            if not (self.root / path).is_file() or _sha256(self.root / path) != sha256:
+                self._get(path, sha256)
+        for file, name in ((sums_file, CHECKSUMS), (manifest_file, MANIFEST)):
+            self._place(file, name)
+        return manifest
+
+    def shards(self, missing: Sequence[ShardEntry], progress: Progress | None) -> None:
+        """Fetch shards, one after the other; raises ``DownloadError``."""
+        done, total = 0, sum(shard.nbytes for shard in missing)
+        for shard in missing:
+            n = 0
+
+            def received(more: int, path: str = shard.path, before: int = done) -> None:
+                nonlocal n
+                n += more
+                if progress:
+                    progress(path, before + n, total)
+
+            self._get(shard.path, shard.sha256, received)
+            done += shard.nbytes
+            received(shard.nbytes - n)
+
+    def _here_or_fetched(self, name: str) -> Path:
+        return self.root / name if (self.root / name).is_file() else self._fetch(name)
+
+    def _fetch(self, path: str, received: Received | None = None) -> Path:
+        return fetch(self.repository, self.commit, path, folder=self.staging, received=received)
+
+    def _get(self, path: str, sha256: str, received: Received | None = None) -> None:
+        """Fetch a file that is not here or damaged, and check it before it is here."""
+        if self.staging is None:
+            _drop(self.root / path)
+        file = self._fetch(path, received)
+        if _sha256(file) != sha256:
+            _drop(file)
+            raise DownloadError(
+                f"{path} of {self.repository} came damaged: its SHA-256 is not the one of {MANIFEST}; run the same again"
+            )
+        self._place(file, path)
+
+    def _place(self, file: Path, path: str) -> None:
+        target = self.root / path
+        if self.staging is None or file == target:
+            return
+        make_folder(target.parent)
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(file, target)
+        sync_folder(target.parent)
+
+
+def _drop(file: Path) -> None:
+    """Remove a file, and what it is a link to: a pointer of the hub's cache leads to the file itself."""
+    if file.is_symlink():
+        file.resolve().unlink(missing_ok=True)
+    file.unlink(missing_ok=True)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,124 @@
+"""A dataset repository on the Hugging Face hub: its name, its commit, one file of it at a time, errors in words."""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nws_data.errors import DownloadError
+from nws_data.storage.manifest import MANIFEST
+
+_NAME = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
+_ADDRESS = re.compile(rf"(hf://datasets/)?(?P<name>{_NAME})(@(?P<revision>[\w./-]+))?")
+
+Received = Callable[[int], None]
+"""Called with the bytes of each piece that came."""
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A dataset repository, such as ``owner/nws``, at a branch, tag or commit; None is ``main``."""
+
+    name: str
+    revision: str | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.revision is None else f"{self.name}@{self.revision}"
+
+
+def parse_repository(text: str) -> Repository | None:
+    """Return the repository that ``owner/name``, ``owner/name@revision`` or ``hf://datasets/owner/name`` is, or None."""
+    match = _ADDRESS.fullmatch(text)
+    return Repository(match["name"], match["revision"]) if match else None
+
+
+def find_commit(repository: Repository) -> tuple[str, Path]:
+    """Return the commit that a revision stands for now, and that commit's manifest.json in the hub's cache.
+
+    Without a network, the commit is the one that the revision stood for when it was last asked for.
+
+    Raises ``DownloadError``.
+    """
+    from huggingface_hub import hf_hub_download
+
+    with in_words(repository, MANIFEST):
+        path = Path(hf_hub_download(repository.name, MANIFEST, repo_type="dataset", revision=repository.revision))
+    return path.parent.name, path
+
+
+def fetch(
+    repository: Repository, commit: str, path: str, *, folder: Path | None = None, received: Received | None = None
+) -> Path:
+    """Return a file of a commit: downloaded, unless it is there already.
+
+    Args:
+        repository: whose file.
+        commit: its full hash, from :func:`find_commit`.
+        path: inside the repository.
+        folder: where to put it, under its path; by default the hub's cache.
+        received: told of the bytes as they come.
+
+    Raises:
+        DownloadError: it cannot be had; a file that is there is complete.
+    """
+    from huggingface_hub import hf_hub_download
+
+    options: dict[str, Any] = {} if folder is None else {"local_dir": folder}
+    if received is not None and "tqdm_class" in inspect.signature(hf_hub_download).parameters:  # not in old versions
+        options["tqdm_class"] = _bar_that_tells(received)
+    with in_words(repository, path):
+        return Path(hf_hub_download(repository.name, path, repo_type="dataset", revision=commit, **options))
+
+
+def _bar_that_tells(received: Received) -> type:
+    """Return a progress bar for the hub's library that shows nothing and passes the numbers on."""
+    from tqdm import tqdm
+
+    class Bar(tqdm):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options | {"disable": True})
+
+        def update(self, n: float | None = 1) -> None:
+            received(int(n or 0))
+
+    return Bar
+
+
+@contextmanager
+def in_words(repository: Repository, path: str) -> Iterator[None]:
+    """Turn the errors of the hub's library into ``DownloadError``."""
+    from huggingface_hub import errors
+
+    # Errors of the connection: its library is httpx in newer versions, requests, whose errors are OSErrors, in older ones.
+    connection: tuple[Any, ...] = (OSError, RuntimeError, *errors.HfHubHTTPError.__bases__)
+    try:
+        yield
+    except connection as error:
+        raise DownloadError(_message(repository, path, error)) from error
+
+
+def _message(repository: Repository, path: str, error: BaseException) -> str:
+    from huggingface_hub import constants, errors
+
+    name, hub = repository.name, constants.ENDPOINT
+    if isinstance(error, errors.GatedRepoError):
+        return f"{name} is gated: accept its terms at {hub}/datasets/{name}, then log in with `hf auth login`"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return f"{hub} has no dataset {name!r} that you may read; check the name, or log in with `hf auth login`"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"{name} has no revision {repository.revision or 'main'!r}, or no longer; give another as {name}@REVISION"
+    if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
+        if path == MANIFEST:
+            return f"{name} has no {MANIFEST}: not an NWS dataset; check the name"
+        return f"{name} has no {path}, which its {MANIFEST} names: its upload is not complete; try again later"
+    if isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
+        return f"{path} of {name} is not in the cache, and {hub} cannot be reached; connect, unset HF_HUB_OFFLINE, try again"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no space left for {path} of {name}: free some or take a smaller tier; finished files are kept"
+    return f"{path} of {name} could not be fetched ({error}); run the same again, finished files are kept"
