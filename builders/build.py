@@ -62,8 +62,9 @@ def _build_population(
 ) -> BuildReport:
     """Train what is missing of a population and append it to the dataset."""
     started_s = time.monotonic()
-    identity = config.identity(image_sets)
     stored = check_appendable(config.out)
+    config = config.continuing(_recorded_path(stored, workspace, population))
+    identity = config.identity(image_sets)
     recorded = _with_recorded(stored, image_sets)
     check_appendable(config.out, population, identity, recorded)
     n_stored = stored.populations[population].n_trainings if stored and population in stored.populations else 0
@@ -81,7 +82,7 @@ def _build_population(
     todo = [planned for planned in plan if planned.id not in staged]
     flop_per_epoch = {planned.id: _flop_per_epoch(planned, bank) for planned in todo}
     with BuildProgress(population, flop_per_epoch, n - len(todo), config.epoch_cap) as progress:
-        jobs = make_jobs(todo)
+        jobs = make_jobs(todo, config.backend or "")
         memory = _memory_plan(config, jobs, bank)
         if memory.n_workers < config.workers and jobs:
             progress.report(
@@ -92,6 +93,8 @@ def _build_population(
             workspace.staging,
             config.epoch_cap,
             config.precision,
+            config.device,
+            config.backend or "",
             spill=memory.spill,
             plan=plan_digest(identity),
         )
@@ -107,6 +110,13 @@ def _build_population(
     )
     workspace.remove_staged(planned.id for planned in plan)
     return BuildReport(population, n, len(todo), time.monotonic() - started_s, progress.n_images)
+
+
+def _recorded_path(stored: Manifest | None, workspace: Workspace, population: str) -> str | None:
+    """Return the compute path of a population's trainings, in the dataset or in an unfinished build; None without any."""
+    if stored and population in stored.populations:
+        return stored.populations[population].plan.get("compute_path")
+    return (workspace.claimed_plan(population) or {}).get("compute_path")
 
 
 def _with_recorded(stored: Manifest | None, image_sets: tuple[ImageSet, ...]) -> tuple[ImageSet, ...]:

@@ -10,12 +10,12 @@ from typing import Any
 
 from builders.build import BuildReport, build
 from builders.config import PRESETS, BuildConfig
+from builders.devices import ALL_BACKENDS, ALL_PRECISIONS, DEVICES
 from builders.engine.engines import ENGINES, Engine
 from builders.images.prepare import ImageOptions
 from builders.images.sources import SOURCES, default_image_root
 from builders.memory import parse_size
 from builders.rebuild import RebuildReport, rebuild, recorded_images
-from builders.training.compute_path import PRECISIONS
 from builders.training.stopping import MAX_EPOCHS
 from nws_data.errors import BuildError, NWSError
 from nws_data.space.hyperparameters import POPULATIONS
@@ -71,7 +71,10 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--seed", type=int, default=0, help="build seed (default 0)")
     what.add_argument("--epoch-cap", type=int, metavar="E", help=f"bound on epochs, at least 19 (default {MAX_EPOCHS})")
     what.add_argument(
-        "--precision", choices=PRECISIONS, default="float32", help="of products and activations (default float32)"
+        "--precision",
+        choices=ALL_PRECISIONS,
+        default="float32",
+        help="of products and activations (default float32); tf32 on cards alone",
     )
     what.add_argument("--no-batch-norm", action="store_true", help="the ablation of the paper's F.3")
     _add_image_options(parser)
@@ -82,6 +85,15 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
         "--memory",
         metavar="SIZE",
         help="bound on all processes here, such as 4GB: fewer workers, snapshots in files (default: 80 %% of what is free)",
+    )
+    where.add_argument(
+        "--device", choices=DEVICES, default="cpu", help="cuda: NVIDIA cards; auto: cards if there are any (default cpu)"
+    )
+    where.add_argument(
+        "--backend",
+        choices=ALL_BACKENDS,
+        help="how the device computes: native (C kernels) or portable on a CPU, grouped, rows or triton on a card "
+        "(default: as the trainings that are there already, else native or rows)",
     )
     where.add_argument(
         "--engine", choices=ENGINES, default="local", help="local: processes on this machine; ray: a cluster (default local)"
@@ -142,6 +154,8 @@ def config_of(options: argparse.Namespace) -> BuildConfig:
         seed=options.seed,
         precision=options.precision,
         batch_norm=not options.no_batch_norm,
+        device=options.device,
+        backend=options.backend,
         engine=Engine(name=options.engine, address=options.address, gpus_per_fleet=options.gpus_per_fleet),
         **values,
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from builders.devices import ALL_PRECISIONS, check_arithmetic, default_backend, device_of, path_of, resolve_device
 from builders.engine.engines import Engine
 from builders.images.prepare import ImageOptions
-from builders.training.compute_path import PRECISIONS, compute_path
 from builders.training.stopping import MAX_EPOCHS, MIN_EPOCH_CAP
 from nws_data.errors import BuildError, one_of
 from nws_data.randomness import GENERATOR
@@ -36,6 +36,8 @@ class BuildConfig:
     precision: str = "float32"
     batch_norm: bool = True  # off for the ablation of Supplement F.3
     workers: int = field(default_factory=usable_cores)  # one-thread processes
+    device: str = "cpu"  # or "cuda", "auto": see builders/devices.py
+    backend: str | None = None  # how the device computes; None: as the trainings that are there already, else its default
     engine: Engine = field(default_factory=Engine)  # who runs them
     memory: int | None = None  # bytes that all processes on this machine may take; None: most of what is free
 
@@ -54,12 +56,27 @@ class BuildConfig:
             raise BuildError(
                 f"--epoch-cap must be at least {MIN_EPOCH_CAP}: 20 snapshots need as many evaluations; got {self.epoch_cap}"
             )
-        if self.precision not in PRECISIONS:
-            raise BuildError(f"--precision: {one_of(self.precision, PRECISIONS)}")
+        if self.precision not in ALL_PRECISIONS:
+            raise BuildError(f"--precision: {one_of(self.precision, ALL_PRECISIONS)}")
+        object.__setattr__(self, "device", resolve_device(self.device))
+        check_arithmetic(self.device, self.backend or default_backend(self.device), self.precision)
         if self.workers < 1:
             raise BuildError(f"--workers must be at least 1, got {self.workers}")
         if not 0 <= self.seed < 2**63:
             raise BuildError(f"--seed must be in [0, 2^63), got {self.seed}")
+
+    def continuing(self, recorded_path: str | None) -> BuildConfig:
+        """Return the configuration with a backend: the one that was asked for, else that of the recorded compute path if it
+        is this device's, else the device's default."""
+        if self.backend is not None:
+            return self
+        device, backend = device_of(recorded_path) if recorded_path else (self.device, None)
+        return replace(self, backend=backend if backend and device == self.device else default_backend(self.device))
+
+    @property
+    def compute_path(self) -> str:
+        """Name of the path that trainings are computed on."""
+        return path_of(self.device, self.backend or default_backend(self.device), self.precision)
 
     def identity(self, image_sets: tuple[ImageSet, ...]) -> dict[str, Any]:
         """Return everything that decides what a training is, as JSON values: the ``plan`` of FORMAT.md."""
@@ -70,7 +87,7 @@ class BuildConfig:
             "epoch_cap": self.epoch_cap,
             "precision": self.precision,
             "batch_norm": self.batch_norm,
-            "compute_path": compute_path(),
+            "compute_path": self.compute_path,
             "generator": GENERATOR,
         }
 

@@ -6,13 +6,19 @@ import torch
 
 from builders.gpu.blocks import BACKENDS
 from builders.gpu.compute_path import DEVICE_PRECISIONS, backend_of, device_compute_path, find_device
-from builders.training.compute_path import PRECISIONS, compute_path
+from builders.training.compute_path import CPU_BACKENDS, PRECISIONS, compute_path, cpu_backend_of, default_cpu_backend
 from nws_data.errors import BuildError, one_of
 
 DEVICES = ("cpu", "cuda", "auto")
 ALL_PRECISIONS = tuple(dict.fromkeys((*PRECISIONS, *DEVICE_PRECISIONS)))
-DEFAULT_BACKEND = "rows"
-"""Plain matrix products: no compiler at run time. Which backend is fastest on a card is for benchmarks/speed/gpu.py."""
+ALL_BACKENDS = (*CPU_BACKENDS, *BACKENDS)
+
+_DEVICE_BACKEND = "rows"  # plain matrix products: no compiler at run time; benchmarks/speed/gpu.py compares
+
+
+def default_backend(device: str) -> str:
+    """Return how ``"cpu"`` or ``"cuda"`` computes unless told otherwise."""
+    return default_cpu_backend() if device == "cpu" else _DEVICE_BACKEND
 
 
 def resolve_device(name: str) -> str:
@@ -31,19 +37,20 @@ def check_arithmetic(device: str, backend: str, precision: str) -> None:
     if precision not in precisions:
         hint = "; tf32 needs --device cuda" if precision == "tf32" else ""
         raise BuildError(f"--precision on {device}: {one_of(precision, precisions)}{hint}")
-    if backend not in BACKENDS:
-        raise BuildError(f"--backend: {one_of(backend, BACKENDS)}")
+    backends = CPU_BACKENDS if device == "cpu" else BACKENDS
+    if backend not in backends:
+        raise BuildError(f"--backend on {device}: {one_of(backend, backends)}")
 
 
 def path_of(device: str, backend: str, precision: str) -> str:
     """Return the compute path of this process on ``"cpu"`` or ``"cuda"``; raises ``BuildError`` without such a card."""
-    return compute_path() if device == "cpu" else device_compute_path(find_device(device), backend, precision)
+    return compute_path(backend) if device == "cpu" else device_compute_path(find_device(device), backend, precision)
 
 
 def device_of(path: str) -> tuple[str, str]:
     """Return device and backend of a recorded compute path: what to ask for to compute in the same way."""
     backend = backend_of(path)
-    return ("cpu", DEFAULT_BACKEND) if backend is None else ("cuda", backend)
+    return ("cpu", cpu_backend_of(path) or default_cpu_backend()) if backend is None else ("cuda", backend)
 
 
 def local_cards() -> list[str]:

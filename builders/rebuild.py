@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 import nws_data
 from builders.cost import training_flop
+from builders.devices import device_of, path_of
 from builders.engine.jobs import make_jobs
 from builders.engine.local import run_jobs
 from builders.engine.messages import Message, Progress
@@ -26,7 +27,6 @@ from builders.images.bank import ImageBank
 from builders.images.prepare import ImageOptions, prepare_images
 from builders.images.sources import SOURCES, image_set_name
 from builders.plan import PlannedTraining, plan_training
-from builders.training.compute_path import compute_path
 from builders.training.epochs import split_images, steps_per_epoch
 from nws_data.errors import BuildError, SelectionError
 from nws_data.randomness import GENERATOR
@@ -76,13 +76,13 @@ def rebuild(folder: Path, training: str, images: ImageOptions, out: Path | None 
     plan = Manifest.load(folder).populations[parse_id(training)[0]].plan
     stored = rows.trainings().iloc[0]
     _check_plan(training, plan)
-    _check_path(training, stored)
+    _check_path(training, stored, plan["precision"])
     planned = _planned(rows, training, plan, stored)
     with tempfile.TemporaryDirectory(prefix="nws-rebuild-") as temporary:
         bank, staging = Path(temporary, "images"), Path(temporary, "trainings")
         staging.mkdir()
         _prepare_images(bank, images, dict(plan["image_sets"])[stored["dataset"]], stored["dataset"])
-        settings = WorkerSettings(bank, staging, plan["epoch_cap"], plan["precision"])
+        settings = WorkerSettings(bank, staging, plan["epoch_cap"], plan["precision"], *device_of(stored["compute_path"]))
         with _EpochBar(planned, ImageBank.open(bank), int(stored["n_epochs"])) as bar:
             run_jobs(make_jobs([planned]), settings, 1, bar.report)
         record = TrainingRecord.load(staging / f"{training}.safetensors")
@@ -133,15 +133,16 @@ def _check_plan(training: str, plan: Mapping[str, Any]) -> None:
             )
 
 
-def _check_path(training: str, stored: Mapping[str, Any]) -> None:
+def _check_path(training: str, stored: Mapping[str, Any], precision: str) -> None:
     """Raise ``BuildError`` unless this process computes as the training was computed."""
     path, device, torch_version = stored["compute_path"], stored["device"], stored["torch_version"]
     if device != "cpu" and not torch.cuda.is_available():
         raise BuildError(
             f"{training} was computed on {device} (path {path}), and torch finds no GPU here; use such a machine"
         )
-    if path != compute_path():
-        raise BuildError(f"{training} was computed on path {path}, this machine has {compute_path()}: the bits would differ")
+    mine = path_of(*device_of(path), precision)
+    if path != mine:
+        raise BuildError(f"{training} was computed on path {path}, this machine has {mine}: the bits would differ")
     if torch_version != torch.__version__:
         raise BuildError(
             f"{training} was computed with torch {torch_version}, this is {torch.__version__}; install that version"

@@ -50,6 +50,10 @@ class Workspace:
         plans[population] = identity
         write_bytes(self.folder / _PLANS, json.dumps(plans, indent=1).encode())
 
+    def claimed_plan(self, population: str) -> dict[str, Any] | None:
+        """Return the plan of an unfinished build whose trainings wait here, None where there is none."""
+        return self._plans().get(population) if any(self.staging.glob(f"{population}-*")) else None
+
     def _plans(self) -> dict[str, dict[str, Any]]:
         """Return the recorded plans by population; none when the file is missing or damaged."""
         try:

@@ -28,14 +28,19 @@ class Job:
         return training_flop(self.shape.architecture)
 
 
-def make_jobs(trainings: Iterable[PlannedTraining]) -> list[Job]:
-    """Return jobs that cover the trainings, the costliest first, so that no long one is left for the end."""
+def make_jobs(trainings: Iterable[PlannedTraining], backend: str = "portable") -> list[Job]:
+    """Return jobs that cover the trainings, the costliest first, so that no long one is left for the end.
+
+    Args:
+        trainings: in plan order.
+        backend: of the CPU. ``"native"`` trains one network after another, so a job is one training.
+    """
     by_shape: dict[FleetShape, list[PlannedTraining]] = defaultdict(list)
     for training in trainings:
         by_shape[FleetShape.of(training.hyperparameters)].append(training)
     jobs = []
     for shape, members in by_shape.items():
-        n = shape.max_members * _REFILLS
+        n = 1 if backend == "native" else shape.max_members * _REFILLS
         jobs += [Job(shape, tuple(members[i : i + n])) for i in range(0, len(members), n)]
     return sorted(jobs, key=lambda job: -job.flop_per_image * len(job.trainings))
 

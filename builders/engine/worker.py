@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from builders.devices import DEFAULT_BACKEND
 from builders.engine.jobs import Job
 from builders.engine.messages import Finished, Progress
 from builders.engine.token import sees_token
@@ -29,7 +28,7 @@ class WorkerSettings:
     epoch_cap: int
     precision: str
     device: str = "cpu"  # or "cuda"
-    backend: str = DEFAULT_BACKEND  # of the conv layers on a card
+    backend: str = "portable"  # how the device computes, see builders/devices.py
     spill: bool = False  # snapshots of unfinished trainings in files of the staging folder, not in memory
     token: str | None = None  # the file that allows writing into the staging folder, see builders/engine/token.py
     plan: str = ""  # digest of the plan; staged trainings name it
@@ -103,7 +102,13 @@ def _train(
     bank, spill = ImageBank.open(settings.images), settings.staging if settings.spill else None
     if settings.device == "cpu":
         return train_fleet(
-            todo, bank, epoch_cap=settings.epoch_cap, precision=settings.precision, on_step=reporter.step, spill=spill
+            todo,
+            bank,
+            epoch_cap=settings.epoch_cap,
+            precision=settings.precision,
+            on_step=reporter.step,
+            spill=spill,
+            backend=settings.backend,
         )
     from builders.gpu.job import train_job
     from builders.gpu.lane import DeviceSettings

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from builders.images.augmentation import to_float
+from builders.training.evaluation import FoldedNetwork
 from builders.training.fleet_network import FleetNetwork
 from builders.training.optimizers import FleetOptimizer
 from nws_data.randomness import Purpose, words
@@ -69,6 +71,8 @@ class Fleet:
         precision: ``"float32"``, ``"bfloat16"`` (products and activations alone) or ``"float64"``.
     """
 
+    inference = FoldedNetwork
+
     def __init__(self, shape: FleetShape, precision: str = "float32") -> None:
         compute_dtype = DTYPES[precision]
         self.dtype = torch.float64 if precision == "float64" else torch.float32
@@ -102,7 +106,7 @@ class Fleet:
         """Train the members in slots 0, 1, ... on one batch each.
 
         Args:
-            images: for each member ``(batch_size, 3, 32, 32)`` in [0, 1].
+            images: for each member floating ``(batch_size, 3, 32, 32)`` in [0, 1], or uint8 of one or three channels.
             labels: for each member int ``(batch_size,)``.
             rates: for each member the factor of :func:`builders.training.optimizers.rate`.
             seeds: for each member its training's seed (dropout).
@@ -130,7 +134,8 @@ class Fleet:
             self._batches[size] = self.network.empty_batch(size, self.network.compute_dtype)
         batch = self._batches[size]
         for slot, member in enumerate(images):
-            batch[:, :, :, slot] = member.permute(0, 2, 3, 1)
+            floating = to_float(member) if member.dtype == torch.uint8 else member
+            batch[:, :, :, slot] = floating.permute(0, 2, 3, 1)
         return batch
 
 

@@ -11,10 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from builders.images.augmentation import augment, to_float
+from builders.images.augmentation import augment
 from builders.images.bank import ImageBank
 from builders.plan import PlannedTraining
-from builders.training.compute_path import compute_path
 from builders.training.epochs import epoch_batches, split_images
 from builders.training.evaluation import FoldedNetwork
 from builders.training.history import History
@@ -46,16 +45,25 @@ class Member:
         planned: id, seed and hyper-parameters.
         images: its image set.
         epoch_cap: bound on epochs.
+        inference: scores its weight vectors.
         spill: folder for a file that holds the snapshots; None keeps them in memory.
     """
 
-    def __init__(self, planned: PlannedTraining, images: TrainingImages, epoch_cap: int, spill: Path | None = None) -> None:
+    def __init__(
+        self,
+        planned: PlannedTraining,
+        images: TrainingImages,
+        epoch_cap: int,
+        inference: type[FoldedNetwork] = FoldedNetwork,
+        spill: Path | None = None,
+    ) -> None:
         self.planned = planned
         self.seed = planned.seed
         self.step = 0
         self.epoch = 0
         self._images = images
         self._split = split_images(len(images.train_labels), planned.seed)
+        self._inference = inference
         self._history = History(planned, epoch_cap, spill)
         self._batches = torch.empty(0)
         self._cursor = 0
@@ -70,13 +78,17 @@ class Member:
         return initial_vector(self.planned.hyperparameters, self.seed)
 
     def next_batch(self) -> tuple[Tensor, Tensor, float]:
-        """Return images ``(batch, 3, 32, 32)`` in [0, 1], labels ``(batch,)`` and the update's rate of the next step."""
+        """Return the next step's images, labels ``(batch,)`` and the update's rate.
+
+        Images are uint8 ``(batch, 1 or 3, 32, 32)`` as they stand in the bank, or augmented: float32
+        ``(batch, 3, 32, 32)`` in [0, 1].
+        """
         hp = self.planned.hyperparameters
         if self._cursor == 0:
             self._batches = epoch_batches(self._split, self._images.train_labels, self.seed, self.epoch, hp.batch_size)
         rows = self._batches[self._cursor]
         raw = self._images.train_images[rows]
-        images = augment(raw, self.seed, self.step) if hp.augmentation else to_float(raw)
+        images = augment(raw, self.seed, self.step) if hp.augmentation else raw
         return images, self._images.train_labels[rows], rate(hp.optimizer, hp.learning_rate, self.epoch, self.step)
 
     def advance(self) -> bool:
@@ -89,7 +101,7 @@ class Member:
     def evaluate(self, vector: Tensor) -> None:
         """Score the weight vector, keep it as a snapshot and decide whether to stop (``stop_reason``)."""
         hp, images, split = self.planned.hyperparameters, self._images, self._split
-        network = FoldedNetwork(vector, Architecture.of(hp), hp.activation)
+        network = self._inference(vector, Architecture.of(hp), hp.activation)
         accuracies = {
             "validation_accuracy": network.accuracy(images.train_images, images.train_labels, split.validation),
             "train_accuracy": network.accuracy(images.train_images, images.train_labels, split.train_scored),
@@ -97,6 +109,6 @@ class Member:
         }
         self._history.add(accuracies, vector.float().numpy())
 
-    def record(self, precision: str) -> TrainingRecord:
+    def record(self, precision: str, path: str) -> TrainingRecord:
         """Return the finished training for the writer."""
-        return self._history.record(precision, compute_path(), "cpu")
+        return self._history.record(precision, path, "cpu")

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from builders.images.bank import ImageBank
 from builders.plan import PlannedTraining
+from builders.training.compute_path import compute_path, default_cpu_backend
 from builders.training.fleet import Fleet, FleetShape
 from builders.training.member import Member, TrainingImages
+from builders.training.native.fleet import NativeFleet
 from nws_data.storage.records import TrainingRecord
 
 
@@ -24,6 +26,7 @@ def train_fleet(
     precision: str = "float32",
     on_step: Callable[[int], None] = lambda n_images: None,
     spill: Path | None = None,
+    backend: str | None = None,
 ) -> Iterator[TrainingRecord]:
     """Train trainings of one shape and yield each as it finishes.
 
@@ -34,18 +37,21 @@ def train_fleet(
         precision: ``"float32"`` or ``"bfloat16"``.
         on_step: called after each step with the number of images x models; may raise :class:`Interrupted`.
         spill: folder for files that hold the snapshots; None keeps them in memory. The bits are the same.
+        backend: ``"native"`` or ``"portable"``; None takes the faster one that works here.
     """
+    backend = backend or default_cpu_backend()
+    path = compute_path(backend)
     queue = iter(trainings)
     first = next(queue, None)
     if first is None:
         return
-    fleet = Fleet(FleetShape.of(first.hyperparameters), precision)
+    fleet = make_fleet(FleetShape.of(first.hyperparameters), precision, backend)
     members: list[Member] = []
     waiting: PlannedTraining | None = first
     while True:
         while waiting is not None and len(members) < fleet.slots:
             images = TrainingImages.of(bank, waiting.hyperparameters.dataset)
-            member = Member(waiting, images, epoch_cap, spill)
+            member = Member(waiting, images, epoch_cap, fleet.inference, spill)
             fleet.load(len(members), member.initial_vector(), waiting.hyperparameters.optimizer)
             member.evaluate(fleet.vectors[len(members)])
             members.append(member)
@@ -54,23 +60,28 @@ def train_fleet(
             return
         _step(fleet, members)
         on_step(fleet.shape.batch_size * len(members))
-        yield from _retire(fleet, members, precision)
+        yield from _retire(fleet, members, precision, path)
 
 
-def _step(fleet: Fleet, members: list[Member]) -> None:
+def make_fleet(shape: FleetShape, precision: str, backend: str) -> Fleet | NativeFleet:
+    """Return the fleet of a backend."""
+    return NativeFleet(shape, precision) if backend == "native" else Fleet(shape, precision)
+
+
+def _step(fleet: Fleet | NativeFleet, members: list[Member]) -> None:
     """Train every member on its next batch."""
     images, labels, rates = zip(*(member.next_batch() for member in members), strict=True)
     fleet.step(images, labels, rates, [member.seed for member in members], [member.step for member in members])
 
 
-def _retire(fleet: Fleet, members: list[Member], precision: str) -> Iterator[TrainingRecord]:
+def _retire(fleet: Fleet | NativeFleet, members: list[Member], precision: str, path: str) -> Iterator[TrainingRecord]:
     """Evaluate members whose epoch ended; yield those that stop and move the last member into the gap."""
     for slot in reversed(range(len(members))):
         if not members[slot].advance():
             continue
         members[slot].evaluate(fleet.vectors[slot])
         if members[slot].stop_reason is not None:
-            yield members[slot].record(precision)
+            yield members[slot].record(precision, path)
             last = members.pop()
             if slot < len(members):
                 fleet.move(len(members), slot)

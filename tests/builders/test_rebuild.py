@@ -103,10 +103,10 @@ def test_other_images(dataset, tmp_path):
 
 
 def test_another_way_of_computing(dataset, monkeypatch, capsys):
-    monkeypatch.setattr("builders.rebuild.compute_path", lambda: "cpu-fleet-9/ABACUS")
+    monkeypatch.setattr("builders.rebuild.path_of", lambda device, backend, precision: "cpu-fleet-9/ABACUS")
     assert main(["rebuild", "fixed-000000", str(dataset), "--check", "--json"]) == 2
     printed = capsys.readouterr()
-    assert "was computed on path cpu-fleet" in printed.err and "this machine has cpu-fleet-9/ABACUS" in printed.err
+    assert "was computed on path cpu-" in printed.err and "this machine has cpu-fleet-9/ABACUS" in printed.err
     assert json.loads(printed.out)["result"] == "cannot"
     monkeypatch.undo()
     monkeypatch.setattr("torch.__version__", "1.0")

@@ -49,7 +49,10 @@ class Convolution:
         reach = -(-(f // 2) // self._pixels)  # blocks to each side
         self._padding = [f // 2, reach]
         self._wide_shape = (self._pixels * n_out, self._pixels * n_in, f, 2 * reach + 1)
-        self._spread, self._gather = _positions(n_out, n_in, f, self._pixels, reach) if self._pixels > 1 else (None, None)
+        self._spread: Tensor | None = None
+        self._gather: Tensor | None = None
+        if self._pixels > 1:
+            self._spread, self._gather = _positions(n_out, n_in, f, self._pixels, reach)
         self._kernel = torch.empty(0)
 
     def forward(self, x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:

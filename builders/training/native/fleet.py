@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from builders.training.fleet import DTYPES, FleetShape
+from builders.training.native.inference import NativeInference
+from builders.training.native.kernels import images_in
 from builders.training.native.network import NativeNetwork
 from builders.training.optimizers import OPTIMIZERS, Coefficients
 
@@ -21,6 +23,8 @@ class NativeFleet:
         slots: how many; one after another is as fast as side by side.
     """
 
+    inference = NativeInference
+
     def __init__(self, shape: FleetShape, precision: str = "float32", slots: int = 1) -> None:
         dtype = torch.float64 if precision == "float64" else torch.float32
         self.shape = shape
@@ -31,7 +35,6 @@ class NativeFleet:
         self._m, self._v = torch.zeros(slots, n, dtype=dtype), torch.zeros(slots, n, dtype=dtype)
         self._gradient = torch.zeros(n, dtype=dtype)
         self._coefficients: list[Coefficients] = [OPTIMIZERS["momentum"]] * slots
-        self._positions = torch.arange(shape.batch_size)
 
     def load(self, slot: int, vector: Tensor, optimizer: str) -> None:
         """Put a new training into a slot: its initial vector ``(n_weights,)`` and a fresh optimizer state."""
@@ -71,12 +74,7 @@ class NativeFleet:
     def _fill(self, images: Tensor) -> None:
         """Put a batch, uint8 ``(B, 1 or 3, 32, 32)`` or floating ``(B, 3, 32, 32)`` in [0, 1], into the network's input."""
         out = self.network.images
-        if images.dtype != torch.uint8:
+        if images.dtype == torch.uint8:
+            images_in(self.network.library, images, out)
+        else:
             out.copy_(images.permute(0, 2, 3, 1))
-            return
-        images = images.contiguous()
-        batch, planes, height, width = images.shape
-        self.network.library.gather_images(
-            images.data_ptr(), self._positions.data_ptr(), batch, planes, height * width,
-            int(out.dtype == torch.bfloat16), out.data_ptr(),
-        )  # fmt: skip

@@ -567,11 +567,11 @@ void dropout_mask(uint64_t seed, uint32_t purpose, uint32_t step, long n, uint32
 
 /* ---- images ---- */
 
-/* Rows of uint8 images (n, planes, side, side), planes 1 or 3, as (batch, side, side, 3) in [0, 1]. */
-void gather_images(const uint8_t *bank, const int64_t *positions, int batch, int planes, int area, int bf16, void *out) {
+/* uint8 images (batch, planes, area), planes 1 or 3, as (batch, area, 3) in [0, 1]. */
+void images_in(const uint8_t *images, int batch, int planes, int area, int bf16, void *out) {
     real values[3 * ROW];
     for (int b = 0; b < batch; b++) {
-        const uint8_t *image = bank + positions[b] * planes * area;
+        const uint8_t *image = images + (long)b * planes * area;
         for (int first = 0; first < area; first += ROW) {
             int n = area - first < ROW ? area - first : ROW;
             for (int k = 0; k < 3; k++) {

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from builders.training.native.library import load_library
+from nws_data.errors import BuildError
 from nws_data.randomness import Purpose
 
 ACTIVATION_CODES = {"relu": 0, "elu": 1, "sigmoid": 2, "tanh": 3}
@@ -27,7 +28,7 @@ def _signatures(real: type) -> dict[str, list[type]]:
         "cross_entropy": [_P, _I, _I, _I, _P, _P],
         "update": [_L, _P, _P, _P, _P, real, real, real, real, real, real, real],
         "dropout_mask": [_U64, _U32, _U32, _L, _P, _P],
-        "gather_images": [_P, _P, _I, _I, _I, _I, _P],
+        "images_in": [_P, _I, _I, _I, _I, _P],
     }
 
 
@@ -56,6 +57,22 @@ def kernels(dtype: torch.dtype) -> ctypes.CDLL | None:
         function.argtypes = types
         function.restype = ctypes.c_double if name == "cross_entropy" else None
     return library
+
+
+def required_kernels(dtype: torch.dtype) -> ctypes.CDLL:
+    """Return :func:`kernels`; raises ``BuildError`` when they cannot be compiled here."""
+    library = kernels(dtype)
+    if library is None:
+        raise BuildError("the native CPU path needs a C compiler (cc, gcc, clang or $CC); there is none that works")
+    return library
+
+
+def images_in(library: ctypes.CDLL, images: Tensor, out: Tensor) -> None:
+    """Write uint8 ``(B, 1 or 3, 32, 32)`` images into ``out`` ``(B, 32, 32, 3)``, floating, in [0, 1]."""
+    images = images.contiguous()
+    batch, planes, height, width = images.shape
+    bf16 = int(out.dtype == torch.bfloat16)
+    library.images_in(images.data_ptr(), batch, planes, height * width, bf16, out.data_ptr())
 
 
 def dropout_mask(library: ctypes.CDLL, seed: int, step: int, n: int, out: Tensor, words: Tensor) -> None:

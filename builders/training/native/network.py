@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from builders.training.native.convolution import Convolution
-from builders.training.native.kernels import ACTIVATION_CODES, Norm, dropout_mask, kernels
-from nws_data.errors import BuildError
+from builders.training.native.kernels import ACTIVATION_CODES, Norm, dropout_mask, required_kernels
 from nws_data.space.architecture import IMAGE_SHAPE, Architecture, Layer
 from nws_data.space.network import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM
 
@@ -36,10 +35,7 @@ class NativeNetwork:
     def __init__(
         self, architecture: Architecture, activation: str, batch_size: int, dtype: torch.dtype, compute_dtype: torch.dtype
     ) -> None:
-        library = kernels(dtype)
-        if library is None:
-            raise BuildError("the native CPU path needs a C compiler (cc, gcc, clang or $CC); there is none that works")
-        self.library = library
+        self.library = required_kernels(dtype)
         self.layers = architecture.layers
         self.n_weights = architecture.n_weights
         self.batch_size = batch_size
@@ -114,13 +110,17 @@ class NativeNetwork:
     def _norm(self, layer: Layer, vector: Tensor, out: Tensor) -> Norm:
         if not layer.has_norm:
             return Norm(0, 0, 0, 0, 0, 0, 0, 0)
-        moments = self._moments[layer.name]
+        gamma, beta, mean, variance = (layer[kind].slice for kind in ("gamma", "beta", "mean", "variance"))
+        batch_mean, rstd = self._moments[layer.name]
         return Norm(
-            *(self._address(vector, layer[kind].slice) for kind in ("gamma", "beta")),
-            *(self._address(out, layer[kind].slice) for kind in ("gamma", "beta")),
-            *(self._address(vector, layer[kind].slice) for kind in ("mean", "variance")),
-            moments[0].data_ptr(),
-            moments[1].data_ptr(),
+            gamma=self._address(vector, gamma),
+            beta=self._address(vector, beta),
+            dgamma=self._address(out, gamma),
+            dbeta=self._address(out, beta),
+            running_mean=self._address(vector, mean),
+            running_variance=self._address(vector, variance),
+            mean=batch_mean.data_ptr(),
+            rstd=rstd.data_ptr(),
         )
 
     def _conv_forward(self, layer: Layer, x: Tensor, kernel: Tensor, bias: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:
@@ -135,10 +135,8 @@ class NativeNetwork:
         )  # fmt: skip
         return y, z
 
-    def _conv_backward(
-        self, layer: Layer, x: Tensor, z: Tensor, y: Tensor, dy: Tensor, norm: Norm, out: Tensor
-    ) -> Tensor | None:
-        """Write the layer's gradients; return that of its input, None for the first layer."""
+    def _conv_backward(self, layer: Layer, x: Tensor, z: Tensor, y: Tensor, dy: Tensor, norm: Norm, out: Tensor) -> Tensor:
+        """Write the layer's gradients; return that of its input, for the first layer whatever."""
         batch, side, _, channels = z.shape
         dz = torch.empty_like(z)
         self.library.conv_backward(
@@ -148,7 +146,8 @@ class NativeNetwork:
         )  # fmt: skip
         kernel = layer["kernel"]
         dkernel = out[kernel.slice].view(kernel.shape)
-        return self._convolutions[layer.name].backward(x, dz, dkernel, needs_dx=layer is not self.layers[0])
+        dx = self._convolutions[layer.name].backward(x, dz, dkernel, needs_dx=layer is not self.layers[0])
+        return dz if dx is None else dx
 
     def _hidden_forward(self, layer: Layer, u: Tensor, norm: Norm, unit: int) -> Tensor:
         """Activate ``u`` in place; return the layer's output."""

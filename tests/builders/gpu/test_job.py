@@ -62,8 +62,8 @@ def test_fewer_trainings_than_cards():
 
 
 def test_paths_lead_back_to_device_and_backend():
-    assert path_of("cpu", "rows", "float32") == compute_path()
-    assert device_of(compute_path())[0] == "cpu"
+    assert path_of("cpu", "portable", "float32") == compute_path("portable")
+    assert device_of(compute_path("portable")) == ("cpu", "portable")
     assert device_of("cuda-fleet-1/triton/NVIDIA-H100-80GB-HBM3/bfloat16") == ("cuda", "triton")
 
 
@@ -76,7 +76,7 @@ def test_auto_takes_the_card_if_there_is_one():
 
 def test_arithmetic_that_a_device_has_not_is_refused():
     check_arithmetic("cuda", "grouped", "tf32")
-    check_arithmetic("cpu", "rows", "bfloat16")
+    check_arithmetic("cpu", "portable", "bfloat16")
     with pytest.raises(BuildError, match=r"--precision on cpu: .*tf32 needs --device cuda"):
         check_arithmetic("cpu", "rows", "tf32")
     with pytest.raises(BuildError, match=r"--backend: .*grouped"):

@@ -8,6 +8,7 @@ import torch
 
 import builders.training.member
 from builders.images.augmentation import augment, to_float
+from builders.training.compute_path import compute_path
 from builders.training.epochs import epoch_batches, split_images
 from builders.training.initialization import initial_vector
 from builders.training.member import Member, TrainingImages
@@ -51,7 +52,7 @@ def test_batches_follow_the_epochs_and_rates_fall(bank):
         for k, positions in enumerate(rows):
             assert (one.step, one.epoch) == (step, epoch)
             images, targets, factor = one.next_batch()
-            assert torch.equal(images, to_float(bank.images("digits", "train")[positions]))
+            assert torch.equal(images, bank.images("digits", "train")[positions])
             assert torch.equal(targets, labels[positions])
             assert factor == rate("momentum", 0.002, epoch, step)
             assert one.advance() == (k == len(rows) - 1)
@@ -125,7 +126,7 @@ def test_the_record_says_how_it_was_computed(bank):
     one = member(bank, 7)
     for _ in range(20):
         one.evaluate(one.initial_vector())
-    record = one.record("bfloat16")
+    record = one.record("bfloat16", compute_path("portable"))
     assert (record.training, record.seed) == ("random-000007", one.planned.seed)
     assert record.hyperparameters == one.planned.hyperparameters
     assert (record.generator, record.precision, record.device) == (GENERATOR, "bfloat16", "cpu")
