@@ -17,15 +17,17 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # on the CPU Triton run
 BOUNDS = {torch.float32: 2e-6, torch.bfloat16: 1e-2}
 SHAPES = layer_shapes()
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning:triton")  # NumPy's, in the interpreter
+
 COVERING = [
     Case(3, 3, 4, 32, True, members=1, batch=1),  # the smallest architecture's first layer, at its size
-    Case(5, 3, 8, 8, True),  # all activations; 192 pixels: a tile and a half
-    Case(5, 3, 8, 8, True, norm=False),
-    Case(3, 4, 8, 16, True, members=2, batch=1),
+    Case(3, 3, 8, 8, True),  # all activations; 192 pixels: a tile and a half
+    Case(3, 4, 8, 8, True, norm=False, batch=1),
+    Case(5, 4, 8, 16, True, members=1, batch=1),
     Case(3, 8, 16, 8, False, members=2),
     Case(5, 16, 32, 8, True, members=1, batch=1, norm=False),
     Case(3, 12, 24, 8, False, members=2, batch=2, norm=False),
-    Case(7, 4, 4, 4, True, members=2, batch=1),  # the window is larger than the image
+    Case(7, 4, 4, 4, True, members=1, batch=1),  # the window is larger than the image
 ]
 """Layers for the interpreter: kinds of everything, few pixels."""
 
@@ -53,9 +55,8 @@ def test_the_shapes_are_those_of_the_243_architectures():
 @pytest.mark.parametrize("norm", [True, False])
 @pytest.mark.parametrize("backend", ["grouped", "rows"])
 def test_plain_backends_on_every_layer_of_every_architecture(backend, norm):
-    for shape in SHAPES:
-        for members in (1, 4):
-            compare(backend, Case(*shape, norm=norm, members=members, batch=2), torch.float32)
+    for i, shape in enumerate(SHAPES):
+        compare(backend, Case(*shape, norm=norm, members=1 + i % 4, batch=2), torch.float32)
 
 
 @pytest.mark.parametrize("case", COVERING, ids=str)
@@ -64,41 +65,38 @@ def test_triton_on_layers_of_every_kind(case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_triton_on_every_layer_of_every_architecture(shape, monkeypatch):
-    monkeypatch.setattr("torch.get_float32_matmul_precision", lambda: "high" if DEVICE == "cpu" else "highest")
-    filter_size, n_in, n_out, _, pool = shape  # the interpreter computes tf32 tiles, which are larger, in float32
-    compare("triton", Case(filter_size, n_in, n_out, 8, pool, members=1, batch=1), torch.float32)
+@pytest.mark.parametrize("norm", [True, False])
+@pytest.mark.parametrize("filter_size", [3, 5, 7])
+def test_triton_on_every_layer_of_every_architecture(filter_size, norm):
+    for size, n_in, n_out, _, pool in SHAPES:  # on few pixels: bfloat16 has the largest tiles, so the fewest steps
+        if size == filter_size and (norm or n_in == n_out):
+            case = Case(filter_size, n_in, n_out, 8, pool, norm=norm, members=1, batch=1, exact=True)
+            compare("triton", case, torch.bfloat16)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("norm", [True, False])
 @pytest.mark.parametrize("pool", [True, False])
 def test_bfloat16_and_equal_cells(backend, norm, pool):
-    case = Case(3, 4, 8, 8, pool, norm=norm, batch=2, exact=True)
+    case = Case(3, 4, 8, 8, pool, norm=norm, members=2, batch=2, exact=True)
     compare(backend, case, torch.bfloat16)
-    compare(backend, case, torch.float32)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("shape", [(5, 3, 8), (5, 8, 16), (5, 16, 32), (7, 12, 24), (7, 48, 48)], ids=str)
-def test_triton_in_bfloat16_on_larger_layers(shape):
-    compare("triton", Case(*shape, size=8, pool=True, members=1, batch=2, exact=True), torch.bfloat16)
+    if pool:
+        compare(backend, case, torch.float32)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_bits_do_not_depend_on_the_run_the_companions_or_the_slot(backend, dtype):
-    layer = make_layer(Case(3, 4, 8, 8, True, members=4, batch=3), dtype, DEVICE)
+    layer = make_layer(Case(3, 4, 8, 8, True, members=3, batch=1 if dtype == torch.float32 else 3), dtype, DEVICE)
     block = conv_block(backend)
-    whole, again, shuffled = run(block, layer), run(block, layer), run(block, layer.of(3, 1, 0, 2))
+    whole, again, shuffled = run(block, layer), run(block, layer), run(block, layer.of(2, 1, 0))
     for name, value in whole.items():
         assert torch.equal(value, again[name]), name
-        assert torch.equal(value[[3, 1, 0, 2]], shuffled[name]), name
+        assert torch.equal(value[[2, 1, 0]], shuffled[name]), name
 
 
 def test_triton_bits_do_not_depend_on_the_number_of_members():
-    layer = make_layer(Case(3, 4, 8, 8, True, members=4, batch=3), torch.bfloat16, DEVICE)
+    layer = make_layer(Case(3, 4, 8, 8, True, members=3, batch=1), torch.bfloat16, DEVICE)
     block = conv_block("triton")
     whole, alone = run(block, layer), run(block, layer.of(2))
     for name, value in whole.items():
@@ -108,7 +106,7 @@ def test_triton_bits_do_not_depend_on_the_number_of_members():
 @pytest.mark.parametrize("pool", [True, False])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_non_finite_member_stays_so_and_harms_nobody(backend, pool):
-    layer = make_layer(Case(3, 4, 8, 8, pool, norm=False, members=4, batch=1), torch.float32, DEVICE)
+    layer = make_layer(Case(3, 4, 4, 8, pool, norm=False, batch=1), torch.float32, DEVICE)
     clean = run(conv_block(backend), layer)
     x = layer.tensors[0]
     x[0, 0, 3, 3, 0] = float("nan")  # ReLU, where a careless maximum loses it
@@ -121,7 +119,7 @@ def test_a_non_finite_member_stays_so_and_harms_nobody(backend, pool):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_variance_survives_a_mean_far_from_zero(backend):
-    layer = make_layer(Case(3, 4, 8, 8, True, members=2, batch=3), torch.float32, DEVICE)
+    layer = make_layer(Case(3, 4, 8, 8, True, members=1, batch=3), torch.float32, DEVICE)
     layer.tensors[2] += 3000  # E[x^2] - E[x]^2 in float32 would be off by about one
     got, expected = run(conv_block(backend), layer), oracle(layer)
     assert error(got["variance"], expected["variance"]) < 1e-3
@@ -130,7 +128,7 @@ def test_the_variance_survives_a_mean_far_from_zero(backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_strided_inputs_and_images_that_are_not_square(backend):
-    layer = make_layer(Case(3, 4, 4, 8, True, members=2, batch=2), torch.float32, DEVICE)
+    layer = make_layer(Case(3, 4, 4, 8, True, members=2, batch=1), torch.float32, DEVICE)
     layer.tensors[0] = torch.cat([layer.tensors[0], layer.tensors[0].flip(3)], 3).transpose(0, 1)
     layer.tensors[0] = layer.tensors[0].contiguous().transpose(0, 1)
     layer.dy = torch.cat([layer.dy, layer.dy.flip(2)], 3)
