@@ -12,6 +12,7 @@ from builders.build import BuildReport, build
 from builders.config import PRESETS, BuildConfig
 from builders.devices import ALL_BACKENDS, ALL_PRECISIONS, DEVICES
 from builders.engine.engines import ENGINES, Engine
+from builders.estimate.command import add_plan_options, run_plan
 from builders.images.prepare import ImageOptions
 from builders.images.sources import SOURCES, default_image_root
 from builders.memory import parse_size
@@ -51,6 +52,10 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     _add_build_options(parser)
     parser.set_defaults(run=_run_build)
+    parser = commands.add_parser("plan", help="what a build will cost before it starts: work, hours, gigabytes, memory")
+    _add_build_options(parser)
+    add_plan_options(parser)
+    parser.set_defaults(run=lambda options: run_plan(config_of(options), options))
     parser = commands.add_parser(
         "rebuild",
         help="train one training again from its id and compare it bit for bit",

@@ -16,10 +16,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from builders.cost import conv_values
 from builders.training.fleet import DTYPES, FleetShape, fleet_size
 from builders.training.snapshots import CAPACITY
 from nws_data.errors import BuildError
-from nws_data.space.architecture import IMAGE_SHAPE, Architecture
+from nws_data.space.architecture import IMAGE_SHAPE
 from nws_data.space.trajectory import N_SNAPSHOTS
 
 _MB = 10**6
@@ -82,16 +83,6 @@ def worker_bytes(shape: FleetShape, precision: str, epoch_cap: int, *, n_images:
         + augmentation
         + n_images * _SHUFFLE_BYTES
     )
-
-
-def conv_values(architecture: Architecture) -> int:
-    """Return how many values the convolutions of a network put out for one image, before pooling."""
-    area, values = IMAGE_SHAPE[1] * IMAGE_SHAPE[2], 0
-    for layer in architecture.layers:
-        if layer.is_conv:
-            values += layer.n_out * area
-            area //= 4 if layer.pool_after else 1
-    return values
 
 
 def plan_memory(

@@ -18,6 +18,7 @@ from nws_data.errors import DownloadError, NWSError
 CHECKOUT_COMMANDS = {
     "bench": ("benchmarks.cli", "run methods on tasks; turn the results into the leaderboard"),
     "build": ("builders.cli", "train networks and write or extend a dataset"),
+    "plan": ("builders.cli", "what a build will cost before it starts: work, hours, gigabytes, memory"),
     "quickstart": ("benchmarks.cli", "from nothing to a dataset, four methods on two tasks and the leaderboard in minutes"),
     "rebuild": ("builders.cli", "train one training again from its id and compare it bit for bit"),
 }

@@ -1,0 +1,46 @@
+"""The command ``nws plan``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+
+from builders.config import BuildConfig
+from builders.estimate.estimate import estimate
+from builders.estimate.report import format_estimate, to_dict
+from nws_data.errors import BuildError
+
+SECONDS = 20.0
+
+
+def add_plan_options(parser: argparse.ArgumentParser) -> None:
+    """Add what ``nws plan`` has beside the options of ``nws build``."""
+    group = parser.add_argument_group("estimate")
+    group.add_argument(
+        "--epochs", type=float, metavar="E", help="epochs of a training on average (default: 50, or the cap if it is lower)"
+    )
+    group.add_argument(
+        "--calibrate",
+        type=float,
+        default=SECONDS,
+        metavar="S",
+        help=f"seconds to measure this machine (default {SECONDS:g})",
+    )
+    group.add_argument("--no-calibrate", action="store_true", help="no hours, the rest at once")
+
+
+def run_plan(config: BuildConfig, options: argparse.Namespace) -> int:
+    """Print the estimate of a build; raises ``BuildError``."""
+    if options.epochs is not None and not (19 <= options.epochs <= config.epoch_cap):
+        raise BuildError(f"--epochs must be in [19, {config.epoch_cap}], the cap; got {options.epochs:g}")
+    if not (math.isfinite(options.calibrate) and options.calibrate > 0):
+        raise BuildError(f"--calibrate must be a positive number of seconds, got {options.calibrate:g}")
+    elsewhere = config.engine.name != "local" or getattr(config, "device", "cpu") != "cpu"
+    if elsewhere and not options.no_calibrate:
+        raise BuildError(
+            "only this machine's processors can be calibrated; give --no-calibrate, or plan with --engine local"
+        )
+    found = estimate(config, epochs=options.epochs, seconds=None if options.no_calibrate else options.calibrate)
+    print(json.dumps(to_dict(found), indent=1) if options.json else format_estimate(found), end="\n" if options.json else "")
+    return 0

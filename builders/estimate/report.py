@@ -1,0 +1,188 @@
+"""An estimate as text for people and as JSON for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from builders.estimate.estimate import Estimate
+from builders.estimate.image_counts import ImageCounts
+from builders.estimate.speed import Speed
+from builders.estimate.work import MEAN_EPOCHS, Work
+from builders.memory import size_text
+from nws_data.storage.info import align
+
+_HEAD = ["to train", "train images x models", "scored images x models", "FLOP"]
+
+
+def to_dict(found: Estimate) -> dict[str, Any]:
+    """Return the estimate as JSON values: seconds, bytes, counts."""
+    return {
+        "epochs": found.epochs,
+        "epoch_cap": found.epoch_cap,
+        "precision": found.precision,
+        "image_sets": {
+            s.name: {"n_train": s.n_train, "n_test": s.n_test, "rarest": s.rarest, "known": s.known}
+            for s in found.image_sets
+        },
+        "populations": {
+            item.population: {
+                "n_trainings": item.n_trainings,
+                "n_there": item.n_there,
+                **_work(item.work),
+                "wall_s": item.wall_s,
+                "n_shards": item.n_shards,
+                "nbytes": item.nbytes,
+                "image_sets": {name: _work(work) for name, work in item.image_sets.items()},
+                "tiers": {
+                    tier.name: {**_work(tier.work), "n_shards": tier.n_shards, "nbytes": tier.nbytes} for tier in item.tiers
+                },
+            }
+            for item in found.populations
+        },
+        "wall_s": found.wall_s,
+        "relative_error": found.speed.error if found.speed else None,
+        "calibration": _calibration(found.speed),
+        "disk_bytes": found.disk_bytes,
+        "staging_bytes": found.staging_bytes,
+        "images_bytes": found.images_bytes,
+        "memory": {
+            "n_workers": found.memory.n_workers,
+            "worker": found.memory.worker,
+            "shared": found.memory.shared,
+            "total": found.memory.total,
+            "limit": found.memory.limit,
+            "snapshots_in_files": found.memory.spill,
+        },
+    }
+
+
+def _work(work: Work) -> dict[str, Any]:
+    values = {"n_to_train": work.n_trainings, "train_images": work.train_images, "scored_images": work.scored_images}
+    return values | {"flop": work.flop, "core_s": work.seconds or None}
+
+
+def _calibration(speed: Speed | None) -> dict[str, Any] | None:
+    if speed is None:
+        return None
+    return {"n_shapes": speed.n_samples, "scatter": speed.scatter, "busy": speed.busy, "start_s": speed.start_s}
+
+
+def format_estimate(found: Estimate) -> str:
+    """Return short aligned tables and what they rest on."""
+    lines = [*align(_population_rows(found)), "", *align(_image_set_rows(found)), "", *align(_tier_rows(found)), ""]
+    return "\n".join([*lines, *_notes(found)]) + "\n"
+
+
+def _population_rows(found: Estimate) -> list[list[str]]:
+    timed = found.speed is not None
+    rows = [["population", "trainings", "there", *_HEAD, *(["hours"] if timed else []), "GB", "shards"]]
+    for item in found.populations:
+        hours = [_hours(item.wall_s, found.speed)] if timed else []
+        counts = [f"{item.n_trainings:,}", f"{item.n_there:,}"]
+        rows.append([item.population, *counts, *_cells(item.work), *hours, _gb(item.nbytes), f"{item.n_shards:,}"])
+    if len(found.populations) > 1:
+        works = [item.work for item in found.populations]
+        sums = (sum(getattr(item, name) for item in found.populations) for name in ("n_trainings", "n_there"))
+        hours = [_hours(found.wall_s, found.speed)] if timed else []
+        nbytes, shards = (sum(getattr(item, name) for item in found.populations) for name in ("nbytes", "n_shards"))
+        rows.append(["all", *(f"{n:,}" for n in sums), *_cells(_sum(works)), *hours, _gb(nbytes), f"{shards:,}"])
+    return rows
+
+
+def _image_set_rows(found: Estimate) -> list[list[str]]:
+    """Return a row for each image set, all populations together."""
+    share = ["% of the time"] if found.speed else ["% of the FLOP"]
+    rows = [["image set", "train", "test", "images an epoch", *_HEAD, *share]]
+    works = {s.name: _sum(item.image_sets.get(s.name, Work()) for item in found.populations) for s in found.image_sets}
+    everything = _sum(works.values())
+    for s in found.image_sets:
+        part = (
+            works[s.name].seconds / everything.seconds if everything.seconds else works[s.name].flop / (everything.flop or 1)
+        )
+        sizes = [f"{s.n_train:,}", f"{s.n_test:,}", f"{s.epoch_images(32):,}"]
+        rows.append([s.name, *sizes, *_cells(works[s.name]), f"{100 * part:.0f}"])
+    return rows
+
+
+def _tier_rows(found: Estimate) -> list[list[str]]:
+    """Return a row for each tier of each population, trained from nothing."""
+    timed = found.speed is not None
+    rows = [["tier", "population", *_HEAD, *(["hours"] if timed else []), "GB", "shards"]]
+    for item in found.populations:
+        for tier in item.tiers:
+            hours = [_hours(tier.work.seconds / max(1, found.memory.n_workers), found.speed)] if timed else []
+            cells = [*_cells(tier.work), *hours, _gb(tier.nbytes), f"{tier.n_shards:,}"]
+            rows.append([tier.name, item.population, *cells])
+    return rows
+
+
+def _notes(found: Estimate) -> list[str]:
+    memory, speed = found.memory, found.speed
+    lines = [
+        f"{found.precision}, {_epochs_text(found)}",
+        f"image sets: {_sources(found.image_sets)}",
+        f"disk: {_gb(found.disk_bytes)} GB of shards in the end; while building up to {_gb(found.staging_bytes)} GB of "
+        f"finished trainings beside them and {_gb(found.images_bytes)} GB of images",
+        f"memory: at most {size_text(memory.total)}: {memory.n_workers} workers of {size_text(memory.worker)}"
+        f"{' with their snapshots in files' if memory.spill else ''}, {size_text(memory.shared)} for all "
+        f"(limit {size_text(memory.limit)})",
+    ]
+    if speed is None:
+        return [*lines, "hours: not calibrated"]
+    work = _sum(item.work for item in found.populations)
+    rate = work.train_images / work.seconds * memory.n_workers if work.seconds else 0.0
+    lines.append(
+        f"hours: of {memory.n_workers} workers on this machine ({rate:,.0f} images x models/s, evaluations included), from "
+        f"{speed.n_samples} trained shapes; one differs from the fit by {speed.scatter:.0%}, their sum by about "
+        f"{speed.error:.0%}"
+    )
+    if speed.busy > 1.1:
+        lines.append(
+            f"other programs took {1 - 1 / speed.busy:.0%} of the cores meanwhile: the hours are for a free machine, at "
+            f"this load {_number((found.wall_s or 0.0) * speed.busy / 3600)}"
+        )
+    return lines
+
+
+def _epochs_text(found: Estimate) -> str:
+    if found.epoch_cap <= 19:
+        return f"{found.epochs:.0f} epochs a training, which is the cap"
+    half, double = found.epochs / 2, min(float(found.epoch_cap), 2 * found.epochs)
+    given = "as told" if found.epochs != min(MEAN_EPOCHS, found.epoch_cap) else "assumed, --epochs for another number"
+    text = f"{found.epochs:g} epochs a training on average ({given}; the cap is {found.epoch_cap:,})"
+    if found.wall_s is None:
+        return text
+    per_epoch = found.wall_s / found.epochs / 3600
+    return f"{text}: {_number(per_epoch * half)} hours at {half:g}, {_number(per_epoch * double)} at {double:g}"
+
+
+def _sources(counts: Sequence[ImageCounts]) -> str:
+    known = [s.name for s in counts if s.known]
+    counted = [s.name for s in counts if not s.known]
+    said = [f"sizes of {', '.join(known)} as published"] if known else []
+    return "; ".join([*said, *([f"{', '.join(counted)} counted"] if counted else [])])
+
+
+def _cells(work: Work) -> list[str]:
+    return [f"{work.n_trainings:,}", f"{work.train_images:.2e}", f"{work.scored_images:.2e}", f"{work.flop:.2e}"]
+
+
+def _hours(seconds: float | None, speed: Speed | None) -> str:
+    """Return a range of hours: two standard errors to both sides."""
+    if seconds is None or speed is None:
+        return ""
+    low, high = (_number(seconds * (1 + sign * 2 * speed.error) / 3600) for sign in (-1, 1))
+    return f"{low} to {high}" if low != high else low
+
+
+def _number(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}" if hours >= 1 else f"{hours:.2g}"
+
+
+def _gb(nbytes: float) -> str:
+    return f"{nbytes / 1e9:,.1f}" if nbytes >= 1e9 else f"{nbytes / 1e9:.3f}"
+
+
+def _sum(works: Iterable[Work]) -> Work:
+    return sum(works, Work())
