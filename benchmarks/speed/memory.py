@@ -84,7 +84,7 @@ def worst_worker(bank_folder: Path, connection: Connection) -> None:
         members.append(Member(planned, TrainingImages.of(bank, name), 1000))
         fleet.load(i, members[i].initial_vector(), "adam")
         for _ in range(CAPACITY):
-            members[i].snapshots.add(fleet.vectors[i].numpy())
+            members[i].history.snapshots.add(fleet.vectors[i].numpy())
     if fleet is None:
         raise RuntimeError("no member was made")
     for _ in range(N_STEPS):

@@ -64,14 +64,14 @@ class Member:
         self._images = images
         self._split = split_images(len(images.train_labels), planned.seed)
         self._inference = inference
-        self._history = History(planned, epoch_cap, spill)
+        self.history = History(planned, epoch_cap, spill)
         self._batches = torch.empty(0)
         self._cursor = 0
 
     @property
     def stop_reason(self) -> str | None:
         """Why the training has ended, None while it goes on."""
-        return self._history.stop_reason
+        return self.history.stop_reason
 
     def initial_vector(self) -> Tensor:
         """Return the weight vector before any training, float64."""
@@ -107,8 +107,8 @@ class Member:
             "train_accuracy": network.accuracy(images.train_images, images.train_labels, split.train_scored),
             "test_accuracy": network.accuracy(images.test_images, images.test_labels),
         }
-        self._history.add(accuracies, vector.float().numpy())
+        self.history.add(accuracies, vector.float().numpy())
 
     def record(self, precision: str, path: str) -> TrainingRecord:
         """Return the finished training for the writer."""
-        return self._history.record(precision, path, "cpu")
+        return self.history.record(precision, path, "cpu")

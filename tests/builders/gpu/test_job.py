@@ -8,14 +8,22 @@ import pytest
 import torch
 from torch.utils import deterministic
 
+import nws_data
+from builders.build import build
+from builders.config import BuildConfig
 from builders.devices import check_arithmetic, device_of, path_of, resolve_device
 from builders.engine.jobs import make_device_jobs
+from builders.engine.messages import Progress
+from builders.engine.worker import Reporter, WorkerSettings, run_job
 from builders.gpu.blocks import ACTIVATION_CODES, BACKENDS, conv_block
+from builders.gpu.host_memory import plan_card_memory
 from builders.gpu.job import train_job
 from builders.gpu.lane import DeviceSettings
+from builders.images.prepare import ImageOptions
 from builders.training.compute_path import compute_path
 from nws_data.errors import BuildError
 from nws_data.space.hyperparameters import CLASSES
+from nws_data.storage.records import TrainingRecord
 from tests.builders.conftest import planned
 
 
@@ -88,3 +96,38 @@ def test_backends_are_there_and_others_refused():
     assert all(callable(conv_block(name)) for name in BACKENDS)
     with pytest.raises(BuildError, match=r"backend: .*grouped"):
         conv_block("cudnn")
+
+
+def test_a_build_on_a_card_is_refused_without_one_else_done(bank, tmp_path):
+    options = {"trainings": {"fixed": 2}, "images": ImageOptions(sources=("digits",), n_train=300, n_test=100)}
+    if not torch.cuda.is_available():
+        with pytest.raises(BuildError, match=r"--device cuda: .* Give --device cpu"):
+            BuildConfig(out=tmp_path / "nws", device="cuda", epoch_cap=19, **options)
+        return
+    build(BuildConfig(out=tmp_path / "nws", device="cuda", epoch_cap=19, **options))
+    assert len(nws_data.open(tmp_path / "nws", "fixed")) == 40
+
+
+@pytest.mark.slow
+def test_a_worker_stages_what_a_device_trains(bank, worker_path, device_path, tmp_path):
+    (job,) = make_device_jobs([planned(0)], ["cpu"])  # stands in for a card
+    messages: list[object] = []
+    settings = WorkerSettings(bank.folder, tmp_path, 19, "float32", "cuda", "grouped")
+    run_job(job, settings, Reporter(messages.append, lambda: False, 0, job.flop_per_image))
+    record = TrainingRecord.load(tmp_path / "random-000000.safetensors")
+    assert record.compute_path == "cuda-fleet-1/grouped/cpu/float32" and record.n_epochs == 19
+    images = sum(message.n_images for message in messages if isinstance(message, Progress))
+    flop = sum(message.flop for message in messages if isinstance(message, Progress))
+    assert images == 19 * 64 and flop == images * job.flop_per_image
+
+
+def test_memory_of_a_card_build_is_planned_from_the_members_in_flight():
+    trainings = [planned(i, width_fc=(64, 128)[i % 2]) for i in range(40)]
+    jobs = make_device_jobs(trainings, ["cuda:0", "cuda:1"])
+    rich = plan_card_memory(jobs, epoch_cap=1000, bank_bytes=0, limit=10**11)
+    assert rich.n_workers == 2 and not rich.spill
+    spilling = plan_card_memory(jobs, epoch_cap=1000, bank_bytes=0, limit=rich.total - 1)
+    assert spilling.spill and spilling.total < rich.total
+    with pytest.raises(BuildError, match="too little for 2 cards"):
+        plan_card_memory(jobs, epoch_cap=1000, bank_bytes=0, limit=10**9)
+    assert plan_card_memory([], epoch_cap=19, bank_bytes=0, limit=1).n_workers == 0
