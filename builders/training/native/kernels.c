@@ -576,7 +576,7 @@ void images_in(const uint8_t *images, int batch, int planes, int area, int bf16,
             int n = area - first < ROW ? area - first : ROW;
             for (int k = 0; k < 3; k++) {
                 const uint8_t *restrict plane = image + (planes == 3 ? k * area : 0) + first;
-                for (int i = 0; i < n; i++) values[3 * i + k] = (real)plane[i] / 255;
+                for (int i = 0; i < n; i++) values[3 * i + k] = (real)((float)plane[i] / 255.0f);
             }
             store(out, bf16, ((long)b * area + first) * 3, 3 * n, values);
         }

@@ -78,7 +78,7 @@ def test_evaluation_never_augments(bank, monkeypatch):
     for _ in range(20):
         one.evaluate(vector)
         plain.evaluate(vector)
-    a, b = one.record("float32"), plain.record("float32")
+    a, b = one.record("float32", compute_path("portable")), plain.record("float32", compute_path("portable"))
     for name in ("train_accuracy", "validation_accuracy", "test_accuracy"):
         assert getattr(a, name) == getattr(b, name)
         assert len(set(getattr(a, name))) == 1  # and evaluating changed nothing
@@ -90,7 +90,7 @@ def test_accuracies_are_those_of_the_three_parts(bank, index):
     vector = one.initial_vector()
     for _ in range(20):
         one.evaluate(vector)
-    record = one.record("float32")
+    record = one.record("float32", compute_path("portable"))
     oracle = Oracle(one.planned.hyperparameters, vector)
     split = split_images(100, one.seed)
 
@@ -116,7 +116,7 @@ def test_snapshots_are_copies_in_the_order_of_time(bank):
         one.evaluate(vector)
         if one.stop_reason is not None:
             break
-    record = one.record("float32")
+    record = one.record("float32", compute_path("portable"))
     assert record.weights[:, 0].tolist() == list(record.snapshot_epochs)
     assert record.weights.dtype == np.float32
     assert record.snapshot_epochs[-1] == record.n_epochs == evaluation
@@ -143,7 +143,7 @@ def test_an_unfinished_training_has_no_record(bank):
     for _ in range(19):
         one.evaluate(one.initial_vector())
     with pytest.raises(RuntimeError, match="random-000000 is still training"):
-        one.record("float32")
+        one.record("float32", compute_path("portable"))
 
 
 def test_epochs_have_floor_steps(bank):
