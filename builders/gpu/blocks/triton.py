@@ -8,6 +8,13 @@ total. Only the convolution's output and ``x`` are kept between the two.
 Tile sizes are a fixed function of the layer and dtype: autotuning would choose by timing, and with the tile the order of
 the sums and so the bits change.
 
+What bounds it, by arithmetic alone (estimates, not measurements; bfloat16, forward and backward, an image and model): the
+smallest, fixed and largest architecture move 143, 255 and 607 KB and do 1.3, 12.3 and 137 MFLOP (6.9, 22 and 197 with the
+padding of tiles), which is 43, 76 and 181 ns of an H100's 3.35 TB/s (30, 53 and 126 of an H200's 4.8) against 9, 28 and 250
+ns of 790 TFLOP/s. So memory bounds the smallest and the fixed architecture, most of all in the first layer, whose output of
+32 x 32 pixels and its gradient are read or written six times; the matrix units bound the largest from its third layer on.
+Full float32 leaves the matrix units: 183 ns of 67 TFLOP/s for the fixed architecture, 2 µs for the largest.
+
 On the CPU the kernels run in Triton's interpreter, slowly: start Python with ``TRITON_INTERPRET=1``.
 """
 
@@ -146,7 +153,8 @@ def triton_block(
         precision="ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32",
     )
     _check(shape, x.device)
-    y, mean, variance = _Block.apply(x, kernel, bias, beta, gamma, codes, shape)
+    with torch.cuda.device_of(x):  # Triton launches on the current device, whatever the tensors'
+        y, mean, variance = _Block.apply(x, kernel, bias, beta, gamma, codes, shape)
     return y, mean, variance
 
 

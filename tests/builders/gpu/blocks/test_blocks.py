@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+import triton
 
 from builders.gpu.blocks import BACKENDS, conv_block
+from nws_data.errors import BuildError
 from tests.builders.gpu.blocks.oracle import Case, error, layer_shapes, make_layer, oracle, run
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # on the CPU Triton runs in its interpreter, slowly
@@ -145,3 +147,17 @@ def test_images_need_no_gradient(backend):
     y, _, _ = conv_block(backend)(x, kernel, *rest, layer.codes, pool=True)
     (gradient,) = torch.autograd.grad(y, [kernel], layer.dy)
     assert torch.equal(gradient, run(conv_block(backend), layer)["d_kernel"])
+
+
+def test_triton_says_what_it_does_not_take(monkeypatch):
+    block = conv_block("triton")
+    layer = make_layer(Case(3, 4, 4, 8, True, members=1, batch=1), torch.float64, DEVICE)
+    with pytest.raises(BuildError, match=r"got torch.float64.*grouped"):
+        block(*layer.tensors, layer.codes, pool=True)
+    layer = make_layer(Case(3, 4, 4, 8, True, members=1, batch=1), torch.float32, DEVICE)
+    x = torch.empty(1, 2**20, 32, 32, 4, device="meta")
+    with pytest.raises(BuildError, match=r"batch of 1048576.*smaller"):
+        block(x, *layer.tensors[1:], layer.codes, pool=True)
+    monkeypatch.setattr("builders.gpu.blocks.triton.INTERPRETED", triton.language.constexpr(False))
+    with pytest.raises(BuildError, match="TRITON_INTERPRET=1"):
+        block(*(t.cpu() for t in layer.tensors), layer.codes.cpu(), pool=True)
