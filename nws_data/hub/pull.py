@@ -77,11 +77,9 @@ def pull(
             pinned = known or Pulled(repository=repository.name, commit=commit, shards=())
             pinned.save(out)
             source = _Source(repository, commit, out, staging)
-            manifest = source.metadata()
+            manifest = source.manifest()
             shards = tier_shards(manifest, tier, populations, repository)
-            missing = _missing(out, shards)
-            _check_space(out, missing)
-            source.shards(missing, progress)
+            missing = source.fetch_missing(manifest, shards, progress)
             kept = [s.path for s in manifest.shards if s.path in pinned.shards or s in shards]
             replace(pinned, shards=tuple(kept)).save(out)
         finally:
@@ -131,11 +129,9 @@ def cached(
     commit, path = find_commit(repository)
     root = path.parent
     source = _Source(repository, commit, root, None)
-    manifest = source.metadata()
+    manifest = source.manifest()
     shards = tier_shards(manifest, tier, [population or default_config(manifest)], repository, split)
-    missing = _missing(root, shards)
-    _check_space(root, missing)
-    source.shards(missing, progress)
+    source.fetch_missing(manifest, shards, progress)
     known = Pulled.load(root) or Pulled(repository=repository.name, commit=commit, shards=())
     kept = tuple(s.path for s in manifest.shards if s.path in known.shards or s in shards)
     if kept != known.shards:
@@ -208,27 +204,37 @@ class _Source:
     root: Path  # of the dataset
     staging: Path | None  # where files are put before they are checked; None: root is the hub's cache
 
-    def metadata(self) -> Manifest:
-        """Fetch all files but the shards, as far as they are not here; raises ``DownloadError``."""
-        manifest_file, sums_file = self._here_or_fetched(MANIFEST), self._here_or_fetched(CHECKSUMS)
+    def manifest(self) -> Manifest:
+        """Return the manifest, which is not placed yet if it is not here; raises ``DownloadError``."""
+        file = self._here_or_fetched(MANIFEST)
         try:
-            manifest, sums = Manifest.load(manifest_file.parent), read_checksums(sums_file.parent)
+            manifest, sums = Manifest.load(file.parent), read_checksums(self._here_or_fetched(CHECKSUMS).parent)
         except FormatError as error:
             raise DownloadError(f"{self.repository}: {error}") from error
-        if sums.get(MANIFEST) != _sha256(manifest_file):
+        if sums.get(MANIFEST) != _sha256(file):
             raise DownloadError(
                 f"{self.repository}: {MANIFEST} is not the one that {CHECKSUMS} names; remove both from {self.root} if they "
                 "are there, and try again"
             )
+        return manifest
+
+    def fetch_missing(self, manifest: Manifest, shards: Iterable[ShardEntry], progress: Progress | None) -> list[ShardEntry]:
+        """Fetch all metadata and these shards, as far as they are not here; return the shards that came.
+
+        Raises ``DownloadError``.
+        """
+        missing = _missing(self.root, shards)
+        _check_space(self.root, missing)
+        sums = read_checksums(self._here_or_fetched(CHECKSUMS).parent)
         for path, sha256 in (manifest.sha256 | {README: sums.get(README, "")}).items():
             if not (self.root / path).is_file() or _sha256(self.root / path) != sha256:
                 self._get(path, sha256)
-        for file, name in ((sums_file, CHECKSUMS), (manifest_file, MANIFEST)):
-            self._place(file, name)
-        return manifest
+        for name in (CHECKSUMS, MANIFEST):
+            self._place(self._here_or_fetched(name), name)
+        self._fetch_shards(missing, progress)
+        return missing
 
-    def shards(self, missing: Sequence[ShardEntry], progress: Progress | None) -> None:
-        """Fetch shards, one after the other; raises ``DownloadError``."""
+    def _fetch_shards(self, missing: Sequence[ShardEntry], progress: Progress | None) -> None:
         done, total = 0, sum(shard.nbytes for shard in missing)
         for shard in missing:
             n = 0

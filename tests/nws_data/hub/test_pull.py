@@ -97,6 +97,7 @@ def test_one_population(hub: Hub, client: Client, tiny_dataset: TinyDataset, tmp
     assert status == 2 and "population: got 'big'; choose one of fixed, random" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_pull_goes_on(
     hub: Hub, client: Client, home: Path, tiny_dataset: TinyDataset, tmp_path: Path, how: signal.Signals
@@ -238,7 +239,9 @@ snapshots = load_dataset(root, "random", split="train", filters=[("weights.shard
 filtered = load_dataset(root, "random", split="train").filter(lambda place: place["shard"] in tier, input_columns="weights")
 result = [tier, snapshots["training"][:], filtered["training"][:]]
 """
-    tier, *found = client.python(code)
+    answer = client.python(code)
+    assert isinstance(answer, list), answer
+    tier, *found = answer
     assert sorted(tier) == sorted(path for path in shard_paths(tiny_dataset.manifest, TIER) if "/random/" in path)
     shards = restricted(tiny_dataset.manifest, TIER).populations["random"].splits["train"].shards
     expected = [f"random-{i:06d}" for i in range(24) if any(s.first <= f"random-{i:06d}" <= s.last for s in shards)]
