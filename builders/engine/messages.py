@@ -25,7 +25,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Ended:
-    """Nothing of a run is under way any more."""
+    """Nothing of a run is under way any more; no other message of it follows."""
 
     run: int
     lost: bool  # its worker died: what it had not finished is trained again

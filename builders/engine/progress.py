@@ -50,7 +50,6 @@ class BuildProgress:
         self._epochs: list[int] = []
         self._epoch_cap = epoch_cap
         self._shares: dict[int, _Share] = {}
-        self._ended: set[int] = set()
         self._seen_images, self._seen_flop = 0, 0.0
         self._recent: deque[tuple[float, int, float]] = deque([(time.monotonic(), 0, 0.0)])
         self._n_lost_images = 0.0
@@ -104,7 +103,6 @@ class BuildProgress:
             share.n_images, share.flop = share.n_images * left, share.flop * left
 
     def _end(self, message: Ended) -> None:
-        self._ended.add(message.run)
         share = self._shares.pop(message.run, _Share())
         if message.lost:
             self._n_lost_images += share.n_images
@@ -112,10 +110,9 @@ class BuildProgress:
     def _advance(self, message: Progress) -> None:
         self._seen_images += message.n_images
         self._seen_flop += message.flop
-        if message.run not in self._ended:  # a straggler's message
-            share = self._shares.setdefault(message.run, _Share())
-            share.n_images += message.n_images
-            share.flop += message.flop
+        share = self._shares.setdefault(message.run, _Share())
+        share.n_images += message.n_images
+        share.flop += message.flop
         now = time.monotonic()
         self._recent.append((now, self._seen_images, self._seen_flop))
         while now - self._recent[0][0] > _WINDOW_S:

@@ -15,7 +15,7 @@ import torch
 
 from builders.engine.environment import compute_path_of
 from builders.engine.jobs import Job
-from builders.engine.messages import Ended, Finished, Message, Notice
+from builders.engine.messages import Ended, Finished, Message, Notice, Progress
 from builders.engine.queue import JobQueue, Run
 from builders.engine.ray_cluster import RayOptions, connected, import_ray
 from builders.engine.ray_worker import Board, Done, Failed, Order, Unfit, run_order
@@ -72,7 +72,9 @@ class _Tasks:
         self._queue, self._settings, self._report = queue, settings, report
         self._path = compute_path_of(settings)
         self._needs = {"num_cpus": 1.0} | ({"num_gpus": options.gpus_per_fleet} if settings.device != "cpu" else {})
+        self._task = ray.remote(run_order)
         self._runs: dict[Any, Run] = {}
+        self._reported: dict[int, int] = {}  # images x models so far of each run that Ray has
         self._unfit: set[str] = set()
         self._room, self._next_look_s = 0, 0.0
         self._waiting_said = False
@@ -92,7 +94,6 @@ class _Tasks:
         while True:
             self._submit()
             if not self._runs:
-                self._pass_on(_POLL_S)
                 return
             ready, _ = self._ray.wait(list(self._runs), timeout=_POLL_S)
             self._pass_on()
@@ -114,10 +115,11 @@ class _Tasks:
         """Hand jobs to Ray, as many as keep it busy: it slows down with thousands, and the rest waits here in order."""
         if time.monotonic() >= self._next_look_s:
             self._look()
-        task = self._ray.remote(run_order).options(max_retries=0, **self._needs, **self._avoiding())
+        task = self._task.options(max_retries=0, **self._needs, **self._avoiding())
         while len(self._runs) < self._room and (run := self._queue.take()) is not None:
-            order = Order.of(run, self._settings, torch.__version__, self._path)
+            order = Order.of(run, self._settings, str(torch.__version__), self._path)
             self._runs[task.remote(order, self._board.actor)] = run
+            self._reported[run.number] = 0
 
     def _look(self) -> None:
         """See how many jobs the cluster runs at once."""
@@ -135,16 +137,21 @@ class _Tasks:
         """Return the option that keeps tasks off unfit nodes."""
         return {"label_selector": {_NODE_LABEL: f"!in({','.join(sorted(self._unfit))})"}} if self._unfit else {}
 
-    def _pass_on(self, timeout_s: float = 0.0) -> None:
+    def _pass_on(self) -> None:
         """Report what workers have posted."""
-        for message in self._board.messages(timeout_s):
+        for message in self._board.messages():
             if isinstance(message, Finished):
                 self._queue.note(message)
+            elif message.run in self._reported:
+                self._reported[message.run] += message.n_images
+            else:  # it comes too late: the run's answer has been counted
+                continue
             self._report(message)
 
     def _settle(self, reference: Any) -> None:
         """Act on a task that has ended; raises ``BuildError`` when the build cannot go on."""
         run = self._runs.pop(reference)
+        n_images = self._reported.pop(run.number)
         try:
             outcome: Done | Failed | Unfit = self._ray.get(reference)
         except self._lost as error:
@@ -159,7 +166,9 @@ class _Tasks:
             self._queue.put_back(run)
             self._leave_unused(outcome)
             return
-        for message in (*outcome.unsent, *outcome.finished):
+        left = outcome.n_images - n_images  # what the board has not passed on yet, and now need not
+        self._report(Progress(left, float(left) * run.job.flop_per_image, run.number))
+        for message in outcome.finished:
             self._report(message)
         self._report(Ended(run.number, lost=False))
         self._wait_for_files(outcome)
@@ -201,11 +210,11 @@ class _BoardReader:
         self.actor = ray.remote(Board).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
         self._asked: Any = None
 
-    def messages(self, timeout_s: float) -> list[Message]:
-        """Return what had come when the board was asked, at this call or an earlier one."""
+    def messages(self) -> list[Progress | Finished]:
+        """Return what had come when the board was asked the last time."""
         if self._asked is None:
             self._asked = self.actor.take.remote()
-        if not self._ray.wait([self._asked], timeout=timeout_s)[0]:
+        if not self._ray.wait([self._asked], timeout=0)[0]:
             return []
         asked, self._asked = self._asked, None
         try:

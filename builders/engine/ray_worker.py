@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from builders.engine.queue import Run
 
 _PATIENCE_S = 5.0  # for a network file system to show the token
-_CLOSE_S = 2.0  # for the board to take the last messages of a job
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Done:
     """The job is staged."""
 
     finished: tuple[Finished, ...]
-    unsent: tuple[Progress | Finished, ...]  # messages that the board has not got
+    n_images: int  # images x models of the run, whatever became of its messages
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def run_order(order: Order, board: Any) -> Done | Failed | Unfit:
             return Unfit(_node_id(), f"{_node()} computes by {path}, this build by {order.compute_path}")
         outbox = Outbox(lambda messages: board.post.remote(messages), _has_arrived)
         run_job(job, settings, Reporter(outbox.send, lambda: False, order.run, job.flop_per_image))
-        return Done(tuple(outbox.finished), tuple(outbox.close()))
+        return Done(tuple(outbox.finished), outbox.n_images)
     except NWSError as error:
         return Failed(f"{_node()}: {error}")
     except Interrupted:
@@ -114,33 +113,30 @@ def _missing(order: Order) -> str | None:
 class Outbox:
     """Posts messages to the board without waiting, one parcel at a time, so that a slow or dead board costs nothing.
 
-    What is finished is kept as well: the job's answer repeats it, whatever became of the board.
+    The sums are kept as well: the job's answer repeats them, whatever became of the board.
 
     Args:
         post: sends messages and returns a ticket.
-        has_arrived: whether a ticket's parcel was taken, or will never be, within some seconds.
+        has_arrived: whether a ticket's parcel was taken, or will never be.
     """
 
-    def __init__(self, post: Callable[[list[Progress | Finished]], Any], has_arrived: Callable[[Any, float], bool]) -> None:
+    def __init__(self, post: Callable[[list[Progress | Finished]], Any], has_arrived: Callable[[Any], bool]) -> None:
         self._post, self._has_arrived = post, has_arrived
         self._ticket: Any = None
         self._messages: list[Progress | Finished] = []
         self.finished: list[Finished] = []
+        self.n_images = 0
 
     def send(self, message: Progress | Finished) -> None:
         """Post a message, or keep it until the last parcel has arrived."""
         if isinstance(message, Finished):
             self.finished.append(message)
+        else:
+            self.n_images += message.n_images
         self._messages.append(message)
-        if self._ticket is None or self._has_arrived(self._ticket, 0.0):
+        if self._ticket is None or self._has_arrived(self._ticket):
             self._ticket = self._post(self._messages)
             self._messages = []
-
-    def close(self) -> list[Progress | Finished]:
-        """Wait a moment for the last parcel, so that it comes before the answer; return what was not posted."""
-        if self._ticket is not None:
-            self._has_arrived(self._ticket, _CLOSE_S)
-        return self._messages
 
 
 class Board:
@@ -159,10 +155,10 @@ class Board:
         return taken
 
 
-def _has_arrived(ticket: Any, timeout_s: float) -> bool:
+def _has_arrived(ticket: Any) -> bool:
     import ray
 
-    return bool(ray.wait([ticket], timeout=timeout_s)[0])
+    return bool(ray.wait([ticket], timeout=0)[0])
 
 
 def _node_id() -> str:

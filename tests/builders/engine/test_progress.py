@@ -105,7 +105,6 @@ def test_work_of_a_lost_worker_is_done_again_and_counted_once(capsys, clock):
         progress.report(Ended(1, lost=True))
         assert progress._flop_left() == pytest.approx(19 * 100 * FLOP)
         assert progress.n_images == 1900
-        progress.report(replace(epochs(3), run=1))  # a straggler of the lost run says nothing about what is left
         progress.report(Finished("random-000000", 19, run=2))  # the next run finds it staged
         progress.report(replace(epochs(19), run=2))
         progress.report(Finished("random-000001", 19, run=2))
