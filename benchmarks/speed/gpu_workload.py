@@ -39,7 +39,7 @@ class Scale:
 
 
 FULL = Scale(50_000, 10_000, lanes=8, slots=None, fleet_images=4_000_000, eager_images=12_800, eager_models=4, processes=8)
-DRY = Scale(400, 100, lanes=2, slots=2, fleet_images=256, eager_images=256, eager_models=1, processes=2)
+DRY = Scale(400, 100, lanes=2, slots=2, fleet_images=2_000, eager_images=256, eager_models=1, processes=2)
 
 
 def write_images(folder: Path, scale: Scale) -> None:
