@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +11,14 @@ import torch
 
 from builders.config import BuildConfig
 from builders.cost import training_flop
-from builders.engine.jobs import Job, make_jobs
 from builders.engine.messages import Notice
 from builders.engine.progress import BuildProgress
 from builders.engine.worker import WorkerSettings
 from builders.images.bank import ImageBank
 from builders.images.prepare import prepare_images
-from builders.memory import MemoryPlan, plan_memory, size_text
+from builders.memory import size_text
 from builders.plan import PlannedTraining, plan_trainings
+from builders.resources import jobs_of, memory_plan
 from builders.training.epochs import split_images, steps_per_epoch
 from builders.workspace import Workspace, open_workspace
 from nws_data.errors import BuildError
@@ -82,8 +81,9 @@ def _build_population(
     todo = [planned for planned in plan if planned.id not in staged]
     flop_per_epoch = {planned.id: _flop_per_epoch(planned, bank) for planned in todo}
     with BuildProgress(population, flop_per_epoch, n - len(todo), config.epoch_cap) as progress:
-        jobs = make_jobs(todo, config.backend or "")
-        memory = _memory_plan(config, jobs, bank)
+        jobs = jobs_of(config, todo)
+        sets = bank.sets.values()
+        memory = memory_plan(config, jobs, sum(item.nbytes for item in sets), max(item.n_train for item in sets))
         if memory.n_workers < config.workers and jobs:
             progress.report(
                 Notice(f"{size_text(memory.limit)} of memory are enough for {memory.n_workers} of {config.workers} workers")
@@ -124,24 +124,6 @@ def _with_recorded(stored: Manifest | None, image_sets: tuple[ImageSet, ...]) ->
     recorded = stored.image_sets if stored else ()
     mine = {item.name: item for item in image_sets}
     return (*(mine.pop(item.name, item) for item in recorded), *mine.values())
-
-
-def _memory_plan(config: BuildConfig, jobs: Sequence[Job], bank: ImageBank) -> MemoryPlan:
-    """Return how many workers to start; raises ``BuildError`` when the limit is too low for one.
-
-    A cluster's memory is not this machine's: there a limit counts only when it was given.
-    """
-    sets = bank.sets.values()
-    elsewhere = config.engine.name != "local"
-    return plan_memory(
-        (job.shape for job in jobs),
-        precision=config.precision,
-        epoch_cap=config.epoch_cap,
-        bank_bytes=sum(item.nbytes for item in sets),
-        n_images=max(item.n_train for item in sets),
-        workers=config.workers,
-        limit=config.memory or (sys.maxsize if elsewhere or not jobs else None),
-    )
 
 
 def _flop_per_epoch(planned: PlannedTraining, bank: ImageBank) -> float:

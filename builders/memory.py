@@ -27,7 +27,7 @@ _MB = 10**6
 _PROCESS = 330 * _MB  # private pages of a process that has imported torch and the builders
 _LIBRARIES = 300 * _MB  # pages of their files, which processes share
 _PARENT = 550 * _MB  # the process of the command: it also reads and writes the dataset's tables
-_FLEET_VECTORS = 9  # weights, gradients, optimizer state and its scratch, and the step's leaves with their gradients
+_SLOT_VECTORS = 9  # weights, gradients, optimizer state and its scratch, and the step's leaves with their gradients
 _ACTIVATION_BYTES = {
     "float32": 22,
     "bfloat16": 12,
@@ -57,17 +57,21 @@ class MemoryPlan:
         return self.shared + self.n_workers * self.worker
 
 
-def worker_bytes(shape: FleetShape, precision: str, epoch_cap: int, *, n_images: int = 0, spill: bool = False) -> int:
+def worker_bytes(
+    shape: FleetShape, precision: str, backend: str, epoch_cap: int, *, n_images: int = 0, spill: bool = False
+) -> int:
     """Return an upper bound of a worker's own memory while it trains a fleet.
 
     Args:
         shape: of the fleet.
         precision: ``"float32"`` or ``"bfloat16"``.
+        backend: ``"native"``, one network at a time, or ``"portable"``, as many as a fleet has slots.
         epoch_cap: bound on epochs; few epochs need fewer snapshots.
         n_images: training images of the largest set.
         spill: snapshot buffers stand in a file.
     """
-    slots, vector = fleet_size(shape, DTYPES[precision]), _WEIGHT_BYTES * shape.architecture.n_weights
+    slots = 1 if backend == "native" else fleet_size(shape, DTYPES[precision])
+    vector = _WEIGHT_BYTES * shape.architecture.n_weights
     kept = 1 if spill else min(epoch_cap, CAPACITY) + 1
     record = 3 * N_SNAPSHOTS * vector  # gathered, and as the bytes of its file
     images = slots * shape.batch_size
@@ -75,13 +79,7 @@ def worker_bytes(shape: FleetShape, precision: str, epoch_cap: int, *, n_images:
     batch = (shape.batch_size + 2 * images) * IMAGE_SHAPE[0] * IMAGE_SHAPE[1] * IMAGE_SHAPE[2] * _WEIGHT_BYTES
     augmentation = shape.batch_size * IMAGE_SHAPE[1] * IMAGE_SHAPE[2] * _IMAGE_BYTES
     return (
-        _PROCESS
-        + slots * vector * (_FLEET_VECTORS + kept)
-        + record
-        + step
-        + batch
-        + augmentation
-        + n_images * _SHUFFLE_BYTES
+        _PROCESS + slots * vector * (_SLOT_VECTORS + kept) + record + step + batch + augmentation + n_images * _SHUFFLE_BYTES
     )
 
 
@@ -89,6 +87,7 @@ def plan_memory(
     shapes: Iterable[FleetShape],
     *,
     precision: str,
+    backend: str = "portable",
     epoch_cap: int,
     bank_bytes: int,
     n_images: int,
@@ -100,6 +99,7 @@ def plan_memory(
     Args:
         shapes: of the build's fleets.
         precision: of the build.
+        backend: of the build, ``"native"`` or ``"portable"``.
         epoch_cap: of the build.
         bank_bytes: all images.
         n_images: training images of the largest set.
@@ -113,7 +113,7 @@ def plan_memory(
     shared = _PARENT + _LIBRARIES + bank_bytes
     distinct, plans = set(shapes), []
     for spill in (False, True):
-        sizes = (worker_bytes(shape, precision, epoch_cap, n_images=n_images, spill=spill) for shape in distinct)
+        sizes = (worker_bytes(shape, precision, backend, epoch_cap, n_images=n_images, spill=spill) for shape in distinct)
         worker = max(sizes, default=_PROCESS)
         plans.append(MemoryPlan(min(workers, max(0, limit - shared) // worker), spill, worker, shared, limit))
     best = max(plans, key=lambda plan: plan.n_workers)  # the first of equals: no files without need

@@ -42,7 +42,13 @@ _PATIENCE_S = 120.0  # until workers are ready
 
 
 def calibrate(
-    todo: Sequence[PlannedTraining], cost: Callable[[PlannedTraining], float], precision: str, n_workers: int, seconds: float
+    todo: Sequence[PlannedTraining],
+    cost: Callable[[PlannedTraining], float],
+    *,
+    precision: str,
+    backend: str,
+    n_workers: int,
+    seconds: float,
 ) -> Speed:
     """Measure for about so many seconds, besides starting the workers, and return the fitted speed.
 
@@ -50,6 +56,7 @@ def calibrate(
         todo: the trainings that the speed is for.
         cost: about what each costs, in any unit.
         precision: of the build.
+        backend: of the CPU, of the build.
         n_workers: processes, as many as the build will have, since they share caches and memory.
         seconds: how long to measure.
 
@@ -62,7 +69,7 @@ def calibrate(
         _write_images(Path(temporary))
         started_s = time.monotonic()
         shares = [chosen[i::n_workers] for i in range(n_workers)]
-        with _workers(Path(temporary), shares, precision, seconds) as connections:
+        with _workers(Path(temporary), shares, (precision, backend), seconds) as connections:
             samples, start_s = _collect(connections, started_s, seconds)
     if not samples:
         raise BuildError(f"--calibrate {seconds:g}: no shape could be measured in that time; give more seconds")
@@ -98,7 +105,7 @@ def _set_name(batch_size: int) -> str:
 
 @contextmanager
 def _workers(
-    bank: Path, shares: Sequence[Sequence[PlannedTraining]], precision: str, seconds: float
+    bank: Path, shares: Sequence[Sequence[PlannedTraining]], arithmetic: tuple[str, str], seconds: float
 ) -> Iterator[list[Connection]]:
     """Start a process for each share; end them in any case."""
     context = get_context("spawn")
@@ -109,7 +116,7 @@ def _workers(
         for share in shares:
             ours, theirs = context.Pipe(duplex=False)
             process: BaseProcess = context.Process(
-                target=_measure_all, args=(theirs, bank, list(share), precision, seconds), daemon=True
+                target=_measure_all, args=(theirs, bank, list(share), arithmetic, seconds), daemon=True
             )
             process.start()
             theirs.close()
@@ -157,7 +164,7 @@ def _collect(connections: list[Connection], started_s: float, seconds: float) ->
 
 
 def _measure_all(
-    connection: Connection, bank: Path, share: Sequence[PlannedTraining], precision: str, seconds: float
+    connection: Connection, bank: Path, share: Sequence[PlannedTraining], arithmetic: tuple[str, str], seconds: float
 ) -> None:
     """Process entry: measure one shape after another until the time is over."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
@@ -169,17 +176,18 @@ def _measure_all(
     for planned in share:
         if time.monotonic() + each_s / 2 >= end_s:
             break
-        sample = measure(planned, images, precision, min(each_s, end_s - time.monotonic()))
+        sample = measure(planned, images, arithmetic, min(each_s, end_s - time.monotonic()))
         if sample is not None:
             connection.send(sample)
     connection.send(None)
 
 
-def measure(planned: PlannedTraining, bank: ImageBank, precision: str, seconds: float) -> Sample | None:
+def measure(planned: PlannedTraining, bank: ImageBank, arithmetic: tuple[str, str], seconds: float) -> Sample | None:
     """Train as many as a fleet holds like ``planned`` for a while; None when not even an epoch was done in five times that.
 
     A fleet's members have one seed here, so that their epochs end together.
     """
+    precision, backend = arithmetic
     name = _set_name(planned.hyperparameters.batch_size)
     hyperparameters = replace(planned.hyperparameters, dataset=name)
     members = [PlannedTraining(planned.id, planned.seed, hyperparameters)] * _MEMBERS
@@ -195,7 +203,7 @@ def measure(planned: PlannedTraining, bank: ImageBank, precision: str, seconds: 
 
     started_s = time.perf_counter()
     try:
-        for _ in train_fleet(members, bank, epoch_cap=1000, precision=precision, on_step=stamp):
+        for _ in train_fleet(members, bank, epoch_cap=1000, precision=precision, backend=backend, on_step=stamp):
             pass
     except Interrupted:
         pass

@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from builders.config import BuildConfig
-from builders.engine.jobs import make_jobs
+from builders.devices import default_backend
+from builders.engine.jobs import Job
 from builders.estimate.calibration import calibrate
 from builders.estimate.disk import shards_to_be, tiers_of
 from builders.estimate.image_counts import ImageCounts, image_counts
 from builders.estimate.speed import Speed, reference_speed
 from builders.estimate.work import Work, assumed_epochs, total, work_of
-from builders.memory import MemoryPlan, plan_memory
+from builders.memory import MemoryPlan
 from builders.plan import PlannedTraining, plan_trainings
+from builders.resources import jobs_of, memory_plan
 from builders.workspace import Workspace
 from nws_data.errors import BuildError
 from nws_data.space.architecture import Architecture
@@ -98,15 +100,23 @@ def estimate(config: BuildConfig, *, epochs: float | None = None, seconds: float
     counts = {item.name: item for item in image_counts(config.images)}
     mean = assumed_epochs(config.epoch_cap, epochs)
     stored = check_appendable(config.out)
+    paths = [
+        entry.plan.get("compute_path")
+        for name, entry in (stored.populations if stored else {}).items()
+        if name in config.trainings
+    ]
+    config = config.continuing(paths[0] if paths else None)
     found = [_population(config, stored, list(counts), name, n) for name, n in config.trainings.items()]
     for item in found:
         item.works = {p.id: work_of(p, counts[p.hyperparameters.dataset], mean) for p in item.plan}
     todo = [planned for item in found for planned in item.todo]
-    memory = _memory_plan(config, todo, list(counts.values()))
+    jobs = jobs_of(config, todo)
+    bank_bytes, n_images = sum(s.nbytes for s in counts.values()), max(s.n_train for s in counts.values())
+    memory = memory_plan(config, jobs, bank_bytes, n_images)
     speed = None
     if seconds is not None and todo:
-        speed = _calibrated(found, todo, config.precision, memory.n_workers, seconds)
-    populations = [_estimated(item, speed, memory.n_workers) for item in found]
+        speed = _calibrated(config, found, todo, memory.n_workers, seconds)
+    populations = [_estimated(config, item, speed, memory.n_workers) for item in found]
     staging, disk = _disk(populations, found, stored)
     return Estimate(
         populations=populations,
@@ -118,7 +128,7 @@ def estimate(config: BuildConfig, *, epochs: float | None = None, seconds: float
         speed=speed,
         disk_bytes=disk,
         staging_bytes=staging,
-        images_bytes=sum(item.nbytes for item in counts.values()),
+        images_bytes=bank_bytes,
     )
 
 
@@ -144,32 +154,21 @@ def _told(plan: Mapping[str, object], image_sets: Sequence[str] | None = None) -
     return {**plan, "image_sets": [[name, ""] for name in names]}
 
 
-def _memory_plan(config: BuildConfig, todo: Sequence[PlannedTraining], counts: Sequence[ImageCounts]) -> MemoryPlan:
-    return plan_memory(
-        (job.shape for job in make_jobs(todo)),
-        precision=config.precision,
-        epoch_cap=config.epoch_cap,
-        bank_bytes=sum(item.nbytes for item in counts),
-        n_images=max(item.n_train for item in counts),
-        workers=config.workers,
-        limit=config.memory,
-    )
-
-
 def _calibrated(
-    found: Sequence[_Population], todo: Sequence[PlannedTraining], precision: str, n_workers: int, seconds: float
+    config: BuildConfig, found: Sequence[_Population], todo: Sequence[PlannedTraining], n_workers: int, seconds: float
 ) -> Speed:
     works = {training: work for item in found for training, work in item.works.items()}
-    typical = reference_speed(precision)
+    typical = reference_speed(config.precision)
 
     def cost(planned: PlannedTraining) -> float:
         work = works[planned.id]
         return typical.seconds(planned, work.train_images, work.scored_images)
 
-    return calibrate(todo, cost, precision, n_workers, seconds)
+    backend = config.backend or default_backend(config.device)
+    return calibrate(todo, cost, precision=config.precision, backend=backend, n_workers=n_workers, seconds=seconds)
 
 
-def _estimated(item: _Population, speed: Speed | None, n_workers: int) -> PopulationEstimate:
+def _estimated(config: BuildConfig, item: _Population, speed: Speed | None, n_workers: int) -> PopulationEstimate:
     """Return the estimate of one population, with times where there is a speed."""
     works = item.works
     if speed is not None:
@@ -186,7 +185,9 @@ def _estimated(item: _Population, speed: Speed | None, n_workers: int) -> Popula
         n_trainings=len(item.plan),
         n_there=len(item.plan) - len(item.todo),
         work=total(works[planned.id] for planned in item.todo),
-        wall_s=_wall_s(item.todo, lambda p: works[p.id].seconds, n_workers, speed.start_s) if speed else None,
+        wall_s=_wall_s(jobs_of(config, item.todo), lambda p: works[p.id].seconds, n_workers, speed.start_s)
+        if speed
+        else None,
         n_shards=len(flat),
         nbytes=sum(shard.nbytes for shard in flat),
         tiers=[
@@ -203,14 +204,12 @@ def _estimated(item: _Population, speed: Speed | None, n_workers: int) -> Popula
     )
 
 
-def _wall_s(
-    todo: Sequence[PlannedTraining], seconds: Callable[[PlannedTraining], float], n_workers: int, start_s: float
-) -> float:
+def _wall_s(jobs: Sequence[Job], seconds: Callable[[PlannedTraining], float], n_workers: int, start_s: float) -> float:
     """Return when the last worker ends that takes job after job, as the engine hands them out."""
-    if not todo:
+    if not jobs:
         return 0.0
     free_s = [0.0] * n_workers
-    for job in make_jobs(todo):
+    for job in jobs:
         heapq.heappush(free_s, heapq.heappop(free_s) + sum(seconds(planned) for planned in job.trainings))
     return start_s + max(free_s)
 

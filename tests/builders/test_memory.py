@@ -11,6 +11,7 @@ import pytest
 
 from builders.build import build
 from builders.memory import available_bytes, parse_size, plan_memory, size_text, worker_bytes
+from builders.training.compute_path import default_cpu_backend
 from builders.training.fleet import FleetShape
 from nws_data.cli import main
 from nws_data.errors import BuildError
@@ -28,7 +29,15 @@ def shape(**changes) -> FleetShape:
 
 def measured(bank, folder, shapes, **options) -> int:
     """Return the bytes that a process takes which trains fleets of these shapes one after another."""
-    values = {"bank": str(bank.folder), "folder": str(folder), "cap": 19, "precision": "float32", "spill": False, "n": 4}
+    values = {
+        "bank": str(bank.folder),
+        "folder": str(folder),
+        "cap": 19,
+        "precision": "float32",
+        "backend": "portable",
+        "spill": False,
+        "n": 4,
+    }
     command = [sys.executable, "-m", "tests.builders.worker_memory", json.dumps(values | {"shapes": shapes} | options)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
@@ -37,10 +46,11 @@ def measured(bank, folder, shapes, **options) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_the_estimate_is_an_upper_bound(bank, tmp_path, precision):
+@pytest.mark.parametrize("backend", ["native", "portable"])
+def test_the_estimate_is_an_upper_bound(bank, tmp_path, precision, backend):
     shapes = [{"batch_size": 64, "activation": "tanh"}, LARGEST, {"filter_size": 5, "width_conv": 48, "activation": "elu"}]
-    took = measured(bank, tmp_path, shapes, precision=precision)
-    estimate = max(worker_bytes(shape(**changes), precision, 19) for changes in shapes)
+    took = measured(bank, tmp_path, shapes, precision=precision, backend=backend, n=2 if backend == "native" else 4)
+    estimate = max(worker_bytes(shape(**changes), precision, backend, 19) for changes in shapes)
     assert took <= estimate <= TOLERANCE * took
 
 
@@ -49,11 +59,11 @@ def test_a_long_training_stays_in_its_bound(bank, tmp_path):
     # 150 evaluations, more than twice what a buffer holds.
     wide = {"width_fc": 192}
     took = measured(bank, tmp_path, [wide], n=2, cap=149)
-    bound = worker_bytes(shape(**wide), "float32", 1000)
-    assert took <= bound == worker_bytes(shape(**wide), "float32", 149)
+    bound = worker_bytes(shape(**wide), "float32", "portable", 1000)
+    assert took <= bound == worker_bytes(shape(**wide), "float32", "portable", 149)
     (tmp_path / "spilled").mkdir()
     spilled = measured(bank, tmp_path / "spilled", [wide], n=2, cap=149, spill=True)
-    assert spilled <= worker_bytes(shape(**wide), "float32", 1000, spill=True) < bound
+    assert spilled <= worker_bytes(shape(**wide), "float32", "portable", 1000, spill=True) < bound
     assert took - spilled > 40 * 2 * 4 * shape(**wide).architecture.n_weights  # 40 of 64 vectors of 2 members
     digests = [
         [hashlib.sha256(path.read_bytes()[-100_000:]).hexdigest() for path in sorted(folder.glob("*.safetensors"))]
@@ -64,10 +74,17 @@ def test_a_long_training_stays_in_its_bound(bank, tmp_path):
 
 
 def test_the_limit_decides_on_workers_then_on_files():
-    options = {"precision": "float32", "epoch_cap": 1000, "bank_bytes": 0, "n_images": 100, "workers": 8}
+    options = {
+        "precision": "float32",
+        "backend": "portable",
+        "epoch_cap": 1000,
+        "bank_bytes": 0,
+        "n_images": 100,
+        "workers": 8,
+    }
     roomy = plan_memory([shape(), shape(**LARGEST)], limit=10**12, **options)
     assert (roomy.n_workers, roomy.spill) == (8, False)
-    assert roomy.worker == worker_bytes(shape(**LARGEST), "float32", 1000, n_images=100)
+    assert roomy.worker == worker_bytes(shape(**LARGEST), "float32", "portable", 1000, n_images=100)
     assert plan_memory([shape(**LARGEST)], limit=roomy.total, **options).n_workers == 8
     for limit in (roomy.total - 1, 6 * 10**9, 3 * 10**9):
         tight = plan_memory([shape(**LARGEST)], limit=limit, **options)
@@ -80,7 +97,14 @@ def test_the_limit_decides_on_workers_then_on_files():
 
 
 def test_files_only_where_they_allow_more_workers():
-    options = {"precision": "float32", "epoch_cap": 19, "bank_bytes": 0, "n_images": 100, "workers": 1}
+    options = {
+        "precision": "float32",
+        "backend": "portable",
+        "epoch_cap": 19,
+        "bank_bytes": 0,
+        "n_images": 100,
+        "workers": 1,
+    }
     assert not plan_memory([shape()], limit=10**10, **options).spill
 
 
@@ -101,7 +125,16 @@ def test_a_build_with_its_snapshots_in_files_gives_the_same_bytes(tmp_path, caps
     jobs = [
         FleetShape.of(planned(0, filter_size=5, width_conv=32, width_fc=128, batch_size=b).hyperparameters) for b in (32, 64)
     ]
-    need = plan_memory(jobs, precision="float32", epoch_cap=19, bank_bytes=10**6, n_images=120, workers=1, limit=10**12)
+    need = plan_memory(
+        jobs,
+        backend=default_cpu_backend(),
+        precision="float32",
+        epoch_cap=19,
+        bank_bytes=10**6,
+        n_images=120,
+        workers=1,
+        limit=10**12,
+    )
     build(config(tmp_path / "small", fixed=2, workers=8, memory=need.shared + need.worker + 10**6))
     assert contents(tmp_path / "small") == contents(tmp_path / "nws")
     assert "of memory are enough for 1 of 8 workers" in capsys.readouterr().err

@@ -6,11 +6,9 @@ The trainer, the bank and the snapshot buffers are the real ones. Early stopping
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from pathlib import Path
 
-from builders.engine.worker import WorkerSettings
 from builders.images.bank import ImageBank
 from builders.training import stopping
 from builders.training.compute_path import enter_compute_path
@@ -30,13 +28,10 @@ def own_bytes() -> int:
 
 def main() -> None:
     options = json.loads(sys.argv[1])
-    if "limit" in options:  # of data pages beyond those that the imports took: the system refuses more
-        resource.setrlimit(resource.RLIMIT_DATA, (options["limit"], options["limit"]))
     enter_compute_path()
     stopping._FALLING = stopping._BELOW_AVERAGE = stopping._STATIONARY = sys.maxsize
     bank = ImageBank.open(options["bank"])
     folder = Path(options["folder"])
-    settings = WorkerSettings(bank.folder, folder, options["cap"], options["precision"], spill=options["spill"])
     for i, shape in enumerate(options["shapes"]):
         trainings = [planned(10 * i + j, augmentation=j % 2 == 0, **shape) for j in range(options["n"])]
         records = train_fleet(
@@ -44,7 +39,8 @@ def main() -> None:
             bank,
             epoch_cap=options["cap"],
             precision=options["precision"],
-            spill=folder if settings.spill else None,
+            backend=options["backend"],
+            spill=folder if options["spill"] else None,
         )
         for record in records:
             record.save(folder / f"{record.training}.safetensors")
