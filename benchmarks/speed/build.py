@@ -14,7 +14,7 @@ import argparse
 import json
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -28,11 +28,12 @@ from builders.images.arrays import image_arrays
 from builders.images.augmentation import augment, to_float
 from builders.images.bank import ImageBank, write_bank
 from builders.plan import PlannedTraining
-from builders.training.compute_path import PRECISIONS, enter_compute_path
+from builders.training.compute_path import CPU_BACKENDS, PRECISIONS, enter_compute_path
 from builders.training.epochs import epoch_batches, split_images
 from builders.training.fleet import Fleet, FleetShape
 from builders.training.initialization import initial_vector
 from builders.training.member import TrainingImages
+from builders.training.native.fleet import NativeFleet
 from builders.training.trainer import Interrupted, train_fleet
 from nws_data.space.architecture import Architecture, all_architectures
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters
@@ -139,11 +140,12 @@ def eager_steps(architecture: str, batch_size: int) -> Work:
     return work
 
 
-def fleet_steps(architecture: str, batch_size: int, precision: str) -> Work:
-    """The fleet's steps, all trainings at once."""
+def fleet_steps(architecture: str, batch_size: int, precision: str, backend: str) -> Work:
+    """The fleet's steps: all trainings at once (portable) or one after another (native)."""
     enter_compute_path()
     members = trainings(architecture, batch_size)
-    fleet = Fleet(FleetShape.of(members[0].hyperparameters), precision)
+    shape = FleetShape.of(members[0].hyperparameters)
+    fleet = NativeFleet(shape, precision, len(members)) if backend == "native" else Fleet(shape, precision)
     for slot, planned in enumerate(members):
         fleet.load(slot, initial_vector(planned.hyperparameters, planned.seed), planned.hyperparameters.optimizer)
     images, labels = _batch(batch_size)
@@ -173,42 +175,54 @@ def eager_trainer(bank: Path, architecture: str, batch_size: int) -> Work:
     return work
 
 
-def fleet_trainer(bank: Path, architecture: str, batch_size: int, precision: str) -> Work:
+def fleet_trainer(bank: Path, architecture: str, batch_size: int, precision: str, backend: str) -> Work:
     """The trainer as a worker runs it, stopped one step into the epoch after the last one."""
     enter_compute_path()
     opened = ImageBank.open(bank)
     members = trainings(architecture, batch_size)
-    split = split_images(N_TRAIN, members[0].seed)
-    rows = epoch_batches(split, opened.labels("random", "train"), members[0].seed, 0, batch_size)
-    n_images = len(rows) * batch_size * len(members) * N_EPOCHS
+    groups = [[member] for member in members] if backend == "native" else [members]
 
     def work() -> None:
-        seen = 0
-
-        def count(n: int) -> None:
-            nonlocal seen
-            seen += n
-            if seen > n_images:
-                raise Interrupted
-
-        try:
-            list(train_fleet(members, opened, epoch_cap=19, precision=precision, on_step=count))
-        except Interrupted:
-            return
-        raise RuntimeError("the trainings ended before the epochs were counted")
+        for group in groups:
+            train_epochs(group, opened, N_EPOCHS, precision, backend)
 
     return work
 
 
-def measure(kind: str, architecture: str, batch_size: int, rounds: int) -> dict[str, Timing]:
-    """Time the baseline and the fleet in both precisions."""
+def train_epochs(members: Sequence[PlannedTraining], bank: ImageBank, n_epochs: int, precision: str, backend: str) -> None:
+    """Run the trainer for some epochs of trainings of one shape, evaluations included, and one step more."""
+    hp = members[0].hyperparameters
+    labels = bank.labels(hp.dataset, "train")
+    split = split_images(len(labels), members[0].seed)
+    n_steps = len(epoch_batches(split, labels, members[0].seed, 0, hp.batch_size)) * n_epochs
+    n_images, seen = n_steps * hp.batch_size * len(members), 0
+
+    def count(n: int) -> None:
+        nonlocal seen
+        seen += n
+        if seen > n_images:
+            raise Interrupted
+
+    try:
+        list(train_fleet(members, bank, epoch_cap=max(19, n_epochs), precision=precision, on_step=count, backend=backend))
+    except Interrupted:
+        return
+    raise RuntimeError("the trainings ended before the epochs were counted")
+
+
+def measure(kind: str, architecture: str, batch_size: int, backends: Sequence[str], rounds: int) -> dict[str, Timing]:
+    """Time the baseline and the builder in both precisions."""
     with tempfile.TemporaryDirectory() as folder:
         bank = Path(folder)
         write_images(bank)
         eager = partial(eager_steps) if kind == "step" else partial(eager_trainer, bank)
         fleet = partial(fleet_steps) if kind == "step" else partial(fleet_trainer, bank)
         contenders: dict[str, Setup] = {"eager": partial(eager, architecture, batch_size)}
-        contenders |= {f"fleet {name}": partial(fleet, architecture, batch_size, name) for name in PRECISIONS}
+        contenders |= {
+            f"{backend} {name}": partial(fleet, architecture, batch_size, name, backend)
+            for backend in backends
+            for name in PRECISIONS
+        }
         return alternate(contenders, rounds)
 
 
@@ -219,6 +233,7 @@ def main() -> None:
     parser.add_argument("--kind", choices=("step", "trainer"), nargs="+", default=["step", "trainer"])
     parser.add_argument("--architecture", choices=ARCHITECTURES, nargs="+", default=["fixed", "smallest", "largest"])
     parser.add_argument("--batch-size", type=int, choices=CLASSES["batch_size"], nargs="+", default=[64])
+    parser.add_argument("--backend", choices=CPU_BACKENDS, nargs="+", default=list(CPU_BACKENDS))
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     rows = []
@@ -227,7 +242,7 @@ def main() -> None:
     for kind in options.kind:
         for architecture in options.architecture:
             for batch_size in options.batch_size:
-                timings = measure(kind, architecture, batch_size, options.rounds)
+                timings = measure(kind, architecture, batch_size, options.backend, options.rounds)
                 for name, timing in timings.items():
                     ratio = ratios(timings["eager"], timing)
                     row = {"kind": kind, "architecture": architecture, "batch_size": batch_size, "contender": name}
@@ -236,7 +251,7 @@ def main() -> None:
                     rows.append(row)
                     if not options.json:
                         print(
-                            f"{kind:8} {architecture:9} batch {batch_size:<4} {name:15} {row['ratio']:5.2f}"
+                            f"{kind:8} {architecture:9} batch {batch_size:<4} {name:18} {row['ratio']:5.2f}"
                             f" ({row['least']:.2f} to {row['most']:.2f}) {row['peak_mb']:7,.0f} MB",
                             flush=True,
                         )

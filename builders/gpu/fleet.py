@@ -15,7 +15,8 @@ from builders.gpu.blocks import ACTIVATION_CODES, conv_block
 from builders.gpu.compute_path import products
 from builders.gpu.network import DeviceNetwork
 from builders.gpu.shape import DeviceShape
-from builders.gpu.step import Slots, State, train_step
+from builders.gpu.step import Augment, Slots, State, train_step
+from builders.images.augmentation import augment
 from builders.training.epochs import steps_per_epoch
 from builders.training.optimizers import FleetOptimizer
 from nws_data.space.hyperparameters import HyperParameters
@@ -52,7 +53,7 @@ class DeviceFleet:
         )
         for slot in range(self.slots):
             self.clear(slot)
-        self._step = partial(train_step, self._state, bank, network, _DTYPES[precision])
+        self._step = partial(train_step, self._state, bank, network, _DTYPES[precision], _augmentation(backend))
         self._graphs: dict[bool, torch.cuda.CUDAGraph] = {}
         if device.type == "cuda":
             self._warm_up()
@@ -136,6 +137,15 @@ class DeviceFleet:
         with torch.cuda.graph(graph, pool=pool, stream=torch.cuda.current_stream()):
             self._run_once(augmenting)
         self._graphs[augmenting] = graph
+
+
+def _augmentation(backend: str) -> Augment:
+    """Return the augmentation: plain tensor operations, or where Triton is in use anyway with one kernel for the draws."""
+    if backend != "triton":
+        return augment
+    from builders.gpu.draw import augment_drawn
+
+    return augment_drawn
 
 
 def _longest_epoch(bank: DeviceBank, batch_size: int) -> int:

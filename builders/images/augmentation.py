@@ -46,9 +46,9 @@ RANGES: dict[str, tuple[float, float]] = {
 SIDE = IMAGE_SHAPE[1]
 """Side of an image in pixels."""
 
-_PARAMETER_BLOCKS = 3  # Philox blocks of an image: 12 words
-_NOISE_BLOCKS = 3 * SIDE * SIDE // 8
-_CPU_CHUNK = 64  # images whose temporaries stay in a core's second-level cache
+PARAMETER_BLOCKS = 3  # Philox blocks of an image: 12 words
+NOISE_BLOCKS = 3 * SIDE * SIDE // 8
+CPU_CHUNK = 64  # images whose temporaries stay in a core's second-level cache
 
 
 def to_float(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -75,19 +75,34 @@ def augment(images: Tensor, seed: int | Tensor, step: int | Tensor, dtype: torch
     _check(images)
     n, device = len(images), images.device
     out = torch.empty(n, 3, SIDE, SIDE, dtype=dtype, device=device)
-    chunk = _CPU_CHUNK if device.type == "cpu" else max(n, 1)
+    chunk = CPU_CHUNK if device.type == "cpu" else max(n, 1)
     for rows in (slice(start, min(start + chunk, n)) for start in range(0, n, chunk)):
         words = draw_words(seed, step, n, rows, device)
-        parameters = draw_parameters(words)
-        own = {name: value.to(dtype) for name, value in parameters.items()}
-        x = resample(images[rows].to(dtype).div_(255), sampling_matrix(parameters))
-        x = adjust_brightness_contrast(x, own["brightness"], own["contrast"])
-        if x.shape[1] == 3:  # exactly the identity on gray images
-            x = adjust_hue_saturation(x, own["hue"], own["saturation"])
-        noise, part = draw_noise(words, dtype), out[rows]
-        torch.mul(noise, own["noise_std"].view(-1, 1, 1), out=part.view(noise.shape))
-        part.add_(x).clamp_(0, 1)
+        change(images[rows], draw_parameters(words), draw_noise(words, dtype), out[rows])
     return out
+
+
+def change(images: Tensor, parameters: dict[str, Tensor], noise: Tensor, out: Tensor) -> None:
+    """Write the augmented images, given what was drawn.
+
+    Args:
+        images: uint8 ``(n, 1 or 3, 32, 32)``.
+        parameters: of :func:`draw_parameters`.
+        noise: of :func:`draw_noise`, ``(n, 8, 384)``.
+        out: ``(n, 3, 32, 32)`` in the noise's dtype.
+    """
+    x = transform(images, parameters, out.dtype)
+    torch.mul(noise, parameters["noise_std"].to(out.dtype).view(-1, 1, 1), out=out.view(noise.shape))
+    out.add_(x).clamp_(0, 1)
+
+
+def transform(images: Tensor, parameters: dict[str, Tensor], dtype: torch.dtype) -> Tensor:
+    """Return uint8 images ``(n, C, 32, 32)`` with all but noise and clip applied, of ``dtype``; still one channel if C is 1."""
+    own = {name: value.to(dtype) for name, value in parameters.items()}
+    x = resample(images.to(dtype).div_(255), sampling_matrix(parameters))
+    x = adjust_brightness_contrast(x, own["brightness"], own["contrast"])
+    # Exactly the identity on gray images.
+    return adjust_hue_saturation(x, own["hue"], own["saturation"]) if x.shape[1] == 3 else x
 
 
 def _check(images: Tensor) -> None:
@@ -117,8 +132,8 @@ def draw_words(
     per_member = _images_per_member(seed, n)
     image = torch.arange(rows.start, rows.stop, device=device)
     place = (image % per_member)[:, None]
-    drawn, noise = (torch.arange(count, device=device) for count in (_PARAMETER_BLOCKS, _NOISE_BLOCKS))
-    block = torch.cat([place * _PARAMETER_BLOCKS + drawn, place * _NOISE_BLOCKS + noise], dim=1)
+    drawn, noise = (torch.arange(count, device=device) for count in (PARAMETER_BLOCKS, NOISE_BLOCKS))
+    block = torch.cat([place * PARAMETER_BLOCKS + drawn, place * NOISE_BLOCKS + noise], dim=1)
     purpose = torch.cat([torch.full_like(drawn, int(Purpose.AUGMENTATION)), torch.full_like(noise, int(Purpose.NOISE))])
     own_seed, own_step = (_of_image(value, image, per_member) for value in (seed, step))
     return philox((block, own_step, purpose, 0), (own_seed & 0xFFFFFFFF, own_seed >> 32), block)
@@ -133,8 +148,12 @@ def _of_image(value: int | Tensor, image: Tensor, per_member: int) -> int | Tens
 
 def draw_parameters(words: list[Tensor]) -> dict[str, Tensor]:
     """Return the parameters that the words of :func:`draw_words` give: float64 ``(n,)`` for each name of :data:`RANGES`."""
-    first = torch.stack([word[:, :_PARAMETER_BLOCKS] for word in words], dim=-1).flatten(1)
-    uniform = first.to(torch.float64) * 2.0**-32
+    return parameters_of(torch.stack([word[:, :PARAMETER_BLOCKS] for word in words], dim=-1).flatten(1))
+
+
+def parameters_of(words: Tensor) -> dict[str, Tensor]:
+    """Return parameters from the words of purpose ``AUGMENTATION`` in the order of their elements, int64 ``(n, 12)``."""
+    uniform = words.to(torch.float64) * 2.0**-32
     return {name: low + (high - low) * uniform[:, k] for k, (name, (low, high)) in enumerate(RANGES.items())}
 
 
@@ -144,11 +163,11 @@ def draw_noise(words: list[Tensor], dtype: torch.dtype = torch.float32) -> Tenso
     Returns:
         ``(n, 8, 384)`` of ``dtype``: an image's 3,072 values in channel, row, column order. Strided: the runs lie apart.
     """
-    table = _normal_quantiles(words[0].device, dtype)
-    noise = table.new_empty(8, len(words[0]), _NOISE_BLOCKS)
+    table = normal_quantiles(words[0].device, dtype)
+    noise = table.new_empty(8, len(words[0]), NOISE_BLOCKS)
     index = words[0].new_empty(noise.shape[1:])
     for k, word in enumerate(words):
-        drawn = word[:, _PARAMETER_BLOCKS:]
+        drawn = word[:, PARAMETER_BLOCKS:]
         torch.bitwise_and(drawn, 0xFFFF, out=index)
         torch.index_select(table, 0, index.view(-1), out=noise[2 * k].view(-1))
         torch.bitwise_right_shift(drawn, 16, out=index)
@@ -157,7 +176,7 @@ def draw_noise(words: list[Tensor], dtype: torch.dtype = torch.float32) -> Tenso
 
 
 @lru_cache(maxsize=8)
-def _normal_quantiles(device: torch.device, dtype: torch.dtype) -> Tensor:
+def normal_quantiles(device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the 65,536 quantiles ``ndtri((i + 0.5) / 65536)``, rounded to float32, as ``dtype`` on the device."""
     positions = (torch.arange(65536, dtype=torch.float64) + 0.5) / 65536
     return torch.special.ndtri(positions).to(torch.float32).to(device=device, dtype=dtype)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from builders.images.augmentation import to_float
+from builders.images.augmentation import augment, to_float
 from builders.training.evaluation import FoldedNetwork
 from builders.training.fleet_network import FleetNetwork
 from builders.training.optimizers import FleetOptimizer
@@ -72,6 +72,7 @@ class Fleet:
     """
 
     inference = FoldedNetwork
+    augment = staticmethod(augment)
 
     def __init__(self, shape: FleetShape, precision: str = "float32") -> None:
         compute_dtype = DTYPES[precision]

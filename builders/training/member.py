@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from builders.images.augmentation import augment
 from builders.images.bank import ImageBank
 from builders.plan import PlannedTraining
 from builders.training.epochs import epoch_batches, split_images
-from builders.training.evaluation import FoldedNetwork
+from builders.training.fleet import Fleet
 from builders.training.history import History
 from builders.training.initialization import initial_vector
+from builders.training.native.fleet import NativeFleet
 from builders.training.optimizers import rate
 from nws_data.space.architecture import Architecture
 from nws_data.storage.records import TrainingRecord
@@ -45,7 +45,7 @@ class Member:
         planned: id, seed and hyper-parameters.
         images: its image set.
         epoch_cap: bound on epochs.
-        inference: scores its weight vectors.
+        fleet: what trains it: its augmentation and its inference are the member's.
         spill: folder for a file that holds the snapshots; None keeps them in memory.
     """
 
@@ -54,7 +54,7 @@ class Member:
         planned: PlannedTraining,
         images: TrainingImages,
         epoch_cap: int,
-        inference: type[FoldedNetwork] = FoldedNetwork,
+        fleet: type[Fleet] | type[NativeFleet] = Fleet,
         spill: Path | None = None,
     ) -> None:
         self.planned = planned
@@ -63,7 +63,7 @@ class Member:
         self.epoch = 0
         self._images = images
         self._split = split_images(len(images.train_labels), planned.seed)
-        self._inference = inference
+        self._fleet = fleet
         self.history = History(planned, epoch_cap, spill)
         self._batches = torch.empty(0)
         self._cursor = 0
@@ -88,7 +88,7 @@ class Member:
             self._batches = epoch_batches(self._split, self._images.train_labels, self.seed, self.epoch, hp.batch_size)
         rows = self._batches[self._cursor]
         raw = self._images.train_images[rows]
-        images = augment(raw, self.seed, self.step) if hp.augmentation else raw
+        images = self._fleet.augment(raw, self.seed, self.step) if hp.augmentation else raw
         return images, self._images.train_labels[rows], rate(hp.optimizer, hp.learning_rate, self.epoch, self.step)
 
     def advance(self) -> bool:
@@ -101,7 +101,7 @@ class Member:
     def evaluate(self, vector: Tensor) -> None:
         """Score the weight vector, keep it as a snapshot and decide whether to stop (``stop_reason``)."""
         hp, images, split = self.planned.hyperparameters, self._images, self._split
-        network = self._inference(vector, Architecture.of(hp), hp.activation)
+        network = self._fleet.inference(vector, Architecture.of(hp), hp.activation)
         accuracies = {
             "validation_accuracy": network.accuracy(images.train_images, images.train_labels, split.validation),
             "train_accuracy": network.accuracy(images.train_images, images.train_labels, split.train_scored),

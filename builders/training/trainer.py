@@ -51,7 +51,7 @@ def train_fleet(
     while True:
         while waiting is not None and len(members) < fleet.slots:
             images = TrainingImages.of(bank, waiting.hyperparameters.dataset)
-            member = Member(waiting, images, epoch_cap, fleet.inference, spill)
+            member = Member(waiting, images, epoch_cap, type(fleet), spill)
             fleet.load(len(members), member.initial_vector(), waiting.hyperparameters.optimizer)
             member.evaluate(fleet.vectors[len(members)])
             members.append(member)

@@ -64,10 +64,9 @@ class Convolution:
             bias: ``(channels out,)``.
         """
         self._kernel = self._widened(kernel)
-        z = _convolution(
-            self._blocks(x), self._kernel, bias.to(self._dtype).repeat(self._pixels), [1, 1], self._padding, [1, 1], False,
-            [0, 0], 1,
-        )  # fmt: skip
+        bias = bias.to(self._dtype)
+        bias = bias if self._pixels == 1 else bias.repeat(self._pixels)
+        z = _convolution(self._blocks(x), self._kernel, bias, [1, 1], self._padding, [1, 1], False, [0, 0], 1)
         return z.permute(0, 2, 3, 1).reshape(*x.shape[:3], self._shape[0])
 
     def backward(self, x: Tensor, dz: Tensor, dkernel: Tensor, needs_dx: bool) -> Tensor | None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from builders.training.fleet import DTYPES, FleetShape
+from builders.training.native.augmentation import augment
 from builders.training.native.inference import NativeInference
 from builders.training.native.kernels import images_in
 from builders.training.native.network import NativeNetwork
@@ -24,6 +25,7 @@ class NativeFleet:
     """
 
     inference = NativeInference
+    augment = staticmethod(augment)
 
     def __init__(self, shape: FleetShape, precision: str = "float32", slots: int = 1) -> None:
         dtype = torch.float64 if precision == "float64" else torch.float32

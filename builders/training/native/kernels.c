@@ -535,12 +535,13 @@ void update(
 
 /* ---- random words: Philox4x32-10 as in nws_data/randomness.py ---- */
 
-void philox_words(uint64_t seed, uint32_t purpose, uint32_t step, long n, uint32_t *restrict out) {
+/* Blocks first, first + 1, ...: out (4, n), word k of all blocks together; n a multiple of 16. */
+static void philox_blocks(uint64_t seed, uint32_t purpose, uint32_t step, long first, long n, uint32_t *restrict out) {
     enum { LANES = 16 };
-    for (long block = 0; 4 * block < n; block += LANES) {
+    for (long block = 0; block < n; block += LANES) {
         uint32_t c0[LANES], c1[LANES], c2[LANES], c3[LANES];
         uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
-        for (int i = 0; i < LANES; i++) c0[i] = (uint32_t)(block + i), c1[i] = step, c2[i] = purpose, c3[i] = 0;
+        for (int i = 0; i < LANES; i++) c0[i] = (uint32_t)(first + block + i), c1[i] = step, c2[i] = purpose, c3[i] = 0;
         for (int round = 0; round < 10; round++) {
             for (int i = 0; i < LANES; i++) {
                 uint64_t p0 = (uint64_t)0xD2511F53u * c0[i], p1 = (uint64_t)0xCD9E8D57u * c2[i];
@@ -552,10 +553,20 @@ void philox_words(uint64_t seed, uint32_t purpose, uint32_t step, long n, uint32
             k0 += 0x9E3779B9u;
             k1 += 0xBB67AE85u;
         }
-        for (int i = 0; i < LANES; i++) {
-            uint32_t word[4] = {c0[i], c1[i], c2[i], c3[i]};
-            for (long k = 0; k < 4 && 4 * (block + i) + k < n; k++) out[4 * (block + i) + k] = word[k];
-        }
+        memcpy(out + block, c0, sizeof c0);
+        memcpy(out + n + block, c1, sizeof c1);
+        memcpy(out + 2 * n + block, c2, sizeof c2);
+        memcpy(out + 3 * n + block, c3, sizeof c3);
+    }
+}
+
+/* Words 0 .. n - 1: word i is word i % 4 of block i / 4. */
+void philox_words(uint64_t seed, uint32_t purpose, uint32_t step, long n, uint32_t *restrict out) {
+    enum { BLOCKS = 16 };
+    uint32_t part[4 * BLOCKS];
+    for (long block = 0; 4 * block < n; block += BLOCKS) {
+        philox_blocks(seed, purpose, step, block, BLOCKS, part);
+        for (int i = 0; i < 4 * BLOCKS && 4 * block + i < n; i++) out[4 * block + i] = part[i % 4 * BLOCKS + i / 4];
     }
 }
 
@@ -579,6 +590,35 @@ void images_in(const uint8_t *images, int batch, int planes, int area, int bf16,
                 for (int i = 0; i < n; i++) values[3 * i + k] = (real)((float)plane[i] / 255.0f);
             }
             store(out, bf16, ((long)b * area + first) * 3, 3 * n, values);
+        }
+    }
+}
+
+/* Noise of the augmentation (builders/images/augmentation.py): out = clip(x + std * noise, 0, 1).
+ * x (images, planes, area), planes 1 or 3; out (images, area, 3). An image's 3 x area values, channel by channel, are eight runs
+ * of `blocks`: run 2 k + h takes word k of every block, the lower 16 bits for h = 0, through the table of normal quantiles. */
+void add_noise(
+    const float *x, int images, int planes, int area, const float *std, const float *table, uint64_t seed, uint32_t purpose,
+    uint32_t step, long first_image, uint32_t *restrict words, float *restrict noise, float *restrict out
+) {
+    long blocks = 3 * area / 8;
+    for (int b = 0; b < images; b++) {
+        philox_blocks(seed, purpose, step, (first_image + b) * blocks, blocks, words);
+        for (int k = 0; k < 4; k++) {
+            const uint32_t *restrict word = words + k * blocks;
+            float *restrict low = noise + 2 * k * blocks, *restrict high = low + blocks;
+            for (long i = 0; i < blocks; i++) low[i] = table[word[i] & 0xffff];
+            for (long i = 0; i < blocks; i++) high[i] = table[word[i] >> 16];
+        }
+        for (int c = 0; c < 3; c++) {
+            const float *restrict plane = x + ((long)b * planes + (planes == 3 ? c : 0)) * area;
+            const float *restrict own = noise + (long)c * area;
+            float *restrict to = out + (long)b * area * 3 + c;
+            for (int i = 0; i < area; i++) {
+                float value = own[i] * std[b] + plane[i];
+                value = value < 0 ? 0 : value;
+                to[3 * i] = value > 1 ? 1 : value;
+            }
         }
     }
 }

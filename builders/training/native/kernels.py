@@ -28,6 +28,8 @@ def _signatures(real: type) -> dict[str, list[type]]:
         "cross_entropy": [_P, _I, _I, _I, _P, _P],
         "update": [_L, _P, _P, _P, _P, real, real, real, real, real, real, real],
         "dropout_mask": [_U64, _U32, _U32, _L, _P, _P],
+        "philox_words": [_U64, _U32, _U32, _L, _P],
+        "add_noise": [_P, _I, _I, _I, _P, _P, _U64, _U32, _U32, _L, _P, _P, _P],
         "images_in": [_P, _I, _I, _I, _I, _P],
     }
 

@@ -50,6 +50,7 @@ class NativeNetwork:
         n = batch_size * self._units
         self._keep, self._words = torch.zeros(n + 1, dtype=torch.uint8), torch.zeros(n // 32 + 8, dtype=torch.int32)
         self._moments = {layer.name: torch.zeros(2, layer.n_out, dtype=dtype) for layer in self.layers}
+        self._norms: dict[tuple[int, int], dict[str, Norm]] = {}
         self.images = torch.zeros(batch_size, *IMAGE_SHAPE[1:], IMAGE_SHAPE[0], dtype=compute_dtype)
 
     def gradients(self, vector: Tensor, labels: Tensor, seed: int, step: int, out: Tensor) -> float:
@@ -67,7 +68,7 @@ class NativeNetwork:
         """
         dropout_mask(self.library, seed, step, self.batch_size * self._units, self._keep, self._words)
         weights = {layer.name: self._weights(vector, layer) for layer in self.layers}
-        norms = {layer.name: self._norm(layer, vector, out) for layer in self.layers}
+        norms = self._norms_of(vector, out)
         x, tape, unit = self.images, [], 0
         for layer in self.layers:
             if layer.is_conv:
@@ -106,6 +107,13 @@ class NativeNetwork:
 
     def _address(self, vector: Tensor, part: slice) -> int:
         return vector.data_ptr() + part.start * self._size
+
+    def _norms_of(self, vector: Tensor, out: Tensor) -> dict[str, Norm]:
+        """Return every layer's addresses; computed once for vectors that stay where they are."""
+        key = vector.data_ptr(), out.data_ptr()
+        if key not in self._norms:
+            self._norms[key] = {layer.name: self._norm(layer, vector, out) for layer in self.layers}
+        return self._norms[key]
 
     def _norm(self, layer: Layer, vector: Tensor, out: Tensor) -> Norm:
         if not layer.has_norm:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-import builders.training.member
 from builders.images.augmentation import augment, to_float
 from builders.training.compute_path import compute_path
 from builders.training.epochs import epoch_batches, split_images
+from builders.training.fleet import Fleet
 from builders.training.initialization import initial_vector
 from builders.training.member import Member, TrainingImages
 from builders.training.optimizers import rate
@@ -74,7 +74,7 @@ def test_evaluation_never_augments(bank, monkeypatch):
     def refuse(*arguments):
         raise AssertionError("evaluation must not augment")
 
-    monkeypatch.setattr(builders.training.member, "augment", refuse)
+    monkeypatch.setattr(Fleet, "augment", refuse)
     for _ in range(20):
         one.evaluate(vector)
         plain.evaluate(vector)

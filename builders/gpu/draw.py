@@ -1,0 +1,95 @@
+"""The random draws of the augmentations as one Triton kernel: the words of the CPU path, without their way through memory.
+
+As tensor operations the generator takes about 130 kernels and writes each 64-bit word dozens of times; here a program draws
+the parameters and the noise of one image in registers.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from builders.images.augmentation import SIDE, change, normal_quantiles, parameters_of
+from nws_data.randomness import Purpose
+
+_NOISE_BLOCKS = 3 * SIDE * SIDE // 8
+_PARAMETER_WORDS = 12
+
+
+@triton.jit
+def draw_kernel(
+    seeds,
+    steps,
+    quantiles,
+    words_out,
+    noise_out,
+    per_member,
+    AUGMENTATION: tl.constexpr,
+    NOISE: tl.constexpr,
+    NOISE_BLOCKS: tl.constexpr,
+    PARAMETER_BLOCKS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Draw one image's parameter words, int64 ``(12,)``, and noise, ``(8, 384)``; see ``builders.images.augmentation``."""
+    image = tl.program_id(0)
+    member, place = image // per_member, image % per_member
+    seed, step = tl.load(seeds + member), tl.load(steps + member)
+    lane = tl.arange(0, BLOCK)
+    is_noise = lane < NOISE_BLOCKS
+    is_parameter = (lane >= NOISE_BLOCKS) & (lane < NOISE_BLOCKS + PARAMETER_BLOCKS)
+    block = tl.where(is_noise, place * NOISE_BLOCKS + lane, place * PARAMETER_BLOCKS + lane - NOISE_BLOCKS)
+    purpose = tl.where(is_noise, NOISE, AUGMENTATION)
+    words = tl.philox(seed, block, step.to(tl.uint32), purpose, 0)
+    noise = noise_out + image.to(tl.int64) * (8 * NOISE_BLOCKS) + lane
+    first = words_out + image.to(tl.int64) * (4 * PARAMETER_BLOCKS) + (lane - NOISE_BLOCKS) * 4
+    for k in tl.static_range(4):
+        word = words[k].to(tl.int64) & 0xFFFFFFFF
+        tl.store(first + k, word, mask=is_parameter)
+        low = tl.load(quantiles + (word & 0xFFFF), mask=is_noise)
+        high = tl.load(quantiles + (word >> 16), mask=is_noise)
+        tl.store(noise + (2 * k) * NOISE_BLOCKS, low, mask=is_noise)
+        tl.store(noise + (2 * k + 1) * NOISE_BLOCKS, high, mask=is_noise)
+
+
+def draw(seeds: Tensor, steps: Tensor, per_member: int) -> tuple[Tensor, Tensor]:
+    """Return the words of the parameters, int64 ``(n, 12)``, and the noise, float32 ``(n, 8, 384)``, of a fleet's images.
+
+    Args:
+        seeds: int64 ``(members,)``.
+        steps: int64 ``(members,)``, below 2^32.
+        per_member: images of each; n is members times that.
+    """
+    n = len(seeds) * per_member
+    words = torch.empty(n, _PARAMETER_WORDS, dtype=torch.int64, device=seeds.device)
+    noise = torch.empty(n, 8, _NOISE_BLOCKS, dtype=torch.float32, device=seeds.device)
+    draw_kernel[(n,)](
+        seeds,
+        steps,
+        normal_quantiles(seeds.device, torch.float32),
+        words,
+        noise,
+        per_member,
+        AUGMENTATION=int(Purpose.AUGMENTATION),
+        NOISE=int(Purpose.NOISE),
+        NOISE_BLOCKS=_NOISE_BLOCKS,
+        PARAMETER_BLOCKS=_PARAMETER_WORDS // 4,
+        BLOCK=512,
+        num_warps=4,
+    )
+    return words, noise
+
+
+def augment_drawn(images: Tensor, seeds: Tensor, steps: Tensor) -> Tensor:
+    """Return what ``builders.images.augmentation.augment`` returns in float32, for images of all members of a fleet.
+
+    Args:
+        images: uint8 ``(members * batch, 3, 32, 32)``.
+        seeds: int64 ``(members,)``.
+        steps: int64 ``(members,)``.
+    """
+    words, noise = draw(seeds, steps, len(images) // len(seeds))
+    out = torch.empty(len(images), 3, SIDE, SIDE, dtype=torch.float32, device=images.device)
+    change(images, parameters_of(words), noise, out)
+    return out
