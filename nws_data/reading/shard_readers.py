@@ -9,6 +9,7 @@ import numpy as np
 
 from nws_data.errors import FormatError, SelectionError
 from nws_data.reading.store import VALUE_BYTES, Shard, WeightStore
+from nws_data.storage.partial import missing_shard
 from nws_data.storage.shards import Position, parse_header, read_header
 
 _FIRST_READ_NBYTES = 65_536  # holds the header of any shard that the writer makes; a longer one takes a second read
@@ -47,6 +48,8 @@ class LocalShards:
     def read(self, shard: str, key: str, row: int) -> np.ndarray:
         """Return a vector, float32 ``(n_weights,)``. Raises ``FormatError`` or ``SelectionError``."""
         if shard not in self._known:
+            if not (self._store.root / shard).is_file():
+                raise FormatError(missing_shard(self._store.root, shard))
             positions = read_header(self._store.root / shard).positions
             self._known[shard] = self._store.add(Shard(shard, {k: p.offset for k, p in positions.items()})), positions
         index, positions = self._known[shard]

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nws_data.errors import FormatError
 from nws_data.reading.buffers import BatchBuffers
-from nws_data.storage.partial import how_to_get
+from nws_data.storage.partial import missing_shard
 from nws_data.storage.shards import read_header
 
 VALUE_BYTES = 4
@@ -162,10 +162,7 @@ class WeightStore:
         expected = self.shards[shard]
         path = self.root / expected.path
         if not path.is_file():
-            population = PurePosixPath(expected.path).parent.name
-            raise FormatError(
-                f"{path}: the shard is missing; {how_to_get(self.root, population)}; or open another split or tier"
-            )
+            raise FormatError(missing_shard(self.root, expected.path))
         positions = read_header(path).positions
         for key, offset in expected.offsets.items():
             if key not in positions or positions[key].offset != offset:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from nws_data.errors import FormatError, SelectionError
@@ -102,6 +102,12 @@ def _holds(splits: Mapping[str, list[ShardEntry]], size: int | None, held: set[s
     except SelectionError:  # one shard of each split is more than that
         return False
     return all(shard.path in held for shards in chosen.values() for shard in shards)
+
+
+def missing_shard(root: Path, path: str) -> str:
+    """Return the message about a shard, by its path inside the dataset, that is to be read and not here."""
+    population = PurePosixPath(path).parent.name
+    return f"{root / path}: the shard is missing; {how_to_get(root, population)}; or open another split or tier"
 
 
 def how_to_get(root: Path, population: str, tier: str = FULL) -> str:

@@ -181,7 +181,7 @@ def test_damaged_and_missing_shards(plain: Any, memory_root: str, tiny_dataset: 
     from nws_data.reading.shard_readers import shard_reader
 
     position = plain[0]["weights"]
-    with pytest.raises(FormatError, match="cannot be read"):
+    with pytest.raises(FormatError, match="the shard is missing; fetch what `nws verify"):
         shard_reader(str(tmp_path)).read(position["shard"], "t000000", 0)
     with pytest.raises(FormatError, match="the shard is missing; check the root"):
         shard_reader("memory://elsewhere").read(position["shard"], "t000000", 0)
