@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from builders.engine.environment import compute_path_of
+from builders.engine.interrupts import deferred_interrupts
 from builders.engine.jobs import Job
 from builders.engine.messages import Ended, Finished, Message, Notice, Progress
 from builders.engine.queue import JobQueue, Run
@@ -55,11 +56,12 @@ def run_jobs(jobs: Iterable[Job], settings: WorkerSettings, options: RayOptions,
     settings = replace(settings, images=settings.images.resolve(), staging=settings.staging.resolve())
     with staging_token(settings.staging) as token, connected(options) as description:
         report(Notice(description))
-        tasks = _Tasks(queue, replace(settings, token=token), options, report)
-        try:
-            tasks.run()
-        finally:
-            tasks.stop()
+        with deferred_interrupts() as check_interrupt:
+            tasks = _Tasks(queue, replace(settings, token=token), options, report)
+            try:
+                tasks.run(check_interrupt)
+            finally:
+                tasks.stop()
 
 
 class _Tasks:
@@ -89,9 +91,10 @@ class _Tasks:
             ray.exceptions.RaySystemError,
         )
 
-    def run(self) -> None:
-        """Run the queue until it is empty."""
+    def run(self, check_interrupt: Callable[[], None]) -> None:
+        """Run the queue until it is empty; ``check_interrupt`` may raise ``KeyboardInterrupt`` at any turn."""
         while True:
+            check_interrupt()
             self._submit()
             if not self._runs:
                 return

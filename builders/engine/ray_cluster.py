@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from builders.engine.interrupts import same_handlers
 from nws_data.errors import BuildError
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +55,7 @@ def connected(options: RayOptions) -> Iterator[str]:
     try:
         # Ray puts the current folder ahead of all else where workers look for modules. Were it the checkout, they would
         # take it from there instead of what was shipped, edited meanwhile or not.
-        with chdir(ROOT.anchor):
+        with chdir(ROOT.anchor), same_handlers():
             started = _start_or_join(ray, options)
         yield _describe(ray, started)
     finally:

@@ -139,7 +139,7 @@ def test_ctrl_c_ends_the_tasks_and_the_same_command_goes_on(cluster, built, tmp_
     wait_until(lambda: list(staging.glob("*.safetensors")) or process.poll() is not None, "finished training")
     os.killpg(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, stderr
     assert "run the same command again" in stderr
     assert "Traceback" not in stderr
     kept = sorted(path.name for path in staging.iterdir())

@@ -1,0 +1,55 @@
+"""Ctrl-C beside a library that runs Python inside its own callbacks, where an exception would be lost."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+@contextmanager
+def same_handlers() -> Iterator[None]:
+    """Undo what the block does to the handlers of Ctrl-C and its like."""
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+@contextmanager
+def deferred_interrupts() -> Iterator[Callable[[], None]]:
+    """Let Ctrl-C and its like wait until the yielded function is called, or the block ends: ``KeyboardInterrupt`` then.
+
+    Signals that are ignored, or end the process without a word, stay as they are; so does all in other threads than the
+    main one, which no signal reaches.
+    """
+    asked = threading.Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        asked.set()
+
+    def check() -> None:
+        if asked.is_set():
+            asked.clear()
+            raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    mine = {number: handler for number, handler in before.items() if callable(handler)}
+    _set(dict.fromkeys(mine, note))
+    try:
+        yield check
+    finally:
+        _set(mine)
+    check()
+
+
+def _set(handlers: Mapping[signal.Signals, Any]) -> None:
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
