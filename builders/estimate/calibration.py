@@ -66,7 +66,7 @@ def calibrate(
     """
     chosen = sample_by_cost(todo, cost, n_workers * _SHAPES_EACH)
     with tempfile.TemporaryDirectory(prefix="nws-plan-") as temporary:
-        _write_images(Path(temporary))
+        write_images(Path(temporary))
         started_s = time.monotonic()
         shares = [chosen[i::n_workers] for i in range(n_workers)]
         with _workers(Path(temporary), shares, (precision, backend), seconds) as connections:
@@ -90,7 +90,8 @@ def sample_by_cost(
     return [ordered[min(places[i], len(ordered) - 1)] for i in order]
 
 
-def _write_images(folder: Path) -> None:
+def write_images(folder: Path) -> None:
+    """Write the bank that :func:`measure` trains on: random pixels."""
     generator = np.random.default_rng(0)
     sets = []
     for batch_size, n_train in _N_TRAIN.items():

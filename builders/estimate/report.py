@@ -10,6 +10,7 @@ from builders.estimate.image_counts import ImageCounts
 from builders.estimate.speed import Speed
 from builders.estimate.work import MEAN_EPOCHS, Work
 from builders.memory import size_text
+from builders.training.stopping import MIN_EPOCH_CAP
 from nws_data.storage.info import align
 
 _HEAD = ["to train", "train images x models", "scored images x models", "FLOP"]
@@ -76,17 +77,17 @@ def format_estimate(found: Estimate) -> str:
 
 def _population_rows(found: Estimate) -> list[list[str]]:
     timed = found.speed is not None
-    rows = [["population", "trainings", "there", *_HEAD, *(["hours"] if timed else []), "GB", "shards"]]
+    rows = [["population", "trainings", "there", *_HEAD, *(["time"] if timed else []), "GB", "shards"]]
     for item in found.populations:
-        hours = [_hours(item.wall_s, found.speed)] if timed else []
+        times = [_time(item.wall_s, found.speed)] if timed else []
         counts = [f"{item.n_trainings:,}", f"{item.n_there:,}"]
-        rows.append([item.population, *counts, *_cells(item.work), *hours, _gb(item.nbytes), f"{item.n_shards:,}"])
+        rows.append([item.population, *counts, *_cells(item.work), *times, _gb(item.nbytes), f"{item.n_shards:,}"])
     if len(found.populations) > 1:
         works = [item.work for item in found.populations]
         sums = (sum(getattr(item, name) for item in found.populations) for name in ("n_trainings", "n_there"))
-        hours = [_hours(found.wall_s, found.speed)] if timed else []
+        times = [_time(found.wall_s, found.speed)] if timed else []
         nbytes, shards = (sum(getattr(item, name) for item in found.populations) for name in ("nbytes", "n_shards"))
-        rows.append(["all", *(f"{n:,}" for n in sums), *_cells(_sum(works)), *hours, _gb(nbytes), f"{shards:,}"])
+        rows.append(["all", *(f"{n:,}" for n in sums), *_cells(_sum(works)), *times, _gb(nbytes), f"{shards:,}"])
     return rows
 
 
@@ -108,11 +109,11 @@ def _image_set_rows(found: Estimate) -> list[list[str]]:
 def _tier_rows(found: Estimate) -> list[list[str]]:
     """Return a row for each tier of each population, trained from nothing."""
     timed = found.speed is not None
-    rows = [["tier", "population", *_HEAD, *(["hours"] if timed else []), "GB", "shards"]]
+    rows = [["tier", "population", *_HEAD, *(["time"] if timed else []), "GB", "shards"]]
     for item in found.populations:
         for tier in item.tiers:
-            hours = [_hours(tier.work.seconds / max(1, found.memory.n_workers), found.speed)] if timed else []
-            cells = [*_cells(tier.work), *hours, _gb(tier.nbytes), f"{tier.n_shards:,}"]
+            times = [_time(tier.work.seconds / max(1, found.memory.n_workers), found.speed)] if timed else []
+            cells = [*_cells(tier.work), *times, _gb(tier.nbytes), f"{tier.n_shards:,}"]
             rows.append([tier.name, item.population, *cells])
     return rows
 
@@ -122,39 +123,39 @@ def _notes(found: Estimate) -> list[str]:
     lines = [
         f"{found.precision}, {_epochs_text(found)}",
         f"image sets: {_sources(found.image_sets)}",
-        f"disk: {_gb(found.disk_bytes)} GB of shards in the end; while building up to {_gb(found.staging_bytes)} GB of "
-        f"finished trainings beside them and {_gb(found.images_bytes)} GB of images",
+        f"disk: {size_text(found.disk_bytes)} of shards in the end; while building up to {size_text(found.staging_bytes)} "
+        f"of finished trainings beside them and {size_text(found.images_bytes)} of images",
         f"memory: at most {size_text(memory.total)}: {memory.n_workers} workers of {size_text(memory.worker)}"
         f"{' with their snapshots in files' if memory.spill else ''}, {size_text(memory.shared)} for all "
         f"(limit {size_text(memory.limit)})",
     ]
     if speed is None:
-        return [*lines, "hours: not calibrated"]
+        return [*lines, "time: not calibrated"]
     work = _sum(item.work for item in found.populations)
     rate = work.train_images / work.seconds * memory.n_workers if work.seconds else 0.0
     lines.append(
-        f"hours: of {memory.n_workers} workers on this machine ({rate:,.0f} images x models/s, evaluations included), from "
+        f"time: of {memory.n_workers} workers on this machine ({rate:,.0f} images x models/s, evaluations included), from "
         f"{speed.n_samples} trained shapes; one differs from the fit by {speed.scatter:.0%}, their sum by about "
         f"{speed.error:.0%}"
     )
     if speed.busy > 1.1:
         lines.append(
-            f"other programs took {1 - 1 / speed.busy:.0%} of the cores meanwhile: the hours are for a free machine, at "
-            f"this load {_number((found.wall_s or 0.0) * speed.busy / 3600)}"
+            f"other programs took {1 - 1 / speed.busy:.0%} of the cores meanwhile: the times are for a free machine, at "
+            f"this load {_time((found.wall_s or 0.0) * speed.busy, speed)}"
         )
     return lines
 
 
 def _epochs_text(found: Estimate) -> str:
-    if found.epoch_cap <= 19:
+    if found.epoch_cap <= MIN_EPOCH_CAP:
         return f"{found.epochs:.0f} epochs a training, which is the cap"
     half, double = found.epochs / 2, min(float(found.epoch_cap), 2 * found.epochs)
     given = "as told" if found.epochs != min(MEAN_EPOCHS, found.epoch_cap) else "assumed, --epochs for another number"
     text = f"{found.epochs:g} epochs a training on average ({given}; the cap is {found.epoch_cap:,})"
     if found.wall_s is None:
         return text
-    per_epoch = found.wall_s / found.epochs / 3600
-    return f"{text}: {_number(per_epoch * half)} hours at {half:g}, {_number(per_epoch * double)} at {double:g}"
+    times = [span_text(t, t) for t in (found.wall_s / 2, found.wall_s * double / found.epochs)]
+    return f"{text}: {times[0]} at {half:g}, {times[1]} at {double:g}"
 
 
 def _sources(counts: Sequence[ImageCounts]) -> str:
@@ -168,20 +169,22 @@ def _cells(work: Work) -> list[str]:
     return [f"{work.n_trainings:,}", f"{work.train_images:.2e}", f"{work.scored_images:.2e}", f"{work.flop:.2e}"]
 
 
-def _hours(seconds: float | None, speed: Speed | None) -> str:
-    """Return a range of hours: two standard errors to both sides."""
+def _time(seconds: float | None, speed: Speed | None) -> str:
+    """Return a range of times with its unit: two standard errors to both sides."""
     if seconds is None or speed is None:
         return ""
-    low, high = (_number(seconds * (1 + sign * 2 * speed.error) / 3600) for sign in (-1, 1))
-    return f"{low} to {high}" if low != high else low
+    return span_text(seconds * max(0.0, 1 - 2 * speed.error), seconds * (1 + 2 * speed.error))
 
 
-def _number(hours: float) -> str:
-    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}" if hours >= 1 else f"{hours:.2g}"
+def span_text(low: float, high: float) -> str:
+    """Return a range of seconds for people, such as ``12 to 15 min`` or ``310 to 390 h``."""
+    unit, name = (1, "s") if high < 120 else (60, "min") if high < 7200 else (3600, "h")
+    ends = [f"{s / unit:,.0f}" if s / unit >= 10 else f"{s / unit:.1f}" for s in (low, high)]
+    return f"{' to '.join(dict.fromkeys(ends))} {name}"
 
 
 def _gb(nbytes: float) -> str:
-    return f"{nbytes / 1e9:,.1f}" if nbytes >= 1e9 else f"{nbytes / 1e9:.3f}"
+    return f"{nbytes / 1e9:,.1f}" if nbytes >= 1e8 else f"{nbytes / 1e9:.3f}"
 
 
 def _sum(works: Iterable[Work]) -> Work:

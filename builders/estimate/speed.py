@@ -77,6 +77,21 @@ def fit_speed(samples: Sequence[Sample], precision: str, start_s: float) -> Spee
     return Speed(step, score, len(samples), float(np.std(step_ratio)), max(1.0, busy), start_s)
 
 
+def coefficients(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the coefficients, in seconds, that fit many samples best by themselves: no reference, none negative."""
+    step = _nonnegative([_step_terms(s.planned) for s in samples], [s.step_s for s in samples])
+    return step, _nonnegative([_score_terms(s.planned) for s in samples], [s.score_s for s in samples])
+
+
+def _nonnegative(rows: Sequence[np.ndarray], seconds: Sequence[float]) -> np.ndarray:
+    """Return nonnegative least squares of relative residuals."""
+    from scipy.optimize import nnls
+
+    terms, y = np.asarray(rows), np.asarray(seconds)
+    scale = np.maximum(terms.max(axis=0), 1e-12)
+    return np.asarray(nnls(terms / scale / y[:, None], np.ones(len(y)))[0] / scale)
+
+
 def _fit(
     rows: Sequence[np.ndarray], seconds: Sequence[float], reference: tuple[float, ...]
 ) -> tuple[tuple[float, ...], np.ndarray]:

@@ -1,0 +1,134 @@
+"""Estimates of whole builds: what a build then writes, what is there already, what would be refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from builders.build import build
+from builders.config import PRESETS, BuildConfig
+from builders.estimate.estimate import estimate
+from builders.estimate.report import span_text
+from nws_data.cli import main
+from nws_data.errors import BuildError
+from nws_data.storage.manifest import Manifest
+from nws_data.storage.tiers import choose_tier, tier_bytes
+from tests.builders.test_build import config
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    root = tmp_path_factory.mktemp("plan") / "nws"
+    expected = estimate(config(root, fixed=3), seconds=None)
+    (report,) = build(config(root, fixed=3))
+    return root, expected.populations[0], report
+
+
+def test_a_build_is_what_was_planned(built):
+    root, expected, report = built
+    shards = Manifest.load(root).shards
+    assert (expected.nbytes, expected.n_shards) == (sum((root / s.path).stat().st_size for s in shards), len(shards))
+    assert (expected.n_trainings, expected.n_there, expected.work.n_trainings) == (3, 0, 3)
+    assert report.n_images == pytest.approx(expected.work.train_images, rel=0.25)  # 120 images: the rarest class is luck
+
+
+def test_what_is_there_is_not_counted_again(built):
+    root, *_ = built
+    (same,) = estimate(config(root, fixed=3), seconds=20.0).populations  # nothing to calibrate for either
+    assert (same.n_there, same.work.n_trainings, same.nbytes) == (3, 0, built[1].nbytes)
+    (more,) = estimate(config(root, fixed=5), seconds=None).populations
+    assert (more.n_there, more.work.n_trainings) == (3, 2)
+    both = estimate(config(root, trainings={"random": 2}), seconds=None)
+    assert both.disk_bytes == both.populations[0].nbytes + same.nbytes
+    (root / ".build" / "trainings").mkdir(parents=True)
+    (root / ".build" / "trainings" / "fixed-000004.safetensors").touch()
+    (waiting,) = estimate(config(root, fixed=5), seconds=None).populations
+    assert (waiting.n_there, waiting.work.n_trainings, waiting.nbytes) == (4, 1, more.nbytes)
+
+
+def test_what_a_build_refuses_is_refused(built, tmp_path):
+    root, *_ = built
+    with pytest.raises(BuildError, match="holds 3 trainings of fixed already, more than the 2 asked for"):
+        estimate(config(root, fixed=2), seconds=None)
+    with pytest.raises(BuildError, match="built with other options: epoch_cap was 19, now 40"):
+        estimate(config(root, fixed=4, epoch_cap=40), seconds=None)
+    with pytest.raises(BuildError, match="too little for this build"):
+        estimate(config(tmp_path / "new", memory=10**8), seconds=None)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").touch()
+    with pytest.raises(BuildError):
+        estimate(config(tmp_path / "other"), seconds=None)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory):
+    preset = {**PRESETS["paper"], "trainings": {"fixed": 600, "random": 400}}
+    return estimate(BuildConfig(out=tmp_path_factory.mktemp("paper") / "nws", **preset), seconds=None)
+
+
+def test_parts_add_up(paper):
+    for item in paper.populations:
+        assert sum(work.n_trainings for work in item.image_sets.values()) == item.work.n_trainings == item.n_trainings
+        assert sum(work.flop for work in item.image_sets.values()) == pytest.approx(item.work.flop)
+        assert item.tiers[-1].name == "full"
+        assert item.tiers[-1].nbytes == item.nbytes
+        assert item.tiers[-1].work.flop == pytest.approx(item.work.flop)
+        names = [tier.name for tier in item.tiers]
+        assert names == ["1GB", "full"]
+        assert item.tiers[0].nbytes <= 10**9 < item.nbytes
+        assert 0 < item.tiers[0].n_trainings < item.n_trainings
+
+
+def test_tiers_are_those_that_readers_find(built):
+    root, expected, _ = built
+    splits = {name: split.shards for name, split in Manifest.load(root).populations["fixed"].splits.items()}
+    chosen = choose_tier(splits, tier_bytes("full"))
+    assert sum(s.n_trainings for shards in chosen.values() for s in shards) == expected.tiers[-1].n_trainings
+
+
+OPTIONS = ["--population", "fixed", "--trainings", "4", "--images", "mnist", "svhn", "--no-calibrate"]
+
+
+def test_the_command(tmp_path, capsys):
+    assert main(["plan", *OPTIONS, "--out", str(tmp_path / "nws")]) == 0
+    printed = capsys.readouterr().out
+    for text in ("population", "svhn", "full", "50 epochs a training on average (assumed", "as published", "not calibrated"):
+        assert text in printed
+    assert main(["plan", *OPTIONS, "--out", str(tmp_path / "nws"), "--epochs", "80", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["epochs"] == 80 and found["wall_s"] is None
+    assert found["populations"]["fixed"]["nbytes"] > 4 * 20 * 4 * 92_868
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_command_calibrates(tmp_path, capsys):
+    options = ["--population", "fixed", "--trainings", "4", "--images", "digits", "--epoch-cap", "40"]
+    assert main(["plan", *options, "--calibrate", "6", "--workers", "1", "--out", str(tmp_path / "nws"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["wall_s"] > 0 and found["calibration"]["n_shapes"] >= 1
+    assert found["populations"]["fixed"]["core_s"] < found["wall_s"] * 1.01
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--epochs", "5"], "--epochs must be in [19, 1000], the cap; got 5"),
+        (["--calibrate", "0"], "--calibrate must be a positive number of seconds, got 0"),
+        (["--memory", "100MB"], "--memory 100 MB is too little for this build"),
+        (["--train-images", "15"], "positive multiple of 10"),
+        (["--train-images", "100"], "too few images (100, a tenth of them for validation)"),
+    ],
+)
+def test_bad_options(tmp_path, capsys, more, message):
+    assert main(["plan", *OPTIONS, "--out", str(tmp_path / "nws"), *more]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_times_for_people():
+    assert span_text(50, 61) == "50 to 61 s"
+    assert span_text(600, 660) == "10 to 11 min"
+    assert span_text(3600, 7300) == "1.0 to 2.0 h"
+    assert span_text(3600 * 100.1, 3600 * 100.2) == "100 h"
