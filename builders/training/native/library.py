@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from functools import lru_cache
 from pathlib import Path
@@ -50,6 +51,8 @@ def load_library(real64: bool = False) -> ctypes.CDLL | None:
 
 def _compile(program: str, flags: tuple[str, ...], path: Path) -> bool:
     """Compile into the cache; return whether that worked."""
+    if sys.stderr.isatty():
+        print("compiling the kernels of the native CPU path, once: some ten seconds", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "kernels.so"
         command = [program, *flags, "-o", str(result), str(SOURCE), "-lm"]
