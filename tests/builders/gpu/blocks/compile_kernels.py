@@ -2,8 +2,8 @@
 
 ``python -m tests.builders.gpu.blocks.compile_kernels 90 smallest:bfloat16 largest:tf32`` runs the first and the last conv
 block of the named architectures, ``... 90 largest:tf32:all`` every one, forward and backward on tensors without data
-("meta"), with launches replaced by compilation: the same code, arguments and tile sizes as on the card. Prints one JSON
-list. Not for a process with ``TRITON_INTERPRET``.
+("meta"), with launches replaced by compilation: the same code, arguments and tile sizes as on the card. ``draw`` is the
+kernel of the augmentations' draws. Prints one JSON list. Not for a process with ``TRITON_INTERPRET``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
 from builders.gpu.blocks.triton import triton_block
+from builders.gpu.draw import draw
 from nws_data.space.architecture import IMAGE_SHAPE, Architecture
 
 ARCHITECTURES = {
@@ -108,6 +109,9 @@ def main(capability: int, jobs: list[str]) -> None:
 
     triton.JITFunction.run = compile_only
     for job in jobs:
+        if job == "draw":
+            draw(*(torch.empty(MEMBERS, dtype=torch.int64, device="meta") for _ in range(2)), per_member=BATCH)
+            continue
         name, precision, *every = job.split(":")
         torch.set_float32_matmul_precision("highest" if precision == "float32" else "high")
         compile_blocks(ARCHITECTURES[name], PRECISIONS[precision], bool(every))
