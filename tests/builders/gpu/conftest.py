@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -10,6 +12,13 @@ from builders.gpu.compute_path import find_device
 from builders.images.bank import ImageBank
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@pytest.fixture(autouse=True)
+def side_stream() -> Iterator[None]:
+    """On a card run each test on a stream of its own: a graph cannot be captured on the default one."""
+    with torch.cuda.stream(torch.cuda.Stream() if torch.cuda.is_available() else None):
+        yield
 
 
 @pytest.fixture(scope="session", params=DEVICES)

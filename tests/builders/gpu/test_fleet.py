@@ -60,13 +60,11 @@ def run(
 ) -> dict[int, Tensor]:
     """Train trainings in their slots; return their vectors by plan index."""
     first = next(iter(trainings.values()))
-    stream = torch.cuda.Stream() if bank.device.type == "cuda" else None
-    with torch.cuda.stream(stream):
-        fleet = DeviceFleet(DeviceShape.of(first.hyperparameters), bank, backend, precision, slots)
-        for slot, training in trainings.items():
-            load(fleet, slot, training, bank, start(training, break_ties))
-        fleet.run(steps, augmenting)
-        return {int(training.id[-6:]): fleet.vectors[slot].cpu() for slot, training in trainings.items()}
+    fleet = DeviceFleet(DeviceShape.of(first.hyperparameters), bank, backend, precision, slots)
+    for slot, training in trainings.items():
+        load(fleet, slot, training, bank, start(training, break_ties))
+    fleet.run(steps, augmenting)
+    return {int(training.id[-6:]): fleet.vectors[slot].cpu() for slot, training in trainings.items()}
 
 
 def oracle(training: PlannedTraining, bank: DeviceBank, steps: int, break_ties: bool = False) -> Tensor:
@@ -83,6 +81,7 @@ def oracle(training: PlannedTraining, bank: DeviceBank, steps: int, break_ties: 
 @pytest.mark.parametrize("activation", CLASSES["activation"])
 def test_float64_equals_the_oracle(device_bank, activation):
     kinds = itertools.product(CLASSES["optimizer"], CLASSES["initialization"])
+    on_cpu = device_bank.device.type == "cpu"  # a card rounds augmented images otherwise: see test_draw.py
     trainings = {
         i: planned(
             i,
@@ -90,7 +89,7 @@ def test_float64_equals_the_oracle(device_bank, activation):
             optimizer=optimizer,
             activation=activation,
             initialization=initialization,
-            augmentation=i % 3 == 1,
+            augmentation=on_cpu and i % 3 == 1,
             learning_rate=0.001 + 0.0002 * i,
         )
         for i, (optimizer, initialization) in enumerate(kinds)
@@ -140,37 +139,25 @@ def test_a_non_finite_member_harms_no_companion_and_leaves_a_clean_slot(device_b
     vectors[1][5] = float("nan")
     for slot, training in trainings.items():
         load(fleet, slot, training, device_bank, vectors[slot])
-    fleet_run(fleet, 2)
+    fleet.run(2)
     assert fleet.vectors[1].isnan().any()
     for slot in (0, 2):
         assert torch.equal(fleet.vectors[slot].cpu(), healthy[slot])
     fleet.clear(1)
-    fleet_run(fleet, 0)
     assert fleet.vectors[1].eq(0).all()
     load(fleet, 1, trainings[1], device_bank, start(trainings[1]))
     for slot in (0, 2):
         load(fleet, slot, trainings[slot], device_bank, start(trainings[slot]))
-    fleet_run(fleet, 2)
+    fleet.run(2)
     for slot, expected in healthy.items():
         assert torch.equal(fleet.vectors[slot].cpu(), expected)
-
-
-def fleet_run(fleet: DeviceFleet, steps: int) -> None:
-    """Run on a side stream, which a capture needs, and wait."""
-    if fleet.vectors.is_cuda:
-        torch.cuda.synchronize()
-        with torch.cuda.stream(torch.cuda.Stream()):
-            fleet.run(steps)
-        torch.cuda.synchronize()
-    else:
-        fleet.run(steps)
 
 
 def test_an_idle_slot_stays_zero(device_bank):
     training = planned(0)
     fleet = DeviceFleet(DeviceShape.of(training.hyperparameters), device_bank, "grouped", slots=2)
     load(fleet, 1, training, device_bank, start(training))
-    fleet_run(fleet, 2)
+    fleet.run(2)
     assert fleet.vectors[0].eq(0).all() and fleet.losses.isfinite().all()
     assert fleet.vectors[1].isfinite().all() and not torch.equal(fleet.vectors[1].cpu(), start(training).float())
 
@@ -179,3 +166,17 @@ def test_the_size_of_a_fleet_depends_on_its_shape_alone():
     fixed = [DeviceShape.of(hyperparameters(**FIXED_ARCHITECTURE, batch_size=n)).slots for n in CLASSES["batch_size"]]
     assert fixed == [4096 // n for n in CLASSES["batch_size"]]
     assert {DeviceShape.of(hyperparameters(batch_size=n, activation="elu")).slots for n in CLASSES["batch_size"]} == {8}
+
+
+@pytest.mark.parametrize("backend", ["rows", pytest.param("triton", marks=pytest.mark.slow)])
+def test_every_backend_takes_the_plain_paths_step(device_bank, backend):
+    # Momentum's first step is the gradient itself: other optimizers make rounding noise large.
+    trainings = {
+        i: planned(i, optimizer="momentum", activation=activation, learning_rate=0.005)
+        for i, activation in enumerate(("relu", "tanh"))
+    }
+    expected = run(trainings, device_bank, 1, "float32", slots=2, break_ties=True)
+    found = run(trainings, device_bank, 1, "float32", slots=2, break_ties=True, backend=backend)
+    for i, training in trainings.items():
+        assert not torch.equal(found[i], start(training).float())
+        torch.testing.assert_close(found[i], expected[i], rtol=0, atol=2e-6)
