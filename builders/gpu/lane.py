@@ -19,7 +19,7 @@ from builders.gpu.shape import DeviceShape
 from builders.plan import PlannedTraining
 from nws_data.storage.records import TrainingRecord
 
-_STEPS_A_TURN = 32  # enough to keep a card busy while the host serves other lanes
+_STEPS_A_TURN = 128  # keeps a card busy while the host serves other lanes; bounds how long a stop waits
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ def change(images: Tensor, parameters: dict[str, Tensor], noise: Tensor, out: Te
 
 
 def transform(images: Tensor, parameters: dict[str, Tensor], dtype: torch.dtype) -> Tensor:
-    """Return uint8 images ``(n, C, 32, 32)`` with all but noise and clip applied, of ``dtype``; still one channel if C is 1."""
+    """Return uint8 images ``(n, C, 32, 32)`` with all but noise and clip applied, in ``dtype``; one channel stays one."""
     own = {name: value.to(dtype) for name, value in parameters.items()}
     x = resample(images.to(dtype).div_(255), sampling_matrix(parameters))
     x = adjust_brightness_contrast(x, own["brightness"], own["contrast"])
