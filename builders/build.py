@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,6 +18,7 @@ from builders.engine.worker import WorkerSettings
 from builders.images.bank import ImageBank
 from builders.images.prepare import prepare_images
 from builders.memory import size_text
+from builders.mend import check_folder, mend_dataset
 from builders.plan import PlannedTraining, plan_trainings
 from builders.resources import jobs_of, memory_plan
 from builders.training.epochs import split_images, steps_per_epoch
@@ -24,6 +26,7 @@ from builders.workspace import Workspace, open_workspace
 from nws_data.errors import BuildError
 from nws_data.space.architecture import N_CLASSES, Architecture
 from nws_data.space.hyperparameters import CLASSES
+from nws_data.space.identity import training_id
 from nws_data.space.image_sets import ImageSet
 from nws_data.storage.manifest import Manifest
 from nws_data.storage.plan import plan_digest
@@ -50,9 +53,10 @@ def build(config: BuildConfig) -> list[BuildReport]:
         BuildError: bad options or images, a folder that holds something else, no space left, a failed worker.
         KeyboardInterrupt: Ctrl-C; finished trainings are kept.
     """
-    check_appendable(config.out)
+    check_folder(config.out)
     with open_workspace(config.out) as workspace:
         image_sets = prepare_images(workspace.images, config.images)
+        mend_dataset(config, workspace, image_sets, _train, CARD_TEMPLATE.read_text())
         return [_build_population(config, workspace, image_sets, name, n) for name, n in config.trainings.items()]
 
 
@@ -79,12 +83,37 @@ def _build_population(
     workspace.claim_plan(population, identity)
     staged = workspace.staged(population)
     todo = [planned for planned in plan if planned.id not in staged]
+    n_images = _train(config, workspace, identity, population, todo, n - len(todo))
+    # Also when nothing is new: a writer that was killed at its very end is completed.
+    write_population(
+        config.out,
+        population=population,
+        plan=identity,
+        image_sets=recorded,
+        records=[workspace.path_of(planned.id) for planned in plan],
+        card_template=CARD_TEMPLATE.read_text(),
+    )
+    # Those of an earlier run too, which was killed before it came to this.
+    workspace.remove_staged(training_id(population, index) for index in range(n))
+    return BuildReport(population, n, len(todo), time.monotonic() - started_s, n_images)
+
+
+def _train(
+    config: BuildConfig,
+    workspace: Workspace,
+    identity: dict[str, Any],
+    population: str,
+    todo: Sequence[PlannedTraining],
+    n_done: int,
+) -> int:
+    """Train and stage trainings of a population, ``n_done`` others are finished; return the images x models it took."""
+    bank = ImageBank.open(workspace.images)
     flop_per_epoch = {planned.id: _flop_per_epoch(planned, bank) for planned in todo}
-    with BuildProgress(population, flop_per_epoch, n - len(todo), config.epoch_cap) as progress:
+    with BuildProgress(population, flop_per_epoch, n_done, config.epoch_cap) as progress:
         jobs = jobs_of(config, todo)
         sets = bank.sets.values()
         memory = memory_plan(config, jobs, sum(item.nbytes for item in sets), max(item.n_train for item in sets))
-        if memory.n_workers < config.workers and jobs:
+        if memory.n_workers < config.workers and jobs and config.device == "cpu":
             progress.report(
                 Notice(f"{size_text(memory.limit)} of memory are enough for {memory.n_workers} of {config.workers} workers")
             )
@@ -99,17 +128,7 @@ def _build_population(
             plan=plan_digest(identity),
         )
         config.engine.run_jobs(jobs, settings, memory.n_workers, progress.report)
-    # Also when nothing is new: a writer that was killed at its very end is completed.
-    write_population(
-        config.out,
-        population=population,
-        plan=identity,
-        image_sets=recorded,
-        records=[workspace.path_of(planned.id) for planned in plan],
-        card_template=CARD_TEMPLATE.read_text(),
-    )
-    workspace.remove_staged(planned.id for planned in plan)
-    return BuildReport(population, n, len(todo), time.monotonic() - started_s, progress.n_images)
+    return progress.n_images
 
 
 def _recorded_path(stored: Manifest | None, workspace: Workspace, population: str) -> str | None:

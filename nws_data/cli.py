@@ -28,7 +28,7 @@ RESUMABLE = ("bench", "build", "pull", "quickstart")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0 done, 1 problems found, 2 bad input, 130 interrupted."""
+    """Run a command; returns the exit status: 0 done, 1 problems found, 2 bad input, 130 Ctrl-C (143 SIGTERM)."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     for name in ("SIGTERM", "SIGHUP"):  # a closed terminal, too, ends a build as Ctrl-C does
         if hasattr(signal, name):
@@ -45,14 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"nws: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         goes_on = "; finished work is kept, run the same command again to go on"
         print(f"\nnws: interrupted{goes_on if arguments[:1] and arguments[0] in RESUMABLE else ''}", file=sys.stderr)
-        return 130
+        return 128 + (error.args[0] if error.args else signal.SIGINT)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    raise KeyboardInterrupt(number)
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:

@@ -13,38 +13,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from nws_data.errors import BuildError, FormatError
 from nws_data.space.identity import SPLITS, check_population, parse_id, training_seed
 from nws_data.space.image_sets import ImageSet
-from nws_data.storage.atomic import write_bytes
-from nws_data.storage.card import render_card
-from nws_data.storage.manifest import MANIFEST, Manifest, PopulationEntry, ShardEntry, SplitEntry
+from nws_data.storage.manifest import Manifest, PopulationEntry, ShardEntry, SplitEntry
 from nws_data.storage.metadata import (
     PROVENANCE_SCHEMA,
     SNAPSHOT_SCHEMA,
     TRAINING_SCHEMA,
     Row,
-    digest_name,
-    make_table,
-    parquet_bytes,
     provenance_row,
     read_table,
     snapshot_rows,
     training_row,
 )
 from nws_data.storage.plan import plan_differences
+from nws_data.storage.publish import Tables, publish
 from nws_data.storage.records import TrainingHeader, TrainingRecord, load_header
 from nws_data.storage.recover import sound_manifest, unfinished
 from nws_data.storage.root import (
-    CHECKSUMS,
-    README,
     check_ours,
-    checksum_lines,
     exclusive,
-    remove_unlisted,
-    sha256_of,
 )
 from nws_data.storage.shards import SHARD_SIZES, WrittenShard, divide_into_shards, shard_key, shard_path, write_shard
 
@@ -91,7 +81,7 @@ def write_population(
             splits, rows = _write_shards(root, old, population, staged, shard_sizes)
             headers = list(staged.values())
             manifest = _write_metadata(root, old, population, plan, image_sets, splits, rows, headers)
-            _publish(root, manifest, card_template)
+            publish(root, manifest, card_template)
     return manifest
 
 
@@ -271,7 +261,7 @@ def _write_metadata(
     headers: Sequence[TrainingHeader],
 ) -> Manifest:
     """Write the tables of old and new rows; return the manifest of the dataset that they describe."""
-    tables = _Tables(root)
+    tables = Tables(root)
     populations = dict(old.populations) if old else {}
     stored = populations[population].splits if population in populations else {}
     splits = {}
@@ -301,30 +291,3 @@ def _write_metadata(
         sha256=sha256,
     )
     return replace(manifest, data_digest=manifest.digest())
-
-
-class _Tables:
-    """Writes metadata tables under names that hold their digest, and keeps the digests."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.sha256: dict[str, str] = {}
-
-    def write(self, stem: str, schema: pa.Schema, rows: Sequence[Row], before: str | None) -> str:
-        """Write the rows of the file ``before``, if any, and the new ones; return the path inside the dataset."""
-        old = read_table(self.root / before, schema) if before else None
-        content = parquet_bytes(make_table(rows, schema, old))
-        path = digest_name(f"metadata/{stem}", content)
-        write_bytes(self.root / path, content)
-        self.sha256[path] = sha256_of(content)
-        return path
-
-
-def _publish(root: Path, manifest: Manifest, card_template: str) -> None:
-    """Write README.md, SHA256SUMS and, last, manifest.json; then remove what the manifest does not name."""
-    readme = render_card(root, manifest, card_template).encode()
-    write_bytes(root / README, readme)
-    small = {README: sha256_of(readme), MANIFEST: sha256_of(manifest.to_bytes())}
-    write_bytes(root / CHECKSUMS, checksum_lines(manifest.file_sha256 | small).encode())
-    manifest.save(root)
-    remove_unlisted(root, manifest)

@@ -147,6 +147,9 @@ def test_an_interrupt_while_workers_start_is_quiet_and_leaves_nothing(tmp_path, 
 def test_a_build_killed_at_its_very_end_is_completed_by_the_same_command(built, tmp_path):
     copy = tmp_path / "nws"
     shutil.copytree(built, copy)
+    staged = copy / ".build" / "trainings" / "fixed-000003.safetensors"
+    staged.parent.mkdir(parents=True)
+    staged.write_bytes(b"stands in a shard already")
     for left in (copy / ".nws-unfinished", copy / "metadata" / "fixed" / "train-00000-of-00001-0123456789ab.parquet"):
         left.write_bytes(b"")
     assert not verify(copy).ok

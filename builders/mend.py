@@ -1,0 +1,86 @@
+"""Heals a dataset that was damaged after its build, as by a power cut: trains again what cannot be derived from the rest."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from builders.config import BuildConfig
+from builders.plan import PlannedTraining, plan_training
+from builders.workspace import Workspace
+from nws_data.errors import BuildError
+from nws_data.space.identity import parse_id
+from nws_data.space.image_sets import ImageSet
+from nws_data.storage.mend import Damage, find_damage, has_lost_manifest, mend, restore_manifest
+from nws_data.storage.plan import plan_differences
+from nws_data.storage.root import check_ours
+
+Train = Callable[[BuildConfig, Workspace, dict[str, Any], str, Sequence[PlannedTraining], int], int]
+"""Trains and stages: configuration, workspace, plan, population, trainings, how many others are finished."""
+
+
+def check_folder(out: Path) -> None:
+    """Raise ``BuildError`` when the folder holds something else than a dataset, sound or damaged; nothing is changed."""
+    if not has_lost_manifest(out):
+        check_ours(out)
+
+
+def mend_dataset(
+    config: BuildConfig, workspace: Workspace, image_sets: tuple[ImageSet, ...], train: Train, card_template: str
+) -> None:
+    """Put a damaged dataset right again; a sound one, or none, is left alone.
+
+    Raises:
+        BuildError: the damaged trainings were built with other options; trained again they have other bytes.
+        FormatError: the manifest is lost, and what is left does not prove what it was.
+    """
+    out = config.out
+    if restore_manifest(out, config.continuing(None).identity(image_sets), image_sets):
+        _tell(f"{out}: manifest.json was damaged or missing; written again from the other files")
+    if has_lost_manifest(out):
+        raise BuildError(
+            f"{out}: manifest.json is missing, and the other files with these options do not prove what it was; give the "
+            "options of the build, fetch it again, or give another --out"
+        )
+    if (damage := find_damage(out)) is None:
+        return
+    names = damage.trainings
+    again = f"; {len(names)} trainings are trained again" if names else ""
+    _tell(f"{out}: {len(damage.files)} damaged files are written again{again}: {', '.join(damage.files)}")
+    for population in damage.manifest.populations:
+        if lost := [name for name in names if parse_id(name)[0] == population]:
+            _train_again(config, workspace, image_sets, damage, population, lost, train)
+    mend(out, damage, {name: workspace.path_of(name) for name in names}, card_template)
+    workspace.remove_staged(names)
+
+
+def _train_again(
+    config: BuildConfig,
+    workspace: Workspace,
+    image_sets: tuple[ImageSet, ...],
+    damage: Damage,
+    population: str,
+    lost: Sequence[str],
+    train: Train,
+) -> None:
+    """Train and stage the lost trainings of one population; those that are staged already are taken."""
+    stored = damage.manifest.populations[population]
+    config = config.continuing(stored.plan.get("compute_path"))
+    identity = config.identity(image_sets)
+    if different := plan_differences(stored.plan, identity):
+        raise BuildError(
+            f"{config.out}: {', '.join(damage.files)} damaged; the trainings in them were built with other options: "
+            f"{'; '.join(different)}. Give those to train them again, or fetch the files again"
+        )
+    workspace.claim_plan(population, identity)
+    staged = workspace.staged(population)
+    sets = [item.name for item in image_sets]
+    plan = [plan_training(population, parse_id(name)[1], config.seed, sets, config.batch_norm) for name in lost]
+    todo = [planned for planned in plan if planned.id not in staged]
+    train(config, workspace, identity, population, todo, stored.n_trainings - len(todo))
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,41 @@
+"""The small files of a dataset: metadata tables under names that hold their digest, then README.md, SHA256SUMS, manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from nws_data.storage.atomic import write_bytes
+from nws_data.storage.card import render_card
+from nws_data.storage.manifest import MANIFEST, Manifest
+from nws_data.storage.metadata import Row, digest_name, make_table, parquet_bytes, read_table
+from nws_data.storage.root import CHECKSUMS, README, checksum_lines, remove_unlisted, sha256_of
+
+
+class Tables:
+    """Writes metadata tables under names that hold their digest, and keeps the digests."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.sha256: dict[str, str] = {}
+
+    def write(self, stem: str, schema: pa.Schema, rows: Sequence[Row], before: str | None = None) -> str:
+        """Write the rows of the file ``before``, if any, and the new ones; return the path inside the dataset."""
+        old = read_table(self.root / before, schema) if before else None
+        content = parquet_bytes(make_table(rows, schema, old))
+        path = digest_name(f"metadata/{stem}", content)
+        write_bytes(self.root / path, content)
+        self.sha256[path] = sha256_of(content)
+        return path
+
+
+def publish(root: Path, manifest: Manifest, card_template: str) -> None:
+    """Write README.md, SHA256SUMS and, last, manifest.json; then remove what the manifest does not name."""
+    readme = render_card(root, manifest, card_template).encode()
+    write_bytes(root / README, readme)
+    small = {README: sha256_of(readme), MANIFEST: sha256_of(manifest.to_bytes())}
+    write_bytes(root / CHECKSUMS, checksum_lines(manifest.file_sha256 | small).encode())
+    manifest.save(root)
+    remove_unlisted(root, manifest)

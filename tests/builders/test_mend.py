@@ -1,0 +1,98 @@
+"""A finished dataset that is damaged later: the same command puts it right, byte for byte, or says why it cannot."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from builders.build import build
+from builders.config import BuildConfig
+from builders.images.prepare import ImageOptions
+from nws_data.errors import BuildError, FormatError
+from nws_data.storage.manifest import MANIFEST, Manifest
+from nws_data.storage.metadata import PROVENANCE_SCHEMA, read_table
+from nws_data.storage.verify import verify
+from tests.crash.compare import differences
+from tests.crash.power import damage
+
+SEED = 1671  # its first seven fixed and four random trainings have small batches, so that few images are enough
+
+
+def config(out: Path, **changes: object) -> BuildConfig:
+    values = {"out": out, "trainings": {"fixed": 2, "random": 1}, "workers": 1, "seed": SEED, "epoch_cap": 19}
+    values["images"] = ImageOptions(sources=("digits",), n_train=120, n_test=50)
+    return BuildConfig(**(values | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("built") / "nws"
+    build(config(root))
+    return root
+
+
+@pytest.fixture
+def copy(built: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(built, tmp_path / "nws"))
+
+
+def mended(copy: Path, built: Path) -> bool:
+    """Run the same command; whether the dataset is then as it was."""
+    build(config(copy))
+    assert verify(copy).ok, verify(copy).problems
+    assert differences(copy, built) == []
+    return True
+
+
+@pytest.mark.parametrize("how", ["empty", "zeros", "cut", "end in zeros", "removed"])
+def test_every_small_file_is_written_again(copy: Path, built: Path, how: str) -> None:
+    manifest = Manifest.load(built)
+    snapshots = manifest.populations["fixed"].splits["train"].metadata
+    for path in ("README.md", "SHA256SUMS", MANIFEST, snapshots):
+        damage(copy / path, how)
+        assert mended(copy, built), path
+
+
+def test_lost_provenance_is_written_as_unknown(copy: Path, built: Path) -> None:
+    damage(copy / Manifest.load(built).provenance, "zeros")
+    assert mended(copy, built)
+    rows = read_table(copy / Manifest.load(copy).provenance, PROVENANCE_SCHEMA).to_pylist()
+    assert [row["training"] for row in rows] == ["fixed-000000", "fixed-000001", "random-000000"]
+    assert {row["host"] for row in rows} == {""}
+
+
+@pytest.mark.slow
+def test_a_damaged_shard_and_lost_learning_curves_are_trained_again(
+    copy: Path, built: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shard = Manifest.load(built).populations["random"].splits
+    ((_, split),) = shard.items()
+    damage(copy / split.shards[0].path, "end in zeros")
+    assert mended(copy, built)
+    assert "1 damaged files are written again; 1 trainings are trained again" in capsys.readouterr().err
+    for path in Manifest.load(built).trainings.values():
+        damage(copy / path, "empty")
+    damage(copy / split.metadata, "removed")
+    assert mended(copy, built)
+
+
+def test_other_options_do_not_mend(copy: Path, built: Path) -> None:
+    shard = next(iter(Manifest.load(built).populations["fixed"].splits.values())).shards[0].path
+    damage(copy / shard, "cut")
+    with pytest.raises(
+        BuildError, match=r"damaged; the trainings in them were built with other options: epoch_cap was 19, now 20"
+    ):
+        build(config(copy, epoch_cap=20))
+    assert differences(copy, built) == [f"{shard}: differs"]
+
+
+@pytest.mark.parametrize("how", ["removed", "cut"])
+def test_a_manifest_that_nothing_proves_is_refused_and_no_shard_is_lost(copy: Path, built: Path, how: str) -> None:
+    damage(copy / MANIFEST, how)
+    with pytest.raises((BuildError, FormatError), match=r"manifest.json is missing|not a readable manifest"):
+        build(config(copy, seed=7, images=replace(config(copy).images, n_train=700)))
+    shutil.copy(built / MANIFEST, copy / MANIFEST)
+    assert differences(copy, built) == []
