@@ -123,7 +123,8 @@ def cached(
     """
     if tier is None:
         raise SelectionError(
-            f"{repository}: say how much of it to download, as tier='1GB'; {', '.join(NAMED_TIERS)} or a size"
+            f"{repository} is no folder here; of the hub's dataset of that name say how much to fetch, as in tier='1GB': "
+            f"{', '.join(NAMED_TIERS)} or another size"
         )
     tier = tier_name(tier)
     commit, path = find_commit(repository)

@@ -200,7 +200,7 @@ def test_open_fetches_what_the_selection_needs(hub: Hub, client: Client, home: P
     assert sorted(hub.fetched()) == [p for p in sorted(random) if "/test-" not in p] and again == root
     report = verify(root)
     assert report.ok and report.n_shards_left == len(tiny_dataset.manifest.shards) - len(random)
-    assert "SelectionError: owner/nws: say how much of it" in client.python(code.format(f"'{REPOSITORY}'"))
+    assert "say how much to fetch, as in tier=" in client.python(code.format(f"'{REPOSITORY}'"))
     assert "nor is there a folder owner/none" in client.python(code.format(f"'owner/none', tier='{TIER}'"))
     task = f"import nws_data; result = nws_data.load_task('regress-local/test_accuracy/tier={TIER}', '{REPOSITORY}').name"
     assert client.python(task) == f"regress-local/test_accuracy/tier={TIER}"
