@@ -21,6 +21,7 @@ import shutil
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -143,6 +144,7 @@ def run_case(run: KindRun, seed: str, power: float, tally: Tally) -> None:
     if found:
         kept = run.folder / f"failed-{seed.replace('/', '-')}"
         _copy(run.out, kept)
+        print(f"FAILED {seed}: {found[:3]}", file=sys.stderr, flush=True)
         tally.failures.append(f"{seed}: {'; '.join(story)}\n    " + "\n    ".join(found[:6]) + f"\n    kept in {kept}")
 
 
@@ -194,15 +196,20 @@ def _wait(pid: int, out: Path, moment_s: float, staging: bool, rng: random.Rando
     return True
 
 
-def run_all(kinds: list[str], n_kills: int, seed: int, folder: Path, power: float) -> dict[str, Tally]:
+def run_all(
+    kinds: list[str], n_kills: int, seed: int, folder: Path, power: float, only: Sequence[str] = ()
+) -> dict[str, Tally]:
     """Kill builds of all kinds in turn until there were enough kills."""
     tallies = {name: Tally() for name in kinds}
     runs = {name: KindRun(KINDS[name], folder / name.replace(", ", "-").replace(" ", "-")) for name in kinds}
     for name, run in runs.items():
         print(f"preparing {name}", file=sys.stderr, flush=True)
         run.prepare()
+    for case in only:
+        run_case(runs[case.split("/")[1]], case, power, tallies[case.split("/")[1]])
+        print(f"case {case}: {len(tallies[case.split('/')[1]].failures)} failures", file=sys.stderr, flush=True)
     i = 0
-    while sum(tally.kills.total() for tally in tallies.values()) < n_kills:
+    while not only and sum(tally.kills.total() for tally in tallies.values()) < n_kills:
         if sum(len(tally.failures) for tally in tallies.values()) >= _MAX_FAILURES:
             break
         name = kinds[i % len(kinds)]
@@ -240,9 +247,12 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for everything; states in it are used again")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=[name for name in KINDS if name != "ray"])
     parser.add_argument("--power", type=float, default=0.0, help="share of kills after which the last files are damaged")
+    parser.add_argument("--only", nargs="+", default=[], metavar="SEED", help="repeat single cases, such as 0/fixed/3")
     options = parser.parse_args()
+    if options.only:
+        options.kinds = sorted({case.split("/")[1] for case in options.only})
     import_builders()
-    tallies = run_all(options.kinds, options.kills, options.seed, options.out.absolute(), options.power)
+    tallies = run_all(options.kinds, options.kills, options.seed, options.out.absolute(), options.power, options.only)
     print(table(tallies))
     return int(any(tally.failures for tally in tallies.values()))
 
