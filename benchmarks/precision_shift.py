@@ -24,7 +24,7 @@ from builders.build import build
 from builders.config import BuildConfig
 from builders.devices import ALL_PRECISIONS, DEVICES
 from builders.images.prepare import ImageOptions
-from nws_data.errors import SelectionError
+from nws_data.errors import SelectionError, TaskNotAvailable
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import CLASSES
 
@@ -54,7 +54,8 @@ def build_pair(options: argparse.Namespace) -> list[Path]:
 
 def accuracies(a: nws_data.NWSDataset, b: nws_data.NWSDataset) -> dict[str, float]:
     """Compare final test accuracies: means, and mean and standard error of the differences of the same trainings."""
-    both = a.trainings().set_index("training").join(b.trainings().set_index("training"), rsuffix="_b", how="inner")
+    columns = ["training", "final_test_accuracy", "n_epochs"]
+    both = a.trainings()[columns].merge(b.trainings()[columns], on="training", suffixes=("", "_b"))
     first, second = (both[f"final_test_accuracy{suffix}"].to_numpy(dtype=float) for suffix in ("", "_b"))
     difference = second - first
     return {
@@ -85,16 +86,24 @@ def conv_biases(data: nws_data.NWSDataset) -> dict[str, dict[str, float]]:
 
 
 def transfer(folders: Sequence[Path], method: str) -> list[list[float]]:
-    """Return accuracies ``[trained on][tested on]`` of an optimizer classifier, mean over five folds of the trainings."""
-    scores = np.zeros((N_FOLDS, len(folders), len(folders)))
+    """Return accuracies ``[trained on][tested on]`` of an optimizer classifier, mean over the folds of the trainings.
+
+    Folds that lack trainings of an optimizer, as in small builds, are left out; raises ``TaskNotAvailable`` when all do.
+    """
+    scores, problem = [], None
     for fold in range(N_FOLDS):
-        tasks = [nws_data.load_task(f"global/optimizer/fold={fold}", folder) for folder in folders]
-        for i, task in enumerate(tasks):
-            fitted = make_method(method, cache=False)
-            fitted.fit(task)
-            for j, other in enumerate(tasks):
-                scores[fold, i, j] = other.evaluate(fitted.predict(other.test)).accuracy
-    means: list[list[float]] = scores.mean(axis=0).tolist()
+        try:
+            tasks = [nws_data.load_task(f"global/optimizer/fold={fold}", folder) for folder in folders]
+        except TaskNotAvailable as error:
+            problem = error
+            continue
+        fitted = [make_method(method, cache=False) for _ in tasks]
+        for classifier, task in zip(fitted, tasks, strict=True):
+            classifier.fit(task)
+        scores.append([[task.evaluate(one.predict(task.test)).accuracy for task in tasks] for one in fitted])
+    if problem is not None and not scores:
+        raise problem
+    means: list[list[float]] = np.mean(scores, axis=0).tolist()
     return means
 
 
@@ -128,7 +137,7 @@ def render(report: dict[str, Any]) -> str:
         other = report["conv_biases"][1].get(optimizer, {})
         values = (f"{layer} {value:.2e} / {other.get(layer, float('nan')):.2e}" for layer, value in layers.items())
         lines.append(f"  {optimizer:9} {'   '.join(values)}")
-    lines += ["", f"accuracy of an optimizer classifier, {N_FOLDS} folds: trained on (rows), tested on (columns)"]
+    lines += ["", "accuracy of an optimizer classifier, mean over folds: trained on (rows), tested on (columns)"]
     for method, scores in report["transfer"].items():
         lines.append(f"  {method:14} {first:>9} {second:>9}")
         for name, row in zip((first, second), scores, strict=True):
