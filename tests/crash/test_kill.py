@@ -1,0 +1,39 @@
+"""The kill script in short; in full: ``python -m tests.crash.kill --kills 120 --seed 0 --out DIR``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def kill(folder: Path, *options: str) -> str:
+    """Run the script, which forks and so wants a process of its own; return its table."""
+    command = [sys.executable, "-m", "tests.crash.kill", "--out", str(folder), *options]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def total(table: str) -> dict[str, int]:
+    """The table's last row by column."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("|")]
+    return dict(zip(rows[0][1:], map(int, rows[-1][1:]), strict=True))
+
+
+def test_killed_builds_are_completed_by_the_same_command(tmp_path: Path) -> None:
+    found = total(kill(tmp_path, "--kills", "3", "--kinds", "fixed, 1 worker"))
+    assert found["kills"] >= 3
+    assert found["cases"] == found["completed"] == found["equal"] >= 1
+
+
+@pytest.mark.slow
+def test_killed_and_damaged_builds_of_two_kinds(tmp_path: Path) -> None:
+    found = total(kill(tmp_path, "--kills", "8", "--kinds", "both", "extension", "--power", "0.5", "--seed", "1"))
+    assert found["kills"] >= 8
+    assert found["power cut"] >= 1
+    assert found["cases"] == found["completed"] == found["equal"] >= 3
