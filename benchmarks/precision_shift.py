@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 import nws_data
+from baselines.method import Method
 from baselines.registry import make_method
 from builders.build import build
 from builders.config import BuildConfig
@@ -27,6 +28,8 @@ from builders.images.prepare import ImageOptions
 from nws_data.errors import SelectionError, TaskNotAvailable
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import CLASSES
+from nws_data.tasks.scores import ClassificationScore
+from nws_data.tasks.task import Task
 
 N_FOLDS = 5
 _METHODS = ("logistic-16", "logistic-480")
@@ -100,11 +103,18 @@ def transfer(folders: Sequence[Path], method: str) -> list[list[float]]:
         fitted = [make_method(method, cache=False) for _ in tasks]
         for classifier, task in zip(fitted, tasks, strict=True):
             classifier.fit(task)
-        scores.append([[task.evaluate(one.predict(task.test)).accuracy for task in tasks] for one in fitted])
+        scores.append([[_accuracy(task, one) for task in tasks] for one in fitted])
     if problem is not None and not scores:
         raise problem
     means: list[list[float]] = np.mean(scores, axis=0).tolist()
     return means
+
+
+def _accuracy(task: Task, method: Method) -> float:
+    score = task.evaluate(method.predict(task.test))
+    if not isinstance(score, ClassificationScore):
+        raise SelectionError(f"{task.name} is no classification task")
+    return score.accuracy
 
 
 def compare(folders: Sequence[Path]) -> dict[str, Any]:
