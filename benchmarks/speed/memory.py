@@ -1,33 +1,45 @@
-"""How much private memory a building process takes with the paper's five image sets in the bank.
+"""How much private memory a building process takes, against the estimate that ``nws build --memory`` goes by.
 
     python -m benchmarks.speed.memory [--json]
 
-Writes a bank of random pixels in the full sizes (0.9 GB), then in a process of its own trains the largest architecture in
-a full fleet whose snapshot buffers are full, evaluates, and reads the kernel's accounting: private memory, and how
-much of the bank is mapped and shared. Needs Linux.
+Writes a bank of random pixels in the paper's sizes (0.9 GB). Then, each in a process of its own, with the kernel's
+accounting read in the end:
+
+- the largest architecture for a few steps and an evaluation, with snapshot buffers as full as they get;
+- a small, wide one for 19, 62, 150 and 300 epochs, early stopping off, and 300 with its snapshots in a file: the buffers
+  hold 64 vectors however many epochs there are.
+
+Needs Linux; a minute on a free core.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 
 from builders.images.arrays import ImageArrays, image_arrays
 from builders.images.bank import ImageBank, write_bank
+from builders.memory import worker_bytes
 from builders.plan import PlannedTraining
-from builders.training.compute_path import enter_compute_path
-from builders.training.fleet import Fleet, FleetShape
+from builders.training import stopping
+from builders.training.compute_path import CPU_BACKENDS, enter_compute_path
+from builders.training.fleet import FleetShape
 from builders.training.member import Member, TrainingImages
 from builders.training.snapshots import CAPACITY
-from nws_data.space.architecture import all_architectures
+from builders.training.stopping import MAX_EPOCHS
+from builders.training.trainer import make_fleet, train_fleet
+from nws_data.space.architecture import Architecture, all_architectures
 from nws_data.space.hyperparameters import FIXED_ARCHITECTURE, HyperParameters
+from nws_data.storage.info import align
 
 SIZES = {
     "mnist": (55_000, 10_000),
@@ -44,7 +56,7 @@ N_STEPS = 5
 def random_sets() -> Iterator[ImageArrays]:
     """Yield sets of random colour images in the full sizes."""
     generator = np.random.default_rng(0)
-    for name, sizes in SIZES.items():
+    for name, sizes in (SIZES | {"tiny": (80, 40)}).items():
         train, test = ((generator.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8), np.arange(n) % 10) for n in sizes)
         yield image_arrays(name, train, test, "random pixels")
 
@@ -61,32 +73,20 @@ def memory_mb() -> dict[str, float]:
     return {"private": fields["Private_Dirty"], "of_files": fields["Private_Clean"] + fields["Shared_Clean"]}
 
 
-def worst_worker(bank_folder: Path, connection: Connection) -> None:
-    """Train the largest architecture at batch size 32 with full snapshot buffers; send the memory before and after."""
+def worst_worker(bank_folder: Path, backend: str) -> dict[str, float]:
+    """Train the largest architecture with full snapshot buffers; return the memory."""
     enter_compute_path()
-    bank = ImageBank.open(bank_folder)
-    largest = all_architectures()[-1]
-    fleet: Fleet | None = None
+    bank, precision = ImageBank.open(bank_folder), "float32"
+    hyperparameters = _hyperparameters(all_architectures()[-1], "svhn", 32)
+    fleet = make_fleet(FleetShape.of(hyperparameters), precision, backend)
     members = []
-    for i, name in enumerate(list(SIZES)[:4]):
-        hyperparameters = HyperParameters(
-            dataset=name,
-            learning_rate=0.001,
-            batch_size=32,
-            augmentation=True,
-            optimizer="adam",
-            activation="elu",
-            initialization="glorot_uniform",
-            **{field: getattr(largest, field) for field in FIXED_ARCHITECTURE},
-        )
-        fleet = fleet or Fleet(FleetShape.of(hyperparameters))
-        planned = PlannedTraining(f"random-{i:06d}", i, hyperparameters)
-        members.append(Member(planned, TrainingImages.of(bank, name), 1000))
+    for i in range(fleet.slots):
+        planned = PlannedTraining(f"random-{i:06d}", i, replace(hyperparameters, dataset=list(SIZES)[i]))
+        own = TrainingImages.of(bank, planned.hyperparameters.dataset)
+        members.append(Member(planned, own, MAX_EPOCHS, type(fleet)))
         fleet.load(i, members[i].initial_vector(), "adam")
         for _ in range(CAPACITY):
             members[i].history.snapshots.add(fleet.vectors[i].numpy())
-    if fleet is None:
-        raise RuntimeError("no member was made")
     for _ in range(N_STEPS):
         images, labels, rates = zip(*(member.next_batch() for member in members), strict=True)
         fleet.step(images, labels, rates, [member.seed for member in members], [member.step for member in members])
@@ -94,32 +94,72 @@ def worst_worker(bank_folder: Path, connection: Connection) -> None:
             member.advance()
     for slot, member in enumerate(members):
         member.evaluate(fleet.vectors[slot])
-    connection.send(memory_mb())
+    shape = FleetShape.of(hyperparameters)
+    bound = worker_bytes(shape, precision, backend, MAX_EPOCHS, n_images=max(n for n, _ in SIZES.values()))
+    return {**memory_mb(), "bound": bound / 1e6}
+
+
+def long_training(bank_folder: Path, backend: str, epochs: int, spill: bool) -> dict[str, float]:
+    """Train two small, wide networks for so many epochs; return the memory."""
+    enter_compute_path()
+    stopping._FALLING = stopping._BELOW_AVERAGE = stopping._STATIONARY = sys.maxsize
+    wide = replace(all_architectures()[0], width_fc=192)
+    hyperparameters = _hyperparameters(wide, "tiny", 32)
+    with tempfile.TemporaryDirectory() as folder:
+        trainings = [PlannedTraining(f"random-{i:06d}", i, hyperparameters) for i in range(2)]
+        options = {"epoch_cap": epochs, "backend": backend, "spill": Path(folder) if spill else None}
+        for record in train_fleet(trainings, ImageBank.open(bank_folder), **options):  # type: ignore[arg-type]
+            record.save(Path(folder, f"{record.training}.safetensors"))
+    shape = FleetShape.of(hyperparameters)
+    return {**memory_mb(), "bound": worker_bytes(shape, "float32", backend, epochs, spill=spill) / 1e6}
+
+
+def _hyperparameters(architecture: Architecture, dataset: str, batch_size: int) -> HyperParameters:
+    return HyperParameters(
+        dataset=dataset,
+        learning_rate=0.001,
+        batch_size=batch_size,
+        augmentation=True,
+        optimizer="adam",
+        activation="elu",
+        initialization="glorot_uniform",
+        **{field: getattr(architecture, field) for field in FIXED_ARCHITECTURE},
+    )
+
+
+def measure(bank: Path, backend: str) -> dict[str, dict[str, float]]:
+    """Return the memory of every process by what it did."""
+    context = get_context("spawn")
+
+    def alone(work: Callable[..., dict[str, float]], *arguments: object) -> dict[str, float]:
+        with ProcessPoolExecutor(1, context) as pool:
+            return pool.submit(work, bank, backend, *arguments).result()
+
+    result = {"largest architecture, full buffers": alone(worst_worker)}
+    for epochs in (19, 62, 150, 300):
+        result[f"small one, {epochs} epochs"] = alone(long_training, epochs, False)
+    return result | {"small one, 300 epochs, snapshots in a file": alone(long_training, 300, True)}
 
 
 def main() -> None:
-    """Print what the worst worker takes."""
+    """Print what workers take and what was estimated."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backend", choices=CPU_BACKENDS, nargs="+", default=CPU_BACKENDS)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         sets = write_bank(folder, random_sets())
-        writer = memory_mb()
-        context = get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=worst_worker, args=(Path(folder), theirs))
-        process.start()
-        theirs.close()
-        worker = ours.recv()
-        process.join()
-    result = {"bank_mb": sum(item.nbytes for item in sets) / 1e6, "writer_after": writer, "worker": worker}
+        result = {backend: measure(Path(folder), backend) for backend in options.backend}
+    bank_mb = sum(item.nbytes for item in sets) / 1e6
     if options.json:
-        print(json.dumps(result, indent=1))
+        print(json.dumps({"bank_mb": bank_mb, "workers": result}, indent=1))
         return
-    print(f"bank: {result['bank_mb']:,.0f} MB in files, mapped")
-    print(f"worker, largest architecture, four members, full snapshot buffers: {worker['private']:,.0f} MB private")
-    print(f"its pages of mapped files (bank and libraries), which processes share: {worker['of_files']:,.0f} MB")
-    print(f"the process that wrote the bank, afterwards: {writer['private']:,.0f} MB private")
+    print(f"bank: {bank_mb:,.0f} MB in files, mapped and shared; workers, MB:")
+    rows = [["backend", "worker", "private", "estimated bound", "mapped files"]]
+    for backend, found in result.items():
+        for name, m in found.items():
+            rows.append([backend, name, *(f"{m[key]:,.0f}" for key in ("private", "bound", "of_files"))])
+    print("\n".join(align(rows)))
 
 
 if __name__ == "__main__":
