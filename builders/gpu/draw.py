@@ -4,11 +4,12 @@ As tensor operations the generator takes about 130 kernels and writes each 64-bi
 the parameters and the noise of one image in registers.
 """
 
+# mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
 import torch
-import triton
-import triton.language as tl
+import triton  # type: ignore[import-untyped]
+import triton.language as tl  # type: ignore[import-untyped]
 from torch import Tensor
 
 from builders.images.augmentation import SIDE, change, normal_quantiles, parameters_of
@@ -20,11 +21,11 @@ _PARAMETER_WORDS = 12
 
 @triton.jit
 def draw_kernel(
-    seeds,
-    steps,
-    quantiles,
-    words_out,
-    noise_out,
+    seeds,  # int64 (members,)
+    steps,  # int64 (members,)
+    quantiles,  # float32 (65536,)
+    words_out,  # int64 (images, 12)
+    noise_out,  # float32 (images, 8, 384)
     per_member,
     AUGMENTATION: tl.constexpr,
     NOISE: tl.constexpr,
