@@ -101,7 +101,7 @@ def _image_set_rows(found: Estimate) -> list[list[str]]:
         part = (
             works[s.name].seconds / everything.seconds if everything.seconds else works[s.name].flop / (everything.flop or 1)
         )
-        sizes = [f"{s.n_train:,}", f"{s.n_test:,}", f"{s.epoch_images(32):,}"]
+        sizes = [f"{s.n_train:,}", f"{s.n_test:,}", f"{s.epoch_images(32):,.0f}"]
         rows.append([s.name, *sizes, *_cells(works[s.name]), f"{100 * part:.0f}"])
     return rows
 

@@ -30,7 +30,7 @@ def test_a_build_is_what_was_planned(built):
     shards = Manifest.load(root).shards
     assert (expected.nbytes, expected.n_shards) == (sum((root / s.path).stat().st_size for s in shards), len(shards))
     assert (expected.n_trainings, expected.n_there, expected.work.n_trainings) == (3, 0, 3)
-    assert report.n_images == pytest.approx(expected.work.train_images, rel=0.25)  # 120 images: the rarest class is luck
+    assert report.n_images == pytest.approx(expected.work.train_images, rel=0.2)  # 120 images: the rarest class is luck
 
 
 def test_what_is_there_is_not_counted_again(built):
