@@ -26,12 +26,14 @@ def same_handlers() -> Iterator[None]:
 def deferred_interrupts() -> Iterator[Callable[[], None]]:
     """Let Ctrl-C and its like wait until the yielded function is called, or the block ends: ``KeyboardInterrupt`` then.
 
-    Signals that are ignored, or end the process without a word, stay as they are; so does all in other threads than the
-    main one, which no signal reaches.
+    A second one does not wait. Signals that are ignored, or end the process without a word, stay as they are; so does all
+    in other threads than the main one, which no signal reaches.
     """
     asked = threading.Event()
 
     def note(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
         asked.set()
 
     def check() -> None:

@@ -51,7 +51,7 @@ class BuildProgress:
         self._epoch_cap = epoch_cap
         self._shares: dict[int, _Share] = {}
         self._seen_images, self._seen_flop = 0, 0.0
-        self._recent: deque[tuple[float, int, float]] = deque([(time.monotonic(), 0, 0.0)])
+        self._recent: deque[tuple[float, int, float]] = deque()  # from the first message on: starting takes its time
         self._n_lost_images = 0.0
         self._population, self._n_done, self._total = population, n_done, n_done + len(flop_per_epoch)
         self._terminal = sys.stderr.isatty()
@@ -128,6 +128,8 @@ class BuildProgress:
         print(f"{self._population}: {self._n_done}/{self._total} trainings{speed}", file=sys.stderr, flush=True)
 
     def _speed(self) -> str:
+        if not self._recent:
+            return "starting"
         (t0, n0, flop0), (t1, n1, flop1) = self._recent[0], self._recent[-1]
         if t1 - t0 < _SETTLED_S or flop1 <= flop0:
             return "starting"

@@ -54,14 +54,17 @@ def run_jobs(jobs: Iterable[Job], settings: WorkerSettings, options: RayOptions,
         return
     import_ray()
     settings = replace(settings, images=settings.images.resolve(), staging=settings.staging.resolve())
-    with staging_token(settings.staging) as token, connected(options) as description:
+    with (
+        staging_token(settings.staging) as token,
+        deferred_interrupts() as check_interrupt,
+        connected(options) as description,
+    ):
         report(Notice(description))
-        with deferred_interrupts() as check_interrupt:
-            tasks = _Tasks(queue, replace(settings, token=token), options, report)
-            try:
-                tasks.run(check_interrupt)
-            finally:
-                tasks.stop()
+        tasks = _Tasks(queue, replace(settings, token=token), options, report)
+        try:
+            tasks.run(check_interrupt)
+        finally:
+            tasks.stop()
 
 
 class _Tasks:

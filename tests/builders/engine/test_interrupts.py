@@ -32,6 +32,15 @@ def test_an_interrupt_that_was_not_asked_for_comes_at_the_end():
         os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_the_second_interrupt_does_not_wait():
+    with deferred_interrupts() as check:
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            check()
+
+
 def test_ignored_signals_stay_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

@@ -41,6 +41,7 @@ def last_line(capsys) -> str:
 
 def test_without_a_terminal(capsys, clock):
     with BuildProgress("fixed", work([planned(i) for i in range(4)]), 6, 19) as progress:
+        progress.report(epochs(0))
         clock[0] += 10
         progress.report(epochs(38))
         progress.report(Finished("random-000000", 19))
@@ -51,6 +52,7 @@ def test_without_a_terminal(capsys, clock):
 
 def test_a_line_every_half_minute(capsys, clock):
     with BuildProgress("fixed", work([planned(0)]), 0, 19) as progress:
+        progress.report(epochs(0))
         for _ in range(100):
             clock[0] += 1
             progress.report(epochs(0.1))
@@ -65,14 +67,25 @@ def test_before_any_message(capsys, clock):
     assert "0/1 trainings" in last_line(capsys)
 
 
+def test_the_time_that_workers_take_to_start_does_not_count(capsys, clock):
+    with BuildProgress("random", work([planned(i) for i in range(4)]), 0, 19) as progress:
+        clock[0] += 100
+        progress.report(epochs(1))
+        clock[0] += 10
+        progress.report(epochs(10))
+        assert progress._speed() == "100 images x models/s, 1:05 left"
+
+
 def test_no_speed_without_time_or_work(capsys, clock):
     with BuildProgress("random", work([planned(0)]), 0, 19) as progress:
+        progress.report(epochs(0))
         progress.report(epochs(1))
     assert last_line(capsys).endswith("starting")
 
 
 def test_time_left_follows_the_epochs_that_trainings_really_take(capsys, clock):
     with BuildProgress("random", work([planned(i) for i in range(2)]), 0, 1000) as progress:
+        progress.report(epochs(0))
         clock[0] += 10
         progress.report(epochs(20))
         # A guess of 60 epochs each: 100 of 120 are left, at two a second.
@@ -90,6 +103,7 @@ def test_time_left_follows_the_epochs_that_trainings_really_take(capsys, clock):
 
 def test_with_the_smallest_cap_all_trainings_take_as_many_epochs(capsys, clock):
     with BuildProgress("random", work([planned(i) for i in range(2)]), 0, 19) as progress:
+        progress.report(epochs(0))
         clock[0] += 10
         progress.report(epochs(37))
         # No quarter on top: one epoch is left at 3.7 a second.
@@ -98,6 +112,7 @@ def test_with_the_smallest_cap_all_trainings_take_as_many_epochs(capsys, clock):
 
 def test_work_of_a_lost_worker_is_done_again_and_counted_once(capsys, clock):
     with BuildProgress("random", work([planned(i) for i in range(2)]), 0, 19) as progress:
+        progress.report(epochs(0))
         clock[0] += 10
         progress.report(replace(epochs(19 + 10), run=1))
         progress.report(Finished("random-000000", 19, run=1))
@@ -122,6 +137,7 @@ def test_a_notice_is_a_line_of_its_own(capsys, clock):
 
 def test_speed_is_that_of_the_last_minute(capsys, clock):
     with BuildProgress("random", work([planned(i) for i in range(100)]), 0, 1000) as progress:
+        progress.report(epochs(0))
         for n in (1, 1, 1, 1, 10, 10):
             clock[0] += 30
             progress.report(epochs(n))
@@ -132,6 +148,7 @@ def test_speed_is_that_of_the_last_minute(capsys, clock):
 def test_costlier_networks_count_for_more(capsys, clock):
     large = planned(1, width_conv=48, filter_size=7, width_fc=192)
     with BuildProgress("random", work([planned(0), large]), 0, 19) as progress:
+        progress.report(epochs(0))
         clock[0] += 10
         progress.report(epochs(19))
         ratio = training_flop(Architecture.of(large.hyperparameters)) / FLOP
