@@ -23,10 +23,11 @@ from nws_data.space.hyperparameters import HyperParameters
 
 _DTYPES = {"float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 _WARM_UPS = 3
+_MARGIN = 1.5  # of free memory over what a step took: graphs share theirs, but not with others
 
 
 class DeviceFleet:
-    """Weight vectors, optimizer state and inputs of every slot. Use it on one stream alone.
+    """Weight vectors, optimizer state and inputs of every slot. On a card: on one stream, not the default one.
 
     Args:
         shape: the members' common shape.
@@ -57,6 +58,8 @@ class DeviceFleet:
         self._graphs: dict[bool, torch.cuda.CUDAGraph] = {}
         if device.type == "cuda":
             self._warm_up()
+            for augmenting in (True, False):
+                self._capture(augmenting)
 
     @property
     def vectors(self) -> Tensor:
@@ -112,8 +115,6 @@ class DeviceFleet:
             for _ in range(n_steps):
                 self._run_once(augmenting)
             return
-        if augmenting not in self._graphs:
-            self._capture(augmenting)
         for _ in range(n_steps):
             self._graphs[augmenting].replay()
 
@@ -122,12 +123,22 @@ class DeviceFleet:
             self._step(augmenting)
 
     def _warm_up(self) -> None:
-        """Run the step with idle slots, so that libraries and kernels are loaded before a capture; leave no trace."""
+        """Run the step with idle slots, so that libraries and kernels are loaded before a capture; leave no trace.
+
+        Raises ``torch.OutOfMemoryError`` when the graphs will not fit: in the middle of a capture it could not be caught.
+        """
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
         for _ in range(_WARM_UPS):
             self._run_once(True)
+        needed = torch.cuda.max_memory_allocated() - before
         for slot in range(self.slots):
             self.clear(slot)
         torch.cuda.current_stream().synchronize()
+        torch.cuda.empty_cache()
+        free = torch.cuda.mem_get_info()[0]
+        if free < _MARGIN * needed:
+            raise torch.OutOfMemoryError(f"a step takes {needed:,} bytes, the card has {free:,} free")
 
     def _capture(self, augmenting: bool) -> None:
         """Capture the step on the current stream, which must not be the default one. Nothing runs."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 
@@ -45,22 +45,30 @@ def train_on_device(
     waiting = deque(_by_shape(trainings))
     streams = _streams(bank.device, max_lanes)
     lanes: list[Lane] = []
+    n_at_most = len(streams)
     while waiting or lanes:
-        while waiting and len(lanes) < len(streams):
+        while waiting and len(lanes) < n_at_most:
             stream = next(s for s in streams if s is None or all(lane.stream is not s for lane in lanes))
-            lane = _open(waiting[0], bank, settings, stream, alone=not lanes)
-            if lane is None:
+            if not _open(lanes, waiting[0], bank, settings, stream):
+                n_at_most = len(lanes)  # until one of them is done
                 break
             waiting.popleft()
-            lanes.append(lane)
-        ready = [lane for lane in lanes if lane.ready]
-        for lane in ready:
-            records, n_images = lane.turn()
-            on_step(n_images, float(n_images) * lane.flop_per_image)
-            yield from records
-        lanes = [lane for lane in lanes if not lane.done]
-        if not ready:
-            time.sleep(_IDLE_S)
+        yield from _serve(lanes, on_step)
+        n_busy = sum(not lane.done for lane in lanes)
+        if n_busy < len(lanes):
+            lanes[:] = [lane for lane in lanes if not lane.done]
+            n_at_most = len(streams)
+
+
+def _serve(lanes: Sequence[Lane], on_step: Callable[[int, float], None]) -> Iterator[TrainingRecord]:
+    """Give every lane that is ready a turn; rest a little when none is. Holds no lane afterwards, nor its memory."""
+    ready = [lane for lane in lanes if lane.ready]
+    for lane in ready:
+        records, n_images = lane.turn()
+        on_step(n_images, float(n_images) * lane.flop_per_image)
+        yield from records
+    if not ready:
+        time.sleep(_IDLE_S)
 
 
 def _by_shape(trainings: Iterable[PlannedTraining]) -> list[list[PlannedTraining]]:
@@ -83,20 +91,21 @@ def _streams(device: torch.device, n: int) -> list[torch.cuda.Stream | None]:
 
 
 def _open(
+    lanes: list[Lane],
     trainings: list[PlannedTraining],
     bank: DeviceBank,
     settings: DeviceSettings,
     stream: torch.cuda.Stream | None,
-    alone: bool,
-) -> Lane | None:
-    """Return a new lane, or None when it has to wait for the memory of the others."""
+) -> bool:
+    """Append a new lane; return False when it has to wait for the memory of the others."""
     try:
-        return Lane(trainings, bank, settings, stream)
+        lanes.append(Lane(trainings, bank, settings, stream))
     except torch.OutOfMemoryError as error:
-        if alone:
+        if not lanes:
             shape = DeviceShape.of(trainings[0].hyperparameters)
             raise BuildError(
                 f"a fleet of {shape.slots} trainings in batches of {shape.batch_size} does not fit into the device's memory "
                 f"({error}); stop other programs on the card or give --device cpu"
             ) from error
-        return None
+        return False
+    return True

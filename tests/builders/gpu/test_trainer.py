@@ -6,15 +6,18 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 import builders.gpu.lane
 import builders.gpu.member
+import builders.gpu.trainer
 from builders.cost import training_flop
 from builders.gpu.bank import DeviceBank
 from builders.gpu.trainer import DeviceSettings, train_on_device
 from builders.plan import PlannedTraining
 from builders.training.initialization import initial_vector
 from builders.training.trainer import Interrupted, train_fleet
+from nws_data.errors import BuildError
 from nws_data.space.architecture import Architecture
 from nws_data.space.trajectory import CURVES
 from nws_data.storage.records import PROVENANCE, TrainingRecord
@@ -115,3 +118,30 @@ def test_a_long_epoch_takes_several_turns(device_bank, worker_path, monkeypatch)
 
 def test_nothing_to_train(device_bank):
     assert train([], device_bank) == {}
+
+
+def test_a_lane_that_does_not_fit_waits_for_the_others(device_bank, worker_path, monkeypatch):
+    opened: list[int] = []
+
+    class SmallCard(builders.gpu.trainer.Lane):
+        """A lane on a card that has room for one."""
+
+        def __init__(self, *arguments) -> None:
+            opened.append(len(opened))
+            if len(opened) == 2:
+                raise torch.OutOfMemoryError("the card is full")
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(builders.gpu.trainer, "Lane", SmallCard)
+    settings = DeviceSettings(epoch_cap=19, slots=1)
+    assert len(train([planned(0), planned(1, batch_size=64)], device_bank, settings)) == 2
+    assert opened == [0, 1, 2]  # refused once, then tried again when the first was done
+
+
+def test_a_card_too_small_for_one_fleet_is_an_error(device_bank, monkeypatch):
+    def full(*arguments):
+        raise torch.OutOfMemoryError("the card is full")
+
+    monkeypatch.setattr(builders.gpu.trainer, "Lane", full)
+    with pytest.raises(BuildError, match="8 trainings in batches of 32 does not fit"):
+        train([planned(0)], device_bank)
