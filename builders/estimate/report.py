@@ -125,7 +125,7 @@ def _notes(found: Estimate) -> list[str]:
         f"image sets: {_sources(found.image_sets)}",
         f"disk: {size_text(found.disk_bytes)} of shards in the end; while building up to {size_text(found.staging_bytes)} "
         f"of finished trainings beside them and {size_text(found.images_bytes)} of images",
-        f"memory: at most {size_text(memory.total)}: {memory.n_workers} workers of {size_text(memory.worker)}"
+        f"memory: at most {size_text(memory.total)}: {_workers(memory.n_workers)} of {size_text(memory.worker)}"
         f"{' with their snapshots in files' if memory.spill else ''}, {size_text(memory.shared)} for all "
         f"(limit {size_text(memory.limit)})",
     ]
@@ -134,7 +134,7 @@ def _notes(found: Estimate) -> list[str]:
     work = _sum(item.work for item in found.populations)
     rate = work.train_images / work.seconds * memory.n_workers if work.seconds else 0.0
     lines.append(
-        f"time: of {memory.n_workers} workers on this machine ({rate:,.0f} images x models/s, evaluations included), from "
+        f"time: of {_workers(memory.n_workers)} on this machine ({rate:,.0f} images x models/s, evaluations included), from "
         f"{speed.n_samples} trained shapes; one differs from the fit by {speed.scatter:.0%}, their sum by about "
         f"{speed.error:.0%}"
     )
@@ -156,6 +156,10 @@ def _epochs_text(found: Estimate) -> str:
         return text
     times = [span_text(t, t) for t in (found.wall_s / 2, found.wall_s * double / found.epochs)]
     return f"{text}: {times[0]} at {half:g}, {times[1]} at {double:g}"
+
+
+def _workers(n: int) -> str:
+    return f"{n:,} worker{'' if n == 1 else 's'}"
 
 
 def _sources(counts: Sequence[ImageCounts]) -> str:

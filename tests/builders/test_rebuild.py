@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import nws_data
 from builders.build import build
 from builders.images.arrays import limit_images, recorded_limits
 from builders.images.sources import load_images
-from builders.rebuild import rebuild, recorded_images
+from builders.rebuild import _check_path, rebuild, recorded_images
 from nws_data.cli import main
 from nws_data.errors import BuildError, SelectionError
 from nws_data.storage.manifest import Manifest
@@ -112,6 +113,13 @@ def test_another_way_of_computing(dataset, monkeypatch, capsys):
     monkeypatch.setattr("torch.__version__", "1.0")
     with pytest.raises(BuildError, match=r"was computed with torch 2\..*, this is 1.0; install that version"):
         rebuild(dataset, "fixed-000000", IMAGES)
+
+
+def test_a_card_that_is_not_here(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    stored = {"compute_path": "gpu-rows-1/H100", "device": "NVIDIA H100", "torch_version": torch.__version__}
+    with pytest.raises(BuildError, match=r"was computed on NVIDIA H100 .*, and torch finds no GPU here; use such a machine"):
+        _check_path("fixed-000000", stored, "float32")
 
 
 def test_another_plan(copy):
