@@ -122,14 +122,20 @@ def compare(folders: Sequence[Path]) -> dict[str, Any]:
     a, b = (nws_data.open(folder, "fixed") for folder in folders)
     if set(a["training"]) != set(b["training"]):
         raise SelectionError(f"{folders[0]} and {folders[1]} hold different trainings; give two builds of one plan")
-    return {
+    report: dict[str, Any] = {
         "folders": [str(folder) for folder in folders],
         "paths": [str(data.trainings()["compute_path"].iloc[0]) for data in (a, b)],
         "precisions": [str(data.trainings()["precision"].iloc[0]) for data in (a, b)],
         "accuracies": accuracies(a, b),
         "conv_biases": [conv_biases(a), conv_biases(b)],
-        "transfer": {method: transfer(folders, method) for method in _METHODS},
+        "transfer": {},
+        "no_transfer": None,
     }
+    try:
+        report["transfer"] = {method: transfer(folders, method) for method in _METHODS}
+    except TaskNotAvailable as error:  # too few good trainings: the other answers stand
+        report["no_transfer"] = str(error)
+    return report
 
 
 def render(report: dict[str, Any]) -> str:
@@ -147,6 +153,8 @@ def render(report: dict[str, Any]) -> str:
         other = report["conv_biases"][1].get(optimizer, {})
         values = (f"{layer} {value:.2e} / {other.get(layer, float('nan')):.2e}" for layer, value in layers.items())
         lines.append(f"  {optimizer:9} {'   '.join(values)}")
+    if report["no_transfer"]:
+        return "\n".join([*lines, "", f"no classifier: {report['no_transfer']}"])
     lines += ["", "accuracy of an optimizer classifier, mean over folds: trained on (rows), tested on (columns)"]
     for method, scores in report["transfer"].items():
         lines.append(f"  {method:14} {first:>9} {second:>9}")
