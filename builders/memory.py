@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builders.cost import conv_values
-from builders.training.fleet import DTYPES, FleetShape, fleet_size
+from builders.training.portable.fleet import fleet_size
+from builders.training.shape import DTYPES, FleetShape
 from builders.training.snapshots import CAPACITY
 from nws_data.errors import BuildError
 from nws_data.space.architecture import IMAGE_SHAPE

@@ -30,10 +30,11 @@ from builders.images.bank import ImageBank, write_bank
 from builders.plan import PlannedTraining
 from builders.training.compute_path import CPU_BACKENDS, PRECISIONS, enter_compute_path
 from builders.training.epochs import epoch_batches, split_images
-from builders.training.fleet import Fleet, FleetShape
 from builders.training.initialization import initial_vector
 from builders.training.member import TrainingImages
 from builders.training.native.fleet import NativeFleet
+from builders.training.portable.fleet import Fleet
+from builders.training.shape import FleetShape
 from builders.training.trainer import Interrupted, train_fleet
 from nws_data.space.architecture import Architecture, all_architectures
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters

@@ -15,8 +15,8 @@ import time
 import torch
 
 from builders.training.compute_path import PRECISIONS, enter_compute_path
-from builders.training.fleet import DTYPES
 from builders.training.native.convolution import PIXELS, Convolution
+from builders.training.shape import DTYPES
 from nws_data.space.architecture import IMAGE_SHAPE, Layer, all_architectures
 
 BATCH = 64

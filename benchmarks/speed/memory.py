@@ -32,8 +32,8 @@ from builders.memory import worker_bytes
 from builders.plan import PlannedTraining
 from builders.training import stopping
 from builders.training.compute_path import CPU_BACKENDS, enter_compute_path
-from builders.training.fleet import FleetShape
 from builders.training.member import Member, TrainingImages
+from builders.training.shape import FleetShape
 from builders.training.snapshots import CAPACITY
 from builders.training.stopping import MAX_EPOCHS
 from builders.training.trainer import make_fleet, train_fleet

@@ -68,7 +68,7 @@ def profile(bank: Path, n: int, precision: str) -> dict[str, float]:
     Convolution.forward = watch.wrap("convolutions, forward", Convolution.forward)  # type: ignore[method-assign]
     Convolution.backward = watch.wrap("convolutions, backward", Convolution.backward)  # type: ignore[method-assign]
     Member.evaluate = watch.wrap("evaluation", Member.evaluate)  # type: ignore[method-assign]
-    NativeFleet.augment = staticmethod(watch.wrap("augmentation", NativeFleet.augment))  # type: ignore[assignment]
+    NativeFleet.augment = staticmethod(watch.wrap("augmentation", NativeFleet.augment))
     library = required_kernels(torch.float32)
     for name, label in LABELS.items():
         setattr(library, name, watch.wrap(label, getattr(library, name)))

@@ -49,12 +49,15 @@ def write_images(folder: Path) -> None:
     generator = np.random.default_rng(0)
     sets = []
     for name in IMAGE_SETS:
-        parts = []
-        for n in (N_TRAIN, N_TEST):
-            planes = generator.integers(0, 256, (n, 1 if name in GRAY else 3, 32, 32), dtype=np.uint8)
-            parts.append((np.repeat(planes, 3 // planes.shape[1], axis=1), np.arange(n) % 10))
-        sets.append(image_arrays(name, *parts, "random pixels"))
+        train, test = (_part(generator, n, name in GRAY) for n in (N_TRAIN, N_TEST))
+        sets.append(image_arrays(name, train, test, "random pixels"))
     write_bank(folder, sets)
+
+
+def _part(generator: np.random.Generator, n: int, gray: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return random images ``(n, 3, 32, 32)`` and labels."""
+    planes = generator.integers(0, 256, (n, 1 if gray else 3, 32, 32), dtype=np.uint8)
+    return np.repeat(planes, 3 // planes.shape[1], axis=1), np.arange(n) % 10
 
 
 def queue(n: int) -> list[PlannedTraining]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from builders.cost import training_flop
 from builders.gpu.shape import DeviceShape
 from builders.plan import PlannedTraining
-from builders.training.fleet import FleetShape
+from builders.training.shape import FleetShape
 
 _REFILLS = 4  # trainings a slot: more keep slots busy, fewer balance the workers
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from builders.gpu.bank import DeviceBank
 from builders.gpu.network import DeviceNetwork
 from builders.images.augmentation import to_float
-from builders.training.fleet import dropout_mask
+from builders.training.dropout import dropout_mask
 from builders.training.optimizers import FleetOptimizer
 
 

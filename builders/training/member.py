@@ -14,11 +14,11 @@ from torch import Tensor
 from builders.images.bank import ImageBank
 from builders.plan import PlannedTraining
 from builders.training.epochs import epoch_batches, split_images
-from builders.training.fleet import Fleet
 from builders.training.history import History
 from builders.training.initialization import initial_vector
 from builders.training.native.fleet import NativeFleet
 from builders.training.optimizers import rate
+from builders.training.portable.fleet import Fleet
 from nws_data.space.architecture import Architecture
 from nws_data.storage.records import TrainingRecord
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from builders.images.bank import ImageBank
 from builders.plan import PlannedTraining
 from builders.training.compute_path import compute_path, default_cpu_backend
-from builders.training.fleet import Fleet, FleetShape
 from builders.training.member import Member, TrainingImages
 from builders.training.native.fleet import NativeFleet
+from builders.training.portable.fleet import Fleet
+from builders.training.shape import FleetShape
 from nws_data.storage.records import TrainingRecord
 
 

@@ -12,7 +12,7 @@ import pytest
 from builders.build import build
 from builders.memory import available_bytes, parse_size, plan_memory, size_text, worker_bytes
 from builders.training.compute_path import default_cpu_backend
-from builders.training.fleet import FleetShape
+from builders.training.shape import FleetShape
 from nws_data.cli import main
 from nws_data.errors import BuildError
 from nws_data.storage.manifest import Manifest

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from builders.training.fleet import DTYPES, FleetShape
 from builders.training.native.augmentation import augment
 from builders.training.native.inference import NativeInference
 from builders.training.native.kernels import images_in
 from builders.training.native.network import NativeNetwork
 from builders.training.optimizers import OPTIMIZERS, Coefficients
+from builders.training.shape import DTYPES, FleetShape
 
 
 class NativeFleet:

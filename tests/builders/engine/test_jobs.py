@@ -10,7 +10,7 @@ import pytest
 from builders.cost import training_flop
 from builders.engine.jobs import make_jobs
 from builders.plan import plan_trainings
-from builders.training.fleet import FleetShape
+from builders.training.shape import FleetShape
 from tests.builders.conftest import planned
 
 

@@ -79,7 +79,7 @@ def singles() -> list[Job]:
 
 
 def _shape(training):
-    from builders.training.fleet import FleetShape
+    from builders.training.shape import FleetShape
 
     return FleetShape.of(training.hyperparameters)
 

@@ -13,8 +13,8 @@ from builders.gpu.fleet import DeviceFleet
 from builders.gpu.shape import DeviceShape
 from builders.images.augmentation import augment, to_float
 from builders.plan import PlannedTraining
+from builders.training.dropout import dropout_mask
 from builders.training.epochs import epoch_batches, split_images
-from builders.training.fleet import dropout_mask
 from builders.training.initialization import initial_vector
 from builders.training.optimizers import epoch_rates
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE

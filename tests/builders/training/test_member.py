@@ -9,10 +9,10 @@ import torch
 from builders.images.augmentation import augment, to_float
 from builders.training.compute_path import compute_path
 from builders.training.epochs import epoch_batches, split_images
-from builders.training.fleet import Fleet
 from builders.training.initialization import initial_vector
 from builders.training.member import Member, TrainingImages
 from builders.training.optimizers import rate
+from builders.training.portable.fleet import Fleet
 from nws_data.randomness import GENERATOR
 from nws_data.space.architecture import Architecture
 from tests.builders.conftest import planned

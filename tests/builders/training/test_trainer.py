@@ -12,8 +12,8 @@ from builders.images.augmentation import augment, to_float
 from builders.images.bank import ImageBank
 from builders.plan import PlannedTraining
 from builders.training.compute_path import CPU_BACKENDS
+from builders.training.dropout import dropout_mask
 from builders.training.epochs import epoch_batches, split_images
-from builders.training.fleet import dropout_mask
 from builders.training.initialization import initial_vector
 from builders.training.trainer import Interrupted, train_fleet
 from nws_data.storage.records import PROVENANCE, TrainingRecord

@@ -6,14 +6,15 @@ import pytest
 import torch
 
 from builders.training.evaluation import FoldedNetwork
-from builders.training.fleet import Fleet, FleetShape
 from builders.training.native.fleet import NativeFleet
 from builders.training.native.inference import NativeInference
 from builders.training.optimizers import rate
+from builders.training.portable.fleet import Fleet
+from builders.training.shape import FleetShape
 from nws_data.space.architecture import Architecture, all_architectures
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters
 from tests.builders.conftest import SMALLEST, hyperparameters
-from tests.builders.training.test_fleet import MIXED, batches, run_oracle, start
+from tests.builders.training.portable.test_fleet import MIXED, batches, run_oracle, start
 
 
 def run(

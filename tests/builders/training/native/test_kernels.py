@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from builders.images.augmentation import to_float
-from builders.training.fleet import dropout_mask
+from builders.training.dropout import dropout_mask
 from builders.training.native.kernels import ACTIVATION_CODES, images_in, required_kernels
 from builders.training.native.kernels import dropout_mask as native_mask
 from nws_data.space.network import ACTIVATIONS

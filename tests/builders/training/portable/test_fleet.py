@@ -7,9 +7,11 @@ import itertools
 import pytest
 import torch
 
-from builders.training.fleet import Fleet, FleetShape, dropout_mask, fleet_size
+from builders.training.dropout import dropout_mask
 from builders.training.initialization import initial_vector
 from builders.training.optimizers import rate
+from builders.training.portable.fleet import Fleet, fleet_size
+from builders.training.shape import FleetShape
 from nws_data.space.architecture import all_architectures
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters
 from tests.builders.conftest import SMALLEST, hyperparameters

@@ -6,42 +6,16 @@ A slot's state depends on its own training alone, so slots are refilled and move
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from builders.images.augmentation import augment, to_float
+from builders.training.dropout import dropout_mask
 from builders.training.evaluation import FoldedNetwork
-from builders.training.fleet_network import FleetNetwork
 from builders.training.optimizers import FleetOptimizer
-from nws_data.randomness import Purpose, words
-from nws_data.space.architecture import Architecture
-from nws_data.space.hyperparameters import HyperParameters
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
-
-
-@dataclass(frozen=True)
-class FleetShape:
-    """What the members of a fleet have in common; the rest is data of the slot.
-
-    The activation belongs to it because a mixed one would make every elementwise pass strided on a CPU.
-    """
-
-    architecture: Architecture
-    batch_size: int
-    activation: str
-
-    @classmethod
-    def of(cls, hyperparameters: HyperParameters) -> FleetShape:
-        """Return the shape that a training needs."""
-        return cls(Architecture.of(hyperparameters), hyperparameters.batch_size, hyperparameters.activation)
-
-    @property
-    def max_members(self) -> int:
-        """The fastest size on a CPU: two members, four where the batch is small (activations stay in cache)."""
-        return 4 if self.batch_size <= 64 else 2
+from builders.training.portable.network import FleetNetwork
+from builders.training.shape import DTYPES, FleetShape
 
 
 def fleet_size(shape: FleetShape, compute_dtype: torch.dtype) -> int:
@@ -138,17 +112,3 @@ class Fleet:
             floating = to_float(member) if member.dtype == torch.uint8 else member
             batch[:, :, :, slot] = floating.permute(0, 2, 3, 1)
         return batch
-
-
-def dropout_mask(seeds: Sequence[int] | Tensor, steps: Sequence[int] | Tensor, batch_size: int, units: int) -> Tensor:
-    """Return which units to keep, bool ``(members, batch_size, units)``, each with probability one half.
-
-    Element (image b, unit u) of a member is bit ``i % 32`` of random word ``i // 32`` with ``i = b * units + u``. Seeds
-    and steps may be int64 tensors ``(members,)``; the mask is on their device.
-    """
-    n = batch_size * units
-    seeds, steps = torch.as_tensor(seeds), torch.as_tensor(steps)
-    drawn = words(seeds, Purpose.DROPOUT, steps, -(-n // 32), seeds.device).to(torch.int32)
-    place = torch.arange(32, dtype=torch.int32, device=seeds.device)
-    bits = drawn.unsqueeze(-1).bitwise_right_shift(place).bitwise_and_(1)
-    return bits.flatten(1)[:, :n].reshape(len(seeds), batch_size, units).to(torch.bool)
