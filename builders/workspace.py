@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,7 @@ def _enter(workspace: Workspace, stack: ExitStack) -> None:
         raise BuildError(f"{out} cannot be used as output folder: {error.strerror}; choose another --out") from error
 
 
-def _locked_folder(folder: Path, refusal: str) -> AbstractContextManager[None]:
+def _locked_folder(folder: Path, refusal: str) -> ExitStack:
     """Make and lock a folder; raises ``OSError``, and ``BuildError`` with the message ``refusal``."""
     for tries_left in reversed(range(_N_TRIES)):
         try:

@@ -60,7 +60,7 @@ class KindRun:
         self.digest = b""
 
     def prepare(self) -> None:
-        """Build the goal without interruption, then again up to its first export; skips what an earlier run made."""
+        """Build the goal without interruption, keeping its state before the export; skips what an earlier run made."""
         shutil.rmtree(self.out, ignore_errors=True)
         if not (self.folder / "prepared").exists():
             self._make_states()
@@ -76,21 +76,18 @@ class KindRun:
             self.run_through(command)
         _copy(self.out, self.base)
         started_s = time.monotonic()
-        operations = self.run_through(self.command)
+        self.run_through(self.command, self.ready)
         duration_s = time.monotonic() - started_s
         _copy(self.out, self.goal)
-        _copy(self.base, self.out)
-        first = next(i for i, text in enumerate(operations) if ".nws-unfinished" in text)
-        finish(start(self.out, self.command, self.folder / "log", Aim(first)))
-        _copy(self.out, self.ready)
+        _copy(self.ready, self.out)
         operations = self.run_through(self.command)
         facts = {"duration_s": duration_s, "operations": operations}
         (self.folder / "prepared").write_text(json.dumps(facts))
 
-    def run_through(self, command: list[str]) -> list[str]:
+    def run_through(self, command: list[str], ready: Path | None = None) -> list[str]:
         """Run a command undisturbed; return its file operations. Raises ``RuntimeError`` when it fails."""
         log = self.folder / "log"
-        if status := finish(start(self.out, command, log)):
+        if status := finish(start(self.out, command, log, ready=ready)):
             raise RuntimeError(f"exit status {status}: {log.with_suffix('.txt').read_text()}")
         return list(json.loads(log.read_text()))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -35,8 +36,8 @@ class Aim:
 class _FileOperations:
     """Sees, by Python's audit events, every operation that changes files under a folder."""
 
-    def __init__(self, out: Path, aim: Aim | None) -> None:
-        self.out, self.aim, self.pid = str(out), aim, os.getpid()
+    def __init__(self, out: Path, aim: Aim | None, ready: Path | None) -> None:
+        self.out, self.aim, self.ready, self.pid = str(out), aim, ready, os.getpid()
         self.seen: list[str] = []
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -50,6 +51,9 @@ class _FileOperations:
             return
         if self.aim and len(self.seen) == self.aim.operation:
             _strike(self.aim)
+        if self.ready and ".nws-unfinished" in os.fspath(path):
+            ready, self.ready = self.ready, None
+            shutil.copytree(self.out, ready)
         self.seen.append(f"{event} {os.path.relpath(path, self.out) if not relative_to_folder else '.build'}")
 
 
@@ -62,10 +66,13 @@ def _strike(aim: Aim) -> None:
     os._exit(0)
 
 
-def start(out: Path, command: list[str], log: Path, aim: Aim | None = None, clock: str = "") -> int:
+def start(
+    out: Path, command: list[str], log: Path, aim: Aim | None = None, clock: str = "", ready: Path | None = None
+) -> int:
     """Start ``nws`` with a command in a session of its own; return its process id.
 
     The names of its file operations stand in ``log`` as JSON when it ends by itself, what it printed in ``log``.txt.
+    With ``ready`` the folder is copied there when the export begins.
     """
 
     def run() -> int:
@@ -73,7 +80,7 @@ def start(out: Path, command: list[str], log: Path, aim: Aim | None = None, cloc
             os.environ["NWS_TEST_CLOCK"] = clock
             os.environ["PYTHONPATH"] = f"{CLOCK}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
             exec((CLOCK / "sitecustomize.py").read_text(), {"__name__": "clock"})
-        operations = _FileOperations(out, aim)
+        operations = _FileOperations(out, aim, ready)
         sys.addaudithook(operations)
         status = main(command)
         operations.aim = None

@@ -59,7 +59,9 @@ def new_files(before: Path | None, after: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("extend", [False, True], ids=["new", "extended"])
-@pytest.mark.parametrize("how", ["empty", "zeros", "cut", "removed"])
+@pytest.mark.parametrize(
+    "how", ["empty", *(pytest.param(how, marks=pytest.mark.slow) for how in ("zeros", "cut", "removed"))]
+)
 def test_any_file_of_a_writer_that_a_power_cut_damaged_is_written_again(
     tmp_path: Path, steps: tuple[Path, Path, list[Path]], extend: bool, how: str
 ) -> None:
