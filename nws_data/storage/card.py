@@ -169,6 +169,12 @@ def _values(info: DatasetInfo) -> dict[str, str]:
     }
 
 
+_PRECISION = {
+    "bfloat16": " Products and activations of the training were computed in bfloat16, weights were kept in float32.",
+    "tf32": " Products of the training were computed in tf32, everything else in float32.",
+}
+
+
 def _build(name: str, population: PopulationInfo, image_sets: Sequence[ImageSet]) -> str:
     """Return one list item: the plan and the image sets that the trainings used."""
     sizes = [
@@ -177,9 +183,7 @@ def _build(name: str, population: PopulationInfo, image_sets: Sequence[ImageSet]
         if population.image_sets[s.name].n_trainings
     ]
     text = f"- `{name}`: {plan_text(population.plan)}; image sets: {', '.join(sizes)}."
-    if population.plan.get("precision") == "bfloat16":
-        text += " Products and activations of the training were computed in bfloat16, weights were kept in float32."
-    return text
+    return text + _PRECISION.get(population.plan.get("precision", "float32"), "")
 
 
 def _facts(name: str, population: PopulationInfo) -> str:
