@@ -8,7 +8,7 @@ from torch import Tensor
 
 from builders.training.evaluation import FoldedNetwork
 from builders.training.native.convolution import Convolution
-from builders.training.native.kernels import ACTIVATION_CODES, images_in, required_kernels
+from builders.training.native.kernels import ACTIVATION_CODES, check_sizes, images_in, required_kernels
 from nws_data.space.architecture import IMAGE_SHAPE, Architecture
 
 
@@ -16,6 +16,7 @@ class NativeInference(FoldedNetwork):
     """As :class:`FoldedNetwork`, in float32 or float64, two to three times as fast."""
 
     def __init__(self, vector: Tensor, architecture: Architecture, activation: str) -> None:
+        check_sizes(architecture.layers)
         super().__init__(vector, architecture, activation)
         self._library = required_kernels(vector.dtype)
         self._code = ACTIVATION_CODES[activation]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from builders.training.native.library import load_library
 from nws_data.errors import BuildError
 from nws_data.randomness import Purpose
+from nws_data.space.architecture import IMAGE_SHAPE, Layer
 
 ACTIVATION_CODES = {"relu": 0, "elu": 1, "sigmoid": 2, "tanh": 3}
 
@@ -32,6 +34,9 @@ def _signatures(real: type) -> dict[str, list[type]]:
         "add_noise": [_P, _I, _I, _I, _P, _P, _U64, _U32, _U32, _L, _P, _P, _P],
         "images_in": [_P, _I, _I, _I, _I, _P],
     }
+
+
+_LONGEST_ROW, _MOST_UNITS = 384, 192  # ROW and UNITS of kernels.c
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,19 @@ def required_kernels(dtype: torch.dtype) -> ctypes.CDLL:
     if library is None:
         raise BuildError("the native CPU path needs a C compiler (cc, gcc, clang or $CC); there is none that works")
     return library
+
+
+def check_sizes(layers: Iterable[Layer]) -> None:
+    """Raise ``BuildError`` for layers that the kernels' buffers do not hold; all of Table 1 fit."""
+    side = IMAGE_SHAPE[1]
+    for layer in layers:
+        longest = side * layer.n_out if layer.is_conv else 0
+        if longest > _LONGEST_ROW or layer.n_out > _MOST_UNITS:
+            raise BuildError(
+                f"{layer.name} has {layer.n_out} outputs, more than the native backend's kernels hold ({_LONGEST_ROW} values "
+                f"in a row of an image, {_MOST_UNITS} units); use --backend portable"
+            )
+        side //= 2 if layer.pool_after else 1
 
 
 def images_in(library: ctypes.CDLL, images: Tensor, out: Tensor) -> None:

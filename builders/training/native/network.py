@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from builders.training.native.convolution import Convolution
-from builders.training.native.kernels import ACTIVATION_CODES, Norm, dropout_mask, required_kernels
+from builders.training.native.kernels import ACTIVATION_CODES, Norm, check_sizes, dropout_mask, required_kernels
 from nws_data.space.architecture import IMAGE_SHAPE, Architecture, Layer
 from nws_data.space.network import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM
 
@@ -35,6 +35,7 @@ class NativeNetwork:
     def __init__(
         self, architecture: Architecture, activation: str, batch_size: int, dtype: torch.dtype, compute_dtype: torch.dtype
     ) -> None:
+        check_sizes(architecture.layers)
         self.library = required_kernels(dtype)
         self.layers = architecture.layers
         self.n_weights = architecture.n_weights

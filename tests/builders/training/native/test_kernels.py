@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,8 +11,10 @@ import torch.nn.functional as F
 
 from builders.images.augmentation import to_float
 from builders.training.dropout import dropout_mask
-from builders.training.native.kernels import ACTIVATION_CODES, images_in, required_kernels
+from builders.training.native.kernels import ACTIVATION_CODES, check_sizes, images_in, required_kernels
 from builders.training.native.kernels import dropout_mask as native_mask
+from nws_data.errors import BuildError
+from nws_data.space.architecture import all_architectures
 from nws_data.space.network import ACTIVATIONS
 
 FLOAT = required_kernels(torch.float32)
@@ -86,6 +89,16 @@ def test_bfloat16_is_rounded_to_nearest_even():
     assert exact[3].isnan().all() and exact[4].isnan().any()
     assert torch.equal(rounded.isnan(), exact.isnan())
     assert torch.equal(rounded.nan_to_num(), exact.bfloat16().nan_to_num())
+
+
+def test_every_architecture_fits_the_buffers():
+    for architecture in all_architectures():
+        check_sizes(architecture.layers)
+    first, *_, hidden, _ = all_architectures()[0].layers
+    with pytest.raises(BuildError, match=r"conv1 has 16 outputs, more than .* --backend portable"):
+        check_sizes([replace(first, n_out=16)])
+    with pytest.raises(BuildError, match=r"has 256 outputs"):
+        check_sizes([replace(hidden, n_out=256)])
 
 
 def test_cross_entropy():
