@@ -81,8 +81,8 @@ def check_sizes(layers: Iterable[Layer]) -> None:
         longest = side * layer.n_out if layer.is_conv else 0
         if longest > _LONGEST_ROW or layer.n_out > _MOST_UNITS:
             raise BuildError(
-                f"{layer.name} has {layer.n_out} outputs, more than the native backend's kernels hold ({_LONGEST_ROW} values "
-                f"in a row of an image, {_MOST_UNITS} units); use --backend portable"
+                f"{layer.name} has {layer.n_out} outputs, more than the native kernels hold ({_LONGEST_ROW} values "
+                f"in an image row, {_MOST_UNITS} units); use --backend portable"
             )
         side //= 2 if layer.pool_after else 1
 
