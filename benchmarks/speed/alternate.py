@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 
 Work = Callable[[], None]
 Setup = Callable[[], Work]
@@ -34,27 +36,41 @@ def ratios(base: Timing, other: Timing) -> list[float]:
 
 
 def alternate(contenders: Mapping[str, Setup], rounds: int) -> dict[str, Timing]:
-    """Run one warm-up and then ``rounds`` timed rounds of each contender: A B C, A B C, ..., one at a time."""
+    """Run one warm-up and then ``rounds`` timed rounds of each contender: A B C, A B C, ..., one at a time.
+
+    Raises ``RuntimeError`` when a contender's process ends by itself; it has printed why. The others are told to stop.
+    """
     context = get_context("spawn")
     connections: dict[str, Connection] = {}
-    processes = []
+    processes: list[BaseProcess] = []
     for name, setup in contenders.items():
         connections[name], theirs = context.Pipe()
         processes.append(context.Process(target=_contender, args=(setup, theirs), daemon=True))
         processes[-1].start()
+        theirs.close()  # else this process would hold the last one's pipe open, and wait for ever once that one is dead
     times: dict[str, list[float]] = {name: [] for name in contenders}
     peaks: dict[str, float] = {}
     for i in range(rounds + 1):
         for name, connection in connections.items():
-            connection.send(True)
-            elapsed_s, peaks[name] = connection.recv()
+            try:
+                connection.send(True)
+                elapsed_s, peaks[name] = connection.recv()
+            except (EOFError, OSError) as error:
+                _dismiss(connections.values(), processes)
+                raise RuntimeError(f"the contender {name!r} ended in round {i} of {rounds}; it says why above") from error
             if i:
                 times[name].append(elapsed_s)
-    for connection in connections.values():
-        connection.send(False)
+    _dismiss(connections.values(), processes)
+    return {name: Timing(times[name], peaks[name]) for name in contenders}
+
+
+def _dismiss(connections: Iterable[Connection], processes: Iterable[BaseProcess]) -> None:
+    """Let the contenders end, those that are still there."""
+    for connection in connections:
+        with contextlib.suppress(OSError):
+            connection.send(False)
     for process in processes:
         process.join()
-    return {name: Timing(times[name], peaks[name]) for name in contenders}
 
 
 def _contender(setup: Setup, connection: Connection) -> None:
