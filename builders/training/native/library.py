@@ -1,4 +1,8 @@
-"""Compiles kernels.c with the machine's C compiler, once, and loads it; the user's cache keeps the result."""
+"""Compiles kernels.c with the machine's C compiler, once, and loads it; the user's cache keeps the result.
+
+A file of the cache carries the digest of its own content in its name and is loaded only if that is right: a library that
+lost its end, as after a power cut, would take the process down with it.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,18 @@ import ctypes
 import hashlib
 import os
 import platform
+import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+from nws_data.errors import BuildError
 from nws_data.storage.atomic import write_bytes
 
 SOURCE = Path(__file__).with_name("kernels.c")
@@ -22,13 +31,20 @@ _FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapp
 _TUNING = (("-march=native", "-mprefer-vector-width=512"), ("-march=native",), ("-mcpu=native",), ())
 _COMPILERS = ("cc", "gcc", "clang")
 _TIMEOUT_S = 300.0
+_PROBE = "images_in"  # a function of kernels.c: what a compiler wrote must have it
 
 
 @lru_cache(maxsize=1)
-def compiler() -> str | None:
-    """Return the path of the C compiler: ``$CC``, cc, gcc or clang; None where there is none."""
-    names = [os.environ["CC"]] if os.environ.get("CC") else _COMPILERS
-    return next((found for name in names if (found := shutil.which(name))), None)
+def compiler() -> tuple[str, ...] | None:
+    """Return the command of the C compiler: ``$CC``, perhaps with options, cc, gcc or clang; None where there is none."""
+    try:
+        commands = [tuple(shlex.split(os.environ.get("CC", "")))]
+    except ValueError:  # a quote that never ends
+        return None
+    for name, *options in commands if commands[0] else [(name,) for name in _COMPILERS]:
+        if found := shutil.which(name):
+            return (found, *options)
+    return None
 
 
 @lru_cache(maxsize=2)
@@ -38,40 +54,69 @@ def load_library(real64: bool = False) -> ctypes.CDLL | None:
     The first call compiles, which takes some ten seconds; later ones, of other processes too, find the result in the
     cache, under a name that holds source, flags, compiler and processor.
     """
-    program = compiler()
-    if program is None:
+    command = compiler()
+    if command is None:
         return None
     define = ("-DREAL64",) if real64 else ()
     for tuning in _TUNING:
-        path = _cache() / f"kernels-{_digest(program, (*tuning, *define))}.so"
-        if path.exists() or _compile(program, (*_FLAGS, *tuning, *define), path):
-            return ctypes.CDLL(str(path))
+        library = _cached_or_compiled(command, (*_FLAGS, *tuning, *define))
+        if library is not None:
+            return library
     return None
 
 
-def _compile(program: str, flags: tuple[str, ...], path: Path) -> bool:
-    """Compile into the cache; return whether that worked."""
+def _cached_or_compiled(command: tuple[str, ...], flags: tuple[str, ...]) -> ctypes.CDLL | None:
+    """Return the kernels with these flags; None where the compiler refuses or nothing can be written."""
+    name = _name(command, flags)
+    if name is None:
+        return None
+    content = None
+    for folder in _folders():  # one that is full, or whose files must not run, leaves it to the next
+        for path in sorted(folder.glob(f"{name}-*.so")):
+            with suppress(OSError):
+                if path.name == _file_name(name, path.read_bytes()):
+                    return ctypes.CDLL(str(path))
+        content = content or _compile(command, flags, folder)
+        if content is None:
+            return None
+        with suppress(OSError, BuildError, AttributeError):
+            path = folder / _file_name(name, content)
+            write_bytes(path, content)
+            library = ctypes.CDLL(str(path))
+            getattr(library, _PROBE)
+            return library
+    return None
+
+
+def _file_name(name: str, content: bytes) -> str:
+    return f"{name}-{hashlib.sha256(content).hexdigest()[:16]}.so"
+
+
+def _compile(command: tuple[str, ...], flags: tuple[str, ...], folder: Path) -> bytes | None:
+    """Return the bytes of the library; None where the compiler fails. ``folder`` is for its files meanwhile."""
     if sys.stderr.isatty():
         print("compiling the kernels of the native CPU path, once: some ten seconds", file=sys.stderr, flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        result = Path(folder) / "kernels.so"
-        command = [program, *flags, "-o", str(result), str(SOURCE), "-lm"]
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_S, check=False)
-        except (OSError, subprocess.TimeoutExpired):
-            return False
-        if done.returncode or not result.exists():
-            return False
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, result.read_bytes())
-    return True
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".compile-") as temporary:
+            result = Path(temporary) / "kernels.so"
+            whole = [*command, *flags, "-o", str(result), str(SOURCE), "-lm"]
+            done = subprocess.run(whole, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False)
+            return None if done.returncode else result.read_bytes()
+    except (OSError, subprocess.TimeoutExpired):
+        return None
 
 
-def _digest(program: str, flags: tuple[str, ...]) -> str:
-    """Return a name for what the compiler makes of the source on this processor."""
-    version = subprocess.run([program, "--version"], capture_output=True, check=False).stdout
-    parts = (SOURCE.read_bytes(), version, " ".join((*_FLAGS, *flags)).encode(), _processor().encode())
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+def _name(command: tuple[str, ...], flags: tuple[str, ...]) -> str | None:
+    """Return a name for what the compiler makes of the source on this processor; None for what does not run."""
+    try:
+        probe = [*command, "--version"]
+        done = subprocess.run(probe, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    options = " ".join((*command[1:], *flags)).encode()
+    parts = (SOURCE.read_bytes(), done.stdout, options, _processor().encode())
+    digest = hashlib.sha256(b"\0".join(parts)).hexdigest()
+    return f"kernels-{digest[:16]}"
 
 
 def _processor() -> str:
@@ -83,11 +128,16 @@ def _processor() -> str:
     return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))}))
 
 
-def _cache() -> Path:
-    """Return the folder of compiled kernels: the user's cache, or the temporary folder where that cannot be written."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    try:
-        (home / "nws").mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return Path(tempfile.gettempdir()) / f"nws-{os.getuid()}"
-    return home / "nws" if os.access(home / "nws", os.W_OK) else Path(tempfile.gettempdir()) / f"nws-{os.getuid()}"
+def _folders() -> Iterator[Path]:
+    """Yield where compiled kernels may stand, in order: the user's cache, the temporary folder; those that are writable."""
+    with suppress(OSError, RuntimeError):  # RuntimeError: no home
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nws"
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK | os.X_OK):
+            yield folder
+    with suppress(OSError):
+        folder = Path(tempfile.gettempdir()) / f"nws-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()  # its name can be guessed: another user's files must not be loaded
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
+            yield folder
