@@ -66,7 +66,7 @@ def _build_population(
     """Train what is missing of a population and append it to the dataset."""
     started_s = time.monotonic()
     stored = check_appendable(config.out)
-    config = config.continuing(_recorded_path(stored, workspace, population))
+    config = config.continuing(workspace.compute_path_of(stored, population))
     identity = config.identity(image_sets)
     recorded = _with_recorded(stored, image_sets)
     check_appendable(config.out, population, identity, recorded)
@@ -129,13 +129,6 @@ def _train(
         )
         config.engine.run_jobs(jobs, settings, memory.n_workers, progress.report)
     return progress.n_images
-
-
-def _recorded_path(stored: Manifest | None, workspace: Workspace, population: str) -> str | None:
-    """Return the compute path of a population's trainings, in the dataset or in an unfinished build; None without any."""
-    if stored and population in stored.populations:
-        return stored.populations[population].plan.get("compute_path")
-    return (workspace.claimed_plan(population) or {}).get("compute_path")
 
 
 def _with_recorded(stored: Manifest | None, image_sets: tuple[ImageSet, ...]) -> tuple[ImageSet, ...]:

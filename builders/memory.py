@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,11 @@ class MemoryPlan:
     worker: int  # at most, its own
     shared: int  # at most: libraries, images and the process of the command
     limit: int
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a limit: none on a cluster unless one was given, nor without trainings."""
+        return self.limit < sys.maxsize
 
     @property
     def total(self) -> int:

@@ -13,6 +13,7 @@ from builders.engine.token import remove_tokens
 from nws_data.errors import BuildError, FormatError
 from nws_data.storage.atomic import remove_stale, write_bytes
 from nws_data.storage.lock import locked
+from nws_data.storage.manifest import Manifest
 from nws_data.storage.plan import plan_differences, plan_digest
 from nws_data.storage.records import TrainingRecord, staged_plan
 
@@ -53,6 +54,12 @@ class Workspace:
     def claimed_plan(self, population: str) -> dict[str, Any] | None:
         """Return the plan of an unfinished build whose trainings wait here, None where there is none."""
         return self._plans().get(population) if any(self.staging.glob(f"{population}-*")) else None
+
+    def compute_path_of(self, stored: Manifest | None, population: str) -> str | None:
+        """Return the path of a population's trainings, in the dataset or in an unfinished build; None without any."""
+        if stored and population in stored.populations:
+            return stored.populations[population].plan.get("compute_path")
+        return (self.claimed_plan(population) or {}).get("compute_path")
 
     def _plans(self) -> dict[str, dict[str, Any]]:
         """Return the recorded plans by population; none when the file is missing or damaged."""

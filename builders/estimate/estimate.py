@@ -100,13 +100,13 @@ def estimate(config: BuildConfig, *, epochs: float | None = None, seconds: float
     counts = {item.name: item for item in image_counts(config.images)}
     mean = assumed_epochs(config.epoch_cap, epochs)
     stored = check_appendable(config.out)
-    paths = [
-        entry.plan.get("compute_path")
-        for name, entry in (stored.populations if stored else {}).items()
-        if name in config.trainings
+    workspace = Workspace(config.out)
+    paths = {name: workspace.compute_path_of(stored, name) for name in config.trainings}
+    found = [
+        _population(config.continuing(paths[name]), workspace, stored, list(counts), name, n)
+        for name, n in config.trainings.items()
     ]
-    config = config.continuing(paths[0] if paths else None)
-    found = [_population(config, stored, list(counts), name, n) for name, n in config.trainings.items()]
+    config = config.continuing(next((paths[item.name] for item in found if item.todo), None))
     for item in found:
         item.works = {p.id: work_of(p, counts[p.hyperparameters.dataset], mean) for p in item.plan}
     todo = [planned for item in found for planned in item.todo]
@@ -133,18 +133,24 @@ def estimate(config: BuildConfig, *, epochs: float | None = None, seconds: float
 
 
 def _population(
-    config: BuildConfig, stored: Manifest | None, image_sets: Sequence[str], population: str, n: int
+    config: BuildConfig, workspace: Workspace, stored: Manifest | None, image_sets: Sequence[str], population: str, n: int
 ) -> _Population:
     """Return what is planned and what of it is left; raises ``BuildError`` as the build would."""
     entry = stored.populations.get(population) if stored else None
     n_stored = entry.n_trainings if entry else 0
     if n < n_stored:
-        raise BuildError(f"{config.out} holds {n_stored} trainings of {population} already, more than the {n} asked for")
-    if entry and (different := plan_differences(_told(entry.plan), _told(config.identity(()), image_sets))):
-        raise BuildError(f"population {population} was built with other options: {'; '.join(different)}")
+        raise BuildError(
+            f"{config.out} holds {n_stored} trainings of {population} already, more than the {n} asked for; give more, or "
+            "another --out"
+        )
+    known = entry.plan if entry else workspace.claimed_plan(population)
+    if known and (different := plan_differences(_told(known), _told(config.identity(()), image_sets))):
+        begun = "was built" if entry else f"was begun in {workspace.folder}"
+        raise BuildError(
+            f"population {population} {begun} with other options: {'; '.join(different)}. Give those, or another --out"
+        )
     plan = list(plan_trainings(population, n, config.seed, image_sets, config.batch_norm))
-    staging = Workspace(config.out).staging
-    staged = {path.stem for path in staging.glob(f"{population}-*.safetensors")}
+    staged = {path.stem for path in workspace.staging.glob(f"{population}-*.safetensors")}
     return _Population(population, plan, [p for p in plan[n_stored:] if p.id not in staged], entry)
 
 

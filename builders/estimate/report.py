@@ -9,7 +9,7 @@ from builders.estimate.estimate import Estimate
 from builders.estimate.image_counts import ImageCounts
 from builders.estimate.speed import Speed
 from builders.estimate.work import MEAN_EPOCHS, Work
-from builders.memory import size_text
+from builders.memory import MemoryPlan, size_text
 from builders.training.stopping import MIN_EPOCH_CAP
 from nws_data.storage.info import align
 
@@ -52,7 +52,7 @@ def to_dict(found: Estimate) -> dict[str, Any]:
             "worker": found.memory.worker,
             "shared": found.memory.shared,
             "total": found.memory.total,
-            "limit": found.memory.limit,
+            "limit": found.memory.limit if found.memory.limited else None,
             "snapshots_in_files": found.memory.spill,
         },
     }
@@ -125,13 +125,11 @@ def _notes(found: Estimate) -> list[str]:
         f"image sets: {_sources(found.image_sets)}",
         f"disk: {size_text(found.disk_bytes)} of shards in the end; while building up to {size_text(found.staging_bytes)} "
         f"of finished trainings beside them and {size_text(found.images_bytes)} of images",
-        f"memory: at most {size_text(memory.total)}: {_workers(memory.n_workers)} of {size_text(memory.worker)}"
-        f"{' with their snapshots in files' if memory.spill else ''}, {size_text(memory.shared)} for all "
-        f"(limit {size_text(memory.limit)})",
+        _memory(memory),
     ]
-    if speed is None:
-        return [*lines, "time: not calibrated"]
     work = _sum(item.work for item in found.populations)
+    if speed is None:
+        return [*lines, "time: not calibrated" if work.n_trainings else "time: all trainings are there, nothing to do"]
     rate = work.train_images / work.seconds * memory.n_workers if work.seconds else 0.0
     lines.append(
         f"time: of {_workers(memory.n_workers)} on this machine ({rate:,.0f} images x models/s, evaluations included), from "
@@ -144,6 +142,18 @@ def _notes(found: Estimate) -> list[str]:
             f"this load {_time((found.wall_s or 0.0) * speed.busy, speed)}"
         )
     return lines
+
+
+def _memory(memory: MemoryPlan) -> str:
+    if not memory.limited:
+        return (
+            f"memory: at most {size_text(memory.worker)} a worker, {size_text(memory.shared)} for all of a machine; no limit"
+        )
+    return (
+        f"memory: at most {size_text(memory.total)}: {_workers(memory.n_workers)} of {size_text(memory.worker)}"
+        f"{' with their snapshots in files' if memory.spill else ''}, {size_text(memory.shared)} for all "
+        f"(limit {size_text(memory.limit)})"
+    )
 
 
 def _epochs_text(found: Estimate) -> str:

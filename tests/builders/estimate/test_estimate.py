@@ -9,7 +9,9 @@ import pytest
 from builders.build import build
 from builders.config import PRESETS, BuildConfig
 from builders.estimate.estimate import estimate
-from builders.estimate.report import span_text
+from builders.estimate.report import format_estimate, span_text, to_dict
+from builders.images.prepare import prepare_images
+from builders.workspace import open_workspace
 from nws_data.cli import main
 from nws_data.errors import BuildError
 from nws_data.storage.manifest import Manifest
@@ -60,6 +62,30 @@ def test_what_a_build_refuses_is_refused(built, tmp_path):
     with pytest.raises(BuildError):
         estimate(config(tmp_path / "other"), seconds=None)
     assert not (tmp_path / "new").exists()
+
+
+def test_what_is_begun_goes_on_as_it_began(tmp_path):
+    out = tmp_path / "nws"
+    portable = config(out, fixed=3, backend="portable")
+    with open_workspace(out) as workspace:
+        sets = prepare_images(workspace.images, portable.images)
+        workspace.claim_plan("fixed", portable.identity(sets))
+        (workspace.staging / "fixed-000001.safetensors").touch()
+        (begun,) = estimate(config(out, fixed=3), seconds=None).populations  # no --backend: that of what is there
+        assert (begun.n_there, begun.work.n_trainings) == (1, 2)
+        with pytest.raises(BuildError, match=r"begun in .* other options: epoch_cap was 19, now 40. Give those, or another"):
+            estimate(config(out, fixed=3, epoch_cap=40), seconds=None)
+        with pytest.raises(BuildError, match="compute_path was 'cpu-fleet"):
+            estimate(config(out, fixed=3, backend="native"), seconds=None)
+
+
+def test_memory_without_a_limit_is_no_number(built):
+    root, *_ = built
+    done = estimate(config(root, fixed=3), seconds=None)
+    text = format_estimate(done)
+    assert "no limit" in text and "all trainings are there" in text
+    assert to_dict(done)["memory"]["limit"] is None
+    assert "(limit 2.0 GB)" in format_estimate(estimate(config(root, fixed=4, memory=2 * 10**9), seconds=None))
 
 
 @pytest.fixture(scope="module")
