@@ -2,10 +2,11 @@
 
     python -m benchmarks.speed.gpu [--rounds 5] [--workload fixed mixed] [--precision float32 tf32 bfloat16] [--json FILE]
 
-Images x models a second, evaluations included in the proportion of an epoch, for every conv backend; alternating rounds,
-each contender in a process of its own; the median of the ratios counts. In ``mixed`` every fleet in flight trains the same
-number of images, as in the dataset, and all slots are full; in a build some are empty towards the end of a fleet's queue.
-The hours of the whole dataset follow from ``fixed`` and ``mixed``.
+Images x models a second, evaluations included as often as in the whole dataset, for every conv backend; alternating
+rounds, each an epoch of every fleet; each contender in a process of its own; the median of the ratios counts. In ``mixed``
+every fleet in flight trains the same number of images, as in the dataset, and all slots are full; in a build some are empty
+towards the end of a fleet's queue. The hours of the whole dataset follow from ``fixed`` and ``mixed``. A backend that fails
+is named and left out.
 
 ``--dry`` runs everything small on the CPU: it shows that the script works and measures nothing.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +27,7 @@ import torch
 
 from benchmarks.speed.alternate import Setup, Work, alternate, ratios
 from benchmarks.speed.gpu_eager import eager_work, side_by_side
-from benchmarks.speed.gpu_workload import DRY, FULL, WORKLOADS, Scale, queues, write_images
+from benchmarks.speed.gpu_workload import DRY, FULL, WORKLOADS, Scale, images_of, queues, write_images
 from builders.gpu.bank import DeviceBank
 from builders.gpu.blocks import BACKENDS
 from builders.gpu.compute_path import DEVICE_PRECISIONS, enter_device_path, find_device
@@ -52,21 +54,20 @@ class Row:
 
 
 def fleet_work(bank_folder: Path, workload: str, scale: Scale, device_name: str, backend: str, precision: str) -> Work:
-    """Return a round of fleets in flight: every lane enqueues its share of the images, and all are waited for."""
+    """Return a round of fleets in flight: every lane enqueues its images, and all are waited for."""
     device = find_device(device_name)
     enter_device_path(device)
     bank = DeviceBank(ImageBank.open(bank_folder), device)
     settings = DeviceSettings(backend, precision, slots=scale.slots)
-    lanes = []
+    shares: dict[Lane, int] = {}
     for trainings in queues(workload, scale):
         stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        lanes.append(Lane(trainings, bank, settings, stream))
-    share = scale.fleet_images / len(lanes)
-    owed = dict.fromkeys(lanes, 0.0)
+        shares[Lane(trainings, bank, settings, stream)] = images_of(trainings, scale)
+    lanes, owed = list(shares), dict.fromkeys(shares, 0)
 
     def work() -> None:
         for lane in lanes:
-            owed[lane] += share
+            owed[lane] += shares[lane]
         while any(images > 0 for images in owed.values()) or not all(lane.ready for lane in lanes):
             for lane in lanes:
                 if owed[lane] > 0 and lane.ready:
@@ -94,9 +95,13 @@ def measure(workload: str, backends: Sequence[str], precision: str, scale: Scale
             images = {
                 "eager": scale.eager_images * scale.eager_models,
                 f"{scale.processes} processes": scale.eager_images * scale.eager_models * scale.processes,
-                fleet: scale.fleet_images,
+                fleet: sum(images_of(trainings, scale) for trainings in queues(workload, scale)),
             }
-            timings = alternate(contenders, rounds)
+            try:
+                timings = alternate(contenders, rounds)
+            except RuntimeError as error:  # such as too little memory: the others still count
+                print(f"{workload}, {fleet}: {error}", file=sys.stderr, flush=True)
+                continue
             for name, timing in timings.items():
                 factor = images[name] / images["eager"]
                 ratio = [factor * value for value in ratios(timings["eager"], timing)]

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.speed.alternate import Work
-from benchmarks.speed.gpu_workload import SET, Scale, queues
+from benchmarks.speed.gpu_workload import SET, Scale, one_of_each
 from builders.gpu.bank import DeviceBank
 from builders.gpu.compute_path import find_device
 from builders.images.augmentation import augment, to_float
@@ -78,8 +78,7 @@ def eager_work(bank_folder: Path, workload: str, scale: Scale, device_name: str)
     torch.set_num_threads(1)
     device = find_device(device_name)
     bank = DeviceBank(ImageBank.open(bank_folder), device)
-    chosen = [queue[i % len(queue)] for i, queue in enumerate(queues(workload, scale) * scale.eager_models)]
-    models = [(planned, EagerModel(planned, bank)) for planned in chosen[: scale.eager_models]]
+    models = [(planned, EagerModel(planned, bank)) for planned in one_of_each(workload, scale)]
     order = torch.randperm(scale.n_train, generator=torch.Generator().manual_seed(0))
     rows = order.repeat(-(-scale.eager_images // scale.n_train))[: scale.eager_images].to(device)
     scored = (torch.arange(round(scale.eager_images * scale.scored_per_trained)) % scale.n_test).to(device)

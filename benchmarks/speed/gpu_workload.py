@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from builders.cost import training_flop
 from builders.gpu.shape import DeviceShape
 from builders.images.arrays import image_arrays
 from builders.images.bank import write_bank
 from builders.plan import PlannedTraining, plan_trainings
-from nws_data.space.architecture import all_architectures
+from nws_data.space.architecture import Architecture, all_architectures
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters
 
 WORKLOADS = ("smallest", "fixed", "largest", "mixed")
@@ -23,23 +25,31 @@ SET = "random"
 class Scale:
     """How much work a measurement is."""
 
-    n_train: int  # images of the set, as in CIFAR-10: evaluations take their share
-    n_test: int
+    n_train: int  # images of the set
+    n_test: int  # as many as give evaluations the share that they have in the whole dataset
     lanes: int  # fleets in flight; of the fixed architecture a quarter, since its fleets are large
     slots: int | None  # of a fleet; None: as in a build
-    fleet_images: int  # images x models of a round, all lanes together
+    fleet_epochs: int  # of every training in flight in a round: whole ones, since evaluations come at their ends
     eager_images: int  # images of one eager model and round
-    eager_models: int
+    eager_models: int  # as many as lanes, one of each: else ``mixed`` would be another mixture
     processes: int  # eager ones side by side
+
+    @property
+    def epoch_images(self) -> int:
+        """Images of one training's epoch; a little less where classes are not equally frequent in its training part."""
+        return self.n_train - self.n_train // 10
 
     @property
     def scored_per_trained(self) -> float:
         """Images scored for each image trained on, in a whole epoch."""
-        return (2 * (self.n_train // 10) + self.n_test) / (self.n_train - self.n_train // 10)
+        return (2 * (self.n_train // 10) + self.n_test) / self.epoch_images
 
 
-FULL = Scale(50_000, 10_000, lanes=8, slots=None, fleet_images=4_000_000, eager_images=12_800, eager_models=4, processes=8)
-DRY = Scale(400, 100, lanes=2, slots=2, fleet_images=2_000, eager_images=256, eager_models=1, processes=2)
+# 0.633 images scored for each trained on, as builders/estimate/work.py counts for the paper's five sets (CIFAR-10: 0.444).
+FULL = Scale(50_000, 18_500, lanes=8, slots=None, fleet_epochs=1, eager_images=6_400, eager_models=8, processes=8)
+DRY = Scale(400, 100, lanes=2, slots=2, fleet_epochs=1, eager_images=256, eager_models=2, processes=2)
+
+_DRAWS = 100  # trainings of the population that each fleet of ``mixed`` stands for
 
 
 def write_images(folder: Path, scale: Scale) -> None:
@@ -53,12 +63,14 @@ def write_images(folder: Path, scale: Scale) -> None:
 def queues(workload: str, scale: Scale) -> list[list[PlannedTraining]]:
     """Return the trainings of each fleet in flight, as many as it has slots.
 
-    ``mixed`` draws each fleet's architecture and batch size as the population ``random`` does; the others have one
-    architecture and batches of 64. Optimizers, activations, initialisations and augmentation differ within a fleet.
+    ``mixed`` takes architectures and batch sizes from the population ``random``, sorted by operations an image: the middle
+    of each of as many equal parts, so that few fleets have about the population's mean. The others have one architecture and
+    batches of 64. Optimizers, activations, initialisations and augmentation differ within a fleet.
     """
     n = scale.lanes if workload != "fixed" else max(1, scale.lanes // 4)
     if workload == "mixed":
-        shapes = [planned.hyperparameters for planned in plan_trainings("random", n, 0, [SET])]
+        drawn = [planned.hyperparameters for planned in plan_trainings("random", n * _DRAWS, 0, [SET])]
+        shapes = sorted(drawn, key=lambda hp: training_flop(Architecture.of(hp)))[_DRAWS // 2 :: _DRAWS]
     else:
         architectures = all_architectures()
         fixed = next(architecture for architecture in architectures if architecture.is_fixed)
@@ -67,6 +79,17 @@ def queues(workload: str, scale: Scale) -> list[list[PlannedTraining]]:
         first = next(plan_trainings("random", 1, 0, [SET])).hyperparameters
         shapes = [replace(first, batch_size=64, **shape)] * n
     return [_fill(shape, scale, 1000 * lane) for lane, shape in enumerate(shapes)]
+
+
+def one_of_each(workload: str, scale: Scale) -> list[PlannedTraining]:
+    """Return the trainings of the baseline, one of each fleet in turn, which differ as those within a fleet do."""
+    fleets = queues(workload, scale)
+    return [fleets[i % len(fleets)][i % len(fleets[i % len(fleets)])] for i in range(scale.eager_models)]
+
+
+def images_of(trainings: Sequence[PlannedTraining], scale: Scale) -> int:
+    """Return the images x models that a fleet trains on in a round."""
+    return len(trainings) * scale.epoch_images * scale.fleet_epochs
 
 
 def _fill(shape: HyperParameters, scale: Scale, first: int) -> list[PlannedTraining]:

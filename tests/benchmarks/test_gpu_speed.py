@@ -10,9 +10,12 @@ import torch
 
 from benchmarks.speed import gpu
 from benchmarks.speed.gpu_eager import eager_work, side_by_side
-from benchmarks.speed.gpu_workload import DRY, FULL, WORKLOADS, queues, write_images
+from benchmarks.speed.gpu_workload import DRY, FULL, WORKLOADS, one_of_each, queues, write_images
+from builders.cost import training_flop
 from builders.gpu.shape import DeviceShape
+from builders.plan import plan_trainings
 from nws_data.errors import BuildError
+from nws_data.space.architecture import Architecture
 
 
 @pytest.fixture
@@ -33,8 +36,26 @@ def test_a_fleet_in_flight_has_one_shape_and_mixes_the_rest(workload):
     assert len(queues(workload, FULL)) == (2 if workload == "fixed" else 8)
 
 
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_the_baseline_trains_the_same_mixture(workload):
+    shapes = [DeviceShape.of(planned.hyperparameters) for planned in one_of_each(workload, FULL)]
+    fleets = [DeviceShape.of(queue[0].hyperparameters) for queue in queues(workload, FULL)]
+    assert shapes == fleets * (len(shapes) // len(fleets))
+    assert len({planned.hyperparameters.augmentation for planned in one_of_each(workload, FULL)}) == 2
+
+
+def test_mixed_stands_for_the_population():
+    def mean_flop(trainings) -> float:
+        flops = [training_flop(Architecture.of(planned.hyperparameters)) for planned in trainings]
+        return sum(flops) / len(flops)
+
+    population = mean_flop(plan_trainings("random", 4_000, 1, ["random"]))
+    assert mean_flop(one_of_each("mixed", FULL)) == pytest.approx(population, rel=0.08)
+    assert FULL.scored_per_trained == pytest.approx(1.81e10 / 2.86e10, rel=0.01)  # tests/builders/estimate/test_work.py
+
+
 def test_eager_and_fleets_do_their_rounds(tmp_path, settings_restored):
-    scale = replace(DRY, eager_images=64, fleet_images=300, lanes=1)
+    scale = replace(DRY, eager_images=64, lanes=1)
     write_images(tmp_path, scale)
     eager_work(tmp_path, "smallest", scale, "cpu")()
     work = gpu.fleet_work(tmp_path, "smallest", scale, "cpu", "grouped", "float32")
