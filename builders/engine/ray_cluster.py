@@ -23,6 +23,7 @@ _QUIET = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # nodes use the Python that they were started with
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else each worker warns of a change to come
 }
+_NO_RAY = (ConnectionError, RuntimeError, ValueError, TimeoutError)
 _WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 
 
@@ -95,12 +96,26 @@ def _start_or_join(ray: Any, options: RayOptions) -> bool:
                 raise
             ray.init(**common)
             return False
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        where = f"at {address}" if address else "on this machine"
-        raise BuildError(
-            f"cannot use Ray {where}: {error}. `ray status` shows whether a cluster runs; `--address local` starts one for "
-            "this build alone"
-        ) from error
+    except Exception as error:
+        # A node that does not start in half a minute, as on a busy machine, is a plain Exception.
+        if type(error) is not Exception and not isinstance(error, _NO_RAY):
+            raise
+        raise BuildError(_no_ray(address, error)) from error
+
+
+def _no_ray(address: str | None, error: Exception) -> str:
+    """Return what to do when Ray cannot be used."""
+    why = str(error).strip().rstrip(".")
+    if address == "local":
+        return (
+            f"cannot start Ray on this machine: {why}. Run the same command again when the machine is less busy, or use "
+            "--engine local"
+        )
+    where = f"at {address}" if address else "on this machine"
+    return (
+        f"cannot use Ray {where}: {why}. `ray status` shows whether a cluster runs; `--address local` starts one for this "
+        "build alone"
+    )
 
 
 def runtime_env() -> dict[str, Any]:

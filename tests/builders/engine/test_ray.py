@@ -22,7 +22,7 @@ from builders.engine.engines import Engine
 from builders.engine.jobs import Job
 from builders.engine.messages import Ended, Finished, Message, Notice, Progress
 from builders.engine.ray import run_jobs
-from builders.engine.ray_cluster import ROOT, RayOptions, connected
+from builders.engine.ray_cluster import ROOT, RayOptions, _start_or_join, connected
 from builders.engine.ray_worker import Outbox
 from builders.engine.worker import Reporter, run_job
 from builders.images.prepare import ImageOptions
@@ -295,6 +295,22 @@ def test_without_ray_the_message_says_what_to_install(tmp_path):
 def test_wrong_options(options, message):
     with pytest.raises(BuildError, match=message):
         Engine(**options)
+
+
+class SlowRay:
+    """Ray where its node does not start in time: it raises this, of no other class."""
+
+    def init(self, **_):
+        raise Exception("The current node timed out during startup. This could happen.")
+
+
+@pytest.mark.parametrize(
+    ("address", "advice"), [("local", "less busy, or use --engine local"), (None, "`ray status` shows")]
+)
+def test_a_ray_that_does_not_start_in_time_is_one_message(address, advice, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(BuildError, match=rf"timed out during startup. This could happen\. .*{advice}"):
+        _start_or_join(SlowRay(), RayOptions(address, 2))
 
 
 def test_ray_client_is_refused():
