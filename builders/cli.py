@@ -151,7 +151,7 @@ def config_of(options: argparse.Namespace) -> BuildConfig:
     if not values["trainings"]:
         raise BuildError("nothing to build: give --population and --trainings, or a --preset")
     values["images"] = image_options_of(options, values.get("images"))
-    memory = parse_size(options.memory) if options.memory else None
+    memory = parse_size(options.memory) if options.memory is not None else None
     given = {"epoch_cap": options.epoch_cap, "workers": options.workers, "memory": memory}
     values |= {name: value for name, value in given.items() if value is not None}
     return BuildConfig(

@@ -40,7 +40,7 @@ _WEIGHT_BYTES = 4
 _SHARE = 0.8  # of the memory that is free: the limit unless one is given
 
 _UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([MGT]B)", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) ?([MGT]B)", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,7 @@ def parse_size(text: str) -> int:
     """Return the bytes that ``4GB`` or ``500MB`` stands for (powers of 1,000); raises ``BuildError``."""
     match = _SIZE.fullmatch(text.strip())
     if not match or not float(match[1]):
+        text = text if len(text) <= 40 else f"{text[:40]}..."
         raise BuildError(f"--memory must be a number and MB, GB or TB, such as 4GB, got {text!r}")
     return round(float(match[1]) * _UNITS[match[2].upper()])
 

@@ -19,7 +19,7 @@ NAMED_TIERS = ("1GB", "10GB", FULL)
 """The tiers that people speak of; any other size is one too."""
 
 _UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
-_SIZE = re.compile(r"(?P<number>\d{1,6}(\.\d{1,6})?) ?(?P<unit>[MGT]B)", re.IGNORECASE)
+_SIZE = re.compile(r"(?P<number>\d{1,6}(\.\d{1,6})?) ?(?P<unit>[MGT]B)", re.IGNORECASE | re.ASCII)
 
 
 class TierShard(Protocol):

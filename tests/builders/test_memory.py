@@ -108,11 +108,16 @@ def test_files_only_where_they_allow_more_workers():
     assert not plan_memory([shape()], limit=10**10, **options).spill
 
 
-@pytest.mark.parametrize("text", ["4", "GB", "-1GB", "4 KB", "0GB", "1e9"])
+@pytest.mark.parametrize("text", ["", "٤GB", "4", "GB", "-1GB", "4 KB", "0GB", "1e9"])
 def test_sizes_that_are_none(text, capsys):
     options = ["--population", "fixed", "--trainings", "1", "--images", "digits"]
     assert main(["build", *options, f"--memory={text}"]) == 2
     assert f"--memory must be a number and MB, GB or TB, such as 4GB, got {text!r}" in capsys.readouterr().err
+
+
+def test_a_size_beyond_all_numbers_is_refused_and_shortened(capsys):
+    assert main(["plan", "--population", "fixed", "--trainings", "1", "--images", "digits", f"--memory={'9' * 400}TB"]) == 2
+    assert f"got '{'9' * 40}...'" in capsys.readouterr().err
 
 
 def test_sizes():

@@ -109,7 +109,7 @@ def test_names_of_tiers(text: str, name: str, size: int | None) -> None:
     assert tier_bytes(name) == size and tier_name(name) == name
 
 
-@pytest.mark.parametrize("text", ["", "1", "GB", "1GiB", "-1GB", "0GB", "1e3MB", "all", "nan GB", None, 10**9])
+@pytest.mark.parametrize("text", ["", "٣GB", "1", "GB", "1GiB", "-1GB", "0GB", "1e3MB", "all", "nan GB", None, 10**9])
 def test_what_is_no_tier(text: object) -> None:
     with pytest.raises(
         SelectionError, match="give 1GB, 10GB, full, or another size: a number and MB, GB or TB, such as 500MB"
