@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import torch
 
 from builders.config import BuildConfig
 from builders.cost import training_flop
+from builders.devices import default_backend
 from builders.engine.messages import Notice
 from builders.engine.progress import BuildProgress
 from builders.engine.worker import WorkerSettings
@@ -32,6 +34,7 @@ from nws_data.storage.manifest import Manifest
 from nws_data.storage.plan import plan_digest
 from nws_data.storage.writer import check_appendable, write_population
 
+_NO_COMPILER = ("cpu", "portable")
 CARD_TEMPLATE = Path(__file__).parents[1] / "dataset_card.md"
 
 
@@ -66,7 +69,13 @@ def _build_population(
     """Train what is missing of a population and append it to the dataset."""
     started_s = time.monotonic()
     stored = check_appendable(config.out)
-    config = config.continuing(workspace.compute_path_of(stored, population))
+    recorded_path = workspace.compute_path_of(stored, population)
+    if config.backend is None and recorded_path is None and (config.device, default_backend(config.device)) == _NO_COMPILER:
+        print(
+            f"{population}: no C compiler works here (cc, gcc, clang, $CC), so --backend portable computes, which is slower",
+            file=sys.stderr,
+        )
+    config = config.continuing(recorded_path)
     identity = config.identity(image_sets)
     recorded = _with_recorded(stored, image_sets)
     check_appendable(config.out, population, identity, recorded)

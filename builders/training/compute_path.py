@@ -42,8 +42,8 @@ def compute_path(backend: str | None = None) -> str:
         raise BuildError(f"--backend on cpu: {one_of(backend, CPU_BACKENDS)}")
     if backend == "native" and load_library() is None:
         raise BuildError(
-            "--backend native needs a C compiler (cc, gcc, clang or $CC), and there is none that works; install one, or "
-            "give --backend portable"
+            "--backend native needs a C compiler (cc, gcc, clang or $CC), and there is none that works; install one. "
+            "Without one a new dataset can be built with --backend portable, but none of the native backend goes on"
         )
     bf16 = "+bf16" if torch.cpu._is_avx512_bf16_supported() else ""
     return f"{_VERSIONS[backend]}/{torch.backends.cpu.get_cpu_capability()}{bf16}"

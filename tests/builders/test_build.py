@@ -348,3 +348,11 @@ def test_a_preset_can_be_narrowed():
     assert parsed.trainings == {"fixed": 5}
     assert parsed.images == ImageOptions(sources=("digits",), n_train=800, n_test=200)
     assert parsed.epoch_cap == 19
+
+
+@pytest.mark.parametrize(("backend", "said"), [(None, True), ("portable", False)])
+def test_without_a_compiler_the_build_says_how_it_computes(tmp_path, monkeypatch, capsys, backend, said):
+    monkeypatch.setattr("builders.devices.default_cpu_backend", lambda: "portable")
+    with pytest.raises(BuildError, match="too little for this build"):  # which comes next
+        build(config(tmp_path / "nws", backend=backend, memory=10**8))
+    assert ("no C compiler works here" in capsys.readouterr().err) == said
