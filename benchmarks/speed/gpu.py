@@ -162,4 +162,7 @@ def _card() -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except BuildError as error:
+        raise SystemExit(f"benchmarks.speed.gpu: {error} (--dry tries the script on the CPU)") from None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -95,3 +97,10 @@ def test_without_a_card_it_measures_nothing():
     if not torch.cuda.is_available():
         with pytest.raises(BuildError, match=r"--device cuda: .*nvidia-smi"):
             gpu.main(["--rounds", "1"])
+
+
+def test_a_refusal_is_one_line():
+    command = [sys.executable, "-m", "benchmarks.speed.gpu", "--rounds", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("benchmarks.speed.gpu: --rounds must be at least 1") and done.stderr.count("\n") == 1
