@@ -12,7 +12,7 @@ from torch.utils import deterministic
 from nws_data.errors import BuildError, one_of
 
 DEVICE_PRECISIONS = ("float32", "tf32", "bfloat16")
-"""Of products and activations on a card; weights, gradients and batch-norm statistics are float32 in all of them."""
+"""Of products and activations on a card; sums, weights, gradients and batch-norm statistics are float32 in all of them."""
 
 _VERSION = "cuda-fleet-1"
 
@@ -46,6 +46,8 @@ def enter_device_path(device: torch.device) -> None:
     torch.backends.cudnn.deterministic = True
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
+    # Products of bfloat16 split along their depth add the parts up in float32, as DEVICE_PRECISIONS says.
+    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     if device.type == "cuda":
         torch.cuda.set_device(device)
 

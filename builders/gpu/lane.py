@@ -96,14 +96,17 @@ class Lane:
 
     def _refill(self) -> None:
         """Fill free slots from the queue; a new member is scored before its first step."""
-        for slot in range(self._fleet.slots):
-            if slot not in self._members and self._queue:
-                planned = self._queue.popleft()
-                member = DeviceMember(planned, self._bank, self._settings.epoch_cap, self._settings.spill)
-                self._fleet.load(slot, member.initial_vector(), planned.hyperparameters, planned.seed)
-                member.enqueue_evaluation(self._fleet.vectors[slot])
-                self._fleet.set_epoch(slot, *member.next_epoch())
-                self._members[slot] = member
+        free = [slot for slot in range(self._fleet.slots) if slot not in self._members]
+        filled = free[: len(self._queue)]
+        for slot in filled:
+            planned = self._queue.popleft()
+            member = DeviceMember(planned, self._bank, self._settings.epoch_cap, self._settings.spill)
+            self._fleet.load(slot, member.initial_vector(), planned.hyperparameters, planned.seed)
+            self._fleet.set_epoch(slot, *member.next_epoch())
+            self._members[slot] = member
+        # After all copies to the card: each of them waits for the stream, and would wait for the evaluations before it.
+        for slot in filled:
+            self._members[slot].enqueue_evaluation(self._fleet.vectors[slot])
 
     def _end_epochs(self) -> list[TrainingRecord]:
         """Read the scores of members whose epoch has ended; let them stop or go on."""

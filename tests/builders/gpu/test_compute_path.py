@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from builders.gpu.compute_path import backend_of, device_compute_path, find_device, products
+from builders.gpu.compute_path import backend_of, device_compute_path, enter_device_path, find_device, products
 from builders.training.compute_path import compute_path
 from nws_data.errors import BuildError
 
@@ -37,3 +37,17 @@ def test_tf32_is_allowed_inside_alone():
         with products("float32"):
             assert torch.get_float32_matmul_precision() == "highest" and not torch.backends.cudnn.allow_tf32
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_a_process_of_the_device_path_sums_in_float32_and_repeats_itself(monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic
+    try:
+        enter_device_path(torch.device("cpu"))
+        assert torch.are_deterministic_algorithms_enabled() and torch.backends.cudnn.deterministic
+        assert not torch.utils.deterministic.fill_uninitialized_memory
+        assert not torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
+        assert torch.get_float32_matmul_precision() == "highest" and not torch.backends.cudnn.allow_tf32
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.deterministic = before[1]
