@@ -8,17 +8,23 @@ import pytest
 import torch
 
 from builders.gpu.bank import DeviceBank
-from builders.gpu.compute_path import find_device
+from builders.gpu.compute_path import enter_device_path, find_device
 from builders.images.bank import ImageBank
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
 @pytest.fixture(autouse=True)
-def side_stream() -> Iterator[None]:
-    """On a card run each test on a stream of its own: a graph cannot be captured on the default one."""
-    with torch.cuda.stream(torch.cuda.Stream() if torch.cuda.is_available() else None):
+def card_path() -> Iterator[None]:
+    """On a card compute as its workers do, and on a stream of its own: a graph cannot be captured on the default one."""
+    if not torch.cuda.is_available():
         yield
+        return
+    enter_device_path(find_device("cuda"))  # without it cuDNN may pick algorithms whose bits do not repeat
+    with torch.cuda.stream(torch.cuda.Stream()):
+        yield
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.deterministic = False
 
 
 @pytest.fixture(scope="session", params=DEVICES)
