@@ -156,7 +156,7 @@ def _population(
 
 def _told(plan: Mapping[str, object], image_sets: Sequence[str] | None = None) -> dict[str, object]:
     """Return a plan without the digests of its images, which are not read here."""
-    names = image_sets if image_sets is not None else dict(plan["image_sets"])  # type: ignore[call-overload]
+    names = image_sets if image_sets is not None else dict(plan.get("image_sets", ()))  # type: ignore[call-overload]
     return {**plan, "image_sets": [[name, ""] for name in names]}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nws_data.errors import FormatError, NWSError
-from nws_data.space.identity import SPLITS, check_population
+from nws_data.space.identity import SPLITS, check_population, parse_id
 from nws_data.space.image_sets import ImageSet
 from nws_data.space.trajectory import N_SNAPSHOTS
 from nws_data.storage.atomic import write_bytes
@@ -213,6 +213,9 @@ def _shard_to_json(shard: ShardEntry) -> dict[str, Any]:
 def _population_from_json(values: Mapping[str, Any]) -> PopulationEntry:
     if "build_seed" not in values["plan"]:
         raise ValueError("a plan has no build_seed")
+    dict(values["plan"].get("image_sets", ()))  # pairs of name and digest
+    if not isinstance(values["plan"].get("compute_path", ""), str | None):
+        raise ValueError(f"compute_path must be a name, got {values['plan']['compute_path']!r}")
     splits = {name: _split_from_json(values["splits"][name]) for name in SPLITS if name in values["splits"]}
     entry = PopulationEntry(plan=dict(values["plan"]), splits=splits)
     _check_count(entry.n_trainings, values["n_trainings"])
@@ -228,6 +231,7 @@ def _split_from_json(values: Mapping[str, Any]) -> SplitEntry:
 def _shards_from_json(shards: Iterable[Mapping[str, Any]]) -> Iterable[ShardEntry]:
     for values in shards:
         first, last = values["trainings"]
+        parse_id(first), parse_id(last)
         rest = {name: values[name] for name in ("path", "nbytes", "sha256", "n_trainings")}
         for name in ("nbytes", "n_trainings"):
             if type(rest[name]) is not int or rest[name] < 0:

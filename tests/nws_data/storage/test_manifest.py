@@ -111,3 +111,22 @@ def test_values_of_other_types_are_refused(tiny_dataset: TinyDataset, old: str, 
     assert old in text
     with pytest.raises(FormatError, match="not a readable manifest"):
         parse_manifest(text.replace(old, new, 1).encode(), "manifest.json")
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [{"build_seed": 1, "image_sets": 5}, {"build_seed": 1, "image_sets": ["x"]}, {"build_seed": 1, "compute_path": 7}],
+)
+def test_a_plan_of_other_types_is_refused(tiny_dataset: TinyDataset, plan: dict[str, object]) -> None:
+    content = json.loads(tiny_dataset.manifest.to_bytes())
+    content["populations"]["fixed"]["plan"] = plan
+    with pytest.raises(FormatError, match="not a readable manifest"):
+        parse_manifest(json.dumps(content).encode(), "m")
+
+
+@pytest.mark.parametrize("ids", [["fixed-000000", 5], ["nope", "x"], "ab", ["fixed-000000"], None])
+def test_a_shards_ids_are_ids(tiny_dataset: TinyDataset, ids: object) -> None:
+    content = json.loads(tiny_dataset.manifest.to_bytes())
+    content["populations"]["fixed"]["splits"]["train"]["shards"][0]["trainings"] = ids
+    with pytest.raises(FormatError, match="not a readable manifest"):
+        parse_manifest(json.dumps(content).encode(), "m")
