@@ -190,8 +190,11 @@ def _compare(record: TrainingRecord, stored_weights: np.ndarray, stored: Any, el
     )
 
 
+_LINE_EVERY_S = 30.0
+
+
 class _EpochBar:
-    """Epochs of one training on a terminal's stderr; how many there will be is known from the stored one."""
+    """Epochs of one training on stderr: a bar on a terminal, else a line every half minute; their number is stored."""
 
     def __init__(self, planned: PlannedTraining, bank: ImageBank, n_epochs: int) -> None:
         hp = planned.hyperparameters
@@ -204,6 +207,8 @@ class _EpochBar:
             bar_format="{desc} {bar:20} {n:.0f}/{total_fmt} epochs, {elapsed} elapsed, {remaining} left",
             disable=not sys.stderr.isatty(),
         )
+        self._name, self._total, self._done = planned.id, n_epochs, 0.0
+        self._next_line_s = time.monotonic() + _LINE_EVERY_S
 
     def __enter__(self) -> _EpochBar:
         return self
@@ -213,5 +218,10 @@ class _EpochBar:
 
     def report(self, message: Message) -> None:
         """Take a worker's message."""
-        if isinstance(message, Progress) and self._flop_per_epoch:
-            self._bar.update(min(message.flop / self._flop_per_epoch, self._bar.total - self._bar.n))
+        if not isinstance(message, Progress) or not self._flop_per_epoch:
+            return
+        before, self._done = self._done, min(self._done + message.flop / self._flop_per_epoch, self._total)
+        self._bar.update(self._done - before)
+        if self._bar.disable and time.monotonic() >= self._next_line_s:
+            self._next_line_s = time.monotonic() + _LINE_EVERY_S
+            print(f"{self._name}: {self._done:.0f}/{self._total} epochs", file=sys.stderr, flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -170,3 +171,10 @@ def test_ctrl_c_leaves_nothing(dataset, tmp_path):
     assert process.returncode == 130
     assert "interrupted" in stderr and "Traceback" not in stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_without_a_terminal_epochs_are_lines(dataset, monkeypatch, capsys):
+    monkeypatch.setattr("builders.rebuild._LINE_EVERY_S", 0.0)
+    assert rebuild(dataset, "fixed-000000", IMAGES).identical
+    lines = capsys.readouterr().err.splitlines()
+    assert lines and all(re.fullmatch(r"fixed-000000: \d+/19 epochs", line) for line in lines)
