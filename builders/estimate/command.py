@@ -27,7 +27,7 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help=f"seconds to measure this machine (default {SECONDS:g})",
     )
-    group.add_argument("--no-calibrate", action="store_true", help="no hours, the rest at once")
+    group.add_argument("--no-calibrate", action="store_true", help="no hours")
 
 
 def run_plan(config: BuildConfig, options: argparse.Namespace) -> int:
@@ -36,7 +36,7 @@ def run_plan(config: BuildConfig, options: argparse.Namespace) -> int:
         raise BuildError(f"--epochs must be in [19, {config.epoch_cap}], the cap; got {options.epochs:g}")
     if not (math.isfinite(options.calibrate) and options.calibrate > 0):
         raise BuildError(f"--calibrate must be a positive number of seconds, got {options.calibrate:g}")
-    elsewhere = config.engine.name != "local" or getattr(config, "device", "cpu") != "cpu"
+    elsewhere = config.engine.name != "local" or config.device != "cpu"
     if elsewhere and not options.no_calibrate:
         raise BuildError(
             "only this machine's processors can be calibrated; give --no-calibrate, or plan with --engine local"
