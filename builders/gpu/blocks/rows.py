@@ -5,9 +5,9 @@ window lies contiguous. A member's images stand below one another with ``f // 2`
 rows of the window is one product per member of all its pixels with a shifted view of the same memory, and the f products
 add up. The price is the rows between: their results are dropped (3 of 11 rows at worst).
 
-Products and their sums are kept in float32 (float64 for float64): on a card by ``out_dtype`` (torch 2.8 on), on the CPU,
-which lacks it, by widening the operands, which gives the same up to the order of sums. Norm, pool and activation are those
-of the plain path.
+Products and their sums are kept in float32 (float64 for float64): on a card by ``out_dtype``; on the CPU and before torch
+2.8, which lack it, by widening the operands, which gives the same up to the order of sums. Norm, pool and activation are
+those of the plain path.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from builders.gpu.blocks.parts import activate, max_pool, norm
+
+_HAS_OUT_DTYPE = "dtype" in torch.ops.aten.baddbmm.overloads()
 
 
 def rows_block(
@@ -97,7 +99,7 @@ def _unfold(x: Tensor, size: int) -> Tensor:
 
 def _product(a: Tensor, b: Tensor, dtype: torch.dtype, onto: Tensor | None = None) -> Tensor:
     """Return ``onto + a @ b`` of each member, computed and kept in ``dtype``; ``onto`` may be one row a member."""
-    if a.dtype != dtype and a.is_cuda:
+    if a.dtype != dtype and a.is_cuda and _HAS_OUT_DTYPE:
         if onto is None:
             return torch.bmm(a, b, out_dtype=dtype)
         return torch.baddbmm(onto.expand(-1, a.shape[1], -1), a, b, out_dtype=dtype)
