@@ -117,7 +117,10 @@ def _rows(folder: Path, training: str) -> NWSDataset:
     population, _ = parse_id(training)
     data = nws_data.open(folder, population)
     if training not in data["training"]:
-        raise SelectionError(f"{folder} holds no training {training}; `nws info {folder}` shows what it holds")
+        raise SelectionError(
+            f"{folder} holds no training {training}; `nws info {folder}` shows what it holds, `nws verify {folder}` whether "
+            "a shard is missing"
+        )
     return data.select(training=training)
 
 

@@ -33,7 +33,7 @@ class Pulled:
             return cls(repository=values["repository"], commit=values["commit"], shards=tuple(values["shards"]))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise FormatError(f"{root / PULLED} is damaged ({error!r}); remove it and pull again") from error
 
     def save(self, root: Path) -> None:

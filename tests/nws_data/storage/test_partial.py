@@ -73,8 +73,9 @@ def test_verify_of_a_pulled_folder(root: Path, tiny_dataset: TinyDataset, capsys
     assert extra in "".join(verify(root).problems)
 
 
-def test_a_damaged_mark_of_a_pull(root: Path) -> None:
-    (root / PULLED).write_text("{}")
+@pytest.mark.parametrize("text", ["{}", "", "null", "[" * 100_000])
+def test_a_damaged_mark_of_a_pull(root: Path, text: str) -> None:
+    (root / PULLED).write_text(text)
     assert "is damaged" in verify(root).problems[0]
     with pytest.raises(FormatError, match="remove it and pull again"):
         Pulled.load(root)
