@@ -32,7 +32,7 @@ IMAGE_SETS = tuple(
     for name in ("mnist", "digits")
 )
 PLANS = {
-    population: {"build_seed": BUILD_SEED, "image_sets": {s.name: s.digest for s in IMAGE_SETS}, "epoch_cap": 40}
+    population: {"build_seed": BUILD_SEED, "image_sets": [[s.name, s.digest] for s in IMAGE_SETS], "epoch_cap": 40}
     for population in ("fixed", "random")
 }
 CARD_TEMPLATE = (Path(__file__).parent.parent / "dataset_card.md").read_text()

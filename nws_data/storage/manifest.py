@@ -107,7 +107,7 @@ class Manifest:
         entry = self.populations[name]
         paths = [path for s in entry.splits.values() for path in (s.metadata, *(shard.path for shard in s.shards))]
         lines = [f"{self.file_sha256[path]}  {path}\n" for path in sorted(paths)]
-        trained_on = entry.plan.get("image_sets", {})
+        trained_on = dict(entry.plan.get("image_sets", {}))  # a list of pairs as the builder writes it
         lines += [f"{s.threshold!r}  {s.name}\n" for s in self.image_sets if s.name in trained_on]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
