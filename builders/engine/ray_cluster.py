@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ _QUIET = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # nodes use the Python that they were started with
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else each worker warns of a change to come
 }
+_ANSWER_S = 10.0  # how long the head of a cluster may take to take a connection
 _NO_RAY = (ConnectionError, RuntimeError, ValueError, TimeoutError)
 _WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 
@@ -84,6 +86,7 @@ def _start_or_join(ray: Any, options: RayOptions) -> bool:
     }
     start = {"num_cpus": options.n_workers, "object_store_memory": _OBJECT_STORE_BYTES}
     address = options.address or os.environ.get("RAY_ADDRESS") or None
+    _check_answers(address)
     try:
         if address not in (None, "local"):
             ray.init(address=address, **common)
@@ -100,6 +103,19 @@ def _start_or_join(ray: Any, options: RayOptions) -> bool:
         # A node that does not start in half a minute, as on a busy machine, is a plain Exception.
         if type(error) is not Exception and not isinstance(error, _NO_RAY):
             raise
+        raise BuildError(_no_ray(address, error)) from error
+
+
+def _check_answers(address: str | None) -> None:
+    """Raise ``BuildError`` unless something listens at HOST:PORT: Ray itself would try for minutes without a word."""
+    if address in (None, "local", "auto"):
+        return
+    host, colon, port = str(address).rpartition(":")
+    if not (host and colon and port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+        raise BuildError(f"--address {address}: give HOST:PORT of the cluster's head, as `ray status` shows it, or local")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+    except (OSError, UnicodeError) as error:
         raise BuildError(_no_ray(address, error)) from error
 
 
