@@ -13,8 +13,10 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -64,19 +66,23 @@ class Stopwatch:
 def profile(bank: Path, n: int, precision: str) -> dict[str, float]:
     """Return seconds by label, the rest among them."""
     work = builder_queue(bank, n, precision, "native")
-    watch = Stopwatch()
-    Convolution.forward = watch.wrap("convolutions, forward", Convolution.forward)  # type: ignore[method-assign]
-    Convolution.backward = watch.wrap("convolutions, backward", Convolution.backward)  # type: ignore[method-assign]
-    Member.evaluate = watch.wrap("evaluation", Member.evaluate)  # type: ignore[method-assign]
-    NativeFleet.augment = staticmethod(watch.wrap("augmentation", NativeFleet.augment))
-    library = required_kernels(torch.float32)
-    for name, label in LABELS.items():
-        setattr(library, name, watch.wrap(label, getattr(library, name)))
-    work()
-    watch.seconds.clear()
-    started = time.perf_counter()
-    work()
-    total = time.perf_counter() - started
+    watch, library = Stopwatch(), required_kernels(torch.float32)
+    timed: list[tuple[Any, str, str]] = [
+        (Convolution, "forward", "convolutions, forward"),
+        (Convolution, "backward", "convolutions, backward"),
+        (Member, "evaluate", "evaluation"),
+        *((library, name, label) for name, label in LABELS.items()),
+    ]
+    with ExitStack() as stack:
+        for owner, name, label in timed:
+            stack.enter_context(patch.object(owner, name, watch.wrap(label, getattr(owner, name))))
+        augment = watch.wrap("augmentation", NativeFleet.augment)
+        stack.enter_context(patch.object(NativeFleet, "augment", staticmethod(augment)))
+        work()
+        watch.seconds.clear()
+        started = time.perf_counter()
+        work()
+        total = time.perf_counter() - started
     return dict(watch.seconds) | {REST: total - sum(watch.seconds.values())}
 
 
