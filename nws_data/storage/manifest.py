@@ -107,7 +107,9 @@ class Manifest:
         entry = self.populations[name]
         paths = [path for s in entry.splits.values() for path in (s.metadata, *(shard.path for shard in s.shards))]
         lines = [f"{self.file_sha256[path]}  {path}\n" for path in sorted(paths)]
-        trained_on = dict(entry.plan.get("image_sets", {}))  # a list of pairs as the builder writes it
+        listed = entry.plan.get("image_sets", [])  # pairs of name and digest; `nws verify` names what is none
+        pairs = listed if isinstance(listed, list) else []
+        trained_on = {pair[0] for pair in pairs if isinstance(pair, list) and pair and isinstance(pair[0], str)}
         lines += [f"{s.threshold!r}  {s.name}\n" for s in self.image_sets if s.name in trained_on]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 

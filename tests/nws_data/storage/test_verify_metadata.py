@@ -51,7 +51,6 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("epoch_cap", 19, "epochs, the plan allows 19"),
         ("epoch_cap", "40", "plan of fixed: epoch_cap cannot be '40'"),
         ("sampling", True, "plan of fixed: sampling cannot be True"),
-        ("image_sets", 7, "plan of fixed: image_sets must be pairs of name and digest"),
         ("image_sets", [["mnist", "0"]], "plan of fixed: manifest.json lists no image set 'mnist' with its digest"),
     ],
 )

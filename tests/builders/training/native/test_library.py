@@ -32,7 +32,7 @@ def report(tmp_path: Path, **environment: str) -> list[str]:
 def fast_compiler(folder: Path) -> str:
     """The machine's compiler without the time that optimising takes, as a command with an option."""
     program = folder / "fast-cc"
-    program.write_text("#!/bin/sh\nexec cc $(echo \"$@\" | sed s/-O3/-O0/)\n")
+    program.write_text('#!/bin/sh\nexec cc $(echo "$@" | sed s/-O3/-O0/)\n')
     program.chmod(0o755)
     return f"{program} -g0"
 
