@@ -32,7 +32,8 @@ def test_killed_builds_are_completed_by_the_same_command(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_killed_extensions(tmp_path: Path) -> None:
-    found = total(kill(tmp_path, "--kills", "3", "--kinds", "extension", "--seed", "1"))
+def test_killed_and_damaged_extensions(tmp_path: Path) -> None:
+    found = total(kill(tmp_path, "--kills", "3", "--kinds", "extension", "--power", "1", "--seed", "1"))
     assert found["kills"] >= 3
+    assert found["power cut"] >= 1
     assert found["cases"] == found["completed"] == found["equal"] >= 1

@@ -151,7 +151,7 @@ def test_ctrl_c_ends_the_tasks_and_the_same_command_goes_on(cluster, built, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_ray_that_was_started_for_a_build_ends_with_it(tmp_path, number):
     with ray_folder() as folder:
         process = start_build(tmp_path / "nws", "local")
