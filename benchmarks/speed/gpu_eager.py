@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import IO, cast
 
 import torch
 import torch.nn.functional as F
@@ -102,12 +103,11 @@ def side_by_side(bank_folder: Path, workload: str, scale: Scale, device_name: st
 
     def work() -> None:
         for process in processes:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
+            inlet = cast(IO[str], process.stdin)
+            inlet.write("go\n")
+            inlet.flush()
         for process in processes:
-            assert process.stdout is not None
-            if process.stdout.readline() != "done\n":
+            if cast(IO[str], process.stdout).readline() != "done\n":
                 raise RuntimeError(f"one of the {scale.processes} processes ended with {process.wait()}")
 
     return work
