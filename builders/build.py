@@ -20,7 +20,7 @@ from builders.engine.worker import WorkerSettings
 from builders.images.bank import ImageBank
 from builders.images.prepare import prepare_images
 from builders.memory import size_text
-from builders.mend import check_folder, mend_dataset
+from builders.mend import mend_dataset
 from builders.plan import PlannedTraining, plan_trainings
 from builders.resources import jobs_of, memory_plan
 from builders.training.epochs import split_images, steps_per_epoch
@@ -32,6 +32,7 @@ from nws_data.space.identity import training_id
 from nws_data.space.image_sets import ImageSet
 from nws_data.storage.manifest import Manifest
 from nws_data.storage.plan import plan_digest
+from nws_data.storage.root import check_ours
 from nws_data.storage.writer import check_appendable, write_population
 
 _NO_COMPILER = ("cpu", "portable")
@@ -56,7 +57,7 @@ def build(config: BuildConfig) -> list[BuildReport]:
         BuildError: bad options or images, a folder that holds something else, no space left, a failed worker.
         KeyboardInterrupt: Ctrl-C; finished trainings are kept.
     """
-    check_folder(config.out)
+    check_ours(config.out)
     with open_workspace(config.out) as workspace:
         image_sets = prepare_images(workspace.images, config.images)
         mend_dataset(config, workspace, image_sets, _train, CARD_TEMPLATE.read_text())

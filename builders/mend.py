@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from builders.config import BuildConfig
@@ -13,18 +12,11 @@ from builders.workspace import Workspace
 from nws_data.errors import BuildError
 from nws_data.space.identity import parse_id
 from nws_data.space.image_sets import ImageSet
-from nws_data.storage.mend import Damage, find_damage, has_lost_manifest, mend, restore_manifest
+from nws_data.storage.mend import Damage, find_damage, mend, restore_manifest
 from nws_data.storage.plan import plan_differences
-from nws_data.storage.root import check_ours
 
 Train = Callable[[BuildConfig, Workspace, dict[str, Any], str, Sequence[PlannedTraining], int], int]
 """Trains and stages: configuration, workspace, plan, population, trainings, how many others are finished."""
-
-
-def check_folder(out: Path) -> None:
-    """Raise ``BuildError`` when the folder holds something else than a dataset, sound or damaged; nothing is changed."""
-    if not has_lost_manifest(out):
-        check_ours(out)
 
 
 def mend_dataset(
@@ -34,16 +26,11 @@ def mend_dataset(
 
     Raises:
         BuildError: the damaged trainings were built with other options; trained again they have other bytes.
-        FormatError: the manifest is lost, and what is left does not prove what it was.
+        FormatError: manifest.json is lost, and its copy too.
     """
     out = config.out
-    if restore_manifest(out, config.continuing(None).identity(image_sets), image_sets):
-        _tell(f"{out}: manifest.json was damaged or missing; written again from the other files")
-    if has_lost_manifest(out):
-        raise BuildError(
-            f"{out}: manifest.json is missing, and the other files with these options do not prove what it was; give the "
-            "options of the build, fetch it again, or give another --out"
-        )
+    if restore_manifest(out):
+        _tell(f"{out}: manifest.json was damaged or missing; written again from its copy")
     if (damage := find_damage(out)) is None:
         return
     names = damage.trainings

@@ -1,7 +1,7 @@
 """Puts damaged files of a dataset right again: from what is sound beside them, and from trainings that were trained again.
 
 Everything but provenance is a function of the plan. A shard is the weights of its trainings; metadata/<population> follows
-from metadata/trainings and the shards' headers; manifest.json from SHA256SUMS, the shards and the plan.
+from metadata/trainings and the shards' headers. manifest.json, which says what must be there, has a copy.
 """
 
 from __future__ import annotations
@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from nws_data.errors import BuildError, FormatError
-from nws_data.space.identity import SPLITS, parse_id, split_of, training_id
-from nws_data.space.image_sets import ImageSet
-from nws_data.storage.manifest import MANIFEST, Manifest, PopulationEntry, ShardEntry, SplitEntry, parse_manifest
+from nws_data.space.identity import parse_id, split_of, training_id
+from nws_data.storage.manifest import MANIFEST, Manifest, ShardEntry, SplitEntry, parse_manifest
 from nws_data.storage.metadata import (
     PROVENANCE_SCHEMA,
     SNAPSHOT_SCHEMA,
@@ -31,7 +29,7 @@ from nws_data.storage.metadata import (
 from nws_data.storage.publish import Tables, publish
 from nws_data.storage.records import TrainingHeader, TrainingRecord, load_header
 from nws_data.storage.recover import damaged_files, sound_manifest, unfinished
-from nws_data.storage.root import CHECKSUMS, UNFINISHED, exclusive, read_checksums, sha256_of
+from nws_data.storage.root import MANIFEST_COPY, UNFINISHED, exclusive, read_checksums, sha256_of
 from nws_data.storage.shards import read_header, shard_key, write_shard
 
 _LOST: Row = {"wall_s": float("nan"), "finished_at": "", "host": "", "nws_version": "", "python_version": ""}
@@ -94,87 +92,44 @@ def _stated_manifest(root: Path) -> Manifest:
             raise error from None
 
 
-def has_lost_manifest(root: Path) -> bool:
-    """Whether the folder is a dataset by its SHA256SUMS, but without manifest.json."""
-    if (root / MANIFEST).exists() or (root / UNFINISHED).exists() or not (root / CHECKSUMS).is_file():
-        return False
-    try:
-        return MANIFEST in read_checksums(root)
-    except FormatError:
-        return False
+def restore_manifest(root: Path) -> bool:
+    """Write manifest.json anew from its copy where it is missing or damaged; return whether it was.
 
-
-def restore_manifest(root: Path, plan: Mapping[str, Any], image_sets: Sequence[ImageSet]) -> bool:
-    """Write manifest.json anew where it is missing or damaged and SHA256SUMS proves what it was; return whether it was.
-
-    Args:
-        root: the folder; one that is new, or sound, is left alone.
-        plan: the plan of all populations, as JSON values; their compute paths are those that their trainings record.
-        image_sets: of the dataset.
+    A folder that is new, sound, half-written, or without a copy is left alone. Raises ``FormatError`` where the copy is
+    damaged too, or by SHA256SUMS of another dataset; then nothing is touched.
     """
-    if (root / UNFINISHED).exists():
+    if (root / UNFINISHED).exists() or not (root / MANIFEST_COPY).exists():
         return False
     try:
         Manifest.load(root)
         return False
     except FormatError:
         pass
-    try:
-        manifest = _manifest_from_checksums(root, plan, image_sets)
-    except (FormatError, OSError, KeyError, IndexError, ValueError):
-        return False
-    if manifest is None:
-        return False
+    content = (root / MANIFEST_COPY).read_bytes()
+    manifest = _parsed_copy(content)
+    if manifest is None or _recorded_sha256(root) not in (None, sha256_of(content)):
+        raise FormatError(
+            f"{root / MANIFEST} is missing or damaged, and its copy {MANIFEST_COPY} is damaged or of another dataset; fetch "
+            "manifest.json again, or build into another folder"
+        )
     manifest.save(root)
     return True
 
 
-def _manifest_from_checksums(root: Path, plan: Mapping[str, Any], image_sets: Sequence[ImageSet]) -> Manifest | None:
-    """Return the manifest that has the SHA-256 which SHA256SUMS gives for it, or None."""
-    sums = read_checksums(root)
-    computed = _compute_paths(root, sums)
-    populations: dict[str, PopulationEntry] = {}
-    for name in sorted({path.split("/")[1] for path in sums if path.startswith("weights/")}):
-        splits = {}
-        for split in SPLITS:
-            shards = tuple(_shard_entries(root, name, split, sums))
-            if shards:
-                splits[split] = SplitEntry(metadata=_only(sums, f"metadata/{name}/{split}-"), shards=shards)
-        populations[name] = PopulationEntry(plan={**plan, "compute_path": computed[name]}, splits=splits)
-    found = [split for split in SPLITS if any(path.startswith(f"metadata/trainings/{split}-") for path in sums)]
-    manifest = Manifest(
-        data_digest="",
-        image_sets=tuple(image_sets),
-        populations=populations,
-        trainings={split: _only(sums, f"metadata/trainings/{split}-") for split in found},
-        provenance=_only(sums, "metadata/provenance/"),
-        sha256={path: sha256 for path, sha256 in sums.items() if path.startswith("metadata/")},
-    )
-    manifest = replace(manifest, data_digest=manifest.digest())
-    return manifest if sha256_of(manifest.to_bytes()) == sums[MANIFEST] else None
+def _parsed_copy(content: bytes) -> Manifest | None:
+    try:
+        manifest = parse_manifest(content, MANIFEST_COPY)
+    except FormatError:
+        return None
+    return manifest if manifest.digest() == manifest.data_digest else None
 
 
-def _compute_paths(root: Path, sums: Mapping[str, str]) -> dict[str, str]:
-    """Return the compute path by population, as the trainings record it."""
-    paths: dict[str, str] = {}
-    for path in (path for path in sums if path.startswith("metadata/trainings/")):
-        table = read_table(root / path, TRAINING_SCHEMA, ("population", "compute_path"))
-        paths |= dict(zip(table["population"].to_pylist(), table["compute_path"].to_pylist(), strict=True))
-    return paths
-
-
-def _only(paths: Mapping[str, str], prefix: str) -> str:
-    (path,) = (path for path in paths if path.startswith(prefix))
-    return path
-
-
-def _shard_entries(root: Path, population: str, split: str, sums: Mapping[str, str]) -> Iterator[ShardEntry]:
-    for path in sorted(path for path in sums if path.startswith(f"weights/{population}/{split}-")):
-        header = read_header(root / path)
-        ids = [training_id(population, int(key[1:])) for key in header.positions]
-        yield ShardEntry(
-            path=path, nbytes=header.file_nbytes, sha256=sums[path], first=ids[0], last=ids[-1], n_trainings=len(ids)
-        )
+def _recorded_sha256(root: Path) -> str | None:
+    """Return the SHA-256 of manifest.json by SHA256SUMS, None where that is damaged too."""
+    try:
+        return read_checksums(root).get(MANIFEST)
+    except FormatError:
+        return None
 
 
 def mend(root: Path, damage: Damage, records: Mapping[str, Path], card_template: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from nws_data.errors import FormatError
 from nws_data.storage.atomic import sync_folder, write_bytes
 from nws_data.storage.manifest import MANIFEST, Manifest, ShardEntry, parse_manifest
-from nws_data.storage.root import CHECKSUMS, UNFINISHED
+from nws_data.storage.root import CHECKSUMS, MANIFEST_COPY, UNFINISHED
 from nws_data.storage.shards import read_header
 
 _NEW = b"new\n"
@@ -42,7 +42,7 @@ def sound_manifest(root: Path) -> Manifest | None:
     """
     mark = _content(root / UNFINISHED)
     if mark is None:
-        written = (root / MANIFEST).exists() or (root / CHECKSUMS).exists()
+        written = any((root / name).exists() for name in (MANIFEST, MANIFEST_COPY, CHECKSUMS))
         return _checked(root, Manifest.load(root)) if written else None
     before = None
     try:

@@ -28,6 +28,9 @@ UNFINISHED = ".nws-unfinished"
 Holds the manifest before that writer, see recover.py.
 """
 
+MANIFEST_COPY = ".nws-manifest"
+"""manifest.json once more, for a power cut or a bad disk that takes the files written last; see mend.py."""
+
 DATA_FOLDERS = ("metadata", "weights")
 _CHECKSUM_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
@@ -51,7 +54,7 @@ def check_ours(root: Path) -> None:
     """Raise ``BuildError`` unless the folder is new, empty, a dataset or an unfinished one; hidden names don't count."""
     if root.exists() and not root.is_dir():
         raise BuildError(f"{root} is a file; give a folder")
-    if not root.exists() or (root / MANIFEST).exists() or (root / UNFINISHED).exists():
+    if not root.exists() or any((root / name).exists() for name in (MANIFEST, MANIFEST_COPY, UNFINISHED)):
         return
     foreign = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
     if foreign:

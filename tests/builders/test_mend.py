@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from builders.images.prepare import ImageOptions
 from nws_data.errors import BuildError, FormatError
 from nws_data.storage.manifest import MANIFEST, Manifest
 from nws_data.storage.metadata import PROVENANCE_SCHEMA, read_table
+from nws_data.storage.root import MANIFEST_COPY
 from nws_data.storage.verify import verify
 from tests.crash.compare import differences
 from tests.crash.power import damage
@@ -89,10 +89,35 @@ def test_other_options_do_not_mend(copy: Path, built: Path) -> None:
     assert differences(copy, built) == [f"{shard}: differs"]
 
 
+@pytest.mark.parametrize("how", ["empty", "zeros", "cut", "end in zeros", "removed"])
+def test_the_manifest_comes_back_from_its_copy_alone(copy: Path, built: Path, how: str) -> None:
+    for path in ("README.md", "SHA256SUMS", MANIFEST):  # all that a writer wrote last
+        damage(copy / path, how)
+    assert mended(copy, built)
+    damage(copy / MANIFEST_COPY, how)
+    assert mended(copy, built)
+
+
 @pytest.mark.parametrize("how", ["removed", "cut"])
-def test_a_manifest_that_nothing_proves_is_refused_and_no_shard_is_lost(copy: Path, built: Path, how: str) -> None:
-    damage(copy / MANIFEST, how)
-    with pytest.raises((BuildError, FormatError), match=r"manifest.json is missing|not a readable manifest"):
-        build(config(copy, seed=7, images=replace(config(copy).images, n_train=700)))
+def test_a_manifest_whose_copy_is_lost_too_is_refused_and_no_file_is_touched(copy: Path, built: Path, how: str) -> None:
+    damage(copy / MANIFEST_COPY, "end in zeros")
+    for lost in ((MANIFEST,), (MANIFEST, "SHA256SUMS")):
+        for path in lost:
+            damage(copy / path, how)
+        before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+        with pytest.raises(FormatError, match=r"manifest.json is missing or damaged, and its copy .nws-manifest is"):
+            build(config(copy))
+        assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+        for path in lost:
+            shutil.copy(built / path, copy / path)
+    assert mended(copy, built)
+
+
+def test_a_copy_of_another_dataset_is_not_taken(copy: Path, built: Path, tmp_path: Path) -> None:
+    build(config(tmp_path / "other", trainings={"fixed": 1}))
+    shutil.copy(tmp_path / "other" / MANIFEST, copy / MANIFEST_COPY)
+    damage(copy / MANIFEST, "removed")
+    with pytest.raises(FormatError, match="of another dataset"):
+        build(config(copy))
     shutil.copy(built / MANIFEST, copy / MANIFEST)
-    assert differences(copy, built) == []
+    assert mended(copy, built)

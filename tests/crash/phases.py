@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 PHASES = ("start", "images", "training", "staging", "shard", "metadata", "manifest", "cleanup", "end")
+_SMALL = ("..nws-manifest", ".README", ".SHA256SUMS", ".manifest.json")  # while they have their temporary names
 
 
 def phase_of_operation(text: str) -> str:
@@ -19,7 +20,7 @@ def phase_of_operation(text: str) -> str:
         return "training"
     if path.startswith("metadata"):
         return "metadata"
-    if name.startswith((".README", ".SHA256SUMS", ".manifest.json")):
+    if name.startswith(_SMALL):
         return "manifest"
     if path.startswith("weights") or "nws-unfinished" in name:
         return "shard"
@@ -39,7 +40,7 @@ def phase_of_folder(out: Path, goal: bytes) -> str:
         return "cleanup"
     if (out / ".nws-unfinished").exists():
         names = [path.relative_to(out).as_posix() for path in out.rglob("*") if ".tmp-" in path.name]
-        if any(name.startswith((".README", ".SHA256", ".manifest")) for name in names):
+        if any(name.startswith(_SMALL) for name in names):
             return "manifest"
         return "metadata" if any(name.startswith("metadata") for name in names) else "shard"
     if any((build / "trainings").glob(".*.tmp-*")):

@@ -18,7 +18,7 @@ from nws_data.storage import atomic
 from nws_data.storage.manifest import MANIFEST, Manifest
 from nws_data.storage.metadata import SNAPSHOT_SCHEMA, TRAINING_SCHEMA, read_table
 from nws_data.storage.records import TrainingRecord
-from nws_data.storage.root import exclusive
+from nws_data.storage.root import MANIFEST_COPY, exclusive
 from nws_data.storage.verify import verify
 from nws_data.storage.writer import check_appendable, write_population
 from tests.conftest import CARD_TEMPLATE, IMAGE_SETS, PLANS, TinyDataset, make_record, stage, write
@@ -72,7 +72,7 @@ def test_sha256sum_accepts_the_dataset(tiny_dataset: TinyDataset) -> None:
     command = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
     subprocess.run(command, cwd=tiny_dataset.root, check=True)
     listed = {line.split("  ")[1] for line in (tiny_dataset.root / "SHA256SUMS").read_text().splitlines()}
-    assert listed | {"SHA256SUMS"} == set(contents(tiny_dataset.root))
+    assert listed | {"SHA256SUMS", MANIFEST_COPY} == set(contents(tiny_dataset.root))
 
 
 def test_order_of_the_records_does_not_matter(tmp_path: Path, staged: list[Path]) -> None:
