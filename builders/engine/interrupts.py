@@ -1,4 +1,4 @@
-"""Ctrl-C beside a library that runs Python inside its own callbacks, where an exception would be lost."""
+"""Ctrl-C where an exception would be lost, as in a library's callbacks, or would leave something half-done."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def same_handlers() -> Iterator[None]:
 def deferred_interrupts() -> Iterator[Callable[[], None]]:
     """Let Ctrl-C and its like wait until the yielded function is called, or the block ends: ``KeyboardInterrupt`` then.
 
+    Its argument is the signal's number, of which the command makes its exit status.
     A second one does not wait. Signals that are ignored, or end the process without a word, stay as they are; so does all
     in other threads than the main one, which no signal reaches.
     """
-    asked = threading.Event()
+    asked: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
+        if asked:
+            raise KeyboardInterrupt(number)
+        asked.append(number)
 
     def check() -> None:
-        if asked.is_set():
-            asked.clear()
-            raise KeyboardInterrupt
+        if asked:
+            raise KeyboardInterrupt(asked.pop())
 
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     mine = {number: handler for number, handler in before.items() if callable(handler)}

@@ -8,13 +8,13 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from builders.engine.jobs import Job
 from builders.engine.local_worker import Failed, Idle, run_worker
 from builders.engine.messages import Ended, Finished, Message, Notice, Progress
+from builders.engine.processes import start_process
 from builders.engine.queue import JobQueue, Run
 from builders.engine.worker import WorkerSettings
 from nws_data.errors import BuildError
@@ -111,23 +111,12 @@ class _Pool:
     def __init__(self, settings: WorkerSettings, n_workers: int) -> None:
         self.workers: dict[Connection, _Worker] = {}
         self._settings = settings
-        # It unblocks SIGINT when it starts, so it must not start below.
-        resource_tracker.ensure_running()
         for _ in range(n_workers):
             self._start()
 
     def _start(self) -> None:
-        context = get_context("spawn")
-        # Blocked while starting: children inherit it, so Ctrl-C does not end them in the middle of an import.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            ours, theirs = context.Pipe()
-            process = context.Process(target=run_worker, args=(theirs, self._settings), daemon=True)
-            process.start()
-            theirs.close()
-            self.workers[ours] = _Worker(process, ours)
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        process, connection = start_process(run_worker, self._settings, device=self._settings.device)
+        self.workers[connection] = _Worker(process, connection)
 
     def messages(self) -> list[tuple[_Worker, object]]:
         """Wait for messages; a worker that has died gives :class:`_Died`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
@@ -27,7 +26,6 @@ class Failed:
 
 def run_worker(connection: Connection, settings: WorkerSettings) -> None:
     """Process entry: ask for jobs until the answer is None or the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which tells its workers
     enter_compute_path()
     try:
         connection.send(Idle())

@@ -6,7 +6,6 @@ Processor time is what counts, so that other programs on the machine disturb lit
 
 from __future__ import annotations
 
-import signal
 import sys
 import tempfile
 import time
@@ -14,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
-from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -23,6 +21,7 @@ from statistics import median
 import numpy as np
 from tqdm import tqdm
 
+from builders.engine.processes import start_process
 from builders.estimate.speed import Sample, Speed, fit_speed
 from builders.images.arrays import image_arrays
 from builders.images.bank import ImageBank, write_bank
@@ -109,22 +108,11 @@ def _workers(
     bank: Path, shares: Sequence[Sequence[PlannedTraining]], arithmetic: tuple[str, str], seconds: float
 ) -> Iterator[list[Connection]]:
     """Start a process for each share; end them in any case."""
-    context = get_context("spawn")
-    resource_tracker.ensure_running()  # it unblocks SIGINT when it starts, so it must not start below
     processes: dict[Connection, BaseProcess] = {}
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited: Ctrl-C must not end imports with a traceback
     try:
         for share in shares:
-            ours, theirs = context.Pipe(duplex=False)
-            process: BaseProcess = context.Process(
-                target=_measure_all, args=(theirs, bank, list(share), arithmetic, seconds), daemon=True
-            )
-            process.start()
-            theirs.close()
+            process, ours = start_process(_measure_all, bank, list(share), arithmetic, seconds, duplex=False)
             processes[ours] = process
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    try:
         yield list(processes)
     finally:
         for worker in processes.values():
@@ -168,7 +156,6 @@ def _measure_all(
     connection: Connection, bank: Path, share: Sequence[PlannedTraining], arithmetic: tuple[str, str], seconds: float
 ) -> None:
     """Process entry: measure one shape after another until the time is over."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     enter_compute_path()
     images = ImageBank.open(bank)
     connection.send("ready")

@@ -145,8 +145,9 @@ def kill(pid: int, group: bool = True) -> None:
 
 
 def workers_of(pid: int) -> list[int]:
-    """Return the process ids of the direct children (Linux)."""
+    """Return the process ids of all descendants (Linux): workers, the server that forks them, multiprocessing's helper."""
     try:
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        children = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
+    return children + [worker for child in children for worker in workers_of(child)]

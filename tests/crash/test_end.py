@@ -67,7 +67,9 @@ def test_a_second_build_is_refused_and_the_first_unharmed(goal: Path, tmp_path: 
     out = tmp_path / "nws"
     first = start(out)
     wait_for(first, out / ".build", "lock")
+    os.kill(first.pid, signal.SIGSTOP)  # however long the second takes to start
     second = run(out)
+    os.kill(first.pid, signal.SIGCONT)
     _, stderr = first.communicate(timeout=300)
     assert (first.returncode, second.returncode) == (0, 2), stderr + second.stderr
     assert "another build runs in" in second.stderr

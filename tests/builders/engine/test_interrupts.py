@@ -20,8 +20,9 @@ def test_an_interrupt_waits_until_it_is_asked_for(number):
         with deferred_interrupts() as check:
             check()
             os.kill(os.getpid(), number)
-            with pytest.raises(KeyboardInterrupt):
+            with pytest.raises(KeyboardInterrupt) as caught:
                 check()
+            assert caught.value.args == (number,)
         assert signal.getsignal(number) is refuse
     finally:
         signal.signal(number, before)

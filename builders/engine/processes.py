@@ -1,0 +1,93 @@
+"""Worker processes of this machine, each with a pipe to this one; on Linux they start at once and share PyTorch's memory.
+
+Importing torch takes a process some 2 s of its core and 300 MB that no other shares. So workers that compute on the CPU
+are forked from a server process that has imported it and has done nothing else: no thread of this process, no lock, no
+open file goes along. A card's driver does not outlive a fork, and on macOS system libraries do not: there each worker
+starts afresh.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import forkserver, get_context, resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.process import BaseProcess
+
+from builders.engine.interrupts import deferred_interrupts
+
+# Not our own modules: the server may find others of these names than this process has.
+_PRELOADED = ["torch"]
+_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+
+
+def start_process(
+    target: Callable[..., None], *arguments: object, duplex: bool = True, device: str = "cpu"
+) -> tuple[BaseProcess, Connection]:
+    """Start a process that calls ``target(connection, *arguments)``; it ends with this one.
+
+    It never sees Ctrl-C: only this process does, and tells its workers.
+
+    Args:
+        target: importable.
+        arguments: that can be pickled.
+        duplex: whether this process can send, too.
+        device: what it computes on; see the module.
+
+    Returns:
+        The process and this end of the pipe.
+    """
+    started: list[BaseProcess] = []
+    try:
+        with deferred_interrupts(), _held_back():
+            context = _context(device)
+            ours, theirs = context.Pipe(duplex)
+            process = context.Process(target=_run, args=(target, theirs, arguments, dict(os.environ)), daemon=True)
+            process.start()
+            started.append(process)
+            theirs.close()
+    except KeyboardInterrupt:  # it came meanwhile, and nobody will know of the process
+        for orphan in started:
+            orphan.kill()
+            orphan.join()
+        raise
+    return process, ours
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Block signals in this thread; children inherit it: none is ended in the middle of an import, the server not at all."""
+    resource_tracker.ensure_running()  # it unblocks SIGINT when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _context(device: str) -> ForkServerContext | SpawnContext:
+    if sys.platform == "linux" and device == "cpu":
+        context = get_context("forkserver")
+        context.set_forkserver_preload(_PRELOADED)
+        try:
+            forkserver.ensure_running()
+        except OSError:
+            pass  # its socket cannot be made, as where TMPDIR is a very long path
+        else:
+            return context
+    return get_context("spawn")
+
+
+def _run(
+    target: Callable[..., None], connection: Connection, arguments: tuple[object, ...], environment: dict[str, str]
+) -> None:
+    """Process entry."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    os.environ.clear()  # a server has the variables of when it started
+    os.environ.update(environment)
+    target(connection, *arguments)
