@@ -26,7 +26,8 @@ from nws_data.space.architecture import IMAGE_SHAPE
 from nws_data.space.trajectory import N_SNAPSHOTS
 
 _MB = 10**6
-_PROCESS = 330 * _MB  # private pages of a process that has imported torch and the builders
+_PROCESS = 350 * _MB  # private pages of a process that has imported torch and the builders
+_FORKED = 40 * _MB  # of one that was forked from a server that has imported torch; the server takes the above
 _LIBRARIES = 300 * _MB  # pages of their files, which processes share
 _PARENT = 550 * _MB  # the process of the command: it also reads and writes the dataset's tables
 _SLOT_VECTORS = 9  # weights, gradients, optimizer state and its scratch, and the step's leaves with their gradients
@@ -65,7 +66,14 @@ class MemoryPlan:
 
 
 def worker_bytes(
-    shape: FleetShape, precision: str, backend: str, epoch_cap: int, *, n_images: int = 0, spill: bool = False
+    shape: FleetShape,
+    precision: str,
+    backend: str,
+    epoch_cap: int,
+    *,
+    n_images: int = 0,
+    spill: bool = False,
+    forked: bool = False,
 ) -> int:
     """Return an upper bound of a worker's own memory while it trains a fleet.
 
@@ -76,6 +84,7 @@ def worker_bytes(
         epoch_cap: bound on epochs; few epochs need fewer snapshots.
         n_images: training images of the largest set.
         spill: snapshot buffers stand in a file.
+        forked: whether it shares PyTorch's memory with the others.
     """
     slots = 1 if backend == "native" else fleet_size(shape, DTYPES[precision])
     vector = _WEIGHT_BYTES * shape.architecture.n_weights
@@ -85,9 +94,9 @@ def worker_bytes(
     step = images * conv_values(shape.architecture) * _ACTIVATION_BYTES[precision]
     batch = (shape.batch_size + 2 * images) * IMAGE_SHAPE[0] * IMAGE_SHAPE[1] * IMAGE_SHAPE[2] * _WEIGHT_BYTES
     augmentation = shape.batch_size * IMAGE_SHAPE[1] * IMAGE_SHAPE[2] * _IMAGE_BYTES
-    return (
-        _PROCESS + slots * vector * (_SLOT_VECTORS + kept) + record + step + batch + augmentation + n_images * _SHUFFLE_BYTES
-    )
+    vectors = slots * vector * (_SLOT_VECTORS + kept)
+    process = _FORKED if forked else _PROCESS
+    return process + vectors + record + step + batch + augmentation + n_images * _SHUFFLE_BYTES
 
 
 def plan_memory(
@@ -100,6 +109,7 @@ def plan_memory(
     n_images: int,
     workers: int,
     limit: int | None = None,
+    forked: bool = False,
 ) -> MemoryPlan:
     """Return how many workers a limit allows, and whether their snapshots go into files so that it allows more.
 
@@ -112,15 +122,17 @@ def plan_memory(
         n_images: training images of the largest set.
         workers: at most that many.
         limit: bytes for the whole build; None takes most of what is free.
+        forked: whether the workers share PyTorch's memory.
 
     Raises:
         BuildError: not even one worker fits.
     """
     given, limit = limit, limit or int(_SHARE * available_bytes())
-    shared = _PARENT + _LIBRARIES + bank_bytes
+    shared = _PARENT + _LIBRARIES + bank_bytes + (_PROCESS if forked else 0)
     distinct, plans = set(shapes), []
     for spill in (False, True):
-        sizes = (worker_bytes(shape, precision, backend, epoch_cap, n_images=n_images, spill=spill) for shape in distinct)
+        options = {"n_images": n_images, "spill": spill, "forked": forked}
+        sizes = (worker_bytes(shape, precision, backend, epoch_cap, **options) for shape in distinct)  # type: ignore[arg-type]
         worker = max(sizes, default=_PROCESS)
         plans.append(MemoryPlan(min(workers, max(0, limit - shared) // worker), spill, worker, shared, limit))
     best = max(plans, key=lambda plan: plan.n_workers)  # the first of equals: no files without need

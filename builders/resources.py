@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from builders.config import BuildConfig
 from builders.devices import default_backend, local_cards
 from builders.engine.jobs import Job, make_device_jobs, make_jobs
+from builders.engine.processes import are_forked
 from builders.gpu.host_memory import plan_card_memory
 from builders.memory import MemoryPlan, plan_memory
 from builders.plan import PlannedTraining
@@ -41,4 +42,5 @@ def memory_plan(config: BuildConfig, jobs: Sequence[Job], bank_bytes: int, n_ima
         n_images=n_images,
         workers=config.workers,
         limit=limit,
+        forked=not elsewhere and are_forked(config.device),
     )

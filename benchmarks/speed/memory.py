@@ -19,13 +19,13 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 
+from builders.engine.processes import are_forked, start_process
 from builders.images.arrays import ImageArrays, image_arrays
 from builders.images.bank import ImageBank, write_bank
 from builders.memory import worker_bytes
@@ -95,7 +95,9 @@ def worst_worker(bank_folder: Path, backend: str) -> dict[str, float]:
     for slot, member in enumerate(members):
         member.evaluate(fleet.vectors[slot])
     shape = FleetShape.of(hyperparameters)
-    bound = worker_bytes(shape, precision, backend, MAX_EPOCHS, n_images=max(n for n, _ in SIZES.values()))
+    bound = worker_bytes(
+        shape, precision, backend, MAX_EPOCHS, n_images=max(n for n, _ in SIZES.values()), forked=are_forked("cpu")
+    )
     return {**memory_mb(), "bound": bound / 1e6}
 
 
@@ -111,7 +113,10 @@ def long_training(bank_folder: Path, backend: str, epochs: int, spill: bool) -> 
         for record in train_fleet(trainings, ImageBank.open(bank_folder), **options):  # type: ignore[arg-type]
             record.save(Path(folder, f"{record.training}.safetensors"))
     shape = FleetShape.of(hyperparameters)
-    return {**memory_mb(), "bound": worker_bytes(shape, "float32", backend, epochs, spill=spill) / 1e6}
+    return {
+        **memory_mb(),
+        "bound": worker_bytes(shape, "float32", backend, epochs, spill=spill, forked=are_forked("cpu")) / 1e6,
+    }
 
 
 def _hyperparameters(architecture: Architecture, dataset: str, batch_size: int) -> HyperParameters:
@@ -129,16 +134,21 @@ def _hyperparameters(architecture: Architecture, dataset: str, batch_size: int) 
 
 def measure(bank: Path, backend: str) -> dict[str, dict[str, float]]:
     """Return the memory of every process by what it did."""
-    context = get_context("spawn")
 
     def alone(work: Callable[..., dict[str, float]], *arguments: object) -> dict[str, float]:
-        with ProcessPoolExecutor(1, context) as pool:
-            return pool.submit(work, bank, backend, *arguments).result()
+        process, connection = start_process(_tell, work, bank, backend, *arguments)
+        result: dict[str, float] = connection.recv()
+        process.join()
+        return result
 
     result = {"largest architecture, full buffers": alone(worst_worker)}
     for epochs in (19, 62, 150, 300):
         result[f"small one, {epochs} epochs"] = alone(long_training, epochs, False)
     return result | {"small one, 300 epochs, snapshots in a file": alone(long_training, 300, True)}
+
+
+def _tell(connection: Connection, work: Callable[..., dict[str, float]], *arguments: object) -> None:
+    connection.send(work(*arguments))
 
 
 def main() -> None:

@@ -25,6 +25,11 @@ _PRELOADED = ["torch"]
 _SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
+def are_forked(device: str) -> bool:
+    """Whether processes that compute on a device (``"cpu"``, ``"cuda"``) are forked, and share PyTorch's memory."""
+    return sys.platform == "linux" and device == "cpu"
+
+
 def start_process(
     target: Callable[..., None], *arguments: object, duplex: bool = True, device: str = "cpu"
 ) -> tuple[BaseProcess, Connection]:
@@ -70,7 +75,7 @@ def _held_back() -> Iterator[None]:
 
 
 def _context(device: str) -> ForkServerContext | SpawnContext:
-    if sys.platform == "linux" and device == "cpu":
+    if are_forked(device):
         context = get_context("forkserver")
         context.set_forkserver_preload(_PRELOADED)
         try:

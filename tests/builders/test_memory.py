@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from builders.build import build
+from builders.engine.processes import are_forked
 from builders.memory import available_bytes, parse_size, plan_memory, size_text, worker_bytes
 from builders.training.compute_path import default_cpu_backend
 from builders.training.shape import FleetShape
@@ -38,6 +39,7 @@ def measured(bank, folder, shapes, **options) -> int:
         "backend": "portable",
         "spill": False,
         "n": 4,
+        "forked": are_forked("cpu"),
     }
     command = [sys.executable, "-m", "tests.builders.worker_memory", json.dumps(values | {"shapes": shapes} | options)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -51,20 +53,27 @@ def measured(bank, folder, shapes, **options) -> int:
 def test_the_estimate_is_an_upper_bound(bank, tmp_path, precision, backend):
     shapes = [{"batch_size": 64, "activation": "tanh"}, LARGEST, {"filter_size": 5, "width_conv": 48, "activation": "elu"}]
     took = measured(bank, tmp_path, shapes, precision=precision, backend=backend, n=2 if backend == "native" else 4)
-    estimate = max(worker_bytes(shape(**changes), precision, backend, 19) for changes in shapes)
+    forked = are_forked("cpu")
+    estimate = max(worker_bytes(shape(**changes), precision, backend, 19, forked=forked) for changes in shapes)
     assert took <= estimate <= TOLERANCE * took
+
+
+@pytest.mark.slow
+def test_the_estimate_of_a_worker_that_started_afresh(bank, tmp_path):
+    took = measured(bank, tmp_path, [LARGEST], n=1, forked=False)
+    assert took <= worker_bytes(shape(**LARGEST), "float32", "portable", 19) <= TOLERANCE * took
 
 
 @pytest.mark.slow
 def test_a_long_training_stays_in_its_bound(bank, tmp_path):
     # 150 evaluations, more than twice what a buffer holds.
-    wide = {"width_fc": 192}
+    wide, forked = {"width_fc": 192}, are_forked("cpu")
     took = measured(bank, tmp_path, [wide], n=2, cap=149)
-    bound = worker_bytes(shape(**wide), "float32", "portable", 1000)
-    assert took <= bound == worker_bytes(shape(**wide), "float32", "portable", 149)
+    bound = worker_bytes(shape(**wide), "float32", "portable", 1000, forked=forked)
+    assert took <= bound == worker_bytes(shape(**wide), "float32", "portable", 149, forked=forked)
     (tmp_path / "spilled").mkdir()
     spilled = measured(bank, tmp_path / "spilled", [wide], n=2, cap=149, spill=True)
-    assert spilled <= worker_bytes(shape(**wide), "float32", "portable", 1000, spill=True) < bound
+    assert spilled <= worker_bytes(shape(**wide), "float32", "portable", 1000, spill=True, forked=forked) < bound
     assert took - spilled > 40 * 2 * 4 * shape(**wide).architecture.n_weights  # 40 of 64 vectors of 2 members
     digests = [
         [hashlib.sha256(path.read_bytes()[-100_000:]).hexdigest() for path in sorted(folder.glob("*.safetensors"))]
@@ -140,6 +149,7 @@ def test_a_build_with_its_snapshots_in_files_gives_the_same_bytes(tmp_path, caps
         n_images=120,
         workers=1,
         limit=10**12,
+        forked=are_forked("cpu"),
     )
     build(config(tmp_path / "small", fixed=2, workers=8, memory=need.shared + need.worker + 10**6))
     assert differences(tmp_path / "small", tmp_path / "nws") == []
