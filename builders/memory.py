@@ -27,7 +27,7 @@ from nws_data.space.trajectory import N_SNAPSHOTS
 
 _MB = 10**6
 _PROCESS = 350 * _MB  # private pages of a process that has imported torch and the builders
-_FORKED = 40 * _MB  # of one that was forked from a server that has imported torch; the server takes the above
+_FORKED = 50 * _MB  # of one that was forked from a server that has imported torch; the server takes the above
 _LIBRARIES = 300 * _MB  # pages of their files, which processes share
 _PARENT = 550 * _MB  # the process of the command: it also reads and writes the dataset's tables
 _SLOT_VECTORS = 9  # weights, gradients, optimizer state and its scratch, and the step's leaves with their gradients
