@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from builders.engine.jobs import Job
 from builders.engine.local_worker import Failed, Idle, run_worker
 from builders.engine.messages import Ended, Finished, Message, Notice, Progress
-from builders.engine.processes import start_process
+from builders.engine.processes import exit_code, start_process
 from builders.engine.queue import JobQueue, Run
 from builders.engine.worker import WorkerSettings
 from nws_data.errors import BuildError
@@ -128,7 +128,7 @@ class _Pool:
                 received.append((worker, connection.recv()))
             except (EOFError, ConnectionResetError):
                 worker.process.join(_PATIENCE_S)
-                received.append((worker, _Died(worker.process.exitcode)))
+                received.append((worker, _Died(exit_code(worker.process))))
         return received
 
     def give(self, worker: _Worker, run: Run | None) -> None:

@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from multiprocessing import forkserver, get_context, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
@@ -23,6 +24,7 @@ from builders.engine.interrupts import deferred_interrupts
 # Not our own modules: the server may find others of these names than this process has.
 _PRELOADED = ["torch"]
 _SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+_SERVER_GONE = 255  # what multiprocessing says of a process whose server, which alone could know, has ended
 
 
 def are_forked(device: str) -> bool:
@@ -46,10 +48,28 @@ def start_process(
     Returns:
         The process and this end of the pipe.
     """
+    if are_forked(device):
+        try:
+            return _start(_server(), target, arguments, duplex)
+        except (OSError, EOFError):
+            pass  # no socket can be made (TMPDIR is a very long path), somebody removed it, or the server was killed
+    return _start(get_context("spawn"), target, arguments, duplex)
+
+
+def exit_code(process: BaseProcess) -> int | None:
+    """Return how a process of :func:`start_process` ended: its status, or the negative signal; None while it runs.
+
+    One that ended after the server did counts as killed: nobody knows.
+    """
+    return -signal.SIGKILL if process.exitcode == _SERVER_GONE else process.exitcode
+
+
+def _start(
+    context: ForkServerContext | SpawnContext, target: Callable[..., None], arguments: tuple[object, ...], duplex: bool
+) -> tuple[BaseProcess, Connection]:
     started: list[BaseProcess] = []
     try:
         with deferred_interrupts(), _held_back():
-            context = _context(device)
             ours, theirs = context.Pipe(duplex)
             process = context.Process(target=_run, args=(target, theirs, arguments, dict(os.environ)), daemon=True)
             process.start()
@@ -63,6 +83,42 @@ def start_process(
     return process, ours
 
 
+def _server() -> ForkServerContext:
+    """Return the context of the running server; a new one imports from where this process does."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    with _held_back(), _variables(PYTHONSAFEPATH="1", PYTHONPATH=os.pathsep.join(sys.path)):
+        forkserver.ensure_running()
+    _wait_for_server()
+    return context
+
+
+@cache
+def _wait_for_server() -> None:
+    """Wait until the server has imported what it holds, while Ctrl-C may come; a process that does nothing tells."""
+    process = get_context("forkserver").Process(target=_do_nothing, daemon=True)
+    process.start()
+    process.join()
+
+
+def _do_nothing() -> None:
+    pass
+
+
+@contextmanager
+def _variables(**values: str) -> Iterator[None]:
+    """Set environment variables while the block runs."""
+    before = {name: os.environ.pop(name, None) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            del os.environ[name]
+            if value is not None:
+                os.environ[name] = value
+
+
 @contextmanager
 def _held_back() -> Iterator[None]:
     """Block signals in this thread; children inherit it: none is ended in the middle of an import, the server not at all."""
@@ -72,19 +128,6 @@ def _held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _context(device: str) -> ForkServerContext | SpawnContext:
-    if are_forked(device):
-        context = get_context("forkserver")
-        context.set_forkserver_preload(_PRELOADED)
-        try:
-            forkserver.ensure_running()
-        except OSError:
-            pass  # its socket cannot be made, as where TMPDIR is a very long path
-        else:
-            return context
-    return get_context("spawn")
 
 
 def _run(

@@ -19,6 +19,7 @@ from nws_data.storage.atomic import make_folder, sync_folder
 from nws_data.storage.card import default_config
 from nws_data.storage.lock import locked
 from nws_data.storage.manifest import MANIFEST, Manifest, ShardEntry
+from nws_data.storage.manifest_copy import MANIFEST_COPY
 from nws_data.storage.partial import Pulled
 from nws_data.storage.root import CHECKSUMS, LOCK, README, read_checksums
 from nws_data.storage.tiers import NAMED_TIERS, choose_tier, tier_bytes, tier_name
@@ -82,6 +83,7 @@ def pull(
             missing = source.fetch_missing(manifest, shards, progress)
             kept = [s.path for s in manifest.shards if s.path in pinned.shards or s in shards]
             replace(pinned, shards=tuple(kept)).save(out)
+            (out / MANIFEST_COPY).unlink(missing_ok=True)  # of a dataset that was here before
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     return PullReport(

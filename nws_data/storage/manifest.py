@@ -139,7 +139,7 @@ class Manifest:
         except OSError as error:
             raise FormatError(
                 f"{root}: no {MANIFEST} ({error.strerror}): not an NWS dataset, or its build has not finished; "
-                "give the folder that holds manifest.json"
+                "give the folder that holds manifest.json, or run the same `nws build` again"
             ) from error
         return parse_manifest(raw, str(root / MANIFEST))
 

@@ -15,6 +15,7 @@ import numpy as np
 from nws_data.errors import BuildError, FormatError
 from nws_data.space.identity import parse_id, split_of, training_id
 from nws_data.storage.manifest import MANIFEST, Manifest, ShardEntry, SplitEntry, parse_manifest
+from nws_data.storage.manifest_copy import MANIFEST_COPY, copied_manifest
 from nws_data.storage.metadata import (
     PROVENANCE_SCHEMA,
     SNAPSHOT_SCHEMA,
@@ -29,7 +30,7 @@ from nws_data.storage.metadata import (
 from nws_data.storage.publish import Tables, publish
 from nws_data.storage.records import TrainingHeader, TrainingRecord, load_header
 from nws_data.storage.recover import damaged_files, sound_manifest, unfinished
-from nws_data.storage.root import MANIFEST_COPY, UNFINISHED, exclusive, read_checksums, sha256_of
+from nws_data.storage.root import CHECKSUMS, UNFINISHED, data_files, exclusive, read_checksums, sha256_of
 from nws_data.storage.shards import read_header, shard_key, write_shard
 
 _LOST: Row = {"wall_s": float("nan"), "finished_at": "", "host": "", "nws_version": "", "python_version": ""}
@@ -95,33 +96,27 @@ def _stated_manifest(root: Path) -> Manifest:
 def restore_manifest(root: Path) -> bool:
     """Write manifest.json anew from its copy where it is missing or damaged; return whether it was.
 
-    A folder that is new, sound, half-written, or without a copy is left alone. Raises ``FormatError`` where the copy is
-    damaged too, or by SHA256SUMS of another dataset; then nothing is touched.
+    A folder that is new, sound, half-written, or without a sound copy is left alone. Raises ``FormatError``, and touches
+    nothing, where the copy is not of this dataset: by SHA256SUMS, or since there are shards that it does not name.
     """
-    if (root / UNFINISHED).exists() or not (root / MANIFEST_COPY).exists():
+    if (root / UNFINISHED).exists() or (copy := copied_manifest(root)) is None:
         return False
+    recorded, copied = _recorded_sha256(root), sha256_of(copy.to_bytes())
     try:
         Manifest.load(root)
-        return False
+        if recorded != copied or sha256_of((root / MANIFEST).read_bytes()) == recorded:
+            return False
     except FormatError:
         pass
-    content = (root / MANIFEST_COPY).read_bytes()
-    manifest = _parsed_copy(content)
-    if manifest is None or _recorded_sha256(root) not in (None, sha256_of(content)):
+    unlisted = [path for path in data_files(root) if path.startswith("weights/") and path not in copy.file_sha256]
+    if recorded not in (None, copied) or unlisted:
+        why = f"which does not name {unlisted[0]}" if recorded in (None, copied) else f"not the one that {CHECKSUMS} names"
         raise FormatError(
-            f"{root / MANIFEST} is missing or damaged, and its copy {MANIFEST_COPY} is damaged or of another dataset; fetch "
+            f"{root / MANIFEST} is missing or damaged, and its copy {MANIFEST_COPY} is of another dataset, {why}; fetch "
             "manifest.json again, or build into another folder"
         )
-    manifest.save(root)
+    copy.save(root)
     return True
-
-
-def _parsed_copy(content: bytes) -> Manifest | None:
-    try:
-        manifest = parse_manifest(content, MANIFEST_COPY)
-    except FormatError:
-        return None
-    return manifest if manifest.digest() == manifest.data_digest else None
 
 
 def _recorded_sha256(root: Path) -> str | None:

@@ -10,8 +10,9 @@ import pyarrow as pa
 from nws_data.storage.atomic import write_bytes
 from nws_data.storage.card import render_card
 from nws_data.storage.manifest import MANIFEST, Manifest
+from nws_data.storage.manifest_copy import write_copy
 from nws_data.storage.metadata import Row, digest_name, make_table, parquet_bytes, read_table
-from nws_data.storage.root import CHECKSUMS, MANIFEST_COPY, README, checksum_lines, remove_unlisted, sha256_of
+from nws_data.storage.root import CHECKSUMS, README, checksum_lines, remove_unlisted, sha256_of
 
 
 class Tables:
@@ -33,7 +34,7 @@ class Tables:
 
 def publish(root: Path, manifest: Manifest, card_template: str) -> None:
     """Write a copy of the manifest, README.md, SHA256SUMS and, last, manifest.json; then remove what that does not name."""
-    write_bytes(root / MANIFEST_COPY, manifest.to_bytes())
+    write_copy(root, manifest)
     readme = render_card(root, manifest, card_template).encode()
     write_bytes(root / README, readme)
     small = {README: sha256_of(readme), MANIFEST: sha256_of(manifest.to_bytes())}

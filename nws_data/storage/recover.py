@@ -14,7 +14,8 @@ from pathlib import Path
 from nws_data.errors import FormatError
 from nws_data.storage.atomic import sync_folder, write_bytes
 from nws_data.storage.manifest import MANIFEST, Manifest, ShardEntry, parse_manifest
-from nws_data.storage.root import CHECKSUMS, MANIFEST_COPY, UNFINISHED
+from nws_data.storage.manifest_copy import copied_manifest
+from nws_data.storage.root import CHECKSUMS, UNFINISHED
 from nws_data.storage.shards import read_header
 
 _NEW = b"new\n"
@@ -42,7 +43,7 @@ def sound_manifest(root: Path) -> Manifest | None:
     """
     mark = _content(root / UNFINISHED)
     if mark is None:
-        written = any((root / name).exists() for name in (MANIFEST, MANIFEST_COPY, CHECKSUMS))
+        written = (root / MANIFEST).exists() or (root / CHECKSUMS).exists() or copied_manifest(root)
         return _checked(root, Manifest.load(root)) if written else None
     before = None
     try:
@@ -53,7 +54,11 @@ def sound_manifest(root: Path) -> Manifest | None:
     except FormatError:
         if before:
             return _checked(root, before)
-        if mark == _NEW or not (root / MANIFEST).exists():
+        if mark == _NEW:
+            return None
+        if copy := copied_manifest(root):  # both the mark and manifest.json are damaged
+            return _checked(root, copy)
+        if not (root / MANIFEST).exists():
             return None
         raise
 

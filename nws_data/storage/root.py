@@ -13,6 +13,7 @@ from nws_data.errors import BuildError, FormatError
 from nws_data.storage.atomic import is_temporary, make_folder, remove_stale
 from nws_data.storage.lock import locked
 from nws_data.storage.manifest import MANIFEST, Manifest
+from nws_data.storage.manifest_copy import copied_manifest
 
 README = "README.md"
 CHECKSUMS = "SHA256SUMS"
@@ -27,9 +28,6 @@ UNFINISHED = ".nws-unfinished"
 
 Holds the manifest before that writer, see recover.py.
 """
-
-MANIFEST_COPY = ".nws-manifest"
-"""manifest.json once more, for a power cut or a bad disk that takes the files written last; see mend.py."""
 
 DATA_FOLDERS = ("metadata", "weights")
 _CHECKSUM_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
@@ -54,11 +52,24 @@ def check_ours(root: Path) -> None:
     """Raise ``BuildError`` unless the folder is new, empty, a dataset or an unfinished one; hidden names don't count."""
     if root.exists() and not root.is_dir():
         raise BuildError(f"{root} is a file; give a folder")
-    if not root.exists() or any((root / name).exists() for name in (MANIFEST, MANIFEST_COPY, UNFINISHED)):
+    if not root.exists() or (root / MANIFEST).exists() or (root / UNFINISHED).exists() or copied_manifest(root):
         return
+    if _names_manifest(root):
+        raise BuildError(
+            f"{root / MANIFEST} is missing, and there is no sound copy of it; fetch it from where the dataset came from, or "
+            "give a new folder"
+        )
     foreign = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
     if foreign:
         raise BuildError(f"{root} holds something else than an NWS dataset ({', '.join(foreign[:3])}); give a new folder")
+
+
+def _names_manifest(root: Path) -> bool:
+    """Whether there is a SHA256SUMS of a dataset."""
+    try:
+        return MANIFEST in read_checksums(root)
+    except FormatError:
+        return False
 
 
 def listed_files(manifest: Manifest) -> set[str]:

@@ -12,8 +12,9 @@ from builders.config import BuildConfig
 from builders.images.prepare import ImageOptions
 from nws_data.errors import BuildError, FormatError
 from nws_data.storage.manifest import MANIFEST, Manifest
+from nws_data.storage.manifest_copy import MANIFEST_COPY
 from nws_data.storage.metadata import PROVENANCE_SCHEMA, read_table
-from nws_data.storage.root import MANIFEST_COPY
+from nws_data.storage.root import UNFINISHED
 from nws_data.storage.verify import verify
 from tests.crash.compare import differences
 from tests.crash.power import damage
@@ -98,16 +99,21 @@ def test_the_manifest_comes_back_from_its_copy_alone(copy: Path, built: Path, ho
     assert mended(copy, built)
 
 
+def files(root: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize("how", ["removed", "cut"])
 def test_a_manifest_whose_copy_is_lost_too_is_refused_and_no_file_is_touched(copy: Path, built: Path, how: str) -> None:
     damage(copy / MANIFEST_COPY, "end in zeros")
     for lost in ((MANIFEST,), (MANIFEST, "SHA256SUMS")):
         for path in lost:
             damage(copy / path, how)
-        before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
-        with pytest.raises(FormatError, match=r"manifest.json is missing or damaged, and its copy .nws-manifest is"):
+        before = files(copy)
+        message = r"is missing, and there is no sound copy|holds something else" if how == "removed" else r"not a readable"
+        with pytest.raises((BuildError, FormatError), match=message):
             build(config(copy))
-        assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+        assert files(copy) == before
         for path in lost:
             shutil.copy(built / path, copy / path)
     assert mended(copy, built)
@@ -116,8 +122,43 @@ def test_a_manifest_whose_copy_is_lost_too_is_refused_and_no_file_is_touched(cop
 def test_a_copy_of_another_dataset_is_not_taken(copy: Path, built: Path, tmp_path: Path) -> None:
     build(config(tmp_path / "other", trainings={"fixed": 1}))
     shutil.copy(tmp_path / "other" / MANIFEST, copy / MANIFEST_COPY)
-    damage(copy / MANIFEST, "removed")
-    with pytest.raises(FormatError, match="of another dataset"):
+    (copy / MANIFEST).unlink()
+    with pytest.raises(FormatError, match=r"of another dataset, not the one that SHA256SUMS names"):
         build(config(copy))
-    shutil.copy(built / MANIFEST, copy / MANIFEST)
+    (copy / "SHA256SUMS").unlink()
+    before = files(copy)
+    with pytest.raises(FormatError, match=r"of another dataset, which does not name weights/"):
+        build(config(copy))
+    assert files(copy) == before
+
+
+def test_a_copy_alone_makes_no_dataset(copy: Path, tmp_path: Path) -> None:
+    for folder in (tmp_path / "emptied", tmp_path / "somebodys"):
+        folder.mkdir()
+        shutil.copy(copy / MANIFEST_COPY, folder)
+    (tmp_path / "somebodys" / "weights").mkdir()
+    theirs = tmp_path / "somebodys" / "weights" / "model.safetensors"
+    theirs.write_text("mine")
+    with pytest.raises(BuildError, match=r"holds something else than an NWS dataset \(weights\)"):
+        build(config(tmp_path / "somebodys"))
+    assert theirs.read_text() == "mine"
+    build(config(tmp_path / "emptied", trainings={"fixed": 1}))  # after rm -rf folder/*: another, new dataset
+    assert verify(tmp_path / "emptied").ok
+
+
+def test_an_altered_manifest_is_not_believed_against_its_copy_and_checksum(copy: Path, built: Path) -> None:
+    manifest = Manifest.load(copy)
+    sha256 = manifest.sha256[manifest.provenance]
+    content = (copy / MANIFEST).read_text()
+    (copy / MANIFEST).write_text(content.replace(sha256, sha256[::-1]))
     assert mended(copy, built)
+    assert (copy / MANIFEST).read_text() == content
+
+
+def test_a_damaged_mark_and_a_lost_manifest_lose_nothing(copy: Path, built: Path) -> None:
+    (copy / UNFINISHED).write_bytes(b"")
+    (copy / MANIFEST).unlink()
+    shard = next(copy.rglob("*.safetensors"))
+    before = shard.stat().st_ino
+    assert mended(copy, built)
+    assert shard.stat().st_ino == before

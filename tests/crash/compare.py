@@ -27,7 +27,7 @@ def differences(out: Path, goal: Path) -> list[str]:
 def _contents(root: Path) -> dict[str, object]:
     """Return file contents by name; what records timings without them: provenance by the trainings in it."""
     from nws_data.storage.manifest import Manifest
-    from nws_data.storage.root import MANIFEST_COPY
+    from nws_data.storage.manifest_copy import MANIFEST_COPY
 
     contents: dict[str, object] = {}
     for path in root.rglob("*"):

@@ -11,11 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from builders.engine.processes import start_process
+from builders.engine.processes import are_forked, exit_code, start_process
+
+ROOT = Path(__file__).parents[3]
 
 
 def tell(connection, *arguments):
     connection.send((os.environ.get("NWS_TEST_VARIABLE"), os.getcwd(), "torch" in sys.modules, arguments))
+
+
+def tell_server(connection):
+    connection.send(os.getppid())
+    connection.recv()
 
 
 def killed_by(connection):
@@ -37,8 +44,7 @@ def test_a_worker_has_this_process_s_variables_and_folder_of_now(device, monkeyp
         monkeypatch.setenv("NWS_TEST_VARIABLE", value)
         monkeypatch.chdir(tmp_path / value)
         process, connection = start_process(tell, 1, "two", duplex=False, device=device)
-        preloaded = device == "cpu" and sys.platform == "linux"
-        assert connection.recv() == (value, str(tmp_path / value), preloaded, (1, "two"))
+        assert connection.recv() == (value, str(tmp_path / value), are_forked(device), (1, "two"))
         process.join()
         assert process.exitcode == 0
 
@@ -59,18 +65,48 @@ def test_a_worker_can_be_ended_from_outside(number):
     assert process.exitcode == -number
 
 
-def test_a_folder_for_temporary_files_whose_path_is_too_long_for_a_socket(tmp_path):
-    long = tmp_path / ("a" * 120)
-    long.mkdir()
-    code = (
+@pytest.mark.skipif(not are_forked("cpu"), reason="workers have no server here")
+def test_the_server_s_death_is_survived():
+    first, connection = start_process(tell_server)
+    server = connection.recv()
+    os.kill(server, signal.SIGKILL)
+    connection.send(None)
+    with pytest.raises(EOFError):
+        connection.recv()
+    first.join()
+    assert exit_code(first) == -signal.SIGKILL
+    second, connection = start_process(tell_server)
+    assert connection.recv() not in (server, os.getpid())
+    connection.send(None)
+    second.join()
+    assert exit_code(second) == 0
+
+
+def run_script(folder: Path, cwd: Path, **variables: str) -> str:
+    """Start a worker in a script outside the checkout; return what it prints."""
+    script = folder / "script.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
         "from tests.builders.engine.test_processes import start_process, tell\n"
         "if __name__ == '__main__':\n"
         "    process, connection = start_process(tell, 5, duplex=False)\n"
-        "    print(connection.recv()[3])\n"
+        "    print(connection.recv()[2:])\n"
     )
-    script = tmp_path / "script.py"
-    script.write_text(code)
-    environment = os.environ | {"TMPDIR": str(long), "PYTHONPATH": str(Path(__file__).parents[3])}
-    result = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, check=False)
-    assert (result.returncode, result.stdout) == (0, "(5,)\n"), result.stderr
+    environment = os.environ | variables
+    result = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=cwd, env=environment, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout
+
+
+def test_nothing_is_imported_from_the_current_folder(tmp_path):
+    (tmp_path / "here").mkdir()
+    for name in ("random", "torch"):
+        (tmp_path / "here" / f"{name}.py").write_text("raise RuntimeError")
+    assert run_script(tmp_path, tmp_path / "here") == f"({are_forked('cpu')}, (5,))\n"
+
+
+def test_a_folder_for_temporary_files_whose_path_is_too_long_for_a_socket(tmp_path):
+    long = tmp_path / ("a" * 120)
+    long.mkdir()
+    assert run_script(tmp_path, tmp_path, TMPDIR=str(long)) == "(False, (5,))\n"
     assert list(long.iterdir()) == []

@@ -16,9 +16,10 @@ from safetensors.numpy import load_file
 from nws_data.errors import BuildError, FormatError
 from nws_data.storage import atomic
 from nws_data.storage.manifest import MANIFEST, Manifest
+from nws_data.storage.manifest_copy import MANIFEST_COPY
 from nws_data.storage.metadata import SNAPSHOT_SCHEMA, TRAINING_SCHEMA, read_table
 from nws_data.storage.records import TrainingRecord
-from nws_data.storage.root import MANIFEST_COPY, exclusive
+from nws_data.storage.root import exclusive
 from nws_data.storage.verify import verify
 from nws_data.storage.writer import check_appendable, write_population
 from tests.conftest import CARD_TEMPLATE, IMAGE_SETS, PLANS, TinyDataset, make_record, stage, write
