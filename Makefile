@@ -21,10 +21,10 @@ quickstart: $(VENV)/all.stamp
 	@$(VENV)/bin/nws quickstart
 
 test: $(VENV)/dev.stamp
-	@$(RUN) pytest -n 3 --dist worksteal
+	@$(RUN) pytest -n 3
 
 fast: $(VENV)/dev.stamp
-	@$(RUN) pytest -n 3 --dist worksteal -m "not slow"
+	@$(RUN) pytest -n 3 -m "not slow"
 
 lint: $(VENV)/dev.stamp
 	@$(RUN) ruff check .

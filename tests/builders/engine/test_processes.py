@@ -76,7 +76,7 @@ def test_the_server_s_death_is_survived():
     first.join()
     assert exit_code(first) == -signal.SIGKILL
     second, connection = start_process(tell_server)
-    assert connection.recv() not in (server, os.getpid())
+    assert connection.recv() != server  # a new one, or none: this process has started the worker itself
     connection.send(None)
     second.join()
     assert exit_code(second) == 0
