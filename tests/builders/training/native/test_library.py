@@ -92,7 +92,7 @@ def test_a_damaged_library_in_the_cache_is_made_again(tmp_path):
     assert first[0].startswith("native ")
     (compiled,) = (tmp_path / "nws").glob("kernels-*.so")
     good = compiled.read_bytes()
-    for bad in (b"", good[: len(good) // 2], bytes(len(good))):
+    for bad in (b"", b"garbage", good[: len(good) // 2], good[:-1], bytes(len(good))):
         compiled.write_bytes(bad)
         assert report(tmp_path, CC=compiler) == first
         assert compiled.read_bytes() == good
