@@ -28,7 +28,7 @@ from pathlib import Path
 from tests.crash.kinds import KINDS, Kind, add_preset
 from tests.crash.phases import PHASES, phase_of_folder, phase_of_operation
 from tests.crash.power import cut_power, files_of, shift_times
-from tests.crash.processes import Aim, ask, ended, finish, kill, start, workers_of
+from tests.crash.processes import Aim, ask, end_session, ended, finish, kill, start, workers_of
 
 _CLOCKS = ("", "", "", str(10 * 365 * 86_400), str(-10 * 365 * 86_400), "jumps")
 _MAX_FAILURES = 10  # then something is wrong, and more would not tell more
@@ -46,6 +46,15 @@ class Tally:
     n_completed: int = 0
     n_equal: int = 0
     failures: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Killed:
+    """Who was killed, when, and the session that the build ran in, of which more may still run."""
+
+    phase: str
+    target: str
+    session: int
 
 
 class KindRun:
@@ -117,16 +126,18 @@ def run_case(run: KindRun, seed: str, power: float, tally: Tally) -> None:
     story = [f"from {'ready' if exporting else 'base'}, clock {clock or 'right'}"]
     for _ in range(rng.randint(1, 3)):
         before = files_of(run.out)
-        phase, target = _kill_once(run, rng, exporting, clock)
-        if not phase:
+        killed = _kill_once(run, rng, exporting, clock)
+        if killed is None:
             story.append("ended before the kill")
             break
-        tally.kills[phase] += 1
-        tally.targets[target] += 1
+        tally.kills[killed.phase] += 1
+        tally.targets[killed.target] += 1
         tally.n_clock += bool(clock)
-        story.append(f"{target} killed in {phase}")
-        if rng.random() < power and (damaged := cut_power(run.out, before, rng)):
-            tally.n_power += 1
+        story.append(f"{killed.target} killed in {killed.phase}")
+        if rng.random() < power:
+            end_session(killed.session)
+            damaged = cut_power(run.out, before, rng)
+            tally.n_power += bool(damaged)
             story += damaged
         if clock:
             shift_times(sorted(files_of(run.out)), rng)
@@ -145,34 +156,38 @@ def run_case(run: KindRun, seed: str, power: float, tally: Tally) -> None:
         tally.failures.append(f"{seed}: {'; '.join(story)}\n    " + "\n    ".join(found[:6]) + f"\n    kept in {kept}")
 
 
-def _kill_once(run: KindRun, rng: random.Random, exporting: bool, clock: str) -> tuple[str, str]:
-    """Start the build and kill it; return the phase and who was killed, ("", "") when it ended before."""
+def _kill_once(run: KindRun, rng: random.Random, exporting: bool, clock: str) -> Killed | None:
+    """Start the build and kill it; return None when it ended before."""
     log = run.folder / "log"
     if exporting:
         phases = sorted({phase_of_operation(text) for text in run.operations}, key=PHASES.index)
         phase = rng.choice(phases)
         n = rng.choice([i for i, text in enumerate(run.operations) if phase_of_operation(text) == phase])
         aim = Aim(n, rng.choice((0.0, rng.uniform(0, 0.01))), rng.random() < 0.5)
-        status = finish(start(run.out, run.command, log, aim, clock))
-        return (phase, "all" if aim.group else "parent") if status < 0 else ("", "")
+        pid = start(run.out, run.command, log, aim, clock)
+        return Killed(phase, "all" if aim.group else "parent", pid) if finish(pid) < 0 else None
     pid = start(run.out, run.command, log, clock=clock)
     moment_s = rng.uniform(0, 1.1 * run.duration_s)
     target = rng.choice(("all", "parent", "a worker"))
     if not _wait(pid, run.out, moment_s, staging=rng.random() < 0.4, rng=rng):
-        return "", ""
-    phase = phase_of_folder(run.out, run.digest)
+        return None
     workers = workers_of(pid)
     if target == "a worker" and workers:
-        kill_worker = rng.choice(workers)
-        os.kill(kill_worker, 9)
-        return (phase, target) if finish(pid) else _ended_well(phase)
+        return _kill_worker(run, rng.choice(workers), pid)
     kill(pid, group=target != "parent")
-    return phase_of_folder(run.out, run.digest), "parent" if target == "parent" else "all"
+    return Killed(phase_of_folder(run.out, run.digest), "parent" if target == "parent" else "all", pid)
 
 
-def _ended_well(phase: str) -> tuple[str, str]:
-    """A build may replace a killed worker and go on: a kill all the same."""
-    return phase, "a worker"
+def _kill_worker(run: KindRun, worker: int, pid: int) -> Killed | None:
+    """Kill one worker and wait for the build, which may replace it and go on: a kill all the same."""
+    phase = phase_of_folder(run.out, run.digest)
+    try:
+        os.kill(worker, 9)
+    except ProcessLookupError:
+        finish(pid)
+        return None
+    finish(pid)
+    return Killed(phase, "a worker", pid)
 
 
 def _wait(pid: int, out: Path, moment_s: float, staging: bool, rng: random.Random) -> bool:
@@ -185,7 +200,7 @@ def _wait(pid: int, out: Path, moment_s: float, staging: bool, rng: random.Rando
         if not staging and ended_at > moment_s:
             return True
         if staging:
-            names = os.listdir(out / ".build" / "trainings") if (out / ".build" / "trainings").exists() else []
+            names = [path.name for path in files_of(out / ".build" / "trainings")]
             finished = sum(name.endswith(".safetensors") for name in names)
             if any(".tmp-" in name and "token" not in name for name in names) and finished + 1 >= n_wanted:
                 return True

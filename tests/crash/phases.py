@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.crash.power import files_of
+
 PHASES = ("start", "images", "training", "staging", "shard", "metadata", "manifest", "cleanup", "end")
 _SMALL = ("..nws-manifest", ".README", ".SHA256SUMS", ".manifest.json")  # while they have their temporary names
 
@@ -39,11 +41,11 @@ def phase_of_folder(out: Path, goal: bytes) -> str:
     if complete:
         return "cleanup"
     if (out / ".nws-unfinished").exists():
-        names = [path.relative_to(out).as_posix() for path in out.rglob("*") if ".tmp-" in path.name]
+        names = [path.relative_to(out).as_posix() for path in files_of(out) if ".tmp-" in path.name]
         if any(name.startswith(_SMALL) for name in names):
             return "manifest"
         return "metadata" if any(name.startswith("metadata") for name in names) else "shard"
-    if any((build / "trainings").glob(".*.tmp-*")):
+    if any(path.parent == build / "trainings" and ".tmp-" in path.name for path in files_of(out)):
         return "staging"
     if (build / "plans.json").exists():
         return "training"

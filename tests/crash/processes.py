@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,9 +60,11 @@ class _FileOperations:
 
 def _strike(aim: Aim) -> None:
     target = 0 if aim.group else os.getpid()
-    if aim.delay_s and os.fork():
-        return
-    time.sleep(aim.delay_s)
+    if aim.delay_s:
+        if os.fork():
+            return
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # a copy of the lock would outlive the one that is killed
+        time.sleep(aim.delay_s)
     os.kill(target, signal.SIGKILL)
     os._exit(0)
 
@@ -142,6 +145,28 @@ def kill(pid: int, group: bool = True) -> None:
     """SIGKILL to a process or its whole session; wait for its end."""
     (os.killpg if group else os.kill)(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
+
+
+def end_session(leader: int) -> None:
+    """SIGKILL to what is left of a session whose leader has ended; wait until none of it runs (Linux)."""
+    while living := [pid for pid in _processes() if _session(pid) == leader]:
+        for pid in living:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.002)
+
+
+def _processes() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _session(pid: int) -> int:
+    """Return the session of a process; 0 when it has ended, also when nobody has asked how yet."""
+    try:
+        state, _, _, session = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:4]
+    except OSError:
+        return 0
+    return 0 if state in "ZX" else int(session)
 
 
 def workers_of(pid: int) -> list[int]:
