@@ -143,7 +143,10 @@ def finish(pid: int, timeout_s: float = 900.0) -> int:
 
 def kill(pid: int, group: bool = True) -> None:
     """SIGKILL to a process or its whole session; wait for its end."""
-    (os.killpg if group else os.kill)(pid, signal.SIGKILL)
+    if group:
+        with suppress(ProcessLookupError):  # it has none yet
+            os.killpg(pid, signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-DEADLINE_S = 120.0
+DEADLINE_S = 300.0
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_IMPORT_WARNING": "1"}
 
 
