@@ -152,14 +152,15 @@ def kill(pid: int, group: bool = True) -> None:
 
 def end_session(leader: int) -> None:
     """SIGKILL to what is left of a session whose leader has ended; wait until none of it runs (Linux)."""
-    while living := [pid for pid in _processes() if _session(pid) == leader]:
+    while living := [pid for pid in process_ids() if _session(pid) == leader]:
         for pid in living:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.002)
 
 
-def _processes() -> list[int]:
+def process_ids() -> list[int]:
+    """Return the ids of all processes that can be seen (Linux)."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 

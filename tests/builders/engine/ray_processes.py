@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.crash.processes import process_ids
+
 DEADLINE_S = 300.0
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_IMPORT_WARNING": "1"}
 
@@ -57,7 +59,7 @@ def another_node(cluster: Any, **variables: str) -> Iterator[Any]:
 def workers(node: Any, title: str = "ray::run_order") -> list[int]:
     """Return the ids of a node's worker processes that are at a task or actor of this title."""
     (raylet,) = node.all_processes["raylet"]
-    return [pid for pid in _pids() if _parent(pid) == raylet.process.pid and _title(pid).startswith(title)]
+    return [pid for pid in process_ids() if _parent(pid) == raylet.process.pid and _title(pid).startswith(title)]
 
 
 def kill(pids: list[int]) -> None:
@@ -69,7 +71,7 @@ def kill(pids: list[int]) -> None:
 def processes_of(folder: Path) -> list[int]:
     """Return the ids of the processes that were started with this folder as Ray's, this one left out."""
     wanted = f"RAY_TMPDIR={folder}".encode()
-    found = [pid for pid in _pids() if wanted in _read(pid, "environ").split(b"\0")]
+    found = [pid for pid in process_ids() if wanted in _read(pid, "environ").split(b"\0")]
     return [pid for pid in found if pid != os.getpid()]
 
 
@@ -80,10 +82,6 @@ def wait_until(condition: Callable[[], Any], what: str) -> Any:
         assert time.monotonic() < deadline, f"no {what} in {DEADLINE_S:.0f} s"
         time.sleep(0.02)
     return value
-
-
-def _pids() -> list[int]:
-    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
 
 
 def _read(pid: int, name: str) -> bytes:
