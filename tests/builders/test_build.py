@@ -90,17 +90,17 @@ def start_build(out: Path) -> subprocess.Popen:
 
 
 def wait_for(process: subprocess.Popen, pattern: str, folder: Path) -> None:
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 120
     while not list(folder.glob(pattern)):
         assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline, f"no {pattern} in five minutes"
+        assert time.monotonic() < deadline, f"no {pattern} in two minutes"
         time.sleep(0.01)
 
 
 def interrupt(process: subprocess.Popen) -> None:
     """Ctrl-C, as a terminal sends it: to the parent and its workers."""
     os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=300)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "run the same command again" in stderr
     assert "Traceback" not in stderr

@@ -204,6 +204,6 @@ def test_builds_that_begin_while_another_ends_never_share_the_folder(tmp_path):
     root = Path(__file__).parents[2]
     builds = [subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     for process in builds:
-        _, stderr = process.communicate(timeout=300)
+        _, stderr = process.communicate(timeout=120)
         assert process.returncode == 0, stderr
     assert not out.exists()

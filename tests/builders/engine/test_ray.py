@@ -138,7 +138,7 @@ def test_ctrl_c_ends_the_tasks_and_the_same_command_goes_on(cluster, built, tmp_
     staging = out / ".build" / "trainings"
     wait_until(lambda: list(staging.glob("*.safetensors")) or process.poll() is not None, "finished training")
     os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=300)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
     assert "run the same command again" in stderr
     assert "Traceback" not in stderr
@@ -158,7 +158,7 @@ def test_a_ray_that_was_started_for_a_build_ends_with_it(tmp_path, number):
         wait_until(lambda: list(tmp_path.glob("nws/.build/trainings/*.safetensors")), "finished training")
         assert len(processes_of(folder)) > 3
         os.kill(process.pid, number)
-        process.communicate(timeout=300)
+        process.communicate(timeout=60)
         wait_until(lambda: not processes_of(folder), "end of Ray's processes")
 
 
