@@ -180,14 +180,13 @@ def _kill_once(run: KindRun, rng: random.Random, exporting: bool, clock: str) ->
 
 def _kill_worker(run: KindRun, worker: int, pid: int) -> Killed | None:
     """Kill one worker and wait for the build, which may replace it and go on: a kill all the same."""
-    phase = phase_of_folder(run.out, run.digest)
+    killed: Killed | None = Killed(phase_of_folder(run.out, run.digest), "a worker", pid)
     try:
         os.kill(worker, 9)
-    except ProcessLookupError:
-        finish(pid)
-        return None
+    except ProcessLookupError:  # it has just ended
+        killed = None
     finish(pid)
-    return Killed(phase, "a worker", pid)
+    return killed
 
 
 def _wait(pid: int, out: Path, moment_s: float, staging: bool, rng: random.Random) -> bool:
