@@ -13,9 +13,9 @@ from typing import Any
 
 from nws_data.errors import DownloadError
 from nws_data.storage.manifest import MANIFEST
+from nws_data.storage.partial import REPOSITORY_NAME
 
-_NAME = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
-_ADDRESS = re.compile(rf"(hf://datasets/)?(?P<name>{_NAME})(@(?P<revision>[\w./-]+))?")
+_ADDRESS = re.compile(rf"(hf://datasets/)?(?P<name>{REPOSITORY_NAME})(@(?P<revision>[\w./-]+))?", re.ASCII)
 
 Received = Callable[[int], None]
 """Called with the bytes of each piece that came."""

@@ -30,16 +30,10 @@ def read_columns(root: Path, manifest: Manifest, population: str, splits: Sequen
     """
     import pyarrow as pa
 
-    from nws_data.storage.metadata import SNAPSHOT_SCHEMA, read_table
+    from nws_data.storage.metadata import read_table
 
     entries = manifest.populations[population].splits
-    tables = [read_table(root / entries[split].metadata, SNAPSHOT_SCHEMA) for split in splits]
-    for split, table in zip(splits, tables, strict=True):
-        if len(table) != entries[split].n_snapshots:
-            raise FormatError(
-                f"{root / entries[split].metadata}: {len(table)} rows, the manifest says {entries[split].n_snapshots}; "
-                "fetch or rebuild the dataset"
-            )
+    tables = [read_table(root, manifest, entries[split].metadata) for split in splits]
     table = pa.concat_tables(tables).flatten()
     columns = {"training": _numpy(table, "training")}
     columns["population"] = np.full(len(table), population)
@@ -93,11 +87,8 @@ def derived_columns(columns: dict[str, np.ndarray], thresholds: dict[str, float]
 
 
 def _numpy(table: pa.Table, name: str) -> np.ndarray:
-    """Return a column as numpy, strings as fixed-width text; missing values are refused."""
-    column = table.column(name)
-    if column.null_count:
-        raise FormatError(f"metadata column {name} has {column.null_count} missing values; fetch or rebuild the dataset")
-    values = column.to_numpy()
+    """Return a column as numpy, strings as fixed-width text."""
+    values = table.column(name).to_numpy()
     return values.astype(str) if values.dtype == object else values
 
 

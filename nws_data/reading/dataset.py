@@ -180,7 +180,7 @@ class NWSDataset:
         from nws_data.storage.metadata import TRAINING_SCHEMA, read_table
 
         paths = [path for split, path in self.manifest.trainings.items() if split in self["split"]]
-        tables = [read_table(self.root / path, TRAINING_SCHEMA) for path in paths]
+        tables = [read_table(self.root, self.manifest, path) for path in paths]
         frame = pa.concat_tables(tables).to_pandas() if tables else TRAINING_SCHEMA.empty_table().to_pandas()
         frame = frame[frame["training"].isin(np.unique(self["training"]))]
         return frame.sort_values("plan_index", ignore_index=True)

@@ -17,7 +17,8 @@ BLOCKS: dict[str, dict[str, int]] = {
 }
 """Members of each split in every block of consecutive plan indices; gives the paper's Table 2 at full size."""
 
-_ID = re.compile(r"(fixed|random)-(\d{6,})")
+ID_PATTERN = r"(fixed|random)-([0-9]{6,18})"
+"""A regular expression of an id, which must match as a whole."""
 
 
 def training_id(population: str, index: int) -> str:
@@ -27,7 +28,7 @@ def training_id(population: str, index: int) -> str:
 
 def parse_id(training: str) -> tuple[str, int]:
     """Return (population, plan index) of an id; raises ``SelectionError`` when it is none."""
-    match = _ID.fullmatch(training)
+    match = re.fullmatch(ID_PATTERN, training)
     if not match or training_id(match[1], int(match[2])) != training:
         raise SelectionError(f"not a training id: {training!r}; ids look like random-004711")
     return match[1], int(match[2])

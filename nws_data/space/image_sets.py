@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nws_data.errors import FormatError
 from nws_data.space.hyperparameters import CLASSES
+from nws_data.text import check_text
 
 THRESHOLDS = {
     "mnist": 0.80,
@@ -35,7 +36,7 @@ def threshold_of(name: str) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSet:
-    """One image set that trainings were trained on."""
+    """One image set that trainings were trained on. Raises ``FormatError`` for values that it cannot have."""
 
     name: str  # the value of the column ``dataset``
     threshold: float  # final test accuracy in [0, 1] that a training must pass to be selected
@@ -50,9 +51,14 @@ class ImageSet:
                 f"an image set's name has letters, digits, '-', '_' and '.', and is none of {', '.join(RESERVED)}; "
                 f"got {self.name!r}"
             )
-        if not 0 <= self.threshold <= 1:
+        for name in ("source", "digest"):
+            try:
+                check_text(getattr(self, name), f"image set {self.name}: {name}")
+            except ValueError as error:
+                raise FormatError(str(error)) from None
+        if not isinstance(self.threshold, int | float) or not 0 <= self.threshold <= 1:
             raise FormatError(f"image set {self.name}: threshold must be in [0, 1], got {self.threshold!r}")
-        if self.n_train < 1 or self.n_test < 1:
+        if type(self.n_train) is not int or type(self.n_test) is not int or min(self.n_train, self.n_test) < 1:
             raise FormatError(f"image set {self.name}: needs images, got {self.n_train} training and {self.n_test} test")
 
     def passes(self, final_test_accuracy: float) -> bool:

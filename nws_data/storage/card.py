@@ -20,6 +20,8 @@ from nws_data.storage.info import DatasetInfo, PopulationInfo, describe, image_s
 from nws_data.storage.manifest import MANIFEST, Manifest
 from nws_data.storage.metadata import SNAPSHOT_SCHEMA, TRAINING_SCHEMA, read_table
 
+_HEADER = re.compile(rb"---\r?\n(.*?)\r?\n---", re.DOTALL)
+_MAX_HEADER_NBYTES = 100_000  # ours has 14 KB
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 _SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -56,27 +58,45 @@ def front_matter(root: Path, manifest: Manifest, info: DatasetInfo) -> str:
     return card.to_yaml() + "\n"
 
 
-def header_problems(path: Path, manifest: Manifest) -> list[str]:
+def header_problems(raw: bytes, manifest: Manifest) -> list[str]:
     """Return what in README.md's YAML header contradicts the manifest: configs, features, row counts; [] when nothing."""
-    from huggingface_hub import metadata_load
-    from yaml import YAMLError  # type: ignore[import-untyped]
-
     try:
-        header = metadata_load(path)
-        if header is None:
-            raise ValueError("there is none")
+        header = _parsed_header(raw)
         described = {
             info["config_name"]: (info["features"], {split["name"]: split["num_examples"] for split in info["splits"]})
-            for info in header.get("dataset_info", ())
+            for info in header["dataset_info"]
         }
-    except (OSError, ValueError, TypeError, KeyError, YAMLError) as error:
-        return [f"{path.name}: no readable YAML header ({error!r}); fetch it again or rebuild the dataset"]
+        configs = header["configs"]
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        return [f"README.md: no readable YAML header ({str(error)[:200]!r}); fetch it again or rebuild the dataset"]
     problems = []
-    if header.get("configs") != _configs(manifest):
-        problems.append(f"{path.name}: the configs of its YAML header are not those of {MANIFEST}; fetch it again")
-    if described != {name: _description(manifest, name) for name in _files(manifest)}:
-        problems.append(f"{path.name}: features or row counts of its YAML header are wrong; fetch it again")
+    if configs != _texts(_configs(manifest)):
+        problems.append(f"README.md: the configs of its YAML header are not those of {MANIFEST}; fetch it again")
+    if described != {name: _texts(_description(manifest, name)) for name in _files(manifest)}:
+        problems.append("README.md: features or row counts of its YAML header are wrong; fetch it again")
     return problems
+
+
+def _parsed_header(raw: bytes) -> Any:
+    """Return README.md's YAML header with all values as texts: no tag of a stranger's file makes an object."""
+    import yaml  # type: ignore[import-untyped]
+
+    match = _HEADER.match(raw[:_MAX_HEADER_NBYTES])
+    if not match:
+        raise ValueError(f"none in the first {_MAX_HEADER_NBYTES:,} bytes")
+    try:
+        return yaml.load(match[1].decode(), Loader=yaml.BaseLoader)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
+def _texts(value: Any) -> Any:
+    """Return a value as YAML gives it without types."""
+    if isinstance(value, dict):
+        return {key: _texts(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_texts, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _description(manifest: Manifest, config: str) -> tuple[list[dict[str, Any]], dict[str, int]]:
@@ -115,7 +135,7 @@ def _dataset_info(root: Path, manifest: Manifest) -> list[dict[str, Any]]:
     infos = []
     for name, files in _files(manifest).items():
         schema = TRAINING_SCHEMA if name == "trainings" else SNAPSHOT_SCHEMA
-        tables = {split: read_table(root / path, schema) for split, path in files.items()}
+        tables = {split: read_table(root, manifest, path) for split, path in files.items()}
         splits = [{"name": split, "num_bytes": t.nbytes, "num_examples": len(t)} for split, t in tables.items()]
         sizes = {
             "download_size": sum((root / path).stat().st_size for path in files.values()),

@@ -16,7 +16,7 @@ from nws_data.space.identity import SPLITS, parse_id
 from nws_data.space.image_sets import ImageSet
 from nws_data.space.trajectory import N_SNAPSHOTS
 from nws_data.storage.manifest import Manifest
-from nws_data.storage.metadata import TRAINING_SCHEMA, read_table
+from nws_data.storage.metadata import read_table
 from nws_data.storage.partial import Presence, presence, restricted
 from nws_data.storage.tiers import FULL, tier_name
 
@@ -115,7 +115,7 @@ def describe(root: str | Path, manifest: Manifest | None = None, *, tier: str | 
     root = Path(root)
     whole = manifest or Manifest.load(root)
     manifest = whole if tier is None else restricted(whole, tier)
-    tables = [read_table(root / path, TRAINING_SCHEMA, _COLUMNS) for path in manifest.trainings.values()]
+    tables = [read_table(root, whole, path, _COLUMNS) for path in manifest.trainings.values()]
     table = pa.concat_tables(tables)
     columns = {name: np.asarray(table[name].to_pylist()) for name in _COLUMNS}
     populations = {}

@@ -5,23 +5,36 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from nws_data.errors import FormatError, NWSError
-from nws_data.space.identity import SPLITS, check_population, parse_id
+from nws_data.space.identity import SPLITS, check_population, parse_id, split_of
 from nws_data.space.image_sets import ImageSet
 from nws_data.space.trajectory import N_SNAPSHOTS
 from nws_data.storage.atomic import write_bytes
-from nws_data.storage.shards import FORMAT_VERSION
+from nws_data.storage.shards import FORMAT_VERSION, shard_path
+from nws_data.storage.untrusted import parse_json, read_file
+from nws_data.text import check_text
 
 MANIFEST = "manifest.json"
 FORMAT = "nws"
 
-
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_PLAN_TYPES: dict[str, Any] = {
+    "build_seed": int | None,
+    "sampling": int,
+    "epoch_cap": int,
+    "batch_norm": bool,
+    "precision": str,
+    "compute_path": str,
+    "generator": str,
+}
+# Of a shard's file, for each training and in all: shards are closed at 512 MB.
+_LEAST_NBYTES, _MOST_NBYTES = N_SNAPSHOTS * 4 * 10_000, 1_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +102,14 @@ class Manifest:
         snapshots = [split.metadata for p in self.populations.values() for split in p.splits.values()]
         return [*snapshots, *self.trainings.values(), self.provenance]
 
+    def n_rows(self, path: str) -> int:
+        """Return how many rows one of :attr:`metadata_files` has."""
+        entries = [(split, stored) for p in self.populations.values() for split, stored in p.splits.items()]
+        snapshots = {stored.metadata: stored.n_snapshots for _, stored in entries}
+        if path in snapshots:
+            return snapshots[path]
+        return sum(s.n_trainings for split, s in entries if path in (self.trainings.get(split), self.provenance))
+
     @property
     def file_sha256(self) -> dict[str, str]:
         """SHA-256 in hex of every shard and Parquet file, by path."""
@@ -107,9 +128,7 @@ class Manifest:
         entry = self.populations[name]
         paths = [path for s in entry.splits.values() for path in (s.metadata, *(shard.path for shard in s.shards))]
         lines = [f"{self.file_sha256[path]}  {path}\n" for path in sorted(paths)]
-        listed = entry.plan.get("image_sets", [])  # pairs of name and digest; `nws verify` names what is none
-        pairs = listed if isinstance(listed, list) else []
-        trained_on = {pair[0] for pair in pairs if isinstance(pair, list) and pair and isinstance(pair[0], str)}
+        trained_on = {name for name, _ in entry.plan.get("image_sets", [])}
         lines += [f"{s.threshold!r}  {s.name}\n" for s in self.image_sets if s.name in trained_on]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
@@ -135,7 +154,7 @@ class Manifest:
     def load(cls, root: Path) -> Manifest:
         """Read ``root/manifest.json``; raises ``FormatError`` when missing, foreign or of an unknown version."""
         try:
-            raw = (root / MANIFEST).read_bytes()
+            raw = read_file(root / MANIFEST)
         except OSError as error:
             raise FormatError(
                 f"{root}: no {MANIFEST} ({error.strerror}): not an NWS dataset, or its build has not finished; "
@@ -151,40 +170,64 @@ def data_digest(sha256: Mapping[str, str], provenance: str) -> str:
 
 
 def parse_manifest(raw: bytes, name: str) -> Manifest:
-    """Build a manifest from its JSON text; ``name`` stands in messages. Raises ``FormatError``."""
+    """Build a manifest from its JSON text; ``name`` stands in messages.
+
+    Raises ``FormatError`` where it is not what FORMAT.md says: types, names, digests and counts that follow from each other.
+    """
     try:
-        content = json.loads(raw)
+        content = parse_json(raw)
         _check_version(content, name)
         manifest = Manifest(
-            data_digest=content["data_digest"],
+            data_digest=_digest(content["data_digest"]),
             image_sets=tuple(ImageSet(**values) for values in content["image_sets"]),
-            populations={check_population(p): _population_from_json(v) for p, v in content["populations"].items()},
+            populations={check_population(p): _population_from_json(p, v) for p, v in content["populations"].items()},
             trainings=dict(content["trainings"]),
             provenance=content["provenance"],
-            sha256=dict(content["sha256"]),
+            sha256={path: _digest(sha256) for path, sha256 in content["sha256"].items()},
         )
-        _check_paths([*manifest.file_sha256, *manifest.metadata_files])
-        _check_digests([manifest.data_digest, *manifest.file_sha256.values()])
+        _check_consistency(manifest)
         return manifest
-    except FormatError:
-        raise
-    except (NWSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise FormatError(f"{name}: not a readable manifest ({error!r}); fetch it again or rebuild the dataset") from error
+    except FormatError as error:
+        raise error if str(error).startswith(name) else FormatError(f"{name}: {error}") from None
+    except (NWSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        text = f"{type(error).__name__} {error}" if isinstance(error, KeyError | TypeError | AttributeError) else str(error)
+        raise FormatError(
+            f"{name}: not a readable manifest ({text[:400]}); fetch it again or rebuild the dataset"
+        ) from error
 
 
-def _check_paths(paths: Iterable[str]) -> None:
-    """Raise ``ValueError`` for a path that leads out of the dataset's folder."""
-    for path in paths:
-        path.encode()  # a lone surrogate is no name of a file
-        if path.startswith("/") or "\\" in path or not {"", ".", ".."}.isdisjoint(path.split("/")):
-            raise ValueError(f"{path!r} is not a path inside the dataset")
+def _check_consistency(manifest: Manifest) -> None:
+    """Raise ``ValueError`` for what contradicts itself: names follow from population, split, number and digest."""
+    stems = {manifest.provenance: "metadata/provenance/trainings"}
+    stems |= {path: f"metadata/trainings/{split}-00000-of-00001" for split, path in manifest.trainings.items()}
+    splits = [(name, split, stored) for name, e in manifest.populations.items() for split, stored in e.splits.items()]
+    for population, split, stored in splits:
+        stems[stored.metadata] = f"metadata/{population}/{split}-00000-of-00001"
+        for i, shard in enumerate(stored.shards):
+            if shard.path != shard_path(population, split, i):
+                raise ValueError(f"shard {i} of {population}/{split} must be named {shard_path(population, split, i)}")
+    if not splits or {split for _, split, _ in splits} != set(manifest.trainings):
+        raise ValueError("there must be a table of trainings for every split that has shards, and no other")
+    if stems.keys() != manifest.sha256.keys():
+        raise ValueError("sha256 must name exactly the Parquet files")
+    for path, stem in stems.items():
+        if path != (right := f"{stem}-{manifest.sha256[path][:12]}.parquet"):
+            raise ValueError(f"a Parquet file must be named {right}, by its SHA-256")
+    if manifest.digest() != manifest.data_digest:
+        raise ValueError("data_digest is not that of its entries")
+    known = {image_set.name: image_set.digest for image_set in manifest.image_sets}
+    if len(known) < len(manifest.image_sets):
+        raise ValueError("an image set is listed twice")
+    for population, entry in manifest.populations.items():
+        for image_set, digest in entry.plan.get("image_sets", ()):
+            if known.get(image_set) != digest:
+                raise ValueError(f"plan of {population}: image_sets lists no {image_set} with its digest")
 
 
-def _check_digests(digests: Iterable[Any]) -> None:
-    """Raise ``ValueError`` for something that is no SHA-256 in hex."""
-    for digest in digests:
-        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
-            raise ValueError(f"{digest!r} is no SHA-256")
+def _digest(value: object) -> str:
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        raise ValueError(f"{check_text(value, 'a digest')!r} is no SHA-256")
+    return value
 
 
 def _check_version(content: Mapping[str, Any], name: str) -> None:
@@ -212,35 +255,54 @@ def _shard_to_json(shard: ShardEntry) -> dict[str, Any]:
     return values | {"trainings": [shard.first, shard.last], "n_trainings": shard.n_trainings}
 
 
-def _population_from_json(values: Mapping[str, Any]) -> PopulationEntry:
-    if "build_seed" not in values["plan"]:
-        raise ValueError("a plan has no build_seed")
-    dict(values["plan"].get("image_sets", ()))  # pairs of name and digest
-    if not isinstance(values["plan"].get("compute_path", ""), str | None):
-        raise ValueError(f"compute_path must be a name, got {values['plan']['compute_path']!r}")
-    splits = {name: _split_from_json(values["splits"][name]) for name in SPLITS if name in values["splits"]}
-    entry = PopulationEntry(plan=dict(values["plan"]), splits=splits)
+def _population_from_json(name: str, values: Mapping[str, Any]) -> PopulationEntry:
+    splits = {split: _split_from_json(name, split, values["splits"][split]) for split in SPLITS if split in values["splits"]}
+    if splits.keys() != values["splits"].keys() or not splits:
+        raise ValueError(f"{name}: splits must be of {', '.join(SPLITS)}")
+    entry = PopulationEntry(plan=_plan_from_json(name, values["plan"]), splits=splits)
     _check_count(entry.n_trainings, values["n_trainings"])
     return entry
 
 
-def _split_from_json(values: Mapping[str, Any]) -> SplitEntry:
-    entry = SplitEntry(metadata=values["metadata"], shards=tuple(_shards_from_json(values["shards"])))
+def _plan_from_json(population: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    plan = dict(values)
+    if "build_seed" not in plan:
+        raise ValueError(f"plan of {population}: no build_seed")
+    for key, value in plan.items():
+        check_text(key, f"plan of {population}: a key")
+        pairs = list(value) if key == "image_sets" else []
+        kind = list if key == "image_sets" else _PLAN_TYPES.get(key, bool | int | float | str | None)
+        if not isinstance(value, kind) or (isinstance(value, bool) and _PLAN_TYPES.get(key, bool) is not bool):
+            raise ValueError(f"plan of {population}: {key} cannot be {value!r}"[:200])
+        for text in (value,) if isinstance(value, str) else (part for name, digest in pairs for part in (name, digest)):
+            check_text(text, f"plan of {population}: {key}")
+    return plan
+
+
+def _split_from_json(population: str, split: str, values: Mapping[str, Any]) -> SplitEntry:
+    shards = tuple(_shard_from_json(population, split, shard) for shard in values["shards"])
+    if not shards or any(parse_id(a.last) >= parse_id(b.first) for a, b in pairwise(shards)):
+        raise ValueError(f"shards of {population}/{split} must follow each other in plan order, and there must be one")
+    entry = SplitEntry(metadata=values["metadata"], shards=shards)
     _check_count(entry.n_trainings, values["n_trainings"])
     return entry
 
 
-def _shards_from_json(shards: Iterable[Mapping[str, Any]]) -> Iterable[ShardEntry]:
-    for values in shards:
-        first, last = values["trainings"]
-        parse_id(first), parse_id(last)
-        rest = {name: values[name] for name in ("path", "nbytes", "sha256", "n_trainings")}
-        for name in ("nbytes", "n_trainings"):
-            if type(rest[name]) is not int or rest[name] < 0:
-                raise ValueError(f"{name} of a shard must be a count, got {rest[name]!r}")
-        yield ShardEntry(first=first, last=last, **rest)
+def _shard_from_json(population: str, split: str, values: Mapping[str, Any]) -> ShardEntry:
+    first, last = values["trainings"]
+    span = parse_id(last)[1] - parse_id(first)[1] + 1
+    for training in (first, last):
+        if parse_id(training)[0] != population or split_of(training) != split:
+            raise ValueError(f"a shard of {population}/{split} cannot hold {training}")
+    n_trainings, nbytes = values["n_trainings"], values["nbytes"]
+    if type(n_trainings) is not int or type(nbytes) is not int or not 1 <= n_trainings <= span:
+        raise ValueError(f"n_trainings of a shard with {first} to {last} cannot be {n_trainings!r}")
+    if not n_trainings * _LEAST_NBYTES <= nbytes <= _MOST_NBYTES:
+        raise ValueError(f"a shard of {n_trainings} trainings cannot have {nbytes} bytes")
+    sha256 = _digest(values["sha256"])
+    return ShardEntry(path=values["path"], nbytes=nbytes, sha256=sha256, first=first, last=last, n_trainings=n_trainings)
 
 
 def _check_count(counted: int, recorded: int) -> None:
     if counted != recorded:
-        raise ValueError(f"n_trainings is {recorded}, its shards hold {counted}")
+        raise ValueError(f"n_trainings is {recorded!r}, its shards hold {counted}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from nws_data.errors import FormatError
 from nws_data.storage.atomic import write_bytes
 from nws_data.storage.manifest import Manifest, parse_manifest
+from nws_data.storage.untrusted import read_file
 
 MANIFEST_COPY = ".nws-manifest"
 
@@ -25,7 +26,7 @@ def copied_manifest(root: Path) -> Manifest | None:
     The last is a folder that somebody has emptied, but for hidden files.
     """
     try:
-        manifest = parse_manifest((root / MANIFEST_COPY).read_bytes(), MANIFEST_COPY)
+        manifest = parse_manifest(read_file(root / MANIFEST_COPY), MANIFEST_COPY)
     except (OSError, FormatError):
         return None
     sound = manifest.digest() == manifest.data_digest

@@ -32,6 +32,7 @@ from nws_data.storage.records import TrainingHeader, TrainingRecord, load_header
 from nws_data.storage.recover import damaged_files, sound_manifest, unfinished
 from nws_data.storage.root import CHECKSUMS, UNFINISHED, data_files, exclusive, read_checksums, sha256_of
 from nws_data.storage.shards import read_header, shard_key, write_shard
+from nws_data.storage.untrusted import read_file
 
 _LOST: Row = {"wall_s": float("nan"), "finished_at": "", "host": "", "nws_version": "", "python_version": ""}
 """Provenance of a training whose row was damaged: nothing else knows it."""
@@ -88,7 +89,7 @@ def _stated_manifest(root: Path) -> Manifest:
         return Manifest.load(root)
     except FormatError as error:
         try:
-            return parse_manifest((root / UNFINISHED).read_bytes(), UNFINISHED)
+            return parse_manifest(read_file(root / UNFINISHED), UNFINISHED)
         except (OSError, FormatError):
             raise error from None
 
@@ -104,7 +105,7 @@ def restore_manifest(root: Path) -> bool:
     recorded, copied = _recorded_sha256(root), sha256_of(copy.to_bytes())
     try:
         Manifest.load(root)
-        if recorded != copied or sha256_of((root / MANIFEST).read_bytes()) == recorded:
+        if recorded != copied or sha256_of(read_file(root / MANIFEST)) == recorded:
             return False
     except FormatError:
         pass
@@ -167,13 +168,13 @@ def _headers(root: Path, damage: Damage, records: Mapping[str, Path]) -> dict[st
     manifest, headers = damage.manifest, {}
     provenance: dict[str, Row] = {}
     if manifest.provenance not in damage.files:
-        rows = read_table(root / manifest.provenance, PROVENANCE_SCHEMA).to_pylist()
+        rows = read_table(root, manifest, manifest.provenance).to_pylist()
         provenance = {row["training"]: row for row in rows}
     for split, path in manifest.trainings.items():
         if path in damage.files:
             headers[split] = [load_header(file) for name, file in records.items() if split_of(name) == split]
         else:
-            rows = read_table(root / path, TRAINING_SCHEMA).to_pylist()
+            rows = read_table(root, manifest, path).to_pylist()
             headers[split] = [header_from_rows(row, provenance.get(row["training"], _LOST)) for row in rows]
     return headers
 

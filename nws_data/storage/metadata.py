@@ -7,21 +7,40 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nws_data.errors import FormatError
 from nws_data.space.architecture import Architecture
-from nws_data.space.hyperparameters import COLUMNS, HyperParameters
-from nws_data.space.identity import parse_id
-from nws_data.space.trajectory import CURVES
+from nws_data.space.hyperparameters import CLASSES, COLUMNS, LEARNING_RATE, POPULATIONS, HyperParameters
+from nws_data.space.identity import ID_PATTERN, SPLITS, parse_id
+from nws_data.space.trajectory import CURVES, N_SNAPSHOTS, STOP_REASONS
+from nws_data.storage.manifest import Manifest
 from nws_data.storage.records import PROVENANCE, TrainingHeader
-from nws_data.storage.shards import Position, shard_key
+from nws_data.storage.shards import KEY_PATTERN, MAX_N_WEIGHTS, SHARD_PATTERN, Position, shard_key
+from nws_data.storage.untrusted import MAX_TABLE_NBYTES, read_file, read_parquet
+
+_CLASSES: dict[str, tuple[str, ...]] = {
+    **{name: values for name, values in CLASSES.items() if isinstance(values[0], str) and name != "dataset"},
+    "population": POPULATIONS,
+    "split": SPLITS,
+    "stop_reason": STOP_REASONS,
+}
+_PATTERNS = {"training": ID_PATTERN, "shard": SHARD_PATTERN, "key": KEY_PATTERN}
+_LIMITS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys((*CURVES, "final_test_accuracy"), (0, 1)),
+    **dict.fromkeys(("snapshot", "row"), (0, N_SNAPSHOTS - 1)),
+    **dict.fromkeys(("n_weights", "n_weights_conv"), (1, MAX_N_WEIGHTS)),
+    "learning_rate": LEARNING_RATE,
+}
+"""Of numbers; others are at least 0."""
 
 _ROW_GROUP = 20_000  # rows; part of what makes the bytes reproducible
 _SCHEMA_HINT = "fetch it again or rebuild the dataset"
@@ -171,18 +190,62 @@ def digest_name(stem: str, content: bytes) -> str:
     return f"{stem}-{hashlib.sha256(content).hexdigest()[:12]}.parquet"
 
 
-def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a metadata file, all columns or some; raises ``FormatError`` when damaged or of another schema."""
-    try:
-        with pq.ParquetFile(path) as file:
-            table = file.read(columns=list(columns) if columns else None, use_threads=False)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise FormatError(f"{path}: not a readable Parquet file ({error}); {_SCHEMA_HINT}") from error
+def schema_of(path: str) -> pa.Schema:
+    """Return the columns of a metadata file, by its path inside the dataset."""
+    return {"trainings": TRAINING_SCHEMA, "provenance": PROVENANCE_SCHEMA}.get(path.split("/")[1], SNAPSHOT_SCHEMA)
+
+
+def read_table(root: Path, manifest: Manifest, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a metadata file, all columns or some: the bytes that the manifest names, and values that the format allows.
+
+    Args:
+        root: the dataset's folder.
+        manifest: its manifest.
+        path: of the file, inside the dataset.
+        columns: names; by default all.
+
+    Raises:
+        FormatError: missing, damaged, of another schema, or with values that cannot be.
+    """
+    schema = schema_of(path)
     expected = pa.schema([schema.field(name) for name in columns or schema.names])
     try:
-        return table.select(expected.names).cast(expected)
-    except (KeyError, ValueError, pa.ArrowException) as error:
-        raise FormatError(f"{path}: its columns are not those of FORMAT.md ({error}); {_SCHEMA_HINT}") from error
+        raw = read_file(root / path, MAX_TABLE_NBYTES)
+    except OSError as error:
+        raise FormatError(f"{root / path}: cannot be read ({error.strerror}); {_SCHEMA_HINT}") from error
+    if hashlib.sha256(raw).hexdigest() != manifest.sha256[path]:
+        raise FormatError(f"{root / path}: altered: its SHA-256 is not the recorded one; {_SCHEMA_HINT}")
+    try:
+        table = read_parquet(raw, columns, manifest.n_rows(path))
+        table = table.select(expected.names).cast(expected).combine_chunks()
+        for field in expected:
+            _check_column(field.name, table[field.name].combine_chunks())
+    except (OSError, LookupError, OverflowError, ValueError, pa.ArrowException) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise FormatError(f"{root / path}: not a table of FORMAT.md ({reason[:300]}); {_SCHEMA_HINT}") from error
+    return table
+
+
+def _check_column(name: str, column: pa.Array) -> None:
+    """Raise ``ValueError`` for values that a column cannot have, missing ones among them; fields and items as well."""
+    if column.null_count:
+        raise ValueError(f"{name} has {column.null_count} missing values")
+    if pa.types.is_struct(column.type):
+        for field, values in zip(column.type, column.flatten(), strict=True):
+            _check_column(field.name, values)
+    elif pa.types.is_list(column.type):
+        _check_column(name, column.flatten())
+    elif pa.types.is_string(column.type):
+        for text in column.unique().to_pylist():
+            if not (text in _CLASSES[name] if name in _CLASSES else re.fullmatch(_PATTERNS.get(name, ".*"), text)):
+                raise ValueError(f"{name} cannot be {text[:100]!r}")
+    elif not pa.types.is_boolean(column.type) and name != "wall_s" and len(column):
+        low, high = _LIMITS.get(name, (0, np.inf))
+        values = column.to_numpy(zero_copy_only=False)
+        if not ((values >= low) & (values <= high)).all():  # False for NaN
+            raise ValueError(f"{name} must be in [{low}, {high}], got {values.min()} to {values.max()}")
+        if name in CLASSES and (wrong := set(column.unique().to_pylist()) - set(CLASSES[name])):
+            raise ValueError(f"{name} cannot be {wrong.pop()}")
 
 
 def header_from_rows(training: Row, provenance: Row) -> TrainingHeader:

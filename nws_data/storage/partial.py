@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -11,10 +12,15 @@ from typing import Protocol
 from nws_data.errors import FormatError, SelectionError
 from nws_data.storage.atomic import write_bytes
 from nws_data.storage.manifest import Manifest, ShardEntry
+from nws_data.storage.shards import check_shard_path
 from nws_data.storage.tiers import FULL, NAMED_TIERS, choose_tier, tier_bytes
+from nws_data.storage.untrusted import parse_json, read_file
 
 PULLED = ".nws-pulled"
 """Hidden file of a folder that was filled from the hub."""
+
+REPOSITORY_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*"
+"""Regular expression of ``owner/name`` on the hub."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +35,17 @@ class Pulled:
     def load(cls, root: Path) -> Pulled | None:
         """Return what a folder's file says, ``None`` where there is none; raises ``FormatError`` when it is damaged."""
         try:
-            values = json.loads((root / PULLED).read_bytes())
-            return cls(repository=values["repository"], commit=values["commit"], shards=tuple(values["shards"]))
+            values = parse_json(read_file(root / PULLED))
+            repository, commit, shards = values["repository"], values["commit"], tuple(values["shards"])
+            if not re.fullmatch(REPOSITORY_NAME, repository) or not re.fullmatch("[0-9a-f]{40}", commit):
+                raise ValueError("its repository or commit is none")
+            for path in shards:
+                check_shard_path(path)
+            return cls(repository=repository, commit=commit, shards=shards)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-            raise FormatError(f"{root / PULLED} is damaged ({error!r}); remove it and pull again") from error
+        except (OSError, ValueError, TypeError, LookupError, FormatError) as error:
+            raise FormatError(f"{root / PULLED} is damaged ({str(error)[:200]}); remove it and pull again") from error
 
     def save(self, root: Path) -> None:
         """Write the file atomically; raises ``BuildError``."""

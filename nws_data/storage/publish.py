@@ -18,13 +18,13 @@ from nws_data.storage.root import CHECKSUMS, README, checksum_lines, remove_unli
 class Tables:
     """Writes metadata tables under names that hold their digest, and keeps the digests."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, old: Manifest | None = None) -> None:
+        self.root, self.old = root, old
         self.sha256: dict[str, str] = {}
 
     def write(self, stem: str, schema: pa.Schema, rows: Sequence[Row], before: str | None = None) -> str:
-        """Write the rows of the file ``before``, if any, and the new ones; return the path inside the dataset."""
-        old = read_table(self.root / before, schema) if before else None
+        """Write the rows of the old dataset's file ``before``, if any, and the new ones; return the path inside it."""
+        old = read_table(self.root, self.old, before) if before and self.old else None
         content = parquet_bytes(make_table(rows, schema, old))
         path = digest_name(f"metadata/{stem}", content)
         write_bytes(self.root / path, content)

@@ -21,6 +21,7 @@ from nws_data.space.trajectory import CURVES, N_SNAPSHOTS, STOP_REASONS
 from nws_data.storage.atomic import write_bytes
 from nws_data.storage.safetensors_header import Header, read_safetensors_header
 from nws_data.storage.shards import MAX_PLAN_INDEX
+from nws_data.storage.untrusted import parse_json
 
 PROVENANCE = ("wall_s", "finished_at", "host", "nws_version", "python_version")
 """Fields that may differ between two builds of the same training."""
@@ -165,7 +166,7 @@ class TrainingRecord(TrainingFacts):
 def staged_plan(path: Path) -> str:
     """Return the digest of the plan that a staged training was made by, "" when unknown or the file is damaged."""
     try:
-        values = json.loads(read_safetensors_header(path).metadata[_METADATA_KEY])
+        values = parse_json(read_safetensors_header(path).metadata[_METADATA_KEY])
         return str(values["plan"])
     except (FormatError, ValueError, TypeError, KeyError):
         return ""
@@ -192,7 +193,7 @@ def _facts(header: Header, path: Path) -> dict[str, Any]:
     if list(header.metadata) != [_METADATA_KEY] or list(header.tensors) != [_TENSOR]:
         raise FormatError(f"{path}: not a staged training of NWS; remove it and train again")
     try:
-        values = json.loads(header.metadata[_METADATA_KEY])
+        values = parse_json(header.metadata[_METADATA_KEY])
         version = values.pop("record_version")
         values.pop("plan", None)
         if version != RECORD_VERSION or header.tensors[_TENSOR].dtype != "F32":

@@ -17,6 +17,7 @@ from nws_data.storage.manifest import MANIFEST, Manifest, ShardEntry, parse_mani
 from nws_data.storage.manifest_copy import copied_manifest
 from nws_data.storage.root import CHECKSUMS, UNFINISHED
 from nws_data.storage.shards import read_header
+from nws_data.storage.untrusted import read_file
 
 _NEW = b"new\n"
 _CHUNK = 1 << 22  # bytes
@@ -109,7 +110,7 @@ def file_sha256(path: Path) -> str:
 
 
 def _content(path: Path) -> bytes | None:
-    return path.read_bytes() if path.exists() else None
+    return read_file(path) if path.exists() else None
 
 
 def _parsed(mark: bytes) -> Manifest | None:

@@ -14,6 +14,7 @@ from nws_data.storage.atomic import is_temporary, make_folder, remove_stale
 from nws_data.storage.lock import locked
 from nws_data.storage.manifest import MANIFEST, Manifest
 from nws_data.storage.manifest_copy import copied_manifest
+from nws_data.storage.untrusted import read_file
 
 README = "README.md"
 CHECKSUMS = "SHA256SUMS"
@@ -94,7 +95,7 @@ def data_files(root: Path) -> list[str]:
 def visible_files(root: Path) -> list[str]:
     """Return the paths of all files but hidden ones, hidden folders' files and temporary ones, sorted.
 
-    A link that leads nowhere, as in a pruned cache, is no file.
+    A link that leads nowhere, as in a pruned cache, is no file; linked folders are not looked into.
     """
     paths = []
     for folder, folders, names in os.walk(root):
@@ -117,7 +118,7 @@ def checksum_lines(sha256: Mapping[str, str]) -> str:
 def read_checksums(root: Path) -> dict[str, str]:
     """Return SHA-256 in hex by path from SHA256SUMS; raises ``FormatError`` when missing or damaged."""
     try:
-        lines = (root / CHECKSUMS).read_text().splitlines()
+        lines = read_file(root / CHECKSUMS).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise FormatError(f"{root / CHECKSUMS}: cannot be read ({error}); fetch it again") from error
     matches = [_CHECKSUM_LINE.fullmatch(line) for line in lines]

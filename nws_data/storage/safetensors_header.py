@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from nws_data.errors import FormatError
-
-MAX_HEADER_NBYTES = 100_000_000
-"""Longer headers are refused, as the safetensors library does."""
+from nws_data.storage.untrusted import MAX_FILE_NBYTES, parse_json
 
 FETCH_AGAIN = "fetch the file again or rebuild it"
 
 _LENGTH_NBYTES = 8
+_MAX_DIMENSIONS = 8
 _FLOAT32 = "F32"
 _FLOAT32_NBYTES = 4
 
@@ -67,11 +66,13 @@ def read_safetensors_header(path: Path) -> Header:
         FormatError: not there, not safetensors, truncated, too long, or with gaps between tensors.
     """
     try:
+        if not path.is_file():
+            raise FormatError(f"{path}: not there, or not a regular file; {FETCH_AGAIN}")
         file_nbytes = path.stat().st_size
         with open(path, "rb") as stream:
             raw = stream.read(_LENGTH_NBYTES)
             length = int.from_bytes(raw, "little")
-            if len(raw) == _LENGTH_NBYTES and length <= min(MAX_HEADER_NBYTES, file_nbytes - _LENGTH_NBYTES):
+            if len(raw) == _LENGTH_NBYTES and length <= min(MAX_FILE_NBYTES, file_nbytes - _LENGTH_NBYTES):
                 raw += stream.read(length)
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror}); {FETCH_AGAIN}") from error
@@ -84,12 +85,14 @@ def parse_safetensors_header(raw: bytes, file_nbytes: int, name: str) -> Header:
     Raises ``FormatError`` as :func:`read_safetensors_header`.
     """
     length = int.from_bytes(raw[:_LENGTH_NBYTES], "little")
-    if len(raw) < _LENGTH_NBYTES or length > MAX_HEADER_NBYTES or len(raw) < _LENGTH_NBYTES + length:
+    if len(raw) < _LENGTH_NBYTES or length > MAX_FILE_NBYTES or len(raw) < _LENGTH_NBYTES + length:
         raise FormatError(f"{name}: not a complete safetensors file ({file_nbytes} bytes); {FETCH_AGAIN}")
     raw = raw[: _LENGTH_NBYTES + length]
     try:
-        content = json.loads(raw[_LENGTH_NBYTES:])
+        content = parse_json(raw[_LENGTH_NBYTES:])
         metadata = dict(content.pop("__metadata__", {}))
+        if not all(isinstance(text, str) for text in metadata.values()):
+            raise TypeError("metadata must be texts")
         tensors = {key: _entry(value, len(raw)) for key, value in content.items()}
     except (ValueError, TypeError, KeyError, AttributeError, UnicodeDecodeError) as error:
         raise FormatError(f"{name}: not a safetensors file, its header does not parse; {FETCH_AGAIN}") from error
@@ -100,8 +103,8 @@ def parse_safetensors_header(raw: bytes, file_nbytes: int, name: str) -> Header:
 def _entry(value: dict[str, Any], data_start: int) -> TensorEntry:
     start, stop = value["data_offsets"]
     shape = tuple(value["shape"])
-    if not all(isinstance(n, int) and n >= 0 for n in (start, stop, *shape)):
-        raise ValueError("negative or fractional numbers in a safetensors header")
+    if len(shape) > _MAX_DIMENSIONS or not all(type(n) is int and n >= 0 for n in (start, stop, *shape)):
+        raise ValueError("too many dimensions, or negative or fractional numbers in a safetensors header")
     return TensorEntry(value["dtype"], shape, data_start + start, stop - start)
 
 
@@ -109,9 +112,11 @@ def _check_layout(tensors: Mapping[str, TensorEntry], data_start: int, file_nbyt
     end = data_start
     for key, tensor in tensors.items():
         if tensor.offset != end or tensor.nbytes < 0:
-            raise FormatError(f"{name}: tensor {key} starts at byte {tensor.offset}, expected {end}; {FETCH_AGAIN}")
+            raise FormatError(f"{name}: tensor {key!r:.40} starts at byte {tensor.offset}, expected {end}; {FETCH_AGAIN}")
         if tensor.dtype == _FLOAT32 and tensor.nbytes != math.prod(tensor.shape) * _FLOAT32_NBYTES:
-            raise FormatError(f"{name}: tensor {key} has {tensor.nbytes} bytes for shape {tensor.shape}; {FETCH_AGAIN}")
+            raise FormatError(
+                f"{name}: tensor {key!r:.40} has {tensor.nbytes} bytes for shape {tensor.shape}; {FETCH_AGAIN}"
+            )
         end += tensor.nbytes
     if end != file_nbytes:
         state = "truncated" if file_nbytes < end else "too long"

@@ -21,6 +21,7 @@ from nws_data.storage.safetensors_header import (
     parse_safetensors_header,
     read_safetensors_header,
 )
+from nws_data.storage.untrusted import parse_json
 
 FORMAT_VERSION = 1
 """The format version this package writes and the only one it reads."""
@@ -31,8 +32,14 @@ MAX_PLAN_INDEX = 999_999
 SHARD_SIZES = (64_000_000, 64_000_000, 128_000_000, 256_000_000, 512_000_000)
 """Bytes of tensor data at which a split's shards are closed, in order; the last one repeats."""
 
+MAX_N_WEIGHTS = 1_000_000
+"""Far above the longest vector, 388,172 values: what a file may claim before anything is allocated for it."""
+
 METADATA_KEY = "nws"
-_KEY = re.compile(r"t\d{6}")
+KEY_PATTERN = r"t[0-9]{6}"
+SHARD_PATTERN = r"weights/(fixed|random)/(train|validation|test)-[0-9]{5,6}\.safetensors"
+"""Regular expressions of keys and of shards' paths inside the dataset, which must match as a whole."""
+
 _FLOAT32 = np.dtype("<f4")
 
 
@@ -86,6 +93,15 @@ def shard_path(population: str, split: str, number: int) -> str:
     return f"weights/{population}/{split}-{number:05d}.safetensors"
 
 
+def check_shard_path(path: str) -> None:
+    """Raise ``FormatError`` for a path that is no name of a shard: nothing outside the dataset is ever opened."""
+    if not isinstance(path, str) or not re.fullmatch(SHARD_PATTERN, path):
+        raise FormatError(
+            f"{path!r:.200} is no path of a shard inside a dataset, such as {shard_path('fixed', 'train', 0)}; do not use "
+            "this dataset"
+        )
+
+
 def divide_into_shards(nbytes: Sequence[int], n_existing: int, sizes: Sequence[int] = SHARD_SIZES) -> list[int]:
     """Return how many of the trainings, in order, go into each new shard.
 
@@ -128,7 +144,7 @@ def write_shard(
         FormatError: keys out of order, or a tensor of another shape or dtype.
         BuildError: the system cannot write.
     """
-    if list(n_weights) != sorted(n_weights) or not all(_KEY.fullmatch(key) for key in n_weights):
+    if list(n_weights) != sorted(n_weights) or not all(re.fullmatch(KEY_PATTERN, key) for key in n_weights):
         raise FormatError(f"{path}: keys must ascend and look like t000123, got {list(n_weights)[:5]} ...")
     raw = encode_shard_header(population, split, n_weights)
     digest = hashlib.sha256(raw)
@@ -171,11 +187,12 @@ def _checked(header: Header, name: str) -> ShardHeader:
     n_weights: dict[str, int] = {}
     for key, tensor in header.tensors.items():
         if tensor.dtype != "F32" or len(tensor.shape) != 2 or tensor.shape[0] != N_SNAPSHOTS:
-            raise FormatError(
-                f"{name}: tensor {key} is {tensor.dtype} {tensor.shape}, expected F32 ({N_SNAPSHOTS}, n); {FETCH_AGAIN}"
-            )
+            found = f"{tensor.dtype!r:.20} {tensor.shape}"
+            raise FormatError(f"{name}: tensor {key!r:.40} is {found}, expected F32 ({N_SNAPSHOTS}, n); {FETCH_AGAIN}")
+        if tensor.shape[1] > MAX_N_WEIGHTS:
+            raise FormatError(f"{name}: tensor {key!r:.40} holds {tensor.shape[1]:,} values a snapshot; {FETCH_AGAIN}")
         n_weights[key] = tensor.shape[1]
-    if list(n_weights) != sorted(n_weights) or not all(_KEY.fullmatch(key) for key in n_weights):
+    if list(n_weights) != sorted(n_weights) or not all(re.fullmatch(KEY_PATTERN, key) for key in n_weights):
         raise FormatError(f"{name}: keys must ascend and look like t000123; this is not a shard that NWS wrote")
     if encode_shard_header(population, split, n_weights) != header.raw:
         raise FormatError(f"{name}: the header is not written as FORMAT.md says; {FETCH_AGAIN}")
@@ -188,12 +205,13 @@ def _identity(header: Header, name: str) -> tuple[str, str]:
     if list(header.metadata) != [METADATA_KEY]:
         raise FormatError(f"{name}: a safetensors file, but not an NWS shard (no metadata {METADATA_KEY!r}); remove it")
     try:
-        values = json.loads(header.metadata[METADATA_KEY])
+        values = parse_json(header.metadata[METADATA_KEY])
         version, population, split = values["format_version"], values["population"], values["split"]
     except (ValueError, TypeError, KeyError) as error:
         raise FormatError(f"{name}: its metadata {METADATA_KEY!r} does not parse; {FETCH_AGAIN}") from error
     if version != FORMAT_VERSION:
         raise FormatError(
-            f"{name}: format version {version!r}, this nws_data reads version {FORMAT_VERSION}; install a matching nws-data"
+            f"{name}: format version {version!r:.40}, this nws_data reads version {FORMAT_VERSION}; install a matching "
+            "nws-data"
         )
     return str(population), str(split)

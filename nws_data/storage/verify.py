@@ -19,9 +19,19 @@ from nws_data.storage.card import header_problems
 from nws_data.storage.manifest import MANIFEST, Manifest, ShardEntry, SplitEntry
 from nws_data.storage.partial import restricted, wanted_shards
 from nws_data.storage.records import TrainingHeader
-from nws_data.storage.root import CHECKSUMS, OPTIONAL_FILES, README, UNFINISHED, listed_files, read_checksums, visible_files
-from nws_data.storage.shards import SHARD_SIZES, ShardHeader, read_header, shard_path
+from nws_data.storage.root import (
+    CHECKSUMS,
+    OPTIONAL_FILES,
+    README,
+    UNFINISHED,
+    listed_files,
+    read_checksums,
+    sha256_of,
+    visible_files,
+)
+from nws_data.storage.shards import SHARD_SIZES, ShardHeader, read_header
 from nws_data.storage.tiers import tier_name
+from nws_data.storage.untrusted import read_file
 from nws_data.storage.verify_metadata import Damage, Members, check_metadata
 
 ALTERED = "its SHA-256 is not the recorded one; fetch it again or rebuild the dataset"
@@ -115,39 +125,19 @@ def _report(
 
 
 def _file_problems(root: Path, manifest: Manifest, chosen: Collection[str]) -> _Problems:
-    if sorted(manifest.metadata_files) != sorted(manifest.sha256):
-        yield f"{MANIFEST}: sha256 must name exactly the Parquet files; fetch it again"
-    yield from _name_problems(manifest)
-    listed, found = listed_files(manifest), set(visible_files(root))
+    listed = listed_files(manifest)
     if (root / UNFINISHED).exists():
         yield f"{UNFINISHED}: a writer was killed here; run the same build again to finish it"
     left = {shard.path for shard in manifest.shards} - set(chosen)
-    for path in sorted(listed - found - left):
-        yield Damage(f"{path}: missing; fetch it again or rebuild the dataset")
-    for path in sorted(found - listed - set(OPTIONAL_FILES)):
+    for path in sorted(listed - left):
+        if not (root / path).is_file():
+            yield Damage(f"{path}: missing; fetch it again or rebuild the dataset")
+    for path in sorted({*visible_files(root)} - listed - set(OPTIONAL_FILES)):
         yield f"{path}: does not belong to the dataset; move it away"
 
 
-def _name_problems(manifest: Manifest) -> _Problems:
-    """Check the paths that the manifest gives: they follow from population, split, number and digest."""
-    stems = {path: f"metadata/trainings/{split}-00000-of-00001" for split, path in manifest.trainings.items()}
-    stems[manifest.provenance] = "metadata/provenance/trainings"
-    for population, entry in manifest.populations.items():
-        for split, stored in entry.splits.items():
-            stems[stored.metadata] = f"metadata/{population}/{split}-00000-of-00001"
-            for i, shard in enumerate(stored.shards):
-                if shard.path != shard_path(population, split, i):
-                    yield f"{shard.path}: shard {i} of {population}/{split} must be named {shard_path(population, split, i)}"
-    for path, stem in stems.items():
-        right = f"{stem}-{manifest.sha256.get(path, '')[:12]}.parquet"
-        if path in manifest.sha256 and path != right:
-            yield f"{path}: must be named {right}, by its SHA-256"
-
-
 def _checksum_problems(root: Path, manifest: Manifest) -> _Problems:
-    """Check SHA256SUMS, the manifest and the small files against each other; shards are hashed elsewhere."""
-    if manifest.digest() != manifest.data_digest:
-        yield f"{MANIFEST}: data_digest is not that of its entries; fetch it again"
+    """Check SHA256SUMS, README.md and the manifest against each other; tables and shards are hashed where they are read."""
     try:
         sums = read_checksums(root)
     except FormatError as error:
@@ -159,16 +149,17 @@ def _checksum_problems(root: Path, manifest: Manifest) -> _Problems:
         yield f"{CHECKSUMS}: {path} is {'not listed' if path not in sums else 'listed but not part of the dataset'}"
     for path in sorted(path for path in expected if path in sums and sums[path] != expected[path]):
         yield f"{CHECKSUMS}: the entry of {path} is not that of {MANIFEST}"
-    for path, sha256 in sorted((sums | manifest.sha256).items()):
-        file = root / path
-        if path in (README, MANIFEST, *manifest.sha256) and file.is_file() and _sha256(file) != sha256:
+    for path in (README, MANIFEST):
+        try:
+            raw = read_file(root / path)
+        except (OSError, FormatError) as error:
+            if (root / path).is_file():  # otherwise reported as missing
+                yield Damage(error)
+            continue
+        if path in sums and sha256_of(raw) != sums[path]:
             yield Damage(f"{path}: altered: {ALTERED}")
-        elif path == README and file.is_file():
-            yield from header_problems(file, manifest)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+        elif path == README:
+            yield from header_problems(raw, manifest)
 
 
 def _shard_headers(

@@ -14,18 +14,9 @@ from typing import Any
 
 from nws_data.errors import FormatError, NWSError
 from nws_data.space.hyperparameters import SAMPLING, sample_hyperparameters
-from nws_data.space.identity import parse_id, split_of, training_seed
+from nws_data.space.identity import split_of, training_seed
 from nws_data.storage.manifest import MANIFEST, Manifest
-from nws_data.storage.metadata import (
-    PROVENANCE_SCHEMA,
-    SNAPSHOT_SCHEMA,
-    TRAINING_SCHEMA,
-    Row,
-    header_from_rows,
-    read_table,
-    snapshot_rows,
-    training_row,
-)
+from nws_data.storage.metadata import Row, header_from_rows, read_table, snapshot_rows, training_row
 from nws_data.storage.records import PROVENANCE, TrainingHeader
 from nws_data.storage.shards import Position
 
@@ -35,17 +26,8 @@ Members = dict[str, tuple[str, Position]]
 MAX_PROBLEMS_PER_FILE = 5
 
 _Problems = Iterator[str]
-_Plans = Mapping[str, Mapping[str, Any]]  # population: plan, without what it cannot be
+_Plans = Mapping[str, Mapping[str, Any]]  # population: plan
 _PATH_FIELDS = ("precision", "compute_path", "generator")
-_PLAN_TYPES = {
-    "build_seed": int | None,
-    "sampling": int,
-    "epoch_cap": int,
-    "batch_norm": bool,
-    "precision": str,
-    "compute_path": str,
-    "generator": str,
-}
 
 
 class Damage(str):
@@ -82,7 +64,7 @@ def check_metadata(
     """
     problems: list[str] = []
     reported = _Reported(unread)
-    plans = {population: _checked_plan(population, manifest, problems) for population in manifest.populations}
+    plans = {population: entry.plan for population, entry in manifest.populations.items()}
     trainings = _trainings(root, manifest, problems, reported)
     problems += _identity_problems(manifest, plans, trainings, members, reported)
     problems += _snapshot_problems(root, manifest, trainings, members, reported)
@@ -92,11 +74,11 @@ def check_metadata(
 def _trainings(root: Path, manifest: Manifest, problems: list[str], reported: _Reported) -> dict[str, TrainingHeader]:
     """Return every training that metadata/trainings describes soundly; append what is wrong with the others."""
     trainings: dict[str, TrainingHeader] = {}
-    rows = _rows(root, manifest.provenance, PROVENANCE_SCHEMA, problems)
+    rows = _rows(root, manifest, manifest.provenance, problems)
     provenance = None if rows is None else {row["training"]: row for row in rows}
     for split, path in manifest.trainings.items():
         found: list[str] = []
-        table = _rows(root, path, TRAINING_SCHEMA, problems)
+        table = _rows(root, manifest, path, problems)
         if table is None:
             reported.splits.add(split)
         for row in table or ():
@@ -116,7 +98,7 @@ def _trainings(root: Path, manifest: Manifest, problems: list[str], reported: _R
                 found.append(f"{path}: {training}: wrong {', '.join(different) or f'split, {header.split} by its id'}")
             trainings[training] = header
         problems += _first(found)
-    left = [training for training in provenance or () if not (_is_id(training) and training in reported)]
+    left = [training for training in provenance or () if training not in reported]
     problems += _first([f"{manifest.provenance}: {training} is no training of the dataset" for training in left])
     return trainings
 
@@ -126,12 +108,12 @@ def _taken(provenance: dict[str, Row] | None, training: str) -> Row:
     return dict.fromkeys(PROVENANCE, "") if provenance is None else provenance.pop(training)
 
 
-def _rows(root: Path, path: str, schema: Any, problems: list[str]) -> list[Row] | None:
+def _rows(root: Path, manifest: Manifest, path: str, problems: list[str]) -> list[Row] | None:
     """Return a table's rows, or None when it cannot be read, which is in ``problems`` then."""
     if not (root / path).is_file():
         return None  # reported as missing
     try:
-        return list(read_table(root / path, schema).to_pylist())
+        return list(read_table(root, manifest, path).to_pylist())
     except FormatError as error:
         problems.append(Damage(error))
         return None
@@ -167,24 +149,6 @@ def _identity_problems(
     return _first(sorted(found))
 
 
-def _checked_plan(population: str, manifest: Manifest, problems: list[str]) -> Mapping[str, Any]:
-    """Return what of a population's plan can be compared with trainings; append what is wrong with the plan itself."""
-    plan = dict(manifest.populations[population].plan)
-    name = f"{MANIFEST}: plan of {population}"
-    for key, kind in _PLAN_TYPES.items():
-        if key in plan and (not isinstance(plan[key], kind) or (isinstance(plan[key], bool) and kind is not bool)):
-            problems.append(f"{name}: {key} cannot be {plan.pop(key)!r}")
-    try:
-        image_sets = dict(plan.pop("image_sets", ()))
-        known = {image_set.name: image_set.digest for image_set in manifest.image_sets}
-        unknown = [image_set for image_set, digest in image_sets.items() if known.get(image_set) != digest]
-    except (TypeError, ValueError):
-        problems.append(f"{name}: image_sets must be pairs of name and digest")
-        return plan
-    problems += [f"{name}: {MANIFEST} lists no image set {image_set!r} with its digest" for image_set in unknown]
-    return plan | ({} if unknown else {"image_sets": list(image_sets)})
-
-
 def _plan_problems(plan: Mapping[str, Any], header: TrainingHeader) -> _Problems:
     """Compare a training with its population's plan, as far as the plan goes: imported trainings may have a shorter one."""
     values = header.hyperparameters.to_dict()
@@ -201,7 +165,8 @@ def _plan_problems(plan: Mapping[str, Any], header: TrainingHeader) -> _Problems
     if header.seed != seed:
         yield f"{header.training}: seed {header.seed} does not follow from build seed {build_seed}"
     if plan.get("sampling") == SAMPLING and plan.get("image_sets") and "batch_norm" in plan:
-        drawn = sample_hyperparameters(seed, header.population, plan["image_sets"], plan["batch_norm"]).to_dict()
+        names = [name for name, _ in plan["image_sets"]]
+        drawn = sample_hyperparameters(seed, header.population, names, plan["batch_norm"]).to_dict()
         different = [name for name in drawn if name not in found and drawn[name] != values[name]]
         if different:
             yield f"{header.training}: {', '.join(different)} not as drawn from build seed {build_seed}"
@@ -216,31 +181,21 @@ def _snapshot_problems(
         for split, stored in entry.splits.items():
             known = [h for h in trainings.values() if (h.population, h.split) == (population, split)]
             known = sorted((h for h in known if h.training in members), key=lambda h: h.plan_index)
-            rows = _rows(root, stored.metadata, SNAPSHOT_SCHEMA, problems)
+            rows = _rows(root, manifest, stored.metadata, problems)
             if rows is None:
                 continue
-            if len(rows) != stored.n_snapshots:
-                problems.append(f"{stored.metadata}: {len(rows)} rows, {MANIFEST} says {stored.n_snapshots}")
             found: dict[str, dict[int, Row]] = {}
             for row in rows:
                 found.setdefault(row["training"], {}).setdefault(row["snapshot"], row)
             wrong = list(chain.from_iterable(_row_problems(stored.metadata, h, members, found) for h in known))
             for training in found:  # those of known trainings are taken out
-                if not (_is_id(training) and split_of(training) == split and training in reported):
+                if not (split_of(training) == split and training in reported):
                     wrong.append(f"{stored.metadata}: has rows of {training}, which is no training of {population}/{split}")
             problems += _first(wrong)
-            places = [(str(row["training"]), row["snapshot"] or 0) for row in rows]
+            places = [(row["training"], row["snapshot"]) for row in rows]
             if any(a >= b for a, b in pairwise(places)):
                 problems.append(f"{stored.metadata}: rows must ascend by plan index and snapshot, each once")
     return problems
-
-
-def _is_id(training: str | None) -> bool:
-    try:
-        parse_id(str(training))
-    except NWSError:
-        return False
-    return True
 
 
 def _row_problems(path: str, header: TrainingHeader, members: Members, found: dict[str, dict[int, Row]]) -> _Problems:

@@ -172,8 +172,10 @@ def _new_records(
 def _stored_seeds(root: Path, old: Manifest | None) -> dict[str, int]:
     """Return seed by id of every training that the dataset holds."""
     seeds: dict[str, int] = {}
-    for path in old.trainings.values() if old else ():
-        table = read_table(root / path, TRAINING_SCHEMA, ("training", "seed"))
+    if old is None:
+        return seeds
+    for path in old.trainings.values():
+        table = read_table(root, old, path, ("training", "seed"))
         seeds |= dict(zip(table["training"].to_pylist(), table["seed"].to_pylist(), strict=True))
     return seeds
 
@@ -261,7 +263,7 @@ def _write_metadata(
     headers: Sequence[TrainingHeader],
 ) -> Manifest:
     """Write the tables of old and new rows; return the manifest of the dataset that they describe."""
-    tables = Tables(root)
+    tables = Tables(root, old)
     populations = dict(old.populations) if old else {}
     stored = populations[population].splits if population in populations else {}
     splits = {}

@@ -13,7 +13,7 @@ from builders.images.prepare import ImageOptions
 from nws_data.errors import BuildError, FormatError
 from nws_data.storage.manifest import MANIFEST, Manifest
 from nws_data.storage.manifest_copy import MANIFEST_COPY
-from nws_data.storage.metadata import PROVENANCE_SCHEMA, read_table
+from nws_data.storage.metadata import read_table
 from nws_data.storage.root import UNFINISHED
 from nws_data.storage.verify import verify
 from tests.crash.compare import differences
@@ -60,7 +60,7 @@ def test_every_small_file_is_written_again(copy: Path, built: Path, how: str) ->
 def test_lost_provenance_is_written_as_unknown(copy: Path, built: Path) -> None:
     damage(copy / Manifest.load(built).provenance, "zeros")
     assert mended(copy, built)
-    rows = read_table(copy / Manifest.load(copy).provenance, PROVENANCE_SCHEMA).to_pylist()
+    rows = read_table(copy, Manifest.load(copy), Manifest.load(copy).provenance).to_pylist()
     assert [row["training"] for row in rows] == ["fixed-000000", "fixed-000001", "random-000000"]
     assert {row["host"] for row in rows} == {""}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from nws_data.storage.manifest import MANIFEST, Manifest
+from nws_data.storage.manifest import MANIFEST, Manifest, data_digest
 from nws_data.storage.metadata import (
     digest_name,
     parquet_bytes,
@@ -23,7 +23,7 @@ def problems(root: Path, deep: bool = True) -> str:
 
 def forge(root: Path, path: str, schema: pa.Schema, edit: Callable[[list[dict[str, Any]]], None]) -> str:
     """Edit rows of a metadata file; make its name and every checksum fit, so that only its contents can give it away."""
-    rows = read_table(root / path, schema).to_pylist()
+    rows = read_table(root, Manifest.load(root), path).to_pylist()
     edit(rows)
     content = parquet_bytes(pa.Table.from_pylist(rows, schema=schema))
     (root / path).unlink()
@@ -44,8 +44,9 @@ def seal(root: Path, sha256: dict[str, str], edit: Callable[[dict[str, Any]], No
             for shard in split["shards"]:
                 shard["sha256"] = sha256.get(shard["path"], shard["sha256"])
     edit(content)
-    (root / MANIFEST).write_text(json.dumps(content))
-    content["data_digest"] = Manifest.load(root).digest()
+    shards = [s for p in content["populations"].values() for split in p["splits"].values() for s in split["shards"]]
+    files = content["sha256"] | {shard["path"]: shard["sha256"] for shard in shards}
+    content["data_digest"] = data_digest(files, content["provenance"])
     raw = json.dumps(content).encode()
     (root / MANIFEST).write_bytes(raw)
     (root / CHECKSUMS).write_text(checksum_lines(read_checksums(root) | sha256 | {MANIFEST: sha256_of(raw)}))

@@ -67,10 +67,12 @@ def test_counts_must_agree_with_the_shards(tiny_dataset: TinyDataset) -> None:
         parse_manifest(json.dumps(content).encode(), "m")
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "metadata/../../x", "", "a\\b"])
+@pytest.mark.parametrize("path", ["/etc/passwd", "metadata/../../x", "", "a\\b", ".bashrc", "metadata/x\0"])
 def test_paths_must_stay_inside(tiny_dataset: TinyDataset, path: str) -> None:
-    with pytest.raises(FormatError, match="is not a path inside the dataset"):
-        parse_manifest(changed(tiny_dataset.manifest, provenance=path), "m")
+    sha256 = tiny_dataset.manifest.sha256 | {path: "0" * 64}
+    del sha256[tiny_dataset.manifest.provenance]
+    with pytest.raises(FormatError, match=r"must be named metadata/provenance/trainings-0{12}.parquet"):
+        parse_manifest(changed(tiny_dataset.manifest, provenance=path, sha256=sha256), "m")
 
 
 def test_a_plan_needs_its_seed(tiny_dataset: TinyDataset) -> None:
@@ -85,7 +87,15 @@ def test_image_sets_check_their_values() -> None:
     image_set = ImageSet(**good)  # type: ignore[arg-type]
     assert image_set.passes(0.51)
     assert not image_set.passes(0.5)
-    for wrong in ({"name": ""}, {"threshold": 80}, {"n_test": 0}):
+    for wrong in (
+        {"name": ""},
+        {"threshold": 80},
+        {"threshold": None},
+        {"n_test": 0},
+        {"n_train": 1.5},
+        {"source": "\x1b[8m"},
+        {"source": None},
+    ):
         with pytest.raises(FormatError):
             ImageSet(**(good | wrong))  # type: ignore[arg-type]
 

@@ -1,4 +1,5 @@
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,10 +95,19 @@ def test_file_names_hold_the_digest(tiny_dataset: TinyDataset) -> None:
 
 
 def test_damaged_and_foreign_tables_are_refused(tiny_dataset: TinyDataset, tmp_path: Path) -> None:
-    path = tiny_dataset.root / tiny_dataset.manifest.trainings["train"]
-    (tmp_path / "cut").write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(FormatError, match=r"cut: not a readable Parquet file"):
-        read_table(tmp_path / "cut", TRAINING_SCHEMA)
-    with pytest.raises(FormatError, match="its columns are not those"):
-        read_table(path, SNAPSHOT_SCHEMA)
-    assert read_table(path, TRAINING_SCHEMA, ("seed", "training")).column_names == ["seed", "training"]
+    manifest = tiny_dataset.manifest
+    path = manifest.trainings["train"]
+    (tmp_path / path).parent.mkdir(parents=True)
+    with pytest.raises(FormatError, match="cannot be read"):
+        read_table(tmp_path, manifest, path)
+    (tmp_path / path).write_bytes((tiny_dataset.root / path).read_bytes()[:-10])
+    with pytest.raises(FormatError, match="altered: its SHA-256 is not the recorded one"):
+        read_table(tmp_path, manifest, path)
+    other = (tiny_dataset.root / manifest.populations["fixed"].splits["train"].metadata).read_bytes()
+    for content, message in ((other, "rows, expected"), (b"PAR1", "not a table")):
+        (tmp_path / path).write_bytes(content)
+        named = replace(manifest, sha256={path: hashlib.sha256(content).hexdigest()})
+        with pytest.raises(FormatError, match=message):
+            read_table(tmp_path, named, path)
+    columns = read_table(tiny_dataset.root, manifest, path, ("seed", "training")).column_names
+    assert columns == ["seed", "training"]

@@ -113,7 +113,7 @@ def foreign_files() -> dict[str, tuple[bytes, str]]:
         "header is a list": ((8).to_bytes(8, "little") + b"[]      ", "does not parse"),
         "no metadata": (save(good), "not an NWS shard"),
         "metadata of another kind": (library_bytes(good, "[]"), "does not parse"),
-        "float64": (library_bytes({k: v.astype(np.float64) for k, v in good.items()}), r"is F64 .*expected F32"),
+        "float64": (library_bytes({k: v.astype(np.float64) for k, v in good.items()}), r"is 'F64' .*expected F32"),
         "19 rows": (library_bytes({k: v[:19].copy() for k, v in good.items()}), r"\(19, 3\), expected F32 \(20, n\)"),
         "other names": (library_bytes({"weights": good["t000000"]}), "look like t000123"),
         "gap": (changed + body, "starts at byte"),
@@ -134,7 +134,7 @@ def test_foreign_file_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="nowhere: cannot be read"):
+    with pytest.raises(FormatError, match="nowhere: not there"):
         read_header(tmp_path / "nowhere")
 
 

@@ -117,8 +117,8 @@ def test_unreadable_and_edited_parquet(root: Path) -> None:
     path = root / Manifest.load(root).trainings["train"]
     content = path.read_bytes()
     path.write_bytes(content[:-8])
-    assert f"{path.relative_to(root)}: altered" in problems(root, deep=False)
-    assert f"{path}: not a readable Parquet file" in problems(root, deep=False)
+    assert f"{path}: altered" in problems(root, deep=False)
+    assert len(verify(root).problems) == 1
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,6 @@ def test_unreadable_and_edited_parquet(root: Path) -> None:
     [
         ("epoch", 999),
         ("test_accuracy", 0.123),
-        ("optimizer", "adam2"),
         ("n_weights_conv", 1),
         ("finite", False),
         ("weights", {"shard": SHARD, "key": "t000000", "row": 3, "offset": 4, "nbytes": 8}),
@@ -148,8 +147,9 @@ ORDER = "rows must ascend by plan index and snapshot, each once"
 @pytest.mark.parametrize(
     ("edit", "messages"),
     [
-        (lambda rows: rows.pop(3), ["39 rows, manifest.json says 40", "no row of random-000000, snapshot 3"]),
-        (lambda rows: rows.insert(3, rows[3]), ["41 rows, manifest.json says 40", ORDER]),
+        (lambda rows: rows.pop(3), ["not a table of FORMAT.md (39 rows, expected 40)"]),
+        (lambda rows: rows.insert(3, rows[3]), ["not a table of FORMAT.md (41 rows, expected 40)"]),
+        (lambda rows: rows.__setitem__(3, rows[2]), ["no row of random-000000, snapshot 3", ORDER]),
         (swap, [ORDER]),
         (
             set_value(3, "training", "random-000099"),
@@ -159,11 +159,12 @@ ORDER = "rows must ascend by plan index and snapshot, each once"
                 ORDER,
             ],
         ),
-        (set_value(3, "training", "moon"), ["no row of random-000000, snapshot 3", "has rows of moon", ORDER]),
-        (
-            set_value(19, "snapshot", 20),
-            ["no row of random-000000, snapshot 19", "row of random-000000, snapshot 20: there is no such snapshot"],
-        ),
+        (set_value(3, "training", "moon"), ["not a table of FORMAT.md (training cannot be 'moon')"]),
+        (set_value(3, "optimizer", "adam2"), ["not a table of FORMAT.md (optimizer cannot be 'adam2')"]),
+        (set_value(3, "optimizer", None), ["not a table of FORMAT.md (optimizer has 1 missing values)"]),
+        (set_value(3, "batch_size", 33), ["not a table of FORMAT.md (batch_size cannot be 33)"]),
+        (set_value(3, "test_accuracy", float("nan")), ["not a table of FORMAT.md (test_accuracy must be in [0, 1]"]),
+        (set_value(19, "snapshot", 20), ["not a table of FORMAT.md (snapshot must be in [0, 19], got 0 to 20)"]),
     ],
 )
 def test_rows_too_few_too_many_or_out_of_order(root: Path, edit: Any, messages: list[str]) -> None:
@@ -172,7 +173,7 @@ def test_rows_too_few_too_many_or_out_of_order(root: Path, edit: Any, messages: 
     found = verify(root).problems
     assert len(found) == len(messages)
     for message in messages:
-        assert any(problem.startswith(f"{path}: {message}") for problem in found), (message, found)
+        assert any(f"{path}: {message}" in problem for problem in found), (message, found)
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-4])])
@@ -214,11 +215,11 @@ def test_a_folder_given_as_text(root: Path) -> None:
         ("final_test_accuracy", 1.0, "wrong final_test_accuracy"),
         ("snapshot_epochs", [0] * 20, "20 ascending epochs"),
         ("train_accuracy", [0.1], "train_accuracy has 1 values"),
-        ("stop_reason", "bored", "choose one of falling"),
+        ("stop_reason", "bored", "stop_reason cannot be 'bored'"),
         ("finite", False, "its values are finite, metadata says otherwise"),
         ("dataset", "svhn", "image set 'svhn' is not in manifest.json"),
         ("width_conv", 48, "values, its architecture"),
-        ("width_conv", 47, "choose one of 16, 32, 48"),
+        ("width_conv", 47, "width_conv cannot be 47"),
     ],
 )
 def test_forged_training_row(root: Path, column: str, value: Any, message: str) -> None:
@@ -229,13 +230,10 @@ def test_forged_training_row(root: Path, column: str, value: Any, message: str) 
 
 def test_rows_that_are_missing(root: Path) -> None:
     manifest = Manifest.load(root)
-    path = forge(root, manifest.provenance, PROVENANCE_SCHEMA, lambda rows: rows.pop(0))
+    path = forge(root, manifest.provenance, PROVENANCE_SCHEMA, lambda rows: rows.__setitem__(0, rows[1]))
     assert f"random-000000 has no single row in {path}" in problems(root)
-    forge(root, manifest.trainings["test"], TRAINING_SCHEMA, lambda rows: rows.pop(1))
+    forge(root, manifest.trainings["test"], TRAINING_SCHEMA, lambda rows: rows.__setitem__(1, rows[0]))
     assert "random-000002: in weights/random/test-00001.safetensors, but not in metadata/trainings" in problems(root)
-    path = manifest.populations["random"].splits["validation"].metadata
-    path = forge(root, path, SNAPSHOT_SCHEMA, lambda rows: rows.pop())
-    assert f"{path}: 19 rows, manifest.json says 20" in problems(root)
 
 
 def test_hidden_non_finite_values(root: Path) -> None:
@@ -264,8 +262,10 @@ def test_training_in_a_shard_of_another_split(root: Path) -> None:
         entry = shard_entries(content, "train")[0]
         entry |= {"nbytes": written.nbytes, "trainings": ["random-000001", "random-000001"]}
 
-    seal(root, {SHARD: written.sha256}, edit)
+    seal(root, {SHARD: written.sha256})
     assert f"{SHARD}: holds random-000001, whose split is test" in problems(root)
+    seal(root, {SHARD: written.sha256}, edit)
+    assert "a shard of random/train cannot hold random-000001" in problems(root)
 
 
 def test_shards_out_of_order_or_of_another_size(root: Path) -> None:
@@ -273,23 +273,28 @@ def test_shards_out_of_order_or_of_another_size(root: Path) -> None:
         content["populations"]["random"]["splits"]["train"]["shards"].reverse()
 
     seal(root, {}, swap)
-    assert f"{SHARD}: its first training does not come after the last one" in problems(root, deep=False)
+    assert "shards of random/train must follow each other in plan order" in problems(root, deep=False)
     seal(root, {}, swap)
+    nbytes = (root / SHARD).stat().st_size
     seal(root, {}, lambda content: shard_entries(content, "train")[0].update(nbytes=5))
-    assert f"{SHARD}: {(root / SHARD).stat().st_size} bytes, manifest.json says 5" in problems(root, deep=False)
+    assert "a shard of 1 trainings cannot have 5 bytes" in problems(root, deep=False)
+    seal(root, {}, lambda content: shard_entries(content, "train")[0].update(nbytes=nbytes + 8))
+    assert f"{SHARD}: {nbytes} bytes, manifest.json says {nbytes + 8}" in problems(root, deep=False)
 
 
 def test_forged_manifest(root: Path) -> None:
     seal(root, {}, lambda content: content["populations"]["random"]["plan"].update(build_seed=6))
     assert "seed" in problems(root, deep=False)
+    good = json.loads((root / MANIFEST).read_text())
     seal(root, {}, lambda content: content.update(image_sets=content["image_sets"][:1]))
-    assert "image set 'digits' is not in manifest.json" in problems(root, deep=False)
-    seal(root, {}, lambda content: content["sha256"].pop(content["provenance"]))
-    assert "sha256 must name exactly the Parquet files" in problems(root, deep=False)
-    content = json.loads((root / MANIFEST).read_text()) | {"data_digest": "0" * 64}
-    (root / MANIFEST).write_text(json.dumps(content))
-    assert "data_digest is not that of its entries" in problems(root, deep=False)
-    assert "manifest.json: altered" in problems(root, deep=False)
+    assert "plan of random: image_sets lists no digits with its digest" in problems(root, deep=False)
+    for change, message in (
+        ({"sha256": {path: good["sha256"][path] for path in list(good["sha256"])[1:]}}, "sha256 must name exactly"),
+        ({"data_digest": "0" * 64}, "data_digest is not that of its entries"),
+        ({"x": 1}, "manifest.json: altered"),
+    ):
+        (root / MANIFEST).write_text(json.dumps(good | change))
+        assert message in problems(root, deep=False)
 
 
 def test_many_problems_of_one_kind_are_summed_up(root: Path) -> None:
@@ -318,11 +323,11 @@ def test_names_that_do_not_follow_from_the_content(root: Path) -> None:
     path = manifest.trainings["test"]
     new = path.replace(path[-20:-8], "0" * 12)
     rename(root, path, new)
-    assert problems(root) == f"{new}: must be named {path}, by its SHA-256"
+    assert f"a Parquet file must be named {path}, by its SHA-256" in problems(root)
     rename(root, new, path)
     path = manifest.provenance
     rename(root, path, path.replace("trainings-", "other-"))
-    assert problems(root) == f"{path.replace('trainings-', 'other-')}: must be named {path}, by its SHA-256"
+    assert f"a Parquet file must be named {path}, by its SHA-256" in problems(root)
 
 
 def test_names_of_shards(root: Path) -> None:
@@ -331,7 +336,7 @@ def test_names_of_shards(root: Path) -> None:
     for name in (MANIFEST, CHECKSUMS):
         (root / name).write_text((root / name).read_text().replace(SHARD, new))
     seal(root, {})
-    assert f"{new}: shard 0 of random/train must be named {SHARD}" in problems(root, deep=False)
+    assert f"shard 0 of random/train must be named {SHARD}" in problems(root, deep=False)
 
 
 def test_shards_that_go_on_after_their_size(root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

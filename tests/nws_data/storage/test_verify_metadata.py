@@ -51,7 +51,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("epoch_cap", 19, "epochs, the plan allows 19"),
         ("epoch_cap", "40", "plan of fixed: epoch_cap cannot be '40'"),
         ("sampling", True, "plan of fixed: sampling cannot be True"),
-        ("image_sets", [["mnist", "0"]], "plan of fixed: manifest.json lists no image set 'mnist' with its digest"),
+        ("image_sets", [["mnist", "0"]], "plan of fixed: image_sets lists no mnist with its digest"),
     ],
 )
 def test_trainings_that_are_not_of_the_plan(planned: Path, tmp_path: Path, key: str, value: Any, message: str) -> None:

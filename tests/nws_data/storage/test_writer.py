@@ -17,7 +17,7 @@ from nws_data.errors import BuildError, FormatError
 from nws_data.storage import atomic
 from nws_data.storage.manifest import MANIFEST, Manifest
 from nws_data.storage.manifest_copy import MANIFEST_COPY
-from nws_data.storage.metadata import SNAPSHOT_SCHEMA, TRAINING_SCHEMA, read_table
+from nws_data.storage.metadata import read_table
 from nws_data.storage.records import TrainingRecord
 from nws_data.storage.root import exclusive
 from nws_data.storage.verify import verify
@@ -48,7 +48,7 @@ def test_every_training_comes_out_as_it_went_in(tiny_dataset: TinyDataset) -> No
     seen = []
     for population, entry in tiny_dataset.manifest.populations.items():
         for split, stored in entry.splits.items():
-            rows = read_table(tiny_dataset.root / stored.metadata, SNAPSHOT_SCHEMA).to_pylist()
+            rows = read_table(tiny_dataset.root, tiny_dataset.manifest, stored.metadata).to_pylist()
             for row in rows:
                 record = tiny_dataset.record(row["training"])
                 tensor = load_file(tiny_dataset.root / row["weights"]["shard"])[row["weights"]["key"]]
@@ -62,7 +62,7 @@ def test_every_training_comes_out_as_it_went_in(tiny_dataset: TinyDataset) -> No
 
 def test_offsets_lead_to_the_values(tiny_dataset: TinyDataset) -> None:
     split = tiny_dataset.manifest.populations["random"].splits["test"]
-    for row in read_table(tiny_dataset.root / split.metadata, SNAPSHOT_SCHEMA).to_pylist()[::7]:
+    for row in read_table(tiny_dataset.root, tiny_dataset.manifest, split.metadata).to_pylist()[::7]:
         place = row["weights"]
         found = np.fromfile(tiny_dataset.root / place["shard"], "<f4", row["n_weights"], offset=place["offset"])
         assert place["nbytes"] == found.nbytes
@@ -107,8 +107,8 @@ def test_extension_appends_and_never_touches_old_shards(tmp_path: Path, staged: 
 
     at_once = write_as(tmp_path / "at_once", staged)
     for split, path in second.trainings.items():
-        extended = read_table(root / path, TRAINING_SCHEMA)
-        assert extended == read_table(tmp_path / "at_once" / at_once.trainings[split], TRAINING_SCHEMA)
+        extended = read_table(root, second, path)
+        assert extended == read_table(tmp_path / "at_once", at_once, at_once.trainings[split])
 
 
 def test_ramp_of_sizes_goes_on_after_an_extension(tmp_path: Path, staged: list[Path]) -> None:
