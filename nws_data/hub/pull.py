@@ -21,8 +21,9 @@ from nws_data.storage.lock import locked
 from nws_data.storage.manifest import MANIFEST, Manifest, ShardEntry
 from nws_data.storage.manifest_copy import MANIFEST_COPY
 from nws_data.storage.partial import Pulled
-from nws_data.storage.root import CHECKSUMS, LOCK, README, read_checksums
+from nws_data.storage.root import CHECKSUMS, LOCK, README, read_checksums, refuse_links
 from nws_data.storage.tiers import NAMED_TIERS, choose_tier, tier_bytes, tier_name
+from nws_data.storage.untrusted import MAX_FILE_NBYTES, MAX_TABLE_NBYTES
 
 STAGING = ".pull"
 """Hidden folder beside the dataset's files, where they are downloaded and checked."""
@@ -64,12 +65,14 @@ def pull(
         progress: see :data:`Progress`.
 
     Raises:
-        DownloadError: no such repository, no network, no space, another dataset in the folder, damaged files.
+        DownloadError: no such repository, no network, no space, something else in the folder, damaged files.
+        BuildError: another process writes there, or a folder inside is a link.
         SelectionError: no such tier or population.
     """
     tier = tier_name(tier)
     known = _owned(out, repository)
     make_folder(out)
+    refuse_links(out, STAGING)
     with locked(out / LOCK, f"{out}: another process writes in this folder; wait until it has finished"):
         staging = out / STAGING
         shutil.rmtree(staging, ignore_errors=True)
@@ -164,7 +167,7 @@ def _owned(out: Path, repository: Repository) -> Pulled | None:
     if out.exists() and not out.is_dir():
         raise DownloadError(f"{out} is a file; give a folder")
     known = Pulled.load(out)
-    foreign = sorted(path.name for path in out.iterdir() if path.name[0] != ".") if out.is_dir() and known is None else []
+    foreign = sorted({path.name for path in out.iterdir()} - {LOCK, STAGING}) if out.is_dir() and known is None else []
     if foreign:
         raise DownloadError(f"{out} holds what was not pulled from the hub ({', '.join(foreign[:3])}); give a new folder")
     if known is not None and known.repository != repository.name:
@@ -231,7 +234,7 @@ class _Source:
         sums = read_checksums(self._here_or_fetched(CHECKSUMS).parent)
         for path, sha256 in (manifest.sha256 | {README: sums.get(README, "")}).items():
             if not (self.root / path).is_file() or _sha256(self.root / path) != sha256:
-                self._get(path, sha256)
+                self._get(path, sha256, MAX_FILE_NBYTES if path == README else MAX_TABLE_NBYTES)
         for name in (CHECKSUMS, MANIFEST):
             self._place(self._here_or_fetched(name), name)
         self._fetch_shards(missing, progress)
@@ -248,21 +251,21 @@ class _Source:
                 if progress:
                     progress(path, before + n, total)
 
-            self._get(shard.path, shard.sha256, received)
+            self._get(shard.path, shard.sha256, shard.nbytes, received)
             done += shard.nbytes
             received(shard.nbytes - n)
 
     def _here_or_fetched(self, name: str) -> Path:
-        return self.root / name if (self.root / name).is_file() else self._fetch(name)
+        return self.root / name if (self.root / name).is_file() else self._fetch(name, MAX_FILE_NBYTES)
 
-    def _fetch(self, path: str, received: Received | None = None) -> Path:
-        return fetch(self.repository, self.commit, path, folder=self.staging, received=received)
+    def _fetch(self, path: str, limit: int, received: Received | None = None) -> Path:
+        return fetch(self.repository, self.commit, path, limit, folder=self.staging, received=received)
 
-    def _get(self, path: str, sha256: str, received: Received | None = None) -> None:
+    def _get(self, path: str, sha256: str, limit: int, received: Received | None = None) -> None:
         """Fetch a file that is not here or damaged, and check it before it is here."""
         if self.staging is None:
             _drop(self.root / path)
-        file = self._fetch(path, received)
+        file = self._fetch(path, limit, received)
         if _sha256(file) != sha256:
             _drop(file)
             raise DownloadError(

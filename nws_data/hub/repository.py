@@ -14,8 +14,11 @@ from typing import Any
 from nws_data.errors import DownloadError
 from nws_data.storage.manifest import MANIFEST
 from nws_data.storage.partial import REPOSITORY_NAME
+from nws_data.storage.untrusted import MAX_FILE_NBYTES
 
 _ADDRESS = re.compile(rf"(hf://datasets/)?(?P<name>{REPOSITORY_NAME})(@(?P<revision>[\w./-]+))?", re.ASCII)
+_SLACK = 1_000_000  # bytes by which what is counted may differ from a file's size, when a transfer is resumed
+_LONGEST_WAIT_S = 60
 
 Received = Callable[[int], None]
 """Called with the bytes of each piece that came."""
@@ -48,12 +51,19 @@ def find_commit(repository: Repository) -> tuple[str, Path]:
     from huggingface_hub import hf_hub_download
 
     with in_words(repository, MANIFEST):
-        path = Path(hf_hub_download(repository.name, MANIFEST, repo_type="dataset", revision=repository.revision))
-    return path.parent.name, path
+        options = _bounded(MANIFEST, MAX_FILE_NBYTES)
+        path = hf_hub_download(repository.name, MANIFEST, repo_type="dataset", revision=repository.revision, **options)
+    return Path(path).parent.name, Path(path)
 
 
 def fetch(
-    repository: Repository, commit: str, path: str, *, folder: Path | None = None, received: Received | None = None
+    repository: Repository,
+    commit: str,
+    path: str,
+    limit: int,
+    *,
+    folder: Path | None = None,
+    received: Received | None = None,
 ) -> Path:
     """Return a file of a commit: downloaded, unless it is there already.
 
@@ -61,6 +71,7 @@ def fetch(
         repository: whose file.
         commit: its full hash, from :func:`find_commit`.
         path: inside the repository.
+        limit: bytes that the file may have; an answer that goes on after them is cut off.
         folder: where to put it, under its path; by default the hub's cache.
         received: told of the bytes as they come.
 
@@ -69,25 +80,48 @@ def fetch(
     """
     from huggingface_hub import hf_hub_download
 
-    options: dict[str, Any] = {} if folder is None else {"local_dir": folder}
-    if received is not None and "tqdm_class" in inspect.signature(hf_hub_download).parameters:  # not in old versions
-        options["tqdm_class"] = _bar_that_tells(received)
+    options = _bounded(path, limit, received) | ({} if folder is None else {"local_dir": folder})
     with in_words(repository, path):
         return Path(hf_hub_download(repository.name, path, repo_type="dataset", revision=commit, **options))
 
 
-def _bar_that_tells(received: Received) -> type:
-    """Return a progress bar for the hub's library that shows nothing and passes the numbers on."""
+def _bounded(path: str, limit: int, received: Received | None = None) -> dict[str, Any]:
+    """Return options of ``hf_hub_download``: a progress bar that shows nothing, counts, and passes the numbers on."""
+    from huggingface_hub import hf_hub_download
     from tqdm import tqdm
 
     class Bar(tqdm):
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options | {"disable": True})
+            self.n_bytes = 0
 
         def update(self, n: float | None = 1) -> None:
-            received(int(n or 0))
+            self.n_bytes += int(n or 0)
+            if self.n_bytes > limit + _SLACK:
+                raise DownloadError(f"{path}: the server sends more than the {limit:,} bytes that it may have; given up")
+            if received:
+                received(int(n or 0))
 
-    return Bar
+    return {"tqdm_class": Bar} if "tqdm_class" in inspect.signature(hf_hub_download).parameters else {}  # not in old ones
+
+
+@contextmanager
+def _no_long_wait(repository: Repository) -> Iterator[None]:
+    """Give up where the server asks to wait for longer than a minute, which the hub's library would do in silence."""
+    from huggingface_hub import get_session
+
+    hooks = getattr(get_session(), "event_hooks", {"response": []})["response"]  # older versions have none
+
+    def check(response: Any) -> None:
+        wait_s = response.headers.get("retry-after", "")
+        if response.status_code in (408, 429, 503) and wait_s.isdecimal() and int(wait_s[:9]) > _LONGEST_WAIT_S:
+            raise DownloadError(f"the server of {repository} asks to wait for {wait_s[:9]} s; run the same again later")
+
+    hooks.append(check)
+    try:
+        yield
+    finally:
+        hooks.remove(check)
 
 
 @contextmanager
@@ -98,7 +132,8 @@ def in_words(repository: Repository, path: str) -> Iterator[None]:
     # Errors of the connection: its library is httpx in newer versions, requests, whose errors are OSErrors, in older ones.
     connection: tuple[Any, ...] = (OSError, RuntimeError, *errors.HfHubHTTPError.__bases__)
     try:
-        yield
+        with _no_long_wait(repository):
+            yield
     except connection as error:
         raise DownloadError(_message(repository, path, error)) from error
 

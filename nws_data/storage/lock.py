@@ -56,7 +56,7 @@ def _claim(path: Path, refusal: str) -> int:
 
 
 def _open(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
 
 
 def _try_lock(path: Path, descriptor: int) -> bool:

@@ -44,9 +44,27 @@ def exclusive(root: Path) -> Iterator[None]:
     check_ours(root)
     make_folder(root)
     with locked(root / LOCK, f"{root}: another process writes in this folder; wait until it has finished"):
+        refuse_links(root)
         for folder in (root, *(f for name in DATA_FOLDERS for f in (root / name).rglob("*") if f.is_dir())):
             remove_stale(folder)
         yield
+
+
+def refuse_links(root: Path, *names: str) -> None:
+    """Raise ``BuildError`` where a folder to write in is a link: nothing outside the dataset is written or removed.
+
+    Args:
+        root: the dataset's folder, which may be a link itself.
+        names: folders in it beside those of the data.
+    """
+    folders = [root / name for name in (*DATA_FOLDERS, *names)]
+    folders += [path for name in DATA_FOLDERS if (root / name).is_dir() for path in (root / name).iterdir()]
+    for path in folders:
+        if path.is_symlink() and path.is_dir():
+            raise BuildError(
+                f"{path} is a link: a dataset can be read through links, but is written in one real folder only; move the "
+                f"whole folder to where there is space, and make {root} the link"
+            )
 
 
 def check_ours(root: Path) -> None:

@@ -11,7 +11,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -34,6 +34,8 @@ class Hub:
         self.hold: dict[str, threading.Event] = {}  # path: set when its first piece is out; then the server waits
         self.released = threading.Event()
         self.altered: set[str] = set()  # paths of which one byte arrives flipped
+        self.endless: set[str] = set()  # paths that are sent again and again, in chunks without a total
+        self.retry_after_s = 0  # what a refusal asks to wait
         self.status = 200  # what everything is answered with, if it is not 200
 
     def publish(self, folder: Path) -> str:
@@ -80,6 +82,8 @@ def serve() -> Iterator[Hub]:
             self.send_response(status)
             if code:
                 self.send_header("X-Error-Code", code)
+            if hub.retry_after_s:
+                self.send_header("Retry-After", str(hub.retry_after_s))
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -119,14 +123,28 @@ def serve() -> Iterator[Hub]:
             self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
             self.send_header("X-Repo-Commit", commit)
             self.send_header("Accept-Ranges", "bytes")
-            self.send_header("Content-Length", str(total - start))
+            if endless := body and path in hub.endless:
+                self.send_header("Transfer-Encoding", "chunked")
+            else:
+                self.send_header("Content-Length", str(total - start))
             if start:
                 self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
             self.end_headers()
             if path in hub.altered:
                 content = content[:-1] + bytes([content[-1] ^ 1])
+            if endless:
+                return self._send_without_end(path, content)
             hub.log.append((self.command, path, self._send(path, content[start:]) if body else 0))
             return None
+
+        def _send_without_end(self, path: str, content: bytes) -> None:
+            n_bytes = 0
+            with suppress(OSError):
+                while n_bytes < 100 * len(content):
+                    self.wfile.write(f"{len(content):x}\r\n".encode() + content + b"\r\n")
+                    n_bytes += len(content)
+            hub.log.append((self.command, path, n_bytes))
+            self.close_connection = True
 
         def _send(self, path: str, content: bytes) -> int:
             stop = hub.cut.pop(path, len(content))

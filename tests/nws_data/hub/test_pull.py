@@ -16,10 +16,12 @@ from nws_data.hub.pull import _check_space
 from nws_data.hub.repository import Repository, in_words, parse_repository
 from nws_data.storage.manifest import Manifest
 from nws_data.storage.partial import restricted
+from nws_data.storage.root import sha256_of
 from nws_data.storage.verify import verify
 from tests.conftest import TinyDataset, stage, write
 from tests.nws_data.hub.client import Client, environment
 from tests.nws_data.hub.hub_server import REPOSITORY, Hub, serve
+from tests.nws_data.storage.forging import seal
 
 TIER = "40MB"
 
@@ -182,8 +184,55 @@ def test_what_is_refused(hub: Hub, client: Client, tmp_path: Path) -> None:
         shutil.rmtree(tmp_path / "new", ignore_errors=True)
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "thesis.tex").write_text("")
+    (tmp_path / "own" / ".bashrc").write_text("mine")
     status, text = client.nws("pull", REPOSITORY, "--tier", TIER, "--out", str(tmp_path / "own"))
-    assert status == 2 and "holds what was not pulled from the hub (thesis.tex); give a new folder" in text
+    assert status == 2 and "holds what was not pulled from the hub (.bashrc, thesis.tex); give a new folder" in text
+
+
+@pytest.mark.parametrize("name", [".bashrc", "../.bashrc", ".git/config", "metadata/trainings/.x.parquet"])
+def test_only_names_of_the_format_are_written(hub: Hub, client: Client, tmp_path: Path, name: str) -> None:
+    """A repository whose manifest, checksums and digest fit, and that names a file to be run on the next login."""
+    evil = Path(shutil.copytree(hub.commits[hub.main], tmp_path / "served" / "evil"))
+    content = (evil / "README.md").read_bytes()
+    (evil / name).parent.mkdir(parents=True, exist_ok=True)
+    (evil / name).write_bytes(content)
+    seal(evil, {name: sha256_of(content)}, lambda values: values["sha256"].update({name: sha256_of(content)}))
+    hub.publish(evil)
+    status, text = client.nws("pull", REPOSITORY, "--tier", TIER, "--out", str(tmp_path / "home"))
+    assert status == 2 and "sha256 must name exactly the Parquet files" in text
+    assert {p.name for p in (tmp_path / "home").rglob("*")} <= {".nws-pulled"}
+    assert not (tmp_path / ".bashrc").exists()
+
+
+def test_nothing_is_written_behind_a_link(hub: Hub, client: Client, tmp_path: Path) -> None:
+    out = tmp_path / "nws"
+    assert client.nws("pull", REPOSITORY, "--tier", TIER, "--population", "random", "--out", str(out))[0] == 0
+    (out / "weights").rename(tmp_path / "models")
+    (out / "weights").symlink_to(tmp_path / "models")
+    assert verify(out).ok  # reading through links is fine
+    before = sorted((tmp_path / "models").rglob("*"))
+    status, text = client.nws("pull", REPOSITORY, "--tier", "full", "--out", str(out))
+    assert status == 2 and "weights is a link: a dataset can be read through links" in text
+    assert sorted((tmp_path / "models").rglob("*")) == before
+
+
+def test_an_answer_without_end_is_cut_off(hub: Hub, client: Client, tiny_dataset: TinyDataset, tmp_path: Path) -> None:
+    path = shard_paths(tiny_dataset.manifest, TIER)[0]
+    nbytes = (tiny_dataset.root / path).stat().st_size
+    hub.endless = {path}
+    status, text = client.nws("pull", REPOSITORY, "--tier", TIER, "--out", str(tmp_path / "nws"))
+    hub.endless = set()
+    assert status == 2 and f"the server sends more than the {nbytes:,} bytes that it may have; given up" in text
+    sent = [n for method, p, n in hub.log if p == path and method == "GET"]
+    assert sum(sent) < 10 * nbytes and not (tmp_path / "nws" / path).exists()
+    assert not (tmp_path / "nws" / ".pull").exists()
+
+
+def test_a_server_that_asks_to_wait_for_a_day(hub: Hub, client: Client, tmp_path: Path) -> None:
+    hub.status, hub.retry_after_s = 429, 100_000
+    status, text = client.nws("pull", REPOSITORY, "--tier", TIER, "--out", str(tmp_path / "nws"))
+    hub.status, hub.retry_after_s = 200, 0
+    assert status == 2 and "asks to wait for 100000 s; run the same again later" in text
 
 
 def test_open_fetches_what_the_selection_needs(hub: Hub, client: Client, home: Path, tiny_dataset: TinyDataset) -> None:
