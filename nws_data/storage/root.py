@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nws_data.errors import BuildError, FormatError
+from nws_data.space.hyperparameters import POPULATIONS
+from nws_data.space.identity import SPLITS
 from nws_data.storage.atomic import is_temporary, make_folder, remove_stale
 from nws_data.storage.lock import locked
 from nws_data.storage.manifest import MANIFEST, Manifest
@@ -29,7 +31,16 @@ UNFINISHED = ".nws-unfinished"
 Holds the manifest before that writer, see recover.py.
 """
 
-DATA_FOLDERS = ("metadata", "weights")
+_FOLDERS = (
+    *(f"metadata/{name}" for name in (*POPULATIONS, "trainings", "provenance")),
+    *(f"weights/{name}" for name in POPULATIONS),
+)
+_OWN = re.compile(
+    rf"(?:{'|'.join(SPLITS)})-00000-of-00001-[0-9a-f]{{12}}\.parquet|trainings-[0-9a-f]{{12}}\.parquet|"
+    rf"(?:{'|'.join(SPLITS)})-\d{{5,}}\.safetensors"
+)
+"""Where writers put tables and shards, and how they name them; what is called otherwise is somebody else's."""
+
 _CHECKSUM_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
 
@@ -43,8 +54,9 @@ def exclusive(root: Path) -> Iterator[None]:
     check_ours(root)
     make_folder(root)
     with locked(root / LOCK, f"{root}: another process writes in this folder; wait until it has finished"):
-        for folder in (root, *(f for name in DATA_FOLDERS for f in (root / name).rglob("*") if f.is_dir())):
-            remove_stale(folder)
+        for folder in ("", *_FOLDERS):
+            if not _linked(root, folder):
+                remove_stale(root / folder)
         yield
 
 
@@ -78,17 +90,22 @@ def listed_files(manifest: Manifest) -> set[str]:
 
 
 def remove_unlisted(root: Path, manifest: Manifest) -> None:
-    """Remove what earlier writers left in the data folders: replaced metadata, and shards that nothing names."""
+    """Remove what earlier writers left: replaced tables, and shards that nothing names; nothing behind a link."""
     listed = listed_files(manifest)
     for path in data_files(root):
-        if path not in listed:
+        if path not in listed and not _linked(root, path):
             (root / path).unlink()
 
 
 def data_files(root: Path) -> list[str]:
-    """Return the paths of all Parquet files and shards in the data folders, sorted."""
-    found = [path for name in DATA_FOLDERS for path in (root / name).rglob("*") if path.is_file()]
-    return sorted(path.relative_to(root).as_posix() for path in found if path.suffix in (".parquet", ".safetensors"))
+    """Return the paths of all files that are named as tables and shards are, behind links too, sorted."""
+    paths = (path for folder in _FOLDERS if (root / folder).is_dir() for path in (root / folder).iterdir())
+    return sorted(path.relative_to(root).as_posix() for path in paths if _OWN.fullmatch(path.name) and path.is_file())
+
+
+def _linked(root: Path, path: str) -> bool:
+    """Whether a path inside the dataset is a symbolic link or lies behind one: others may have a use for what is there."""
+    return (root / path).resolve() != root.resolve() / path
 
 
 def visible_files(root: Path) -> list[str]:
