@@ -75,8 +75,8 @@ def _split(name: str, images: np.ndarray, labels: np.ndarray) -> tuple[Labelled,
 def load_folder(name: str, folder: Path) -> ImageArrays:
     """Load ``train/CLASS/*`` and ``test/CLASS/*``, or ``CLASS/*`` (split 80/20); labels are the sorted class names' ranks.
 
-    Every image is turned as its EXIF orientation says, converted to RGB and resized on its own. Raises ``BuildError`` for other than ten classes, classes
-    that differ between train and test, and files that are no images.
+    Every image is turned as its EXIF orientation says, converted to RGB and resized on its own. Raises ``BuildError`` for
+    other than ten classes, classes that differ between train and test, and files that are no images.
     """
     if (folder / "train").is_dir() and (folder / "test").is_dir():
         classes = _classes(name, folder / "train")

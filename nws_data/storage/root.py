@@ -134,7 +134,7 @@ def checksum_lines(sha256: Mapping[str, str]) -> str:
 def read_checksums(root: Path) -> dict[str, str]:
     """Return SHA-256 in hex by path from SHA256SUMS; raises ``FormatError`` when missing or damaged."""
     try:
-        lines = (root / CHECKSUMS).read_text().splitlines()
+        lines = (root / CHECKSUMS).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise FormatError(f"{root / CHECKSUMS}: cannot be read ({error}); fetch it again") from error
     matches = [_CHECKSUM_LINE.fullmatch(line) for line in lines]
