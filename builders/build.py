@@ -60,7 +60,7 @@ def build(config: BuildConfig) -> list[BuildReport]:
     check_ours(config.out)
     with open_workspace(config.out) as workspace:
         image_sets = prepare_images(workspace.images, config.images)
-        mend_dataset(config, workspace, image_sets, _train, CARD_TEMPLATE.read_text())
+        mend_dataset(config, workspace, image_sets, _train, CARD_TEMPLATE.read_text(encoding="utf-8"))
         return [_build_population(config, workspace, image_sets, name, n) for name, n in config.trainings.items()]
 
 
@@ -101,7 +101,7 @@ def _build_population(
         plan=identity,
         image_sets=recorded,
         records=[workspace.path_of(planned.id) for planned in plan],
-        card_template=CARD_TEMPLATE.read_text(),
+        card_template=CARD_TEMPLATE.read_text(encoding="utf-8"),
     )
     # Those of an earlier run too, which was killed before it came to this.
     workspace.remove_staged(training_id(population, index) for index in range(n))

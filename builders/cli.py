@@ -14,7 +14,7 @@ from builders.devices import ALL_BACKENDS, ALL_PRECISIONS, DEVICES
 from builders.engine.engines import ENGINES, Engine
 from builders.estimate.command import add_plan_options, run_plan
 from builders.images.prepare import ImageOptions
-from builders.images.sources import SOURCES, default_image_root
+from builders.images.sources import SOURCES
 from builders.memory import parse_size
 from builders.rebuild import RebuildReport, rebuild, recorded_images
 from builders.training.stopping import MAX_EPOCHS
@@ -132,9 +132,7 @@ def _add_image_options(parser: argparse.ArgumentParser, default: str | None = No
         metavar="SOURCE",
         help=f"{', '.join(SOURCES)}, NAME=FILE.npz or NAME=FOLDER",
     )
-    images.add_argument(
-        "--image-root", type=Path, metavar="DIR", help=f"torchvision's folder (default: {default_image_root()})"
-    )
+    images.add_argument("--image-root", type=Path, metavar="DIR", help="torchvision's folder (default: ~/.cache/nws/images)")
     images.add_argument("--download", action="store_true", help="let torchvision download what is missing")
     limit = "use only N {} images of each set: a multiple of ten, the first of each class"
     images.add_argument("--train-images", type=int, metavar="N", help=limit.format("training"))

@@ -174,14 +174,14 @@ def available_bytes(root: Path = Path("/")) -> int:
 
 
 def _free_bytes(meminfo: Path) -> Iterable[int]:
-    match = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text()) if meminfo.is_file() else None
+    match = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text(encoding="utf-8")) if meminfo.is_file() else None
     return [int(match[1]) * 1024] if match else []
 
 
 def _group_bytes(root: Path) -> Iterable[int]:
     """Yield what each memory control group of this process, version 1 or 2, leaves of its limit."""
     lines = root / "proc" / "self" / "cgroup"
-    for line in lines.read_text().splitlines() if lines.is_file() else []:
+    for line in lines.read_text(encoding="utf-8").splitlines() if lines.is_file() else []:
         _, controllers, path = line.split(":", 2)
         if controllers and "memory" not in controllers.split(","):
             continue
@@ -199,8 +199,8 @@ def _group_bytes(root: Path) -> Iterable[int]:
 def _left(limit: Path, usage: Path, stat: Path) -> Iterable[int]:
     """Yield limit less usage of one group, pages of files aside, which the kernel gives back; nothing without a limit."""
     try:
-        most, used = int(limit.read_text()), int(usage.read_text())
-        text = stat.read_text()
+        most, used = int(limit.read_text(encoding="utf-8")), int(usage.read_text(encoding="utf-8"))
+        text = stat.read_text(encoding="utf-8")
         cached = re.search(r"^total_inactive_file (\d+)", text, re.MULTILINE) or re.search(
             r"^inactive_file (\d+)", text, re.MULTILINE
         )

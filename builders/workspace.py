@@ -106,14 +106,17 @@ class Workspace:
             self.path_of(training).unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Remove all but the lock, unless trainings wait here: of another population, or beyond the number asked for."""
+        """Remove what builds put here, unless trainings wait: of another population, or beyond the number asked for.
+
+        Anything else stays, and what a link leads to: ``.build`` is also what other tools call their folder.
+        """
         if any(self.staging.glob("*.safetensors")):
             return
-        for path in self.folder.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name != _LOCK:
-                path.unlink()
+        for folder in (self.staging, self.images):
+            if folder.is_dir() and not folder.is_symlink():
+                shutil.rmtree(folder)
+        remove_stale(self.folder)
+        (self.folder / _PLANS).unlink(missing_ok=True)
 
 
 @contextmanager

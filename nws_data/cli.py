@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import json
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -14,6 +16,7 @@ from types import FrameType
 
 from nws_data import __version__
 from nws_data.errors import DownloadError, NWSError
+from nws_data.home import expanded
 
 CHECKOUT_COMMANDS = {
     "bench": ("benchmarks.cli", "run methods on tasks; turn the results into the leaderboard"),
@@ -29,12 +32,15 @@ RESUMABLE = ("bench", "build", "pull", "quickstart")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0 done, 1 problems found, 2 bad input, 130 Ctrl-C (143 SIGTERM)."""
+    _check_streams()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     for name in ("SIGTERM", "SIGHUP"):  # a closed terminal, too, ends a build as Ctrl-C does
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _interrupt)
     try:
         options = _parser(arguments).parse_args(arguments)
+        for name, value in vars(options).items():  # a shell replaces the ~ of --out ~/nws, not that of --out=~/nws
+            setattr(options, name, expanded(value) if isinstance(value, Path) else value)
         return int(options.run(options))
     except NWSError as error:
         print(f"nws: {error}", file=sys.stderr)
@@ -49,6 +55,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         goes_on = "; finished work is kept, run the same command again to go on"
         print(f"\nnws: interrupted{goes_on if arguments[:1] and arguments[0] in RESUMABLE else ''}", file=sys.stderr)
         return 128 + (error.args[0] if error.args else signal.SIGINT)
+
+
+def _check_streams() -> None:
+    """Put something in the place of standard streams that are closed, and let all take any text."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # as by 2>&-: else the next file that is opened would get its number
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(descriptor, True)
+            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8"))
+    if isinstance(sys.stdout, io.TextIOWrapper):  # its encoding may be ASCII, and names of files need not be UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -177,6 +178,36 @@ def test_no_function_is_long():
                 if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno - node.lineno >= 60:
                     long.append(f"{path.name}:{node.name}")
     assert long == []
+
+
+def without_encoding(source: str) -> list[int]:
+    """Lines of calls that read or write text in whatever encoding the user's locale names."""
+    found = []
+    for call in ast.walk(ast.parse(source)):
+        if not isinstance(call, ast.Call):
+            continue
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+        given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        position = 1 if isinstance(call.func, ast.Name) else 0  # of the mode: open(path, "r"), path.open("r")
+        mode = given.get("mode", "".join(map(ast.unparse, call.args[position : position + 1])) or "'r'")
+        opens = name == "open" and (isinstance(call.func, ast.Name) or re.fullmatch(r"'[rwaxbt+]+'", mode))
+        text = name in ("read_text", "write_text") or given.get("text") == "True" or (opens and "b" not in mode)
+        if text and "encoding" not in given:
+            found.append(call.lineno)
+    return found
+
+
+def test_text_files_are_utf_8_whatever_the_locale():
+    files = [path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py")]
+    found = {str(path.relative_to(ROOT)): lines for path in files if (lines := without_encoding(path.read_text()))}
+    assert found == {}
+
+
+def test_text_in_the_locales_encoding_is_seen():
+    bad = ["open(p)", "open(p, 'w')", "p.open()", "p.open('a')", "p.read_text()", "p.write_text(t)", "run(c, text=True)"]
+    good = ["open(p, 'rb')", "p.open('rb')", "nws_data.open(p)", "p.read_bytes()", "run(c, encoding='utf-8', text=True)"]
+    assert without_encoding("\n".join(bad)) == [*range(1, len(bad) + 1)]
+    assert without_encoding("\n".join(good)) == []
 
 
 @pytest.mark.parametrize("command", [["check"], ["format", "--check"]])

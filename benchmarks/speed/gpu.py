@@ -151,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rows += measure(workload, options.backend, precision, scale, device, options.rounds)
             print(render(rows), flush=True)
             if options.json:
-                options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+                options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
 
 
 def _card() -> str:

@@ -98,7 +98,8 @@ def side_by_side(bank_folder: Path, workload: str, scale: Scale, device_name: st
     arguments = [str(bank_folder), workload, device_name, json.dumps(dataclasses.asdict(scale))]
     command = [sys.executable, "-m", "benchmarks.speed.gpu_eager", *arguments]
     processes = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(scale.processes)
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8")
+        for _ in range(scale.processes)
     ]
 
     def work() -> None:

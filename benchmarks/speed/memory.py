@@ -67,7 +67,7 @@ def memory_mb() -> dict[str, float]:
     The kernel calls a file's clean page private while one process alone maps it, so dirty pages are what counts.
     """
     fields = {}
-    for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]:
+    for line in Path("/proc/self/smaps_rollup").read_text(encoding="utf-8").splitlines()[1:]:
         name, value, *_ = line.split()
         fields[name.rstrip(":")] = int(value) * 1024 / 1e6
     return {"private": fields["Private_Dirty"], "of_files": fields["Private_Clean"] + fields["Shared_Clean"]}

@@ -53,7 +53,7 @@ def measure(n_workers: int, rounds: int) -> dict[str, list[dict[str, float]]]:
     for i in range(rounds + 1):
         for way in WAYS:
             command = [sys.executable, "-m", "benchmarks.speed.start", "--once", way, "--workers", str(n_workers)]
-            result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+            result = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True, cwd=ROOT)
             if i:
                 found[way].append(json.loads(result.stdout))
     return found

@@ -151,7 +151,7 @@ class ImageBank:
         """Open a bank that :func:`write_bank` wrote; raises ``BuildError`` when there is none or it is damaged."""
         folder = Path(folder)
         try:
-            values = json.loads((folder / _JSON).read_text())
+            values = json.loads((folder / _JSON).read_bytes())
             if values["version"] != BANK_VERSION:
                 raise BuildError(
                     f"{folder} is an image bank of version {values['version']}; this reads {BANK_VERSION}; build it anew"

@@ -75,8 +75,8 @@ def _split(name: str, images: np.ndarray, labels: np.ndarray) -> tuple[Labelled,
 def load_folder(name: str, folder: Path) -> ImageArrays:
     """Load ``train/CLASS/*`` and ``test/CLASS/*``, or ``CLASS/*`` (split 80/20); labels are the sorted class names' ranks.
 
-    Every image is converted to RGB and resized on its own. Raises ``BuildError`` for other than ten classes, classes
-    that differ between train and test, and files that are no images.
+    Every image is turned as its EXIF orientation says, converted to RGB and resized on its own. Raises ``BuildError`` for
+    other than ten classes, classes that differ between train and test, and files that are no images.
     """
     if (folder / "train").is_dir() and (folder / "test").is_dir():
         classes = _classes(name, folder / "train")
@@ -115,14 +115,14 @@ def _read_classes(name: str, folder: Path, classes: list[str]) -> Labelled:
     images, labels = [np.empty((0, 3, SIDE, SIDE), np.uint8)], []
     for label, class_name in enumerate(classes):
         for path in sorted(_listed(name, folder / class_name)):
-            images.append(prepare(name, _read_image(name, path)[None]))
+            images.append(prepare(name, _read_image(name, path).transpose(2, 0, 1)[None]))
             labels.append(label)
     return np.concatenate(images), np.array(labels, dtype=np.int64)
 
 
 def _read_image(name: str, path: Path) -> np.ndarray:
-    """Return uint8 ``(H, W, 3)`` of one 8-bit image file, or raise ``BuildError``."""
-    from PIL import Image
+    """Return uint8 ``(H, W, 3)`` of one 8-bit image file, turned as its EXIF says, or raise ``BuildError``."""
+    from PIL import Image, ImageOps
 
     if path.suffix.lower() not in _SUFFIXES:
         raise BuildError(f"{name}: {path} is no image; class folders may hold {', '.join(_SUFFIXES)} only")
@@ -130,6 +130,6 @@ def _read_image(name: str, path: Path) -> np.ndarray:
         with Image.open(path) as image:
             if image.mode.startswith(("I", "F")):
                 raise BuildError(f"{name}: {path} has mode {image.mode}; convert it to 8 bits a channel")
-            return np.asarray(image.convert("RGB"))
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except (*PARSER_ERRORS, Image.DecompressionBombError) as error:
         raise BuildError(f"{name}: {path} cannot be read ({error}); replace or remove it") from error

@@ -1,12 +1,12 @@
 """Where images come from: the five sets of the paper through torchvision, scikit-learn's digits, a file or a folder.
 
-Preparation follows the original reader: MNIST and Fashion-MNIST without the first 5,000 training images, the first 45,000
-of CIFAR-10, SVHN without the extra images, the labelled images of STL-10. Everything becomes uint8 3x32x32.
+MNIST and Fashion-MNIST without the first 5,000 training images, as the original's reader has them; SVHN without the extra
+images, the labelled images of STL-10. Nothing published tells whether the original took the first 45,000 of CIFAR-10, and
+3x3 means of STL-10, as is done here. Everything becomes uint8 3x32x32.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 from builders.images.arrays import ImageArrays, Labelled, image_arrays, limit_images, shrink_by_means, split_by_position
 from builders.images.files import PARSER_ERRORS, load_folder, load_npz
 from nws_data.errors import BuildError, one_of
+from nws_data.home import expanded, user_cache
 from nws_data.space.image_sets import RESERVED
 
 __all__ = ["SOURCES", "ImageArrays", "default_image_root", "image_set_name", "limit_images", "load_images"]
@@ -33,8 +34,8 @@ Opener = Callable[..., Any]
 
 
 def default_image_root() -> Path:
-    """Return the folder that torchvision's files lie in unless another is given: ``nws/images`` in the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nws" / "images"
+    """Return the folder that torchvision's files lie in unless another is given; raises ``NWSError`` without a home."""
+    return user_cache() / "images"
 
 
 def image_set_name(spec: str) -> str:
@@ -64,8 +65,8 @@ def load_images(spec: str, root: Path | None = None, download: bool = False) -> 
     """
     name = image_set_name(spec)
     if "=" not in spec:
-        return SOURCES[name](root or default_image_root(), download)
-    path = Path(spec.partition("=")[2]).expanduser()
+        return SOURCES[name](root, download)
+    path = expanded(spec.partition("=")[2])
     if path.is_dir():
         return load_folder(name, path)
     if path.is_file():
@@ -73,8 +74,9 @@ def load_images(spec: str, root: Path | None = None, download: bool = False) -> 
     raise BuildError(f"image set {name}: {path} does not exist; give an .npz file or a folder of images")
 
 
-def _torchvision(name: str, files: str, root: Path, download: bool) -> Opener:
+def _torchvision(name: str, files: str, root: Path | None, download: bool) -> Opener:
     """Return a function that opens a torchvision dataset under ``root``; it raises ``BuildError`` when it cannot."""
+    folder = root or default_image_root()
     try:
         from torchvision import datasets
     except ImportError as error:
@@ -82,25 +84,25 @@ def _torchvision(name: str, files: str, root: Path, download: bool) -> Opener:
 
     def opened(class_name: str, **arguments: Any) -> Any:
         try:
-            return getattr(datasets, class_name)(root, download=download, **arguments)
+            return getattr(datasets, class_name)(folder, download=download, **arguments)
         except PARSER_ERRORS as error:
-            there = (root / files).exists()
+            there = (folder / files).exists()
             state = "is damaged or incomplete" if there else "is not there"
             advice = "remove it and pass --download" if there else "pass --download to let torchvision fetch it"
             if download:
                 advice = "check the network, and remove it if it is damaged"
             raise BuildError(
-                f"image set {name}: {root / files} {state} (torchvision: {error or type(error).__name__}); "
+                f"image set {name}: {folder / files} {state} (torchvision: {error or type(error).__name__}); "
                 f"{advice}, or give the folder that holds it with --image-root"
             ) from error
 
     return opened
 
 
-def _mnist_like(name: str, class_name: str) -> Callable[[Path, bool], ImageArrays]:
+def _mnist_like(name: str, class_name: str) -> Callable[[Path | None, bool], ImageArrays]:
     """Return the loader of MNIST or Fashion-MNIST: training images are file positions 5,000-59,999."""
 
-    def load(root: Path, download: bool) -> ImageArrays:
+    def load(root: Path | None, download: bool) -> ImageArrays:
         opened = _torchvision(name, f"{class_name}/raw", root, download)
         train, test = (opened(class_name, train=train) for train in (True, False))
         return image_arrays(
@@ -113,7 +115,7 @@ def _mnist_like(name: str, class_name: str) -> Callable[[Path, bool], ImageArray
     return load
 
 
-def _cifar10(root: Path, download: bool) -> ImageArrays:
+def _cifar10(root: Path | None, download: bool) -> ImageArrays:
     opened = _torchvision("cifar10", "cifar-10-batches-py", root, download)
     train, test = (opened("CIFAR10", train=train) for train in (True, False))
     kept: Labelled = (train.data[:CIFAR10_KEPT], np.array(train.targets[:CIFAR10_KEPT]))
@@ -121,7 +123,7 @@ def _cifar10(root: Path, download: bool) -> ImageArrays:
     return image_arrays("cifar10", kept, (test.data, np.array(test.targets)), source)
 
 
-def _svhn(root: Path, download: bool) -> ImageArrays:
+def _svhn(root: Path | None, download: bool) -> ImageArrays:
     parts = []
     for split in ("train", "test"):
         data = _torchvision("svhn", f"{split}_32x32.mat", root, download)("SVHN", split=split)
@@ -129,14 +131,14 @@ def _svhn(root: Path, download: bool) -> ImageArrays:
     return image_arrays("svhn", parts[0], parts[1], "torchvision SVHN, no extra images")
 
 
-def _stl10(root: Path, download: bool) -> ImageArrays:
+def _stl10(root: Path | None, download: bool) -> ImageArrays:
     opened = _torchvision("stl10", "stl10_binary", root, download)
     data = [opened("STL10", split=split) for split in ("train", "test")]
     parts = [(shrink_by_means(part.data), part.labels) for part in data]
     return image_arrays("stl10", parts[0], parts[1], "torchvision STL10, labelled images, 3x3 means")
 
 
-def _digits(root: Path, download: bool) -> ImageArrays:
+def _digits(root: Path | None, download: bool) -> ImageArrays:
     """Load scikit-learn's 1,797 handwritten digits (8x8, values 0..16), which need no files: 1,438 train and 359 test."""
     try:
         from sklearn.datasets import load_digits
@@ -150,7 +152,7 @@ def _digits(root: Path, download: bool) -> ImageArrays:
     )
 
 
-SOURCES: dict[str, Callable[[Path, bool], ImageArrays]] = {
+SOURCES: dict[str, Callable[[Path | None, bool], ImageArrays]] = {
     "mnist": _mnist_like("mnist", "MNIST"),
     "cifar10": _cifar10,
     "svhn": _svhn,
@@ -158,4 +160,4 @@ SOURCES: dict[str, Callable[[Path, bool], ImageArrays]] = {
     "fashion_mnist": _mnist_like("fashion_mnist", "FashionMNIST"),
     "digits": _digits,
 }
-"""Loaders by name; each takes (torchvision's root folder, download). To add a source, add a row."""
+"""Loaders by name; each takes (torchvision's root folder or None, download). To add a source, add a row."""

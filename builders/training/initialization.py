@@ -49,6 +49,7 @@ def _kernel(initialization: str, u: Tensor, layer: Layer) -> Tensor:
         return (2 * u - 1) * math.sqrt(6 / fans)
     if initialization != "glorot_normal":
         raise HyperParameterError(f"initialization: {one_of(initialization, CLASSES['initialization'])}")
-    # Truncated at two sigma by inverting the distribution function between the cuts.
+    # Truncated at two sigma by inverting the distribution function between the cuts; the standard deviation is not
+    # corrected for the cut, as in TensorFlow up to about 1.7 (later versions divide by 0.8796).
     low = 0.5 * math.erfc(math.sqrt(2))
     return torch.special.ndtri(low + u * (1 - 2 * low)) * math.sqrt(2 / fans)

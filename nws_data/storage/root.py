@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nws_data.errors import BuildError, FormatError
+from nws_data.space.hyperparameters import POPULATIONS
+from nws_data.space.identity import SPLITS
 from nws_data.storage.atomic import is_temporary, make_folder, remove_stale
 from nws_data.storage.lock import locked
 from nws_data.storage.manifest import MANIFEST, Manifest
@@ -30,7 +32,16 @@ UNFINISHED = ".nws-unfinished"
 Holds the manifest before that writer, see recover.py.
 """
 
-DATA_FOLDERS = ("metadata", "weights")
+_FOLDERS = (
+    *(f"metadata/{name}" for name in (*POPULATIONS, "trainings", "provenance")),
+    *(f"weights/{name}" for name in POPULATIONS),
+)
+_OWN = re.compile(
+    rf"(?:{'|'.join(SPLITS)})-00000-of-00001-[0-9a-f]{{12}}\.parquet|trainings-[0-9a-f]{{12}}\.parquet|"
+    rf"(?:{'|'.join(SPLITS)})-\d{{5,}}\.safetensors"
+)
+"""Where writers put tables and shards, and how they name them; what is called otherwise is somebody else's."""
+
 _CHECKSUM_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
 
@@ -44,9 +55,8 @@ def exclusive(root: Path) -> Iterator[None]:
     check_ours(root)
     make_folder(root)
     with locked(root / LOCK, f"{root}: another process writes in this folder; wait until it has finished"):
-        refuse_links(root)
-        for folder in (root, *(f for name in DATA_FOLDERS for f in (root / name).rglob("*") if f.is_dir())):
-            remove_stale(folder)
+        for folder in ("", *_FOLDERS):
+            remove_stale(root / folder)
         yield
 
 
@@ -57,10 +67,8 @@ def refuse_links(root: Path, *names: str) -> None:
         root: the dataset's folder, which may be a link itself.
         names: folders in it beside those of the data.
     """
-    folders = [root / name for name in (*DATA_FOLDERS, *names)]
-    folders += [path for name in DATA_FOLDERS if (root / name).is_dir() for path in (root / name).iterdir()]
-    for path in folders:
-        if path.is_symlink() and path.is_dir():
+    for path in [root / name for name in ("metadata", "weights", *_FOLDERS, *names)]:
+        if path.is_symlink():
             raise BuildError(
                 f"{path} is a link: a dataset can be read through links, but is written in one real folder only; move the "
                 f"whole folder to where there is space, and make {root} the link"
@@ -68,9 +76,13 @@ def refuse_links(root: Path, *names: str) -> None:
 
 
 def check_ours(root: Path) -> None:
-    """Raise ``BuildError`` unless the folder is new, empty, a dataset or an unfinished one; hidden names don't count."""
+    """Raise ``BuildError`` unless the folder is new, empty, a dataset or an unfinished one; hidden names don't count.
+
+    Folders inside must not be links.
+    """
     if root.exists() and not root.is_dir():
         raise BuildError(f"{root} is a file; give a folder")
+    refuse_links(root)
     if not root.exists() or (root / MANIFEST).exists() or (root / UNFINISHED).exists() or copied_manifest(root):
         return
     if _names_manifest(root):
@@ -97,7 +109,7 @@ def listed_files(manifest: Manifest) -> set[str]:
 
 
 def remove_unlisted(root: Path, manifest: Manifest) -> None:
-    """Remove what earlier writers left in the data folders: replaced metadata, and shards that nothing names."""
+    """Remove what earlier writers left: replaced tables, and shards that nothing names."""
     listed = listed_files(manifest)
     for path in data_files(root):
         if path not in listed:
@@ -105,9 +117,9 @@ def remove_unlisted(root: Path, manifest: Manifest) -> None:
 
 
 def data_files(root: Path) -> list[str]:
-    """Return the paths of all Parquet files and shards in the data folders, sorted."""
-    found = [path for name in DATA_FOLDERS for path in (root / name).rglob("*") if path.is_file()]
-    return sorted(path.relative_to(root).as_posix() for path in found if path.suffix in (".parquet", ".safetensors"))
+    """Return the paths of all files that are named as tables and shards are, behind links too, sorted."""
+    paths = (path for folder in _FOLDERS if (root / folder).is_dir() for path in (root / folder).iterdir())
+    return sorted(path.relative_to(root).as_posix() for path in paths if _OWN.fullmatch(path.name) and path.is_file())
 
 
 def visible_files(root: Path) -> list[str]:

@@ -110,6 +110,19 @@ def test_a_complete_build_leaves_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
 
 
+def test_what_others_put_into_a_folder_of_this_name_stays(tmp_path):
+    theirs, linked = tmp_path / ".build" / "debug" / "program", tmp_path / "images"
+    for folder in (theirs.parent, linked):
+        folder.mkdir(parents=True)
+    theirs.write_text("theirs")
+    (linked / "mine").write_text("mine")
+    (tmp_path / ".build" / "images").symlink_to(linked)
+    with open_workspace(tmp_path) as workspace:
+        workspace.claim_plan("fixed", IDENTITY)
+    assert sorted(path.name for path in (tmp_path / ".build").iterdir()) == ["debug", "images"]
+    assert (theirs.read_text(), (linked / "mine").read_text()) == ("theirs", "mine")
+
+
 def test_a_failure_before_the_first_training_leaves_nothing(tmp_path):
     out = tmp_path / "nws"
     with pytest.raises(BuildError, match="bad images"), open_workspace(out):
@@ -189,7 +202,7 @@ while n < int(sys.argv[2]):
         with open_workspace(out) as workspace:
             os.close(os.open(out / "busy", os.O_CREAT | os.O_EXCL))  # fails when another build is in here too
             assert workspace.staging.is_dir()
-            (workspace.folder / "x").write_bytes(b"")
+            workspace.images.mkdir()
             (out / "busy").unlink()
             n += 1
     except BuildError as error:

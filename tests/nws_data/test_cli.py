@@ -1,7 +1,10 @@
-"""``nws info`` and ``nws verify`` as a person runs them."""
+"""``nws info`` and ``nws verify`` as a person runs them, and what holds for all commands."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,3 +50,55 @@ def test_verify_as_json(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--quick", "--json", str(root)]) == 1
     found = json.loads(capsys.readouterr().out)
     assert (found["ok"], found["n_damaged"], len(found["problems"])) == (False, 1, 1)
+
+
+def test_a_tilde_is_the_users_home(
+    tiny_dataset: TinyDataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tiny_dataset.root.parent))
+    monkeypatch.chdir(tmp_path)
+    assert main(["info", "~/nws"]) == 0
+    assert main(["build", "--preset", "quickstart", "--out=~/nws"]) == 2  # the tests' images are others
+    assert "population fixed was built with other options" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    assert main(["info", "~nobody-of-this-name/nws"]) == 2
+    assert "~nobody-of-this-name/nws: no home folder of that user" in capsys.readouterr().err
+
+
+NWS = [sys.executable, "-m", "nws_data"]
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_hindrance(tiny_dataset: TinyDataset, closed: str) -> None:
+    for folder, status in (("nws", 0), ("none", 1)):
+        command = ["sh", "-c", f'"$@" {closed}', "sh", *NWS, "verify", str(tiny_dataset.root.with_name(folder))]
+        done = subprocess.run(command, capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (status, b"")
+        assert done.stdout.count(b"\n") == (0 if ">&-" in closed.replace("2>&-", "") else 1 + status)
+
+
+def test_any_name_of_a_file_can_be_shown(tmp_path: Path) -> None:
+    done = subprocess.run([*NWS, "verify", os.fsencode(tmp_path / "n") + b"\xff"], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (1, b"") and b"/n\\udcff: 1 problem" in done.stdout
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user whom nobody knows")
+def test_a_user_without_a_home(tmp_path: Path) -> None:
+    """As in a container that runs under a number: no HOME, no entry among the users."""
+    code = (
+        "import os, sys, builders.cli, builders.images.sources as sources; from nws_data.cli import main\n"
+        "os.setuid(12345); del os.environ['HOME']; os.environ.pop('XDG_CACHE_HOME', None)\n"
+        "try: main(['build', '--help'])\n"
+        "except SystemExit: pass\n"
+        "sys.exit(main(['build', '--population', 'fixed', '--trainings', '1', '--images', 'mnist', '--out', 'nws']))"
+    )
+    tmp_path.chmod(0o777)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.startswith("usage: nws build")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "nws: ~/.cache: no home folder of that user is known here; set HOME, or give the whole path\n",
+    )

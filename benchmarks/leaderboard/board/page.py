@@ -32,7 +32,7 @@ def board_html(sections: Sequence[Section], results: Sequence[Result]) -> str:
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("title", TITLE),
-        element("style", Markup("\n" + (_HERE / "page.css").read_text())),
+        element("style", Markup("\n" + (_HERE / "page.css").read_text(encoding="utf-8"))),
     )
     body = [
         element("h1", TITLE),
@@ -45,7 +45,7 @@ def board_html(sections: Sequence[Section], results: Sequence[Result]) -> str:
         body += [_status(status, list(found)) for status, found in groupby(of_dataset, key=lambda section: section.status)]
         runs = runs_table([result for result in results if result.data_digest == digest])
         body += [element("h3", "All runs"), element("p", RUNS_NOTE), _table(runs, "all runs")]
-    script = element("script", Markup("\n" + (_HERE / "page.js").read_text()))
+    script = element("script", Markup("\n" + (_HERE / "page.js").read_text(encoding="utf-8")))
     parts = Markup("\n").join(body)
     return f"<!doctype html>\n{element('html', head, element('body', element('main', Markup(parts)), script), lang='en')}\n"
 

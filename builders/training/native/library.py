@@ -21,7 +21,8 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from nws_data.errors import BuildError
+from nws_data.errors import BuildError, NWSError
+from nws_data.home import user_cache
 from nws_data.storage.atomic import write_bytes
 
 SOURCE = Path(__file__).with_name("kernels.c")
@@ -122,7 +123,7 @@ def _name(command: tuple[str, ...], flags: tuple[str, ...]) -> str | None:
 def _processor() -> str:
     """Return what ``-march=native`` looks at, so that a home directory shared by different machines keeps one file each."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() + platform.machine()
     return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))}))
@@ -130,8 +131,8 @@ def _processor() -> str:
 
 def _folders() -> Iterator[Path]:
     """Yield where compiled kernels may stand, in order: the user's cache, the temporary folder; those that are writable."""
-    with suppress(OSError, RuntimeError):  # RuntimeError: no home
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nws"
+    with suppress(OSError, NWSError):  # NWSError: no home
+        folder = user_cache()
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK | os.X_OK):
             yield folder

@@ -302,6 +302,38 @@ def test_folder_without_a_split_is_split_and_resized(tmp_path: Path) -> None:
     assert np.array_equal(arrays.train_images[12, 2], prepare("x", images[3, :1, :, :, 0])[0, 0])
 
 
+@pytest.mark.parametrize("size", [(1, 40), (3, 40), (3, 3), (40, 1), (40, 3)])
+def test_images_of_few_pixels_keep_their_channels(tmp_path: Path, size: tuple[int, int]) -> None:
+    write_folder(tmp_path)
+    image = some_images(*size, 3)
+    Image.fromarray(image).save(tmp_path / "class0" / "000.png")
+    planes = load_images(f"own={tmp_path}").train_images[0]
+    assert np.array_equal(planes, np.stack([prepare("x", image[None, :, :, c])[0, 0] for c in range(3)]))
+
+
+# What a viewer shows of a file with each orientation, by the TIFF standard: where its first row and first column lie.
+UPRIGHT = {
+    1: lambda image: image,
+    2: lambda image: image[:, ::-1],
+    3: lambda image: image[::-1, ::-1],
+    4: lambda image: image[::-1],
+    5: lambda image: image.transpose(1, 0, 2),
+    6: lambda image: np.rot90(image, -1),
+    7: lambda image: np.rot90(image, 2).transpose(1, 0, 2),
+    8: lambda image: np.rot90(image),
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_images_are_turned_as_their_exif_orientation_says(tmp_path: Path, orientation: int) -> None:
+    write_folder(tmp_path)
+    image, exif = some_images(20, 32, 3), Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(image).save(tmp_path / "class0" / "000.png", exif=exif)
+    upright = np.ascontiguousarray(UPRIGHT[orientation](image)).transpose(2, 0, 1)
+    assert np.array_equal(load_images(f"own={tmp_path}").train_images[0], prepare("x", upright[None])[0])
+
+
 def test_folder_of_nine_classes(tmp_path: Path) -> None:
     write_folder(tmp_path, 1, n_classes=9)
     with pytest.raises(BuildError, match=r"holds 9 class folders.*exactly ten"):

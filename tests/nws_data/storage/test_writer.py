@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from nws_data import open as open_dataset
 from nws_data.errors import BuildError, FormatError
 from nws_data.storage import atomic
 from nws_data.storage.manifest import MANIFEST, Manifest
@@ -202,6 +203,49 @@ def test_temporary_files_of_killed_writers_go(tmp_path: Path, staged: list[Path]
         (root / name).write_bytes(b"half")
     write_as(root, staged[:2])
     assert contents(root) == before
+
+
+def test_files_of_other_names_in_the_data_folders_stay(tmp_path: Path, staged: list[Path]) -> None:
+    root = tmp_path / "nws"
+    write_as(root, staged[:2])
+    mine = ("weights/mine.safetensors", "weights/random/best.safetensors", "weights/mine/train-00000.safetensors")
+    mine = (*mine, "metadata/mine.parquet", "metadata/random/notes.parquet", "weights/mine/.x.tmp-1")
+    for name in mine:
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text("mine")
+    manifest = write_as(root, staged[:6])
+    assert all((root / name).read_text() == "mine" for name in mine)
+    assert any("weights/mine.safetensors: does not belong" in problem for problem in verify(root).problems)
+    assert manifest.file_sha256.items() <= contents(root).items()
+
+
+@pytest.mark.parametrize("link", ["weights", "metadata", "weights/random", "metadata/trainings"])
+def test_nothing_behind_a_link_is_written_or_removed(tmp_path: Path, staged: list[Path], link: str) -> None:
+    root, elsewhere = tmp_path / "nws", tmp_path / "models"
+    write_as(root, staged[:2])
+    (root / link).rename(elsewhere)
+    (root / link).symlink_to(elsewhere)
+    names = ("other.safetensors", "train-00077.safetensors", "train-00000-of-00001-0123456789ab.parquet", ".x.tmp-1")
+    for folder in [elsewhere, *(path for path in elsewhere.iterdir() if path.is_dir())]:
+        for name in names:
+            (folder / name).write_text("theirs")
+    before = contents(elsewhere)
+    assert len(open_dataset(root, "random")) == 40 and not verify(root).n_damaged  # it can be read
+    with pytest.raises(
+        BuildError, match="is a link: a dataset can be read through links, but"
+    ):
+        write_as(root, staged[:4])
+    assert contents(elsewhere) == before
+
+
+def test_a_link_in_the_place_of_a_leftover_does_not_cost_its_target(tmp_path: Path, staged: list[Path]) -> None:
+    root, theirs = tmp_path / "nws", tmp_path / "theirs"
+    write_as(root, staged[:2])
+    theirs.write_text("theirs")
+    link = root / "weights/random/train-00077.safetensors"
+    link.symlink_to(theirs)
+    write_as(root, staged[:6])
+    assert theirs.read_text() == "theirs"
 
 
 def test_hidden_build_folder_stays(tmp_path: Path) -> None:
