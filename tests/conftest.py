@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,17 @@ from nws_data.storage.manifest import Manifest
 from nws_data.storage.records import TrainingRecord
 from nws_data.storage.shards import SHARD_SIZES
 from nws_data.storage.writer import write_population
+
+# What is cached, compiled kernels above all, outlives a run and goes with `make clean`; features are those of one run.
+CACHE = Path(__file__).parents[1] / ".pytest_cache" / "user"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give all tests, and the processes that they start, a user's cache of their own."""
+    os.environ["XDG_CACHE_HOME"] = str(CACHE)
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(CACHE / "nws" / "features", ignore_errors=True)
+
 
 if not torch.cuda.is_available():  # Triton reads it once, when it is first imported; torchvision does that
     os.environ["TRITON_INTERPRET"] = "1"

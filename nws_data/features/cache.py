@@ -1,10 +1,11 @@
-"""Features beside the dataset: one file a block, which is complete and right or counts as absent.
+"""Features in the user's cache: one file a block, which is complete and right or counts as absent.
 
 A block holds features of one kind of the trainings of one shard at one snapshot; trainings are added as they are asked for.
-Its name is a content key: SHA-256 over the shard's own SHA-256, the snapshot, the kind with its parameters and the version
-of the computation. So every selection, task and fold shares the blocks, an extended dataset keeps them, and a shard that
-changed never meets those of its predecessor. The folder is hidden: checks, builds and uploads of the dataset ignore it, and
-it may be deleted at any time.
+Its name is SHA-256 over the shard's own SHA-256, its file's identity on this machine, the snapshot, the kind with its
+parameters and the version of the computation. So every selection, task and fold shares the blocks, an extended dataset keeps
+them, and a shard that changed never meets those of its predecessor. The recorded SHA-256 alone would not do: the manifest of
+a stranger may name that of another shard. Nor may the cache lie in the dataset's folder, where a stranger's would be
+believed. It may be deleted at any time.
 
 File: 64 hex digits of SHA-256 over all that follows the newline behind them, one line of JSON (``key``, ``trainings``,
 ``shape``), and the features as little-endian float64, training by training.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,11 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from nws_data.errors import BuildError
+from nws_data.errors import BuildError, NWSError
+from nws_data.home import user_cache
 from nws_data.storage.atomic import write_bytes
-
-FOLDER = ".features"
-"""Inside the dataset's folder."""
 
 _DIGITS = 64
 _FLOAT64 = np.dtype("<f8")
@@ -34,17 +34,27 @@ Block = dict[str, np.ndarray]
 """Features by training id, each float64 of one shape."""
 
 
-def block_key(shard_sha256: str, snapshot: int, kind: str, parameters: Mapping[str, Any], version: int) -> str:
-    """Return a block's content key in hex."""
-    content = {"shard": shard_sha256, "snapshot": snapshot, "kind": kind, "parameters": parameters, "version": version}
+def block_key(shard: Path, sha256: str, snapshot: int, kind: str, parameters: Mapping[str, Any], version: int) -> str:
+    """Return a block's key in hex, of a shard's file and its recorded SHA-256."""
+    found = shard.stat()
+    content = {"shard": [sha256, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns], "snapshot": snapshot}
+    content |= {"kind": kind, "parameters": parameters, "version": version}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def default_folder() -> Path:
+    """Return ``nws/features`` in the user's cache, a path that cannot be written to where there is no home folder."""
+    try:
+        return user_cache() / "features"
+    except NWSError:
+        return Path(os.devnull) / "features"
 
 
 class BlockCache:
     """Blocks in a folder, which is made when the first is written. One that cannot be written to is only read.
 
     Args:
-        folder: see :data:`FOLDER`.
+        folder: such as :func:`default_folder`.
     """
 
     def __init__(self, folder: Path) -> None:

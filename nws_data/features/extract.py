@@ -10,12 +10,13 @@ from typing import Any, Literal
 import numpy as np
 from tqdm import tqdm
 
-from nws_data.errors import SelectionError, one_of
-from nws_data.features.cache import FOLDER, BlockCache, block_key
+from nws_data.errors import FormatError, SelectionError, one_of
+from nws_data.features.cache import BlockCache, block_key, default_folder
 from nws_data.features.statistics import STATISTICS, VERSION, statistics
 from nws_data.reading.dataset import NWSDataset
 from nws_data.reading.views import FixedWindows, GlobalVectors, WeightView
 from nws_data.space.architecture import Architecture, TensorSlice
+from nws_data.storage.partial import missing_shard
 
 Pieces = Literal["vector", "layers"]
 PIECES = ("vector", "layers")
@@ -33,9 +34,9 @@ def statistics_features(
         view: what an item is: a whole vector, or a window.
         pieces: ``"vector"``: the item as one piece, 16 features. ``"layers"``: every tensor of every layer but the output
             layer as a piece of its own, 480 features in the fixed architecture; for whole vectors of one architecture.
-        cache: keep the features in the hidden folder ``.features`` of the dataset, or in the folder given. Kept are those of
-            whole vectors (``GlobalVectors``) and of fixed windows (``FixedWindows``). Padded or cut vectors, random windows
-            and other views, subclasses of those two among them, are computed each time.
+        cache: keep the features in ``nws/features`` of the user's cache, or in the folder given. Kept are those of whole
+            vectors (``GlobalVectors``) and of fixed windows (``FixedWindows``). Padded or cut vectors, random windows and
+            other views, subclasses of those two among them, are computed each time.
         progress: show a progress bar when stderr is a terminal.
 
     Returns:
@@ -55,7 +56,7 @@ def statistics_features(
         if cache is False or not kind.is_cached:
             _compute(view, kind, rows, found, bar.update)
         else:
-            folder = view.data.root / FOLDER if cache is True else Path(cache)
+            folder = default_folder() if cache is True else Path(cache)
             _compute_cached(view, kind, BlockCache(folder), found, bar.update)
     return found.reshape(len(view), kind.n_features)
 
@@ -200,5 +201,9 @@ def _blocks(data: NWSDataset, kind: _Kind) -> Iterator[tuple[str, np.ndarray]]:
     places = np.stack([data.shard_index, data["snapshot"]], axis=1)[order]
     cuts = np.flatnonzero((np.diff(places, axis=0) != 0).any(axis=1)) + 1
     for rows in np.split(order, cuts):
-        shard, snapshot = data.store.shards[data.shard_index[rows[0]]], int(data["snapshot"][rows[0]])
-        yield block_key(sha256[shard.path], snapshot, kind.name, kind.parameters, VERSION), rows
+        path, snapshot = data.store.shards[data.shard_index[rows[0]]].path, int(data["snapshot"][rows[0]])
+        try:
+            key = block_key(data.root / path, sha256[path], snapshot, kind.name, kind.parameters, VERSION)
+        except OSError as error:
+            raise FormatError(missing_shard(data.root, path)) from error
+        yield key, rows

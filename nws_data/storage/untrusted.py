@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nws_data.errors import FormatError
+from nws_data.storage.parquet_sizes import parquet_sizes
 from nws_data.text import check_text
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ MAX_TABLE_NBYTES = 1_000_000_000
 """Of a Parquet file: a full dataset's largest has 0.1 GB."""
 
 _MAX_DIGITS = 20
-# What a Parquet file may unpack to: a table of a few rows is mostly schema, a large one compresses tenfold.
+# What a Parquet file may unpack to: a small table is mostly schema, a large one compresses tenfold.
 _UNPACKED_NBYTES, _UNPACKED_RATIO = 64_000_000, 100
-_N_VALUES, _VALUES_PER_BYTE = 1_000_000, 64
+_N_VALUES, _VALUES_PER_BYTE = 4_000_000, 64
 
 
 def read_file(path: Path, limit: int = MAX_FILE_NBYTES) -> bytes:
@@ -65,15 +66,15 @@ def _float(digits: str) -> float:
     return float(digits)
 
 
-def read_parquet(raw: bytes, columns: Sequence[str] | None = None, n_rows: int | None = None) -> pa.Table:
+def read_parquet(raw: bytes, n_rows: range, columns: Sequence[str] | None = None) -> pa.Table:
     """Return the table in a Parquet file's bytes, texts as dictionaries, with neither invalid values nor long texts.
 
     Sizes are compared before anything is unpacked: some bytes can stand for billions of equal values.
 
     Args:
         raw: the whole file.
+        n_rows: how many rows it may have.
         columns: names to read; all by default.
-        n_rows: rows that it must have.
 
     Raises:
         ValueError: not Parquet, damaged, of another number of rows, or larger than such a file can be. Also
@@ -82,21 +83,20 @@ def read_parquet(raw: bytes, columns: Sequence[str] | None = None, n_rows: int |
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    metadata = pq.read_metadata(pa.BufferReader(raw))
-    if n_rows is not None and metadata.num_rows != n_rows:
-        raise ValueError(f"{metadata.num_rows:,} rows, expected {n_rows:,}")
-    leaves = [metadata.schema.column(i) for i in range(len(metadata.schema))]
-    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    chunks = [group.column(i) for group in groups for i in range(len(leaves))]
-    if sum(max(0, chunk.total_uncompressed_size) for chunk in chunks) > _UNPACKED_NBYTES + _UNPACKED_RATIO * len(raw):
-        raise ValueError(f"{len(raw):,} bytes that unpack to more than such a table holds")
-    if max((chunk.num_values for chunk in chunks), default=0) > _N_VALUES + _VALUES_PER_BYTE * len(raw):
-        raise ValueError(f"{len(raw):,} bytes that stand for more values than such a table holds")
-    # As dictionaries, since a long text that is repeated would be copied into every row.
-    texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
-    with pq.ParquetFile(pa.BufferReader(raw), metadata=metadata, read_dictionary=texts) as file:
+    sizes = parquet_sizes(raw)
+    if sizes.n_rows not in n_rows:
+        expected = f"{n_rows[0]:,}" if len(n_rows) == 1 else f"at most {n_rows[-1]:,}"
+        raise ValueError(f"{sizes.n_rows:,} rows, expected {expected}")
+    most_bytes, most_values = _UNPACKED_NBYTES + _UNPACKED_RATIO * len(raw), _N_VALUES + _VALUES_PER_BYTE * len(raw)
+    if sizes.n_bytes > most_bytes or sizes.n_values > most_values:
+        raise ValueError(f"{len(raw):,} bytes that stand for {sizes.n_bytes:,} bytes and {sizes.n_values:,} values")
+    # Texts as dictionaries, since a long one that is repeated would be copied into every row.
+    source, options = pa.BufferReader(raw), {"read_dictionary": list(sizes.texts), "page_checksum_verification": True}
+    with pq.ParquetFile(source, **options) as file:
         table = file.read(columns=None if columns is None else list(columns), use_threads=False)
     table.validate(full=True)
+    if len(table) != sizes.n_rows:
+        raise ValueError(f"{len(table):,} rows, its footer says {sizes.n_rows:,}")
     for name in table.column_names:
         _check_dictionaries(name, table[name].combine_chunks())
     return table

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nws_data.errors import PredictionError
+from nws_data.errors import FormatError, PredictionError
 from nws_data.storage.atomic import write_bytes
+from nws_data.storage.untrusted import MAX_TABLE_NBYTES, parse_json, read_file, read_parquet
+from nws_data.text import check_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,8 +26,8 @@ _METADATA_KEY = b"nws"
 _SHOWN_CLASSES = 12
 _LARGEST = 1e100
 
-_MOST_ROWS = 20_000_000
-"""Far more than any task asks for: a tiny file may claim billions of equal rows."""
+_MOST_ROWS = 2_000_000
+"""Three times what the largest task of the full dataset asks for: a tiny file may claim billions of equal rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,18 +97,15 @@ class Predictions:
     def load(cls, path: str | Path) -> Predictions:
         """Read a file that :meth:`save` wrote; raises ``PredictionError`` for anything else."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         if not Path(path).is_file():
             raise PredictionError(f"{path}: no such file; give a Parquet file that Predictions.save wrote")
         try:
-            file = pq.ParquetFile(path, page_checksum_verification=True)
-            if file.metadata.num_rows > _MOST_ROWS:
-                raise PredictionError(f"{path}: {file.metadata.num_rows:,} rows; no task asks for over {_MOST_ROWS:,}")
-            return cls._from_table(file.read(), path)
+            table = read_parquet(read_file(Path(path), MAX_TABLE_NBYTES), range(_MOST_ROWS + 1))
+            return cls._from_table(table, path)
         except PredictionError:
             raise
-        except (OSError, pa.ArrowException, ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+        except (OSError, pa.ArrowException, ValueError, TypeError, LookupError, ArithmeticError, FormatError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise PredictionError(
                 f"{path}: not a readable prediction file ({reason[:200]}); write it with Predictions.save"
@@ -199,13 +198,13 @@ def _sentence(n: int, what: str, first: str, total: int) -> str:
 
 def _metadata(table: pa.Table, path: str | Path) -> dict[str, str]:
     try:
-        content = json.loads((table.schema.metadata or {})[_METADATA_KEY])
+        content = parse_json((table.schema.metadata or {})[_METADATA_KEY])
         if content["format"] != FORMAT or content["version"] != FORMAT_VERSION:
             raise PredictionError(
                 f"{path}: {content['format']} version {content['version']}, this nws_data reads {FORMAT} version "
                 f"{FORMAT_VERSION}; install a matching nws-data"
             )
-        return {name: str(content[name]) for name in ("task", "data_digest")}
+        return {name: check_text(content[name], name) for name in ("task", "data_digest")}
     except PredictionError:
         raise
     except (KeyError, ValueError, TypeError) as error:

@@ -8,7 +8,8 @@ import pytest
 
 from nws_data.features.cache import BlockCache, block_key, decode_block, encode_block
 
-KEY = block_key("a" * 64, 19, "vector", {}, 1)
+SHARD = Path(__file__)
+KEY = block_key(SHARD, "a" * 64, 19, "vector", {}, 1)
 BLOCK = {"fixed-000002": np.arange(6.0).reshape(2, 3), "fixed-000000": np.full((2, 3), np.nan)}
 
 
@@ -53,22 +54,25 @@ def test_every_damage_counts_as_absent(tmp_path: Path) -> None:
 
 def test_a_block_under_another_name_is_refused() -> None:
     with pytest.raises(ValueError, match="another block"):
-        decode_block(block_key("b" * 64, 19, "vector", {}, 1), encode_block(KEY, BLOCK))
+        decode_block(block_key(SHARD, "b" * 64, 19, "vector", {}, 1), encode_block(KEY, BLOCK))
 
 
 def test_every_part_of_the_key_counts() -> None:
     window = {"length": 5000, "part": "all", "windows": 10}
     keys = [
         KEY,
-        block_key("b" * 64, 19, "vector", {}, 1),
-        block_key("a" * 64, 18, "vector", {}, 1),
-        block_key("a" * 64, 19, "layers", {}, 1),
-        block_key("a" * 64, 19, "vector", {}, 2),
-        block_key("a" * 64, 19, "windows", window, 1),
-        *(block_key("a" * 64, 19, "windows", window | c, 1) for c in ({"length": 100}, {"part": "fc"}, {"windows": 9})),
+        block_key(SHARD, "b" * 64, 19, "vector", {}, 1),
+        block_key(SHARD, "a" * 64, 18, "vector", {}, 1),
+        block_key(SHARD, "a" * 64, 19, "layers", {}, 1),
+        block_key(SHARD, "a" * 64, 19, "vector", {}, 2),
+        block_key(SHARD, "a" * 64, 19, "windows", window, 1),
+        *(
+            block_key(SHARD, "a" * 64, 19, "windows", window | c, 1)
+            for c in ({"length": 100}, {"part": "fc"}, {"windows": 9})
+        ),
     ]
     assert len(set(keys)) == len(keys)
-    assert block_key("a" * 64, 19, "vector", {}, 1) == KEY and len(KEY) == 64
+    assert block_key(SHARD, "a" * 64, 19, "vector", {}, 1) == KEY and len(KEY) == 64
 
 
 def test_a_folder_that_takes_nothing_warns_once(tmp_path: Path) -> None:

@@ -17,14 +17,16 @@ from torch import Tensor
 
 import nws_data.reading.dataset as nws
 from nws_data.errors import SelectionError
-from nws_data.features.cache import FOLDER, decode_block, encode_block
+from nws_data.features.cache import decode_block, default_folder, encode_block
 from nws_data.features.extract import feature_names, statistics_features
 from nws_data.features.statistics import STATISTICS
 from nws_data.reading.views import FixedWindows, GlobalVectors, LayerTensors, RandomWindows, WeightView
 from nws_data.space.architecture import KINDS, Architecture
+from nws_data.storage.root import sha256_of
 from nws_data.storage.verify import verify
 from tests.conftest import TinyDataset, make_record, stage, write
 from tests.nws_data.features.test_statistics import oracle
+from tests.nws_data.storage.forging import seal
 
 
 @pytest.fixture
@@ -39,9 +41,16 @@ def fixed(root: Path) -> nws.NWSDataset:
     return nws.open(root, "fixed")
 
 
-def blocks(root: Path) -> dict[str, int]:
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's cache of this test alone."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return default_folder()
+
+
+def blocks() -> dict[str, int]:
     """Modification times of the blocks by name."""
-    return {path.name: path.stat().st_mtime_ns for path in (root / FOLDER).rglob("*.block")}
+    return {path.name: path.stat().st_mtime_ns for path in default_folder().rglob("*.block")}
 
 
 def uncached(view: WeightView, pieces: Any = "vector") -> np.ndarray:
@@ -79,7 +88,7 @@ def test_windows(root: Path) -> None:
     np.testing.assert_array_equal(found, uncached(view))
 
 
-def test_what_is_not_cached(root: Path) -> None:
+def test_what_is_not_cached(root: Path, cache: Path) -> None:
     data = nws.open(root, "random").select(last=1, finite=True)
     windows = RandomWindows(data, 500, windows_per_vector=3)
     first = statistics_features(windows)
@@ -93,7 +102,7 @@ def test_what_is_not_cached(root: Path) -> None:
     kernels = LayerTensors(data, "conv1", "kernel")
     expected = oracle(kernels.__getitems__([3]).weights.numpy().reshape(1, -1))
     np.testing.assert_allclose(statistics_features(kernels)[3:4], expected, rtol=1e-6, atol=1e-9)
-    assert not (root / FOLDER).exists()
+    assert not cache.exists()
 
 
 class ReversedVectors(GlobalVectors):
@@ -116,10 +125,10 @@ def test_a_view_that_changes_the_weights_gets_features_of_its_own(root: Path, pi
     plain, changed = views
     expected = uncached(changed, pieces)
     found = statistics_features(plain, pieces)
-    before = blocks(root)
+    before = blocks()
     assert before and not np.array_equal(found, expected)
     np.testing.assert_array_equal(statistics_features(changed, pieces), expected)
-    assert blocks(root) == before  # nor does the subclass put its features into the cache
+    assert blocks() == before  # nor does the subclass put its features into the cache
     np.testing.assert_array_equal(statistics_features(plain, pieces), found)
 
 
@@ -135,37 +144,36 @@ def test_the_same_bits_in_any_order_and_state(fixed: nws.NWSDataset, pieces: Any
         np.testing.assert_array_equal(uncached(view, pieces), whole[chosen])
 
 
-def test_blocks_are_used_and_shared(fixed: nws.NWSDataset) -> None:
-    root = fixed.root
+def test_blocks_are_used_and_shared(fixed: nws.NWSDataset, cache: Path) -> None:
     few = fixed.select(snapshot=19, training=["fixed-000000", "fixed-000003"])
     statistics_features(GlobalVectors(few))
-    n_few = len(blocks(root))
+    n_few = len(blocks())
     everything = GlobalVectors(fixed.select(snapshot=19), target="optimizer")
     found = statistics_features(everything)
     n_shards = len(np.unique(fixed.shard_index))
-    assert n_few <= 2 and len(blocks(root)) == n_shards
-    before = blocks(root)
+    assert n_few <= 2 and len(blocks()) == n_shards
+    before = blocks()
     statistics_features(GlobalVectors(few))
     statistics_features(everything)
-    assert blocks(root) == before
-    for path in (root / FOLDER).rglob("*.block"):  # numbers of our own, to see that they are read
+    assert blocks() == before
+    for path in cache.rglob("*.block"):  # numbers of our own, to see that they are read
         key = path.name.removesuffix(".block")
         block = decode_block(key, path.read_bytes())
         path.write_bytes(encode_block(key, {training: features + 1 for training, features in block.items()}))
     np.testing.assert_array_equal(statistics_features(everything), found + 1)
 
 
-def test_a_folder_of_ones_own(fixed: nws.NWSDataset, tmp_path: Path) -> None:
+def test_a_folder_of_ones_own(fixed: nws.NWSDataset, tmp_path: Path, cache: Path) -> None:
     view = GlobalVectors(fixed.select(last=1))
     found = statistics_features(view, cache=tmp_path / "elsewhere")
     np.testing.assert_array_equal(found, uncached(view))
-    assert not (fixed.root / FOLDER).exists() and list((tmp_path / "elsewhere").rglob("*.block"))
+    assert not cache.exists() and list((tmp_path / "elsewhere").rglob("*.block"))
 
 
-def test_a_damaged_or_foreign_block_is_computed_again(fixed: nws.NWSDataset) -> None:
+def test_a_damaged_or_foreign_block_is_computed_again(fixed: nws.NWSDataset, cache: Path) -> None:
     view = GlobalVectors(fixed.select(last=2))
     found = statistics_features(view)
-    paths = sorted((fixed.root / FOLDER).rglob("*.block"))
+    paths = sorted(cache.rglob("*.block"))
     raw = paths[0].read_bytes()
     key = paths[0].name.removesuffix(".block")
     wrong_shape = encode_block(key, {"fixed-000000": np.zeros((1, 3))})
@@ -175,8 +183,9 @@ def test_a_damaged_or_foreign_block_is_computed_again(fixed: nws.NWSDataset) -> 
         assert paths[0].read_bytes() == raw
 
 
-def test_no_place_to_write(fixed: nws.NWSDataset) -> None:
-    (fixed.root / FOLDER).write_text("a file in the way")
+def test_no_place_to_write(fixed: nws.NWSDataset, cache: Path) -> None:
+    cache.parent.parent.mkdir()
+    cache.parent.write_text("a file in the way")
     view = GlobalVectors(fixed.select(last=2))
     with pytest.warns(UserWarning, match="computed but not kept") as caught:
         found = statistics_features(view)
@@ -208,10 +217,10 @@ def test_killed_before_any_block(fixed: nws.NWSDataset, fork: Any, n_blocks: int
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    before = blocks(root)
+    before = blocks()
     found = statistics_features(view, "layers")
     np.testing.assert_array_equal(found, uncached(view, "layers"))
-    after = blocks(root)
+    after = blocks()
     assert {name: after[name] for name in before} == before  # finished blocks were not done again
     assert n_blocks == len(before) < len(after) == 5 * len(np.unique(fixed.shard_index))
 
@@ -221,11 +230,11 @@ def test_an_extended_dataset_keeps_its_blocks(tiny_dataset: TinyDataset, tmp_pat
     staged = stage(tmp_path / "staged", "fixed", range(6))
     write(root, "fixed", staged[:4], sizes)
     statistics_features(GlobalVectors(nws.open(root, "fixed").select(last=1)))
-    before = blocks(root)
+    before = blocks()
     write(root, "fixed", staged, sizes)
     view = GlobalVectors(nws.open(root, "fixed").select(last=1))
     np.testing.assert_array_equal(statistics_features(view), uncached(view))
-    after = blocks(root)
+    after = blocks()
     assert {name: after[name] for name in before} == before and len(after) > len(before)
     assert verify(root).problems == ()
 
@@ -240,19 +249,38 @@ def test_a_changed_shard_never_meets_old_blocks(tmp_path: Path) -> None:
         write(tmp_path / name / "nws", "fixed", [path])
         views.append(GlobalVectors(nws.open(tmp_path / name / "nws", "fixed")))
     statistics_features(views[0])
-    shutil.copytree(views[0].data.root / FOLDER, views[1].data.root / FOLDER)
     found = statistics_features(views[1])
     np.testing.assert_array_equal(found, uncached(views[1]))
-    assert len(blocks(views[1].data.root)) == 40
+    assert len(blocks()) == 40
+    old = statistics_features(views[0])
+    # A stranger's shard that is recorded under the SHA-256 of another one has features of its own.
+    shards = [view.data.root / view.data.store.shards[0].path for view in views]
+    seal(views[1].data.root, {views[1].data.store.shards[0].path: sha256_of(shards[0].read_bytes())})
+    posed = GlobalVectors(nws.open(views[1].data.root, "fixed"))
+    assert posed.data.manifest.file_sha256[posed.data.store.shards[0].path] == sha256_of(shards[0].read_bytes())
+    np.testing.assert_array_equal(statistics_features(posed), found)
+    np.testing.assert_array_equal(statistics_features(views[0]), old)
 
 
-def test_checks_ignore_the_cache(root: Path) -> None:
-    assert verify(root).ok
-    for population in ("fixed", "random"):
-        statistics_features(FixedWindows(nws.open(root, population).select(last=1, finite=True), 100))
-    (root / FOLDER / "windows" / ".x.block.tmp-1").write_bytes(b"of a killed process")
-    report = verify(root)
-    assert report.problems == () and report.deep
+def test_a_folder_in_the_dataset_is_not_believed(fixed: nws.NWSDataset, cache: Path) -> None:
+    view = GlobalVectors(fixed.select(last=1))
+    found = statistics_features(view)
+    for path in cache.rglob("*.block"):
+        key = path.name.removesuffix(".block")
+        block = decode_block(key, path.read_bytes())
+        theirs = fixed.root / ".features" / path.relative_to(cache)
+        theirs.parent.mkdir(parents=True, exist_ok=True)
+        theirs.write_bytes(encode_block(key, {training: features + 1 for training, features in block.items()}))
+        path.unlink()
+    np.testing.assert_array_equal(statistics_features(view), found)
+    assert verify(fixed.root).ok
+
+
+def test_no_home(fixed: nws.NWSDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = GlobalVectors(fixed.select(last=1))
+    monkeypatch.setenv("XDG_CACHE_HOME", "~no-such-user/cache")
+    with pytest.warns(UserWarning, match="features are computed but not kept"):
+        np.testing.assert_array_equal(statistics_features(view), uncached(view))
 
 
 def test_values_that_are_not_finite_are_refused_by_id(root: Path) -> None:

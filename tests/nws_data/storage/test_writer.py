@@ -231,9 +231,7 @@ def test_nothing_behind_a_link_is_written_or_removed(tmp_path: Path, staged: lis
             (folder / name).write_text("theirs")
     before = contents(elsewhere)
     assert len(open_dataset(root, "random")) == 40 and not verify(root).n_damaged  # it can be read
-    with pytest.raises(
-        BuildError, match="is a link: a dataset can be read through links, but"
-    ):
+    with pytest.raises(BuildError, match="is a link: a dataset can be read through links, but"):
         write_as(root, staged[:4])
     assert contents(elsewhere) == before
 

@@ -19,6 +19,7 @@ from nws_data.cli import main
 from nws_data.errors import FormatError, PredictionError, TaskError, TaskNotAvailable
 from nws_data.tasks.predictions import Predictions
 from nws_data.tasks.task import Task
+from tests.conftest import stage, write
 
 LOCAL = "local/augmentation@200"
 
@@ -365,12 +366,9 @@ def test_listing_tasks(task_dataset, capsys):
     assert "no official task is called 'nothing/*'" in capsys.readouterr().err
 
 
-def test_datasets_that_are_none(tmp_path, task_dataset):
+def test_datasets_that_are_none(tmp_path):
     with pytest.raises(FormatError, match=r"no manifest.json"):
         nws_data.load_task("global/optimizer", tmp_path)
-    (tmp_path / "one").mkdir()
-    content = json.loads((task_dataset.root / "manifest.json").read_text())
-    del content["populations"]["random"]
-    (tmp_path / "one" / "manifest.json").write_text(json.dumps(content))
+    write(tmp_path / "one", "fixed", stage(tmp_path / "staged", "fixed", range(2)))
     with pytest.raises(TaskNotAvailable, match=r"needs the population random, .* has fixed; build it"):
         nws_data.load_task("local/optimizer", tmp_path / "one")
