@@ -97,7 +97,7 @@ def test_metadata_of_another_build(tiny_dataset: Any, tmp_path: Path) -> None:
     shutil.copytree(tiny_dataset.root, tmp_path / "nws", ignore=shutil.ignore_patterns("weights"))
     splits = tiny_dataset.manifest.populations["random"].splits
     shutil.copy(tiny_dataset.root / splits["test"].metadata, tmp_path / "nws" / splits["train"].metadata)
-    with pytest.raises(FormatError, match="rows, the manifest says"):
+    with pytest.raises(FormatError, match="altered: its SHA-256 is not the recorded one"):
         nws.open(tmp_path / "nws", "random")
 
 

@@ -285,8 +285,8 @@ def test_flipped_bits_are_never_other_predictions(regress, tmp_path):
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        (pa.array([b"x"] * 9), "prediction must be text or a number, got binary"),
-        (pa.array(["x" * 200_000] * 9), "x...x"),
+        (pa.array([b"x"] * 9), "prediction must be a text of at most 1,000 printable characters, got bytes"),
+        (pa.array(["x" * 200_000] * 9), "prediction must be a text of at most"),
         (pa.array(["0.5"] * 9), "asks for numbers, got object such as '0.5'"),
         (pa.array([True] * 9), "asks for numbers"),
         (pa.array([2**63] * 9, pa.uint64()), "missing"),
@@ -296,7 +296,7 @@ def test_odd_columns(regress, tmp_path, column, message):
     regress.predictions(regress.test.labels).save(tmp_path / "p.parquet")
     n = len(regress.test)
     path = rewrite(tmp_path / "p.parquet", lambda t: t.slice(0, 9).set_column(2, "prediction", column))
-    if "missing" not in message and "got binary" not in message:  # give the others their full length
+    if "missing" not in message and "got bytes" not in message:  # give the others their full length
         path = rewrite(
             tmp_path / "p.parquet", lambda t: t.set_column(2, "prediction", pa.concat_arrays([column.slice(0, 1)] * n))
         )
