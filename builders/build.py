@@ -23,11 +23,10 @@ from builders.memory import size_text
 from builders.mend import mend_dataset
 from builders.plan import PlannedTraining, plan_trainings
 from builders.resources import jobs_of, memory_plan
-from builders.training.epochs import split_images, steps_per_epoch
+from builders.training.epochs import enough_images, split_images, steps_per_epoch, too_few_images
 from builders.workspace import Workspace, open_workspace
 from nws_data.errors import BuildError
 from nws_data.space.architecture import N_CLASSES, Architecture
-from nws_data.space.hyperparameters import CLASSES
 from nws_data.space.identity import training_id
 from nws_data.space.image_sets import ImageSet
 from nws_data.storage.manifest import Manifest
@@ -158,16 +157,11 @@ def _flop_per_epoch(planned: PlannedTraining, bank: ImageBank) -> float:
 
 def _check_batches(plan: Iterable[PlannedTraining], bank: ImageBank) -> None:
     """Raise ``BuildError`` when an image set is too small for a training's batch size, before anything is trained."""
-    for planned in plan:
-        labels = bank.labels(planned.hyperparameters.dataset, "train")
-        n_validation = len(labels) // 10
-        surely = int(torch.bincount(labels, minlength=N_CLASSES).min()) - n_validation
-        if N_CLASSES * surely >= max(CLASSES["batch_size"]):
-            continue
-        split = split_images(len(labels), planned.seed)
+    for planned in sorted(plan, key=lambda planned: -planned.hyperparameters.batch_size):  # the error names the largest
         name, batch_size = planned.hyperparameters.dataset, planned.hyperparameters.batch_size
+        labels = bank.labels(name, "train")
+        if int(torch.bincount(labels, minlength=N_CLASSES).min()) >= 2 * enough_images(batch_size):
+            continue  # beyond any luck, and splitting large sets takes time
+        split = split_images(len(labels), planned.seed)
         if steps_per_epoch(labels[split.train], batch_size) < 1:
-            raise BuildError(
-                f"image set {name} has too few images ({len(labels)}, a tenth of them for validation) for batches of "
-                f"{batch_size} with equal classes ({planned.id}); use more images"
-            )
+            raise too_few_images(name, len(labels), batch_size)

@@ -23,10 +23,10 @@ from nws_data.space.hyperparameters import POPULATIONS
 
 _BUILD_EXAMPLES = """\
 examples:
-  nws build --population fixed --trainings 48 --images digits --out nws
-  nws build --population random --trainings 200 --images mnist cifar10 --download --train-images 5000 --epoch-cap 40
-  nws build --preset paper --download --out nws
-  nws build --preset paper --download --out /shared/nws --engine ray
+  nws build --population fixed --trainings 48 --images digits --out mine
+  nws build --population random --trainings 200 --images mnist cifar10 --download --train-images 5000 --out real
+  nws build --preset paper --download --out paper
+  nws build --preset paper --download --out /shared/paper --engine ray
 
 Run the same command again to go on after an interruption; give more --trainings to extend a dataset.
 Speed is shown in images x models/s: training images a second, summed over the networks trained side by side.

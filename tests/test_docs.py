@@ -9,9 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from builders.cli import config_of
+from builders.estimate.image_counts import image_counts
+from nws_data.cli import _parser
+from nws_data.storage.writer import check_appendable
 from tests.baselines.planted import write_planted
+from tests.conftest import TinyDataset
 
 ROOT = Path(__file__).parents[1]
 
@@ -51,6 +58,35 @@ def test_the_method_of_contributing(folder: Path) -> None:
     assert result["options"]["k"] == 3 and result["task"] == "global/augmentation/threshold=0"
     assert result["summary"]["accuracy"]["mean"] == 1  # the planted signal
     assert "Neighbours" in (folder / "results" / "board.md").read_text()
+
+
+def build_examples() -> list[str]:
+    """All whole ``nws build`` commands of README, SCALE.md and the command's help."""
+    text = [(ROOT / name).read_text() for name in ("README.md", "SCALE.md")] + [
+        run(ROOT, "-m", "nws_data", "build", "--help")
+    ]
+    found = re.findall(r"(?:^[ $]*|`)(nws build -[^`#\n]*)", "\n".join(text), re.MULTILINE)
+    return [line for line in dict.fromkeys(map(str.strip, found)) if "--population" in line or "--preset" in line]
+
+
+def test_every_build_example_is_accepted_beside_the_dataset_of_the_quickstart(
+    tiny_dataset: TinyDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nws").symlink_to(tiny_dataset.root)
+    monkeypatch.chdir(tmp_path)
+    images, labels = np.zeros((500, 8, 8), np.uint8), np.arange(500) % 10
+    np.savez("cells.npz", images=images, labels=labels)
+    for label in range(10):
+        (tmp_path / "photos" / str(label)).mkdir(parents=True)
+        for i in range(50):
+            Image.fromarray(images[i]).save(tmp_path / "photos" / str(label) / f"{i}.png")
+    examples = build_examples()
+    assert len(examples) > 10 and any("--preset paper" in line for line in examples)
+    for line in examples:
+        words = shlex.split(line.replace("--device cuda", ""))[1:]  # needs a card
+        config = config_of(_parser(words).parse_args(words))
+        assert all(item.epoch_images(256) for item in image_counts(config.images)), line
+        assert check_appendable(config.out) is None, line  # another folder than nws
 
 
 @pytest.mark.slow

@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
 
 from builders.config import BuildConfig
 from builders.estimate.estimate import estimate
@@ -31,7 +35,7 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_plan(config: BuildConfig, options: argparse.Namespace) -> int:
-    """Print the estimate of a build; raises ``BuildError``."""
+    """Print the estimate of a build, into a new folder where it would not go into this one; raises ``BuildError``."""
     if options.epochs is not None and not (19 <= options.epochs <= config.epoch_cap):
         raise BuildError(f"--epochs must be in [19, {config.epoch_cap}], the cap; got {options.epochs:g}")
     if not (math.isfinite(options.calibrate) and options.calibrate > 0):
@@ -41,6 +45,12 @@ def run_plan(config: BuildConfig, options: argparse.Namespace) -> int:
         raise BuildError(
             "only this machine's processors can be calibrated; give --no-calibrate, or plan with --engine local"
         )
-    found = estimate(config, epochs=options.epochs, seconds=None if options.no_calibrate else options.calibrate)
+    how = {"epochs": options.epochs, "seconds": None if options.no_calibrate else options.calibrate}
+    try:
+        found = estimate(config, **how)
+    except BuildError as error:
+        with tempfile.TemporaryDirectory() as new:
+            found = estimate(replace(config, out=Path(new)), **how)  # raises again unless only the folder was refused
+        print(f"nws build would refuse this, so a new folder is estimated: {error}", file=sys.stderr)
     print(json.dumps(to_dict(found), indent=1) if options.json else format_estimate(found), end="\n" if options.json else "")
     return 0

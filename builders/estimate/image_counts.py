@@ -9,6 +9,7 @@ import numpy as np
 
 from builders.images.prepare import ImageOptions
 from builders.images.sources import image_set_name, load_images
+from builders.training.epochs import too_few_images
 from nws_data.errors import BuildError
 from nws_data.space.architecture import IMAGE_SHAPE, N_CLASSES
 
@@ -52,10 +53,7 @@ class ImageCounts:
         """
         steps = N_CLASSES * _rarest_left(self.classes) // batch_size
         if not steps.any():
-            raise BuildError(
-                f"image set {self.name} has too few images ({self.n_train}, a tenth of them for validation) for batches of "
-                f"{batch_size} with equal classes; use more images"
-            )
+            raise too_few_images(self.name, self.n_train, batch_size)
         return float(steps.mean()) * batch_size
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import struct
 import tokenize
@@ -45,6 +46,7 @@ def load_npz(name: str, path: Path) -> ImageArrays:
 
     Shapes as in :func:`builders.images.arrays.prepare`. Raises ``BuildError`` for a damaged file or other keys.
     """
+    source = f"file {_recorded(name, path)}"
     try:
         file = np.load(path, allow_pickle=False)
         if not isinstance(file, np.lib.npyio.NpzFile):
@@ -56,10 +58,10 @@ def load_npz(name: str, path: Path) -> ImageArrays:
         raise BuildError(f"{name}: {path} cannot be read as .npz ({type(error).__name__}); is it one, and whole?") from error
     if all(key in arrays for key in _SPLIT_KEYS):
         train, test = (arrays["train_images"], arrays["train_labels"]), (arrays["test_images"], arrays["test_labels"])
-        return image_arrays(name, train, test, f"file {path.name}")
+        return image_arrays(name, train, test, source)
     if all(key in arrays for key in _WHOLE_KEYS):
         train, test = _split(name, arrays["images"], arrays["labels"])
-        return image_arrays(name, train, test, f"file {path.name}, split 80/20 by position in each class")
+        return image_arrays(name, train, test, f"{source}, split 80/20 by position in each class")
     raise BuildError(
         f"{name}: {path} holds the arrays {', '.join(found) or 'none'}; "
         f"it needs {', '.join(_SPLIT_KEYS)}, or {', '.join(_WHOLE_KEYS)} (split 80/20)"
@@ -78,6 +80,7 @@ def load_folder(name: str, folder: Path) -> ImageArrays:
     Every image is turned as its EXIF orientation says, converted to RGB and resized on its own. Raises ``BuildError`` for
     other than ten classes, classes that differ between train and test, and files that are no images.
     """
+    source = f"folder {_recorded(name, folder)}"
     if (folder / "train").is_dir() and (folder / "test").is_dir():
         classes = _classes(name, folder / "train")
         if _classes(name, folder / "test") != classes:
@@ -85,9 +88,17 @@ def load_folder(name: str, folder: Path) -> ImageArrays:
                 f"{name}: {folder / 'train'} and {folder / 'test'} hold different class folders; make them equal"
             )
         train, test = (_read_classes(name, folder / part, classes) for part in ("train", "test"))
-        return image_arrays(name, train, test, f"folder {folder.name}")
+        return image_arrays(name, train, test, source)
     train, test = split_by_position(*_read_classes(name, folder, _classes(name, folder)))
-    return image_arrays(name, train, test, f"folder {folder.name}, split 80/20 by position in each class")
+    return image_arrays(name, train, test, f"{source}, split 80/20 by position in each class")
+
+
+def _recorded(name: str, path: Path) -> str:
+    """Return a file's name for the dataset's record; raises ``BuildError`` where JSON and Markdown tables cannot hold it."""
+    text = os.fsencode(path.absolute().name).decode(errors="surrogateescape")  # UTF-8, whatever the locale says
+    if not text.isprintable() or "|" in text:
+        raise BuildError(f"{name}: rename {text!r}: a dataset records this name, in UTF-8, without control characters and |")
+    return text
 
 
 def _classes(name: str, folder: Path) -> list[str]:

@@ -27,7 +27,7 @@ MNIST_SKIPPED = 5000
 CIFAR10_KEPT = 45000
 """Training images of CIFAR-10 that are used, from the first on."""
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 
 Opener = Callable[..., Any]
 """Opens a torchvision dataset by class name and arguments."""
@@ -44,8 +44,8 @@ def image_set_name(spec: str) -> str:
     if has_path:
         if not _NAME.fullmatch(name) or not path or name in RESERVED:
             raise BuildError(
-                f"image set {spec!r}: a name has lower-case letters, digits, - and _, as in cells=cells.npz, and is none of "
-                f"{', '.join(RESERVED)}"
+                f"image set {spec!r}: a name has up to 100 lower-case letters, digits, - and _, as in cells=cells.npz, and "
+                f"is none of {', '.join(RESERVED)}"
             )
     elif name not in SOURCES:
         raise BuildError(f"image set: {one_of(name, SOURCES)}, or give your own as NAME=FILE.npz or NAME=FOLDER")

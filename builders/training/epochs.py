@@ -5,6 +5,7 @@ Source: Eilertsen et al. 2020, Supplement A.2 (10 % validation; equal numbers of
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +35,22 @@ def split_images(n_images: int, seed: int) -> ImageSplit:
 def steps_per_epoch(train_labels: Tensor, batch_size: int) -> int:
     """Return floor(10 n / batch size), n the images of the rarest class in the training part ``train_labels``."""
     return N_CLASSES * int(_class_counts(train_labels).min()) // batch_size
+
+
+def enough_images(batch_size: int) -> int:
+    """Return how many training images of each class fill a batch with equal classes, however validation parts fall.
+
+    Of m images m / 10 +- 0.3 sqrt(m) are for validation; this is the least m that has enough left at six sigma.
+    """
+    return math.ceil((1 + math.sqrt(1 + math.ceil(batch_size / N_CLASSES) / 0.9)) ** 2)
+
+
+def too_few_images(name: str, n_images: int, batch_size: int) -> BuildError:
+    """Return the error of an image set whose ``n_images`` training images do not fill a batch."""
+    return BuildError(
+        f"image set {name} has too few images ({n_images}, a tenth of them for validation) for batches of {batch_size} with "
+        f"equal classes; use more, {enough_images(batch_size)} of each class are enough"
+    )
 
 
 def epoch_batches(split: ImageSplit, labels: Tensor, seed: int, epoch: int, batch_size: int) -> Tensor:

@@ -71,7 +71,7 @@ class History:
             torch_version=torch.__version__,
             wall_s=time.perf_counter() - self._started_s,
             finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            host=socket.gethostname(),
+            host=socket.gethostname().encode(errors="replace").decode(),
             nws_version=__version__,
             python_version=platform.python_version(),
             weights=weights,

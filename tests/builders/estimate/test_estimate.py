@@ -16,7 +16,7 @@ from nws_data.cli import main
 from nws_data.errors import BuildError
 from nws_data.storage.manifest import Manifest
 from nws_data.storage.tiers import choose_tier, tier_bytes
-from tests.builders.test_build import config
+from tests.builders.test_build import SEED, config
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +127,23 @@ def test_the_command(tmp_path, capsys):
     assert found["epochs"] == 80 and found["wall_s"] is None
     assert found["populations"]["fixed"]["nbytes"] > 4 * 20 * 4 * 92_868
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("there", ["a dataset with another plan", "a larger one", "something else"])
+def test_the_command_estimates_a_new_folder_where_the_build_would_not_go_into_this_one(built, tmp_path, capsys, there):
+    options = ["plan", "--images", "digits", "--population", "fixed", "--no-calibrate", "--memory", "4GB", "--json"]
+    same = ["--train-images", "120", "--test-images", "50", "--epoch-cap", "19", "--seed", str(SEED)]
+    options += ["--trainings", "2", *same] if there == "a larger one" else ["--trainings", "4"]
+    out = tmp_path if there == "something else" else built[0]
+    (tmp_path / "thesis.txt").touch()
+    assert main([*options, "--out", str(tmp_path / "new")]) == 0
+    expected = capsys.readouterr()
+    assert expected.err == "" and json.loads(expected.out)["populations"]["fixed"]["n_there"] == 0
+    assert main([*options, "--out", str(out)]) == 0
+    found = capsys.readouterr()
+    assert found.out == expected.out
+    assert found.err.startswith("nws build would refuse this, so a new folder is estimated: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
 @pytest.mark.slow

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -179,6 +182,7 @@ def test_names_of_specs() -> None:
         ("imagenet", r"got 'imagenet'; choose one of mnist, .*NAME=FILE.npz"),
         ("Big Name=x.npz", "lower-case"),
         ("=x.npz", "lower-case"),
+        (f"{'x' * 101}=x.npz", "up to 100 lower-case"),
         ("cells=/no/such/file.npz", "/no/such/file.npz does not exist"),
     ],
 )
@@ -332,6 +336,34 @@ def test_images_are_turned_as_their_exif_orientation_says(tmp_path: Path, orient
     Image.fromarray(image).save(tmp_path / "class0" / "000.png", exif=exif)
     upright = np.ascontiguousarray(UPRIGHT[orientation](image)).transpose(2, 0, 1)
     assert np.array_equal(load_images(f"own={tmp_path}").train_images[0], prepare("x", upright[None])[0])
+
+
+@pytest.mark.parametrize("file_name", [b"photos-\xff", b"a|b", b"a\nb", b"a\x1b[8mb", "a\u2028b".encode()])
+def test_names_that_a_dataset_cannot_record_are_refused(tmp_path: Path, file_name: bytes) -> None:
+    folder = tmp_path / os.fsdecode(file_name)
+    write_folder(folder)
+    with pytest.raises(BuildError, match=r"own: rename '.*a dataset records this name, in UTF-8"):
+        load_images(f"own={folder}")
+    spec = save(folder.with_name(f"{folder.name}.npz"), images=some_images(50, 32, 32), labels=labels(50))
+    with pytest.raises(BuildError, match=r"own: rename '.*a dataset records this name, in UTF-8"):
+        load_images(spec)
+
+
+def test_the_name_of_a_folder_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_folder(tmp_path / "schöne bilder")
+    monkeypatch.chdir(tmp_path / "schöne bilder")
+    for spec in (f"own={tmp_path / 'schöne bilder'}", "own=.", "own=../schöne bilder/"):
+        assert load_images(spec).source == "folder schöne bilder, split 80/20 by position in each class"
+    code = "import sys; from builders.images.sources import load_images; print(ascii(load_images(sys.argv[1]).source))"
+    locale = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "own=" + str(tmp_path / "schöne bilder")],
+        cwd=Path(__file__).parents[3],
+        env=locale,
+        capture_output=True,
+        check=False,
+    )
+    assert done.stdout.startswith(rb"'folder sch\xf6ne bilder, split"), done.stderr
 
 
 def test_folder_of_nine_classes(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ import pytest
 import torch
 from scipy import stats
 
-from builders.training.epochs import ImageSplit, epoch_batches, split_images, steps_per_epoch
+from builders.training.epochs import ImageSplit, enough_images, epoch_batches, split_images, steps_per_epoch
 from nws_data.errors import BuildError
+from nws_data.space.hyperparameters import CLASSES
 
 BALANCED = torch.arange(500, dtype=torch.uint8) % 10
 # Class c has 20 + 10 c images, in a random order: 650.
@@ -54,6 +55,14 @@ def test_an_epoch_has_floor_10_n_by_b_steps(batch_size, steps):
     assert steps_per_epoch(BALANCED, batch_size) == steps
     batches = epoch_batches(whole(500), BALANCED, 1, 0, batch_size)
     assert batches.shape == (steps, batch_size) and batches.dtype == torch.int64
+
+
+@pytest.mark.parametrize("batch_size", CLASSES["batch_size"])
+def test_enough_images_are_enough_and_not_many_more(batch_size):
+    n, needed = enough_images(batch_size), -(-batch_size // 10)
+    for luck in (stats.hypergeom(10 * n, n, n), stats.binom(n, 0.1)):  # of a balanced set's class, of a rare one
+        assert 10 * luck.sf(n - needed) < 3e-4  # in a training
+    assert stats.binom(n - 6, 0.1).sf(n - 6 - needed) > 1e-5
 
 
 def test_no_image_twice_in_an_epoch():
