@@ -59,19 +59,26 @@ def run_all(
     environment = {"hardware": hardware(), "versions": versions(), "commit": commit()}
     for plan in plans:
         digest = manifest.population_digest(parse_task(plan.task).family.population)
-        found, note = (None, "") if again else _existing(plan, digest, out)
-        if found is not None:
-            for seed in plan.seeds:
-                for name in test_sets(plan.task, plan.folds):
-                    tick(f"{name} seed {seed}")
-            yield Outcome(plan=plan, result=found, skipped=True, note=_not_written(plan, predictions))
-            continue
+        unfinished = Unfinished(out, result_path(plan, digest), environment)
         try:
-            result = _run(plan, digest, root, out, predictions, environment, tick)
+            with unfinished.alone():
+                outcome = _outcome(plan, digest, root, out, predictions, again, unfinished, tick)
         except NWSError as error:
-            yield Outcome(plan=plan, note=str(error))
-            continue
-        yield Outcome(plan=plan, result=result, note=note)
+            outcome = Outcome(plan=plan, note=str(error))
+        yield outcome
+
+
+def _outcome(
+    plan: Plan, digest: str, root: Path, out: Path, predictions: Path | None, again: bool, unfinished: Unfinished, tick: Tick
+) -> Outcome:
+    """Run a plan unless its result is there; raises ``NWSError``."""
+    found, note = (None, "") if again else _existing(plan, digest, out)
+    if found is None:
+        return Outcome(plan=plan, result=_run(plan, digest, root, out, predictions, unfinished, tick), note=note)
+    for seed in plan.seeds:
+        for name in test_sets(plan.task, plan.folds):
+            tick(f"{name} seed {seed}")
+    return Outcome(plan=plan, result=found, skipped=True, note=_not_written(plan, predictions))
 
 
 def _existing(plan: Plan, digest: str, out: Path) -> tuple[Result | None, str]:
@@ -101,9 +108,8 @@ def result_path(plan: Plan, digest: str) -> Path:
 
 
 def _run(
-    plan: Plan, digest: str, root: Path, out: Path, predictions: Path | None, environment: dict[str, Any], tick: Tick
+    plan: Plan, digest: str, root: Path, out: Path, predictions: Path | None, unfinished: Unfinished, tick: Tick
 ) -> Result:
-    unfinished = Unfinished(out, result_path(plan, digest), environment)
     runs = []
     for seed in plan.seeds:
         parts = []
@@ -125,7 +131,7 @@ def _run(
         options=plan.options,
         data_digest=digest,
         runs=tuple(runs),
-        **environment,
+        **unfinished.environment,
         finished_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
     result.save(out)

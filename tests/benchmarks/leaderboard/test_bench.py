@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -258,7 +260,7 @@ def test_a_failing_method_is_named_and_a_cheat_is_scored_on_the_truth(bench: Run
     assert status == 2  # majority has no such option
     status, out, _ = bench("--task", TASK, "--method", "odd.py:Odd", "--option", "how=cheat", "--seeds", "2")
     os.chdir(here)
-    assert status == 0 and out.count(f"folder {here}/results/.unfinished/") == 2
+    assert status == 0 and out.count(f"folder {here}/results/.unfinished-") == 2
     result = one_result()
     assert result.summary["accuracy"]["mean"] == 0.5 and result.n_parameters == 5
     assert not Path("results/.unfinished").exists() and "folder" not in result.options
@@ -292,3 +294,22 @@ def test_data_that_change_during_the_run_are_refused(dataset: Path) -> None:
 
     with pytest.raises(NWSError, match="the dataset changed during the run"):
         _task(TASK, dataset, 0, "0" * 64)
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_folder_of_results_and_both_end_well(dataset: Path, tmp_path: Path) -> None:
+    """What one has finished and removed, the other does not miss; a run that both are at is made once."""
+    code = (
+        "import sys; from pathlib import Path; from benchmarks.leaderboard.runs.plans import make_plans\n"
+        "from benchmarks.leaderboard.runs.runner import run_all\n"
+        "root, out, tasks = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]\n"
+        "plans = list(make_plans(tasks, ['majority'], {}, seeds=1, folds=False))\n"
+        "for outcome in run_all(plans, root, out, tick=lambda name: None): print(outcome.skipped, outcome.note)\n"
+    )
+    tasks = [f"local/dataset@{length}" for length in range(100, 120)]
+    command = [sys.executable, "-c", code, dataset, tmp_path, *tasks]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    lines = [line for process in started for line in process.communicate()[0].splitlines()]
+    assert sorted(lines) == ["False "] * len(tasks) + ["True "] * len(tasks)
+    assert len(list(tmp_path.rglob("*.json"))) == len(tasks)
+    assert not any(path.name.startswith(".") for path in tmp_path.rglob("*"))
