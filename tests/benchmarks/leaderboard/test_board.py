@@ -62,11 +62,11 @@ def results() -> list[Result]:
         make_result([poor], method="majority", options={}),
         make_result([class_score([6, 6, 5, 5])], method="hyperparameters", options={}),
         make_result([good], task="global/dataset"),
-        make_result([good], folds=5),
-        make_result([poor], folds=5, method="majority", options={}),
+        make_result([class_score([10, 10, 9, 9], folds=5)], folds=5),
+        make_result([class_score([5] * 4, folds=5)], folds=5, method="majority", options={}),
         make_result([poor], task="global/augmentation/permuted=1", official=False),
         make_result([number_score(0.5)], task="regress/test_accuracy", method="ridge-16"),
-        make_result([class_score([1, 2, 3, 4])], task="local/augmentation", method=EVIL),
+        make_result([class_score([1, 2, 3, 4], "random")], task="local/augmentation", method=EVIL),
     ]
 
 
@@ -107,7 +107,7 @@ def test_the_tables_hold_the_results_numbers(folder: Path) -> None:
     # 38 and 32 of 40 are right: 95 and 80 %, mean 87.5, deviations of 7.5, n - 1 = 1
     assert rows["global/augmentation"][4][0].startswith("87.5 ± 10.6 [")
     assert rows["global/augmentation"][4][1] == "0.875"
-    assert rows["global/augmentation"][:2] == [["4", "4"], ["50.0", "0.5"]]
+    assert rows["global/augmentation"][:2] == [["40", "40"], ["50.0", "0.5"]]
     assert rows["global/augmentation"][2][0].startswith("50.0 [")  # one seed: no ±
     assert rows["global/dataset"][2] == [NONE, None]  # not run: sorted last
     summary = results()[0].summary["accuracy"]
@@ -137,11 +137,11 @@ def test_paired_differences_are_means_over_seeds_on_the_same_trainings() -> None
     section = arrange(results())[0]
     found = {(row.task, row.method): row.against for row in differences(section)}
     against = found["global/augmentation", "svm-linear-16"]
-    right = [9.0, 9.0, 8.5, 8.5]  # the mean of 10, 10, 9, 9 and 8, 8, 8, 8
-    accuracy = clustered_accuracy([10] * 4, right)
+    right = [1.0] * 8 + [0.5] * 2 + [1.0] * 8 + [0.5] * 2 + ([1.0] * 8 + [0.5] + [0.0]) * 2  # 10, 10, 9, 9 and four 8s
+    accuracy = clustered_accuracy([1] * 40, right)
     assert against["chance"] == tuple(value - 0.5 for value in accuracy)
     assert against["chance"].estimate == pytest.approx(0.375)
-    assert against["hyperparameters"] == paired_difference([10] * 4, right, [6, 6, 5, 5])
+    assert against["hyperparameters"] == paired_difference([1] * 40, right, class_score([6, 6, 5, 5]).n_right)
     assert set(found["global/augmentation", "majority"]) == {"chance", "hyperparameters"}
 
 
@@ -204,8 +204,9 @@ def test_no_result_takes_anothers_place() -> None:
 
 
 def test_all_right_is_not_certain_and_equal_gains_have_no_interval() -> None:
-    score = class_score([10, 10, 10, 10])
-    section = arrange([make_result([score]), make_result([class_score([5] * 4)], method="length", options={})])[0]
+    good, half = (class_score([n] * 4, "random") for n in (10, 5))
+    both = [make_result([good], "local/augmentation"), make_result([half], "local/augmentation", "length", options={})]
+    section = arrange(both)[0]
     found = {row.method: row.against for row in differences(section)}["svm-linear-16"]
     assert found["chance"].low < found["chance"].estimate == 0.5
     assert difference_text(found["length"]) == "+50.0" and found["length"].low == found["length"].high
