@@ -20,9 +20,13 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069
 _LARGEST = 2**53
 """Whole numbers below are exact as floats, too."""
 
+METHOD = re.compile(r"[\w.:+=-]{1,100}")
+"""A method's name: no link, mention or markup can be written with it."""
+
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
 
 _TEXT = "a text"
+METHOD_RULE = "a name of at most 100 letters, digits and _ . : + = -"
 _COUNT = "a whole number in [0, 2^53)"
 _SECONDS = "a number of seconds in [0, 2^53)"
 _DIGEST = "a SHA-256 in hex"
@@ -33,7 +37,7 @@ _TOP = {
     "kind": _TEXT,
     "official": _FLAG,
     "folds": _COUNT,
-    "method": _TEXT,
+    "method": METHOD_RULE,
     "data_digest": _DIGEST,
     "options": "an object of plain values",
     "test": "an object",
@@ -83,7 +87,7 @@ def _is(value: Any, kind: str) -> bool:
         return type(value) in (int, float) and 0 <= value < _LARGEST
     if kind == _TOP["finished_at"]:
         return isinstance(value, str) and _TIME.fullmatch(value) is not None and _is_time(value)
-    pattern = {_TEXT: re.compile(".+"), _DIGEST: SHA256, "a commit in hex": _COMMIT}[kind]
+    pattern = {_TEXT: re.compile(".+"), METHOD_RULE: METHOD, _DIGEST: SHA256, "a commit in hex": _COMMIT}[kind]
     return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from baselines.method import Method, MethodError
 from baselines.registry import make_method, options_of
 from benchmarks.leaderboard.files.against_data import test_sets
-from benchmarks.leaderboard.files.results import Result, ResultError, SeedRun, path_of, safe_name
+from benchmarks.leaderboard.files.results import Result, ResultError, SeedRun, path_of, prediction_name
 from benchmarks.leaderboard.runs.environment import commit, hardware, versions
 from benchmarks.leaderboard.runs.plans import Plan, is_path, method_label, source_file
 from benchmarks.leaderboard.runs.unfinished import Unfinished
@@ -73,12 +73,25 @@ def _outcome(
 ) -> Outcome:
     """Run a plan unless its result is there; raises ``NWSError``."""
     found, note = (None, "") if again else _existing(plan, digest, out)
+    if found is None and not _draws(plan, root):
+        n_left_out, plan = plan.n_fits, replace(plan, seeds=plan.seeds[:1])
+        for _ in range(n_left_out - plan.n_fits):
+            tick(plan.name)
+        found, note = (None, "") if again else _existing(plan, digest, out)
     if found is None:
         return Outcome(plan=plan, result=_run(plan, digest, root, out, predictions, unfinished, tick), note=note)
-    for seed in plan.seeds:
-        for name in test_sets(plan.task, plan.folds):
-            tick(f"{name} seed {seed}")
+    for _ in range(plan.n_fits):
+        tick(plan.name)
     return Outcome(plan=plan, result=found, skipped=True, note=_not_written(plan, predictions))
+
+
+def _draws(plan: Plan, root: Path) -> bool:
+    """Whether seeds differ: else one fit stands for all."""
+    if len(plan.seeds) == 1:
+        return True
+    with _failures_named(plan.method):
+        method = make_method(plan.method, **plan.given)
+        return any(method.draws(load_task(name, root)) for name in test_sets(plan.task, plan.folds))
 
 
 def _existing(plan: Plan, digest: str, out: Path) -> tuple[Result | None, str]:
@@ -96,7 +109,7 @@ def _existing(plan: Plan, digest: str, out: Path) -> tuple[Result | None, str]:
 
 def _not_written(plan: Plan, predictions: Path | None) -> str:
     """Return a sentence where prediction files are wanted that a run which is not run again does not write."""
-    names = [prediction_name(plan, name, seed) for seed in plan.seeds for name in test_sets(plan.task, plan.folds)]
+    names = [_prediction_name(plan, name, seed) for seed in plan.seeds for name in test_sets(plan.task, plan.folds)]
     if predictions is None or all((predictions / name).exists() for name in names):
         return ""
     return "its predictions were not written, --again writes them"
@@ -114,7 +127,7 @@ def _run(
     for seed in plan.seeds:
         parts = []
         for name in test_sets(plan.task, plan.folds):
-            target = None if predictions is None else predictions / prediction_name(plan, name, seed)
+            target = None if predictions is None else predictions / _prediction_name(plan, name, seed)
             part = None if target is not None and not target.exists() else unfinished.load(name, seed)
             if part is None:
                 given = {**_checkpoints(plan, unfinished.checkpoints(name, seed)), **plan.given}
@@ -229,7 +242,5 @@ def _together(parts: list[SeedRun]) -> SeedRun:
     )
 
 
-def prediction_name(plan: Plan, task: str, seed: int) -> str:
-    """Return the name of a prediction file, such as ``global.optimizer--majority--seed0.parquet``."""
-    stem = result_path(plan, "").stem
-    return f"{safe_name(task)}--{stem}--seed{seed}.parquet"
+def _prediction_name(plan: Plan, test_set: str, seed: int) -> str:
+    return prediction_name(plan.task, plan.folds, method_label(plan.method), plan.options, test_set, seed)
