@@ -81,7 +81,7 @@ def _table(table: Table, label: str) -> Markup:
 
 def _breakable(text: str) -> Markup:
     """Return a text that may go on in a new line after each slash."""
-    return element("wbr").join(map(joined, re.split("(?<=/)", text)))
+    return Markup(element("wbr").join(map(joined, re.split("(?<=/)", text))))
 
 
 def _row_head(cell: TableCell) -> Markup:

@@ -115,6 +115,8 @@ def test_the_tables_hold_the_results_numbers(folder: Path) -> None:
     page = Page((folder / "board.html").read_text())
     official = page.tables[0]
     assert [cell[0] for cell in official[0]] == ["method", "dataset", "augmentation"]  # the paper's order
+    paired = page.tables[1]
+    assert paired[1][0] == ["global/ dataset", "global/dataset"]  # may go on in a new line after the slash
     rows = {row[0][0]: row[1:] for row in official[1:]}
     assert list(rows) == ["svm-linear-16", "chance", "hyperparameters", "majority", "test trainings"]
     # 38 and 32 of 40 are right: 95 and 80 %, mean 87.5, deviations of 7.5, n - 1 = 1
