@@ -13,7 +13,7 @@ import pytest
 
 from baselines.method import MethodError
 from benchmarks.leaderboard.files.results import Result
-from benchmarks.leaderboard.runs.plans import recorded_options
+from benchmarks.leaderboard.runs.plans import choose_methods, recorded_options
 from nws_data.cli import main
 from nws_data.errors import NWSError
 from nws_data.space.identity import split_of, training_id
@@ -261,6 +261,15 @@ def test_only_predictions_show_that_kendalls_tau_was_raised(
     assert main(board) == 0
     assert main([*board, "--predictions", "kept"]) == 2
     assert "score of seed 0.kendall_tau is 0.75, but" in capsys.readouterr().err
+
+
+def test_a_name_that_no_result_may_have_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    path = tmp_path / "my method.py"
+    path.write_text(METHOD)
+    with pytest.raises(NWSError, match=r"at most 100 letters.*rename 'my method.py:Sign'"):
+        choose_methods([f"{path}:Sign"])
+    path = path.rename(tmp_path / "my_method.py")
+    assert choose_methods([f"{path}:Sign"]) == [f"{path}:Sign"]
 
 
 def test_an_empty_folder_of_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
