@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from baselines.method import Method, MethodError
-from baselines.shallow import boosting
+from baselines.shallow import BINNED, boosting
 from baselines.tabular import TabularMethod
 from nws_data.reading.dataset import NWSDataset
 from nws_data.reading.views import WeightView
@@ -23,6 +23,10 @@ class Majority(Method):
     def __init__(self, seed: int = 0) -> None:
         super().__init__(seed)
         self._answer: np.ndarray | None = None
+
+    def draws(self, task: Task) -> bool:
+        """Return False."""
+        return False
 
     def fit(self, task: Task) -> None:
         """Count the training labels; see :meth:`Method.fit`."""
@@ -47,6 +51,8 @@ class HyperParametersOnly(TabularMethod):
     trainings above an accuracy threshold ties them together. Accuracy and learning rate may well be predicted.
     """
 
+    _undrawn = BINNED
+
     def __init__(self, seed: int = 0) -> None:
         super().__init__(seed)
         self._target: str | None = None
@@ -64,6 +70,8 @@ class HyperParametersOnly(TabularMethod):
 
 class LengthOnly(TabularMethod):
     """Gradient boosting on the length of the weight vector alone."""
+
+    _undrawn = BINNED
 
     def _table(self, view: WeightView) -> np.ndarray:
         return view.data["n_weights"].astype(np.float64)[view.rows, None]

@@ -49,6 +49,10 @@ class Method(ABC):
             raise MethodError(f"seed must be a whole number of at least 0, got {seed!r}")
         self.seed = seed
 
+    def draws(self, task: Task) -> bool:
+        """Whether the seed changes what is predicted on this task; where not, one fit stands for all seeds."""
+        return True
+
     @abstractmethod
     def fit(self, task: Task) -> None:
         """Learn from ``task.train``, with ``task.validation`` at will (None where there is none); never ``task.test``."""

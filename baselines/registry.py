@@ -179,10 +179,22 @@ def _options(factory: type[Method], name: str) -> dict[str, Option]:
             continue
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL) or parameter.default is parameter.empty:
             raise MethodError(f"{name}: argument {parameter} of __init__ is no option: name each and give it a default")
-        found[parameter.name] = Option(parameter.name, parameter.default, parameter.annotation)
+        annotation = parameter.annotation
+        if annotation is parameter.empty:
+            annotation = _kind_of_default(parameter.default)
+        found[parameter.name] = Option(parameter.name, parameter.default, annotation)
     if "seed" not in parameters:
         raise MethodError(f"{name}: __init__ must take a seed: def __init__(self, seed: int = 0, ...)")
     return found
+
+
+def _kind_of_default(default: Any) -> Any:
+    """Return what texts become for an argument without an annotation: what the default is, of None any plain value."""
+    if default is None:
+        return int | float | bool | str | None
+    if type(default) is int:
+        return int | float
+    return Path if isinstance(default, Path) else type(default)
 
 
 def _from_text(name: str, text: str, annotation: Any) -> Any:
@@ -190,7 +202,7 @@ def _from_text(name: str, text: str, annotation: Any) -> Any:
     kinds = _alternatives(annotation)
     if type(None) in kinds and text.lower() == "none":
         return None
-    for kind in sorted(kinds, key=lambda kind: kind in (str, inspect.Parameter.empty)):
+    for kind in sorted(kinds, key=lambda kind: kind is str):
         try:
             return _as_kind(text, kind)
         except ValueError:
@@ -223,7 +235,7 @@ def _as_kind(text: str, kind: Any) -> Any:
             return float(text)
     elif kind in (int, Path):
         return kind(text)
-    elif kind in (str, Any, inspect.Parameter.empty):
+    elif kind in (str, Any):
         return text
     raise ValueError(text)
 

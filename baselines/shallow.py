@@ -7,6 +7,7 @@ Section 5.2 and Supplement F.3.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 Features = Literal["vector", "layers", "kernels"]
 FEATURES = ("vector", "layers", "kernels")
+BINNED = 200_000
+"""Items that scikit-learn's boosting looks at for its bins: of more it draws so many."""
 
 
 class FeatureMethod(TabularMethod):
@@ -76,6 +79,8 @@ class LinearSvm(FeatureMethod):
         max_iter: steps of the solver.
     """
 
+    _undrawn = math.inf
+
     def __init__(
         self,
         seed: int = 0,
@@ -128,7 +133,7 @@ class RbfSvm(FeatureMethod):
         super().__init__(seed, features=features, cache=cache)
         self.penalty = positive("penalty", penalty)
         self.gamma = None if gamma is None else positive("gamma", gamma)
-        self.max_items = whole("max_items", max_items)
+        self._undrawn = self.max_items = whole("max_items", max_items)
 
     def _estimator(self, regression: bool) -> Any:
         from sklearn.multiclass import OneVsRestClassifier
@@ -151,6 +156,8 @@ class Boosting(FeatureMethod):
         rounds: of boosting; each fits one tree a class.
         rate: shrinkage of each tree.
     """
+
+    _undrawn = BINNED
 
     def __init__(
         self,
@@ -178,6 +185,8 @@ class Logistic(FeatureMethod):
         penalty: C, the weight of training errors against that of large coefficients.
         max_iter: steps of the solver.
     """
+
+    _undrawn = math.inf
 
     def __init__(
         self,
@@ -212,6 +221,8 @@ class Ridge(FeatureMethod):
         alpha: weight of the penalty; by default the power of ten that is best in five folds over the training
             trainings, of those from 0.01 to 100,000.
     """
+
+    _undrawn = math.inf
 
     def __init__(
         self, seed: int = 0, *, features: Features = "vector", cache: bool = True, alpha: float | None = None

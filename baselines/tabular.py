@@ -22,10 +22,17 @@ class TabularMethod(Method):
     fit, so that options such as a penalty mean the same whatever the target's unit.
     """
 
+    _undrawn: float = 0
+    """Up to so many training items the seed changes nothing."""
+
     def __init__(self, seed: int = 0) -> None:
         super().__init__(seed)
         self._fitted: Any = None
         self._n_classes: int | None = None
+
+    def draws(self, task: Task) -> bool:
+        """Whether there are more training items than the method takes without drawing; see :meth:`Method.draws`."""
+        return len(self._train_view(task)) > self._undrawn
 
     def fit(self, task: Task) -> None:
         """Fit on the training side.

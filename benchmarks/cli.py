@@ -9,7 +9,6 @@ from typing import Any
 
 from nws_data.errors import NWSError
 
-RESULTS = Path("benchmarks/results")
 QUICKSTART_HELP = "from nothing to a dataset, four methods on two tasks and the leaderboard in minutes"
 _SEVERAL: dict[str, Any] = {"action": "extend", "nargs": "+"}
 """Several values after one flag, or the flag several times."""
@@ -18,8 +17,9 @@ examples:
   nws bench run --task global/optimizer local/optimizer --method majority svm-linear-16 --seeds 3
   nws bench run --task 'global/*' --method 'svm-*' --seeds 3 --folds --data nws
   nws bench run --task global/activation --method my_method.py:Mine --option depth=3
-  nws bench board benchmarks/results --data nws
+  nws bench board --data nws
 
+Results go beside the dataset unless --out says where: those on nws into nws-results.
 Run the same command again to go on after an interruption; runs whose result file is there are skipped.
 """
 
@@ -58,11 +58,12 @@ def _add_run(bench: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         metavar="NAME",
         help="methods, patterns such as 'svm-*', or classes: package.module:Class, file.py:Class",
     )
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds 0 to N-1 (default 3)")
+    seeds = "seeds 0 to N-1 (default 3); a method that draws nothing is fitted with seed 0 alone"
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help=seeds)
     parser.add_argument("--folds", action="store_true", help="test on all trainings in five folds, pooled: unofficial")
-    parser.add_argument("--option", **_SEVERAL, default=[], metavar="KEY=VALUE", help="options of the methods")
+    parser.add_argument("--option", **_SEVERAL, default=[], metavar="KEY=VALUE", help="for those methods that have it")
     parser.add_argument("--data", type=Path, default=Path("nws"), help="folder of the dataset (default: nws)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help=f"folder of results (default: {RESULTS})")
+    parser.add_argument("--out", type=Path, help="folder of results (default: beside the dataset, such as nws-results)")
     parser.add_argument("--predictions", type=Path, metavar="DIR", help="keep prediction files there, for nws score")
     parser.add_argument("--again", action="store_true", help="run what is there already, too")
     parser.set_defaults(run=_run_bench)
@@ -70,8 +71,9 @@ def _add_run(bench: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def _add_board(bench: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = bench.add_parser("board", help="check result files and write board.md and board.html")
-    parser.add_argument("results", type=Path, nargs="?", default=RESULTS, help=f"folder of results (default: {RESULTS})")
+    parser.add_argument("results", type=Path, nargs="?", help="folder of results (default: beside --data, else nws-results)")
     parser.add_argument("--data", type=Path, help="the dataset: derive what each task tests on from it again")
+    parser.add_argument("--predictions", type=Path, metavar="DIR", help="score the prediction files there again on --data")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the board goes (default: into the results)")
     parser.set_defaults(run=_run_board)
 
@@ -103,7 +105,7 @@ def _run_bench(options: argparse.Namespace) -> int:
         seeds=options.seeds,
         folds=options.folds,
         root=options.data,
-        out=options.out,
+        out=options.out or _results_of(options.data),
         predictions=options.predictions,
         again=options.again,
     )
@@ -112,8 +114,9 @@ def _run_bench(options: argparse.Namespace) -> int:
 def _run_board(options: argparse.Namespace) -> int:
     from benchmarks.leaderboard.board.write import HTML, MARKDOWN, write_board
 
-    out = options.out or options.results
-    standing = write_board(options.results, out, options.data)
+    results = options.results or _results_of(options.data or Path("nws"))
+    out = options.out or results
+    standing = write_board(results, out, options.data, options.predictions)
     n, checked = len(standing), f", checked against {options.data}" if options.data else ""
     print(f"{n} result{'' if n == 1 else 's'}{checked}: {out / MARKDOWN}, {out / HTML}")
     return 0
@@ -142,6 +145,12 @@ def _run_quickstart(options: argparse.Namespace) -> int:
     from benchmarks.quickstart import quickstart
 
     return quickstart(options.out)
+
+
+def _results_of(data: Path) -> Path:
+    """Return the folder of results beside a dataset, such as ``nws-results`` of ``nws``."""
+    data = data if data.name.strip(".") else data.resolve()
+    return data.parent / f"{data.name}-results"
 
 
 def _given(words: list[str]) -> dict[str, str]:

@@ -54,5 +54,10 @@ class DownloadError(NWSError):
 
 
 def one_of(value: object, allowed: Iterable[object]) -> str:
-    """Return the standard tail of a message, ``got 'x'; choose one of a, b, c``."""
-    return f"got {value!r}; choose one of {', '.join(map(str, allowed))}"
+    """Return the standard tail of a message, ``got 'x'; choose one of a, b, c``; of a slip with what may be meant."""
+    from difflib import get_close_matches
+
+    values = list(allowed)
+    texts = [name for name in values if isinstance(name, str)]
+    near = get_close_matches(value, texts, 1, 0.75) if isinstance(value, str) else []
+    return f"got {value!r}{f' (did you mean {near[0]}?)' if near else ''}; choose one of {', '.join(map(str, values))}"

@@ -104,6 +104,36 @@ def test_texts_become_the_annotated_types():
     assert [type(value) for value in method.got.values()] == [type(value) for value in expected.values()]
 
 
+class Bare(Example):
+    """Options without annotations, and nothing to go by but their defaults."""
+
+    def __init__(self, seed=0, epochs=3, rate=0.5, fast=False, name="x", limit=None, folder=Path("here"), sizes=(1, 2)):
+        Method.__init__(self, seed)
+        self.got = {"epochs": epochs, "rate": rate, "fast": fast, "name": name, "limit": limit, "folder": folder}
+
+
+def test_without_annotations_texts_become_what_the_defaults_are() -> None:
+    bare = f"{__name__}:Bare"
+    texts = {"epochs": "10", "rate": "1", "fast": "true", "name": "7", "limit": "4", "folder": "there"}
+    expected = {"epochs": 10, "rate": 1.0, "fast": True, "name": "7", "limit": 4, "folder": Path("there")}
+    got = make_method(bare, **texts).got
+    assert got == expected and [type(value) for value in got.values()] == [type(value) for value in expected.values()]
+    assert make_method(bare, epochs="2.5").got["epochs"] == 2.5
+    assert [make_method(bare, limit=text).got["limit"] for text in ("0.5", "true", "none", "all")] == [
+        0.5,
+        True,
+        None,
+        "all",
+    ]
+    for option, text, allowed in (
+        ("epochs", "many", "int or float"),
+        ("fast", "2", "true or false"),
+        ("sizes", "3", "tuple"),
+    ):
+        with pytest.raises(MethodError, match=f"option {option} must be {allowed}.*, got '{text}'"):
+            make_method(bare, **{option: text})
+
+
 def test_values_and_defaults_stay_as_they_are():
     assert make_method(EXAMPLE, limit=3).got == {"rounds": 10, "rate": 0.5, "limit": 3, "fast": False} | {
         "precision": "32",
@@ -119,7 +149,10 @@ def test_values_and_defaults_stay_as_they_are():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"round": 3}, "option of .*: got 'round'; choose one of rounds, rate, limit, fast, precision, folder, name"),
+        (
+            {"round": 3},
+            r"got 'round' \(did you mean rounds\?\); choose one of rounds, rate, limit, fast, precision, folder, name",
+        ),
         ({"rounds": "3.5"}, "option rounds must be int, got '3.5'"),
         ({"rate": "fast"}, r"option rate must be float \(finite\), got 'fast'"),
         *(({"rate": text}, rf"must be float \(finite\), got '{text}'") for text in ("nan", "inf", "-Infinity", "1e999")),

@@ -1,15 +1,17 @@
 """Shallow methods find what was planted in the weights, and only that."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.ensemble._hist_gradient_boosting.binning import _BinMapper
 from sklearn.svm import SVC
 
 from baselines.method import MethodError
 from baselines.registry import METHODS, make_method
-from baselines.shallow import LinearSvm, RbfSvm
+from baselines.shallow import BINNED, LinearSvm, RbfSvm
 from baselines.tabular import class_scores, sampled_items
 from nws_data.errors import SelectionError
 from nws_data.features.extract import statistics_features
@@ -88,6 +90,25 @@ def test_the_same_seed_gives_the_same(root: Path) -> None:
         scores.append(method.predict(task.test))
     np.testing.assert_array_equal(scores[0], scores[1])
     assert not np.array_equal(scores[0], scores[2])
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if not name.startswith("dmc")])
+def test_what_draws_nothing_predicts_the_same_with_every_seed(root: Path, name: str) -> None:
+    kind = METHODS[name].kinds[-1]
+    task = load_task("regress/learning_rate" if kind == "regression" else "global/augmentation", root)
+    first, other = (make_method(name, seed) for seed in (0, 7))
+    assert not first.draws(task)
+    for method in (first, other):
+        method.fit(task)
+    np.testing.assert_array_equal(first.predict(task.test), other.predict(task.test))
+
+
+def test_what_chooses_among_its_items_draws(root: Path) -> None:
+    task = load_task("global/augmentation", root)
+    assert make_method("svm-rbf-16", max_items=len(task.train) - 1).draws(task)
+    assert not make_method("svm-rbf-16", max_items=len(task.train)).draws(task)
+    assert make_method("dmc").draws(task)  # what says nothing of it draws
+    assert inspect.signature(_BinMapper).parameters["subsample"].default == BINNED
 
 
 def test_one_versus_rest_by_hand(root: Path) -> None:

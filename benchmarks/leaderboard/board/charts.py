@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from baselines.registry import METHODS
 from benchmarks.leaderboard.board.markup import Markup, element, joined
 from benchmarks.leaderboard.board.standings import CHANCE, GUARDS, Section
+from benchmarks.leaderboard.board.tables import group_label
 from benchmarks.leaderboard.files.formats import interval_text, spread_text
 
 N_HUES = 10
@@ -130,8 +131,3 @@ def _bar(section: Section, task: str, method: str, x: float, width: float, colou
         element("rect", x=round(x + 1, 2), y=y, width=round(width - 2, 2), height=round(_Layout.y(0) - y, 2), class_=colour),
         element("path", d=whisker, class_="whisker"),
     )
-
-
-def group_label(task: str) -> str:
-    """Return a task's name without its family: ``optimizer``, ``optimizer@1000``, ``dataset/held=adam``."""
-    return task.partition("/")[2] or task

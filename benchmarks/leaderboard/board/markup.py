@@ -11,7 +11,7 @@ class Markup(str):
     __slots__ = ()
 
 
-_VOID = {"meta", "br", "line", "rect", "path", "circle"}
+_VOID = {"meta", "br", "wbr", "line", "rect", "path", "circle"}
 
 
 def element(name: str, /, *content: object, **attributes: object) -> Markup:
@@ -28,7 +28,7 @@ def element(name: str, /, *content: object, **attributes: object) -> Markup:
         if value is not None
     )
     if name in _VOID:
-        end = "/>" if name != "meta" else ">"
+        end = "/>" if name not in ("meta", "wbr") else ">"
         return Markup(f"<{name}{shown}{end}")
     return Markup(f"<{name}{shown}>{joined(*content)}</{name}>")
 

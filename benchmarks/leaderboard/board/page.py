@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -25,8 +26,8 @@ from benchmarks.leaderboard.files.results import Result
 _HERE = Path(__file__).parent
 
 
-def board_html(sections: Sequence[Section], results: Sequence[Result]) -> str:
-    """Return the whole page."""
+def board_html(sections: Sequence[Section], results: Sequence[Result], recomputed: Collection[Path]) -> str:
+    """Return the whole page; ``recomputed`` has the paths of results whose predictions were scored again."""
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -34,16 +35,16 @@ def board_html(sections: Sequence[Section], results: Sequence[Result]) -> str:
         element("title", TITLE),
         element("style", Markup("\n" + (_HERE / "page.css").read_text(encoding="utf-8"))),
     )
+    notes = (*NOTES, "Press a column's header to sort by it, once more to turn the order round.")
     body = [
         element("h1", TITLE),
         element("p", INTRODUCTION),
-        element("ul", *(element("li", note) for note in NOTES), class_="notes"),
-        element("p", "Press a column's header to sort by it, once more to turn the order round."),
+        element("details", element("summary", "How to read it"), element("ul", *(element("li", note) for note in notes))),
     ]
     for (population, digest), of_dataset in groupby(sections, key=lambda s: (s.population, s.data_digest)):
         body += [element("h2", f"Population {population}"), element("p", "Data digest ", element("code", digest))]
         body += [_status(status, list(found)) for status, found in groupby(of_dataset, key=lambda section: section.status)]
-        runs = runs_table([result for result in results if result.data_digest == digest])
+        runs = runs_table([result for result in results if result.data_digest == digest], recomputed)
         body += [element("h3", "All runs"), element("p", RUNS_NOTE), _table(runs, "all runs")]
     script = element("script", Markup("\n" + (_HERE / "page.js").read_text(encoding="utf-8")))
     parts = Markup("\n").join(body)
@@ -55,9 +56,9 @@ def _status(status: str, sections: Sequence[Section]) -> Markup:
     for section in sections:
         title = section_title(section)
         parts.append(element("h4", title))
+        parts.append(_table(scores_table(section), title))
         if section.kind == "classification":
             parts.append(chart(section))
-        parts.append(_table(scores_table(section), title))
         paired = differences_table(section)
         if paired.rows:
             parts += [element("p", DIFFERENCES_NOTE), _table(paired, f"paired differences, {title}")]
@@ -65,18 +66,26 @@ def _status(status: str, sections: Sequence[Section]) -> Markup:
 
 
 def _table(table: Table, label: str) -> Markup:
-    is_text = [isinstance(cell.sort, str) for cell in table.rows[0]]
     heads = [
-        element("th", element("button", header, type="button"), scope="col", class_="text" if text else None)
-        for header, text in zip(table.headers, is_text, strict=True)
+        element("th", element("button", _breakable(header), type="button"), scope="col", class_="text" if text else None)
+        for header, text in zip(table.headers, table.is_text, strict=True)
     ]
-    rows = [element("tr", _row_head(row[0]), *(_cell(cell) for cell in row[1:])) for row in table.rows]
-    content = element("table", element("thead", element("tr", *heads)), element("tbody", *rows), class_="sortable")
+    rows, apart = (
+        [element("tr", _row_head(row[0]), *(_cell(cell) for cell in row[1:])) for row in part]
+        for part in (table.rows, table.apart)
+    )
+    bodies = [element("tbody", *rows), *([element("tbody", *apart, class_="apart")] if apart else [])]
+    content = element("table", element("thead", element("tr", *heads)), *bodies, class_="sortable")
     return element("div", content, class_="scroll", tabindex="0", role="region", aria_label=label)
 
 
+def _breakable(text: str) -> Markup:
+    """Return a text that may go on in a new line after each slash."""
+    return Markup(element("wbr").join(map(joined, re.split("(?<=/)", text))))
+
+
 def _row_head(cell: TableCell) -> Markup:
-    return element("th", cell.text, scope="row", data_sort=cell.sort)
+    return element("th", _breakable(cell.text), scope="row", data_sort=cell.sort)
 
 
 def _cell(cell: TableCell) -> Markup:

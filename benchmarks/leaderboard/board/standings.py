@@ -1,4 +1,4 @@
-"""The board as data: results arranged into tables of tasks by methods, with the best of each task and paired differences."""
+"""The board as data: results arranged into tables of methods by tasks, with the best of each task and paired differences."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STATUSES = ("official", "folds", "other", "other-folds")
 """Groups of results that must not be mixed, in their order on the board."""
 
 GUARDS = ("majority", "hyperparameters", "length")
-"""Methods that look at no weights: first in every table, grey in charts."""
+"""Methods that look at no weights: apart in every table, never its best, grey in charts."""
 
 CHANCE = "chance"
 REFERENCES = (CHANCE, *GUARDS)
@@ -37,22 +37,23 @@ class Cell:
 
     result: Result
     mean: float
-    std: float | None  # None of one seed
+    std: float | None  # None of one fit
     low: float
     high: float
-    best: bool  # there are others in the table, and none has a higher mean
+    best: bool  # no guard, there are others in the table, and none has a higher mean
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """One table: tasks of one family and status by methods, all from the same data."""
+    """One table: methods by tasks of one family and status, all from the same data."""
 
     data_digest: str
     status: str  # a key of STATUSES
     family: str  # such as "global"
     kind: str  # "classification" or "regression"
     tasks: tuple[str, ...]
-    methods: tuple[str, ...]  # labels
+    methods: tuple[str, ...]  # labels, best first, guards last
+    guards: tuple[str, ...]  # those of the labels that are of guards
     cells: dict[tuple[str, str], Cell]  # by task and method
 
     @property
@@ -110,26 +111,36 @@ def _section(group: tuple[Any, ...], results: list[Result]) -> Section:
     digest, status, family, kind = group
     labels = _labels(results)
     tasks = sorted({result.task for result in results}, key=_task_order)
-    order = list(dict.fromkeys([*GUARDS, *METHODS]))
-    ranked = sorted((_rank(result.method, order), labels[result.path]) for result in results)
-    cells = {}
+    cells: dict[tuple[str, str], Cell] = {}
     for task in tasks:
         of_task = [result for result in results if result.task == task]
         top = max(main_metric(result)["mean"] for result in of_task)
         for result in of_task:
             found = main_metric(result)
             cells[task, labels[result.path]] = Cell(
-                result=result, best=len(of_task) > 1 and bool(found["mean"] == top), **found
+                result=result,
+                best=len(of_task) > 1 and result.method not in GUARDS and bool(found["mean"] == top),
+                **found,
             )
+    guards = {label for (_, label), cell in cells.items() if cell.result.method in GUARDS}
+    methods = sorted({label for _, label in cells}, key=lambda label: (label in guards, *_place(label, cells)))
     return Section(
         data_digest=digest,
         status=status,
         family=family,
         kind=kind,
         tasks=tuple(tasks),
-        methods=tuple(dict.fromkeys(label for _, label in ranked)),
+        methods=tuple(methods),
+        guards=tuple(label for label in methods if label in guards),
         cells=cells,
     )
+
+
+def _place(label: str, cells: dict[tuple[str, str], Cell]) -> tuple[Any, ...]:
+    """Return what methods are ranked by: how many tasks they have run on, their mean there, the registry's order."""
+    own = [cell for (_, method), cell in cells.items() if method == label]
+    mean = round(sum(cell.mean for cell in own) / len(own), 9)
+    return (-len(own), -mean, _rank(own[0].result.method, METHODS), label)
 
 
 def _labels(results: Sequence[Result]) -> dict[Path, str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from benchmarks.leaderboard.board.standings import REFERENCES, Section, differences
+from benchmarks.leaderboard.board.standings import CHANCE, REFERENCES, Section, differences
 from benchmarks.leaderboard.files.formats import (
     NONE,
     count_text,
@@ -32,10 +33,16 @@ class TableCell:
 
 @dataclass(frozen=True)
 class Table:
-    """Headers and rows; the first cell of a row is its header."""
+    """Headers and rows; the first cell of a row is its header. Rows of ``apart`` stand below the others, unsorted."""
 
     headers: tuple[str, ...]
     rows: tuple[tuple[TableCell, ...], ...]
+    apart: tuple[tuple[TableCell, ...], ...] = ()
+
+    @property
+    def is_text(self) -> list[bool]:
+        """Whether each column holds texts."""
+        return [isinstance(cell.sort, str) for cell in (*self.rows, *self.apart)[0]]
 
 
 _EMPTY = TableCell(NONE)
@@ -46,15 +53,28 @@ def _text(value: str) -> TableCell:
 
 
 def scores_table(section: Section) -> Table:
-    """Return tasks by methods: mean ± standard deviation over seeds with the interval, and chance."""
-    rows = []
-    for task in section.tasks:
-        n, chance = section.n_trainings(task), section.chance(task)
-        guess = TableCell(value_text(0.0, section.kind), 0.0) if chance is None else _value(chance, section.kind)
-        row = [_text(task), TableCell(count_text(n), n), guess]
-        row += [_score(section, task, method) for method in section.methods]
-        rows.append(tuple(row))
-    return Table(("task", "test trainings", "chance", *section.methods), tuple(rows))
+    """Return methods by tasks, best first: mean ± standard deviation over seeds with the interval.
+
+    Apart are what looks at no weights, chance and the guards, and the number of test trainings.
+    """
+
+    def row(method: str) -> tuple[TableCell, ...]:
+        return (_text(method), *(_score(section, task, method) for task in section.tasks))
+
+    guesses = [section.chance(task) or 0.0 for task in section.tasks]
+    counts = [section.n_trainings(task) for task in section.tasks]
+    apart = [
+        (_text(CHANCE), *(_value(guess, section.kind) for guess in guesses)),
+        *(row(method) for method in section.guards),
+        (_text("test trainings"), *(TableCell(count_text(n), n) for n in counts)),
+    ]
+    rows = (row(method) for method in section.methods if method not in section.guards)
+    return Table(("method", *map(group_label, section.tasks)), tuple(rows), tuple(apart))
+
+
+def group_label(task: str) -> str:
+    """Return a task's name without its family: ``optimizer``, ``optimizer@1000``, ``dataset/held=adam``."""
+    return task.partition("/")[2]
 
 
 def _value(value: float, kind: str) -> TableCell:
@@ -105,16 +125,20 @@ RUN_HEADERS = (
     "cores",
     "commit",
     "finished",
+    "computed from",
 )
 
 
-def runs_table(results: Sequence[Result]) -> Table:
-    """Return every run with what it took: options, seeds, parameters, seconds a seed, hardware, commit, time."""
+def runs_table(results: Sequence[Result], recomputed: Collection[Path]) -> Table:
+    """Return every run with what it took: options, seeds, parameters, seconds a seed, hardware, commit, time.
+
+    ``recomputed`` has the paths of results whose predictions were scored again.
+    """
     ordered = sorted(results, key=lambda r: (not r.official, r.task, r.folds, r.method, r.path))
-    return Table(RUN_HEADERS, tuple(_run(result) for result in ordered))
+    return Table(RUN_HEADERS, tuple(_run(result, result.path in recomputed) for result in ordered))
 
 
-def _run(result: Result) -> tuple[TableCell, ...]:
+def _run(result: Result, recomputed: bool) -> tuple[TableCell, ...]:
     found = main_metric(result)
     options = ", ".join(f"{name}={value}" for name, value in result.options.items()) or NONE
     times = [sum(getattr(run, name) for run in result.runs) / len(result.runs) for name in ("fit_s", "predict_s")]
@@ -126,7 +150,7 @@ def _run(result: Result) -> tuple[TableCell, ...]:
         _text(result.method),
         _text(options),
         _text(unit_of(result.kind)),
-        TableCell(str(len(result.runs)), len(result.runs)),
+        TableCell(_seeds_text(result), len(result.runs)),
         TableCell(spread_text(found["mean"], found["std"], result.kind), found["mean"]),
         TableCell(interval_text(found["low"], found["high"], result.kind), found["low"]),
         _text(", ".join(others).replace("_", " ") or NONE),
@@ -136,4 +160,10 @@ def _run(result: Result) -> tuple[TableCell, ...]:
         TableCell(str(hardware["cores"]), hardware["cores"]),
         _text(commit),
         _text(result.finished_at),
+        _text("predictions" if recomputed else "counts"),
     )
+
+
+def _seeds_text(result: Result) -> str:
+    n, distinct = len(result.runs), result.n_distinct
+    return str(n) if distinct == n else f"{n}, all equal" if distinct == 1 else f"{n}, {distinct} differ"

@@ -13,13 +13,15 @@ INTRODUCTION = (
 )
 NOTES = (
     "A score is the mean over seeds ± their standard deviation (n - 1): accuracy in % for classes, R² for numbers "
-    "(1 is perfect, 0 as good as the mean of the test targets). A score without ± is of one seed.",
+    "(1 is perfect, 0 as good as the mean of the test targets). A score without ± is of one fit: of one seed, or of seeds "
+    "that all gave the same counts, as those of a method do that draws nothing.",
+    "Methods stand in the order of their mean over the tasks of a table, after all those that have run on more of them.",
     "In brackets: the 95 % interval of the mean for other test trainings. Items of one training belong together, so it is "
     "clustered by training; bars of charts show the same interval. ± says how much the seed matters, the interval how "
     "much the choice of test trainings does.",
     "Chance is the accuracy of guessing the most frequent class of the test items.",
-    "The best mean of each task is marked; where intervals overlap, another method may be as good.",
-    "majority, hyperparameters and length look at no weights: they guard against short cuts.",
+    "The best mean of each task is marked, unless a guard has it; where intervals overlap, another method may be as good.",
+    "majority, hyperparameters and length look at no weights: they guard against short cuts. They stand apart with chance.",
 )
 STATUSES = {
     "official": "Official tasks",
@@ -50,7 +52,9 @@ RUNS_NOTE = (
     "Parameters are fitted values. Seconds were taken on machines that did other work, too; those of methods on features "
     "leave out features that were in the cache, and those of a fit that went on after an interruption what came before it. "
     "\N{LEFT DOUBLE QUOTATION MARK}+ changes\N{RIGHT DOUBLE QUOTATION MARK}: files differed "
-    "from the commit."
+    "from the commit. Computed from predictions: prediction files were scored again on the dataset. From counts: they agree "
+    "with one another and with what the task's name says. Neither shows that the method made the predictions, nor on which "
+    "labels it was fitted: that takes running it again. Seeds that are all equal are one fit, or copies of one."
 )
 
 

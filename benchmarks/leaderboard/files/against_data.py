@@ -1,19 +1,20 @@
-"""Results against the dataset they name: its digest, and what each task tests on there."""
+"""Results against the dataset they name: its digest, what each task tests on there, and their predictions scored again."""
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.leaderboard.files.json_text import difference
-from benchmarks.leaderboard.files.results import Result, ResultError, test_fields
+from benchmarks.leaderboard.files.results import Result, ResultError, prediction_name, score_fields, test_fields
 from nws_data.errors import NWSError
 from nws_data.storage.manifest import Manifest
 from nws_data.tasks.scores import ClassificationScore, Score, pool
 from nws_data.tasks.table import parse_task
-from nws_data.tasks.task import load_task
+from nws_data.tasks.task import Task, load_task
 
 
 def check_against_data(result: Result, root: Path) -> None:
@@ -46,6 +47,31 @@ def check_against_data(result: Result, root: Path) -> None:
                 raise ResultError(found)
 
 
+def recompute(result: Result, root: Path, predictions: Path) -> bool:
+    """Score a result's prediction files again; False where one of them is not there.
+
+    Raises:
+        ResultError: a file that is not the one whose SHA-256 the result has, or whose score differs from the result's.
+    """
+    for run in result.runs:
+        parts = []
+        for name, sha256 in zip(test_sets(result.task, result.folds), run.predictions_sha256, strict=True):
+            path = predictions / prediction_name(result.task, result.folds, result.method, result.options, name, run.seed)
+            if not path.is_file():
+                return False
+            if (found := hashlib.sha256(path.read_bytes()).hexdigest()) != sha256:
+                raise ResultError(f"the SHA-256 of {path} is {found[:12]}..., the result's {sha256[:12]}...: another file")
+            try:
+                parts.append(_task(name, root).evaluate(path))
+            except NWSError as error:
+                raise ResultError(f"{path}: {error}") from error
+        score = parts[0] if len(parts) == 1 else pool(parts)
+        source = f"its prediction files in {predictions}"
+        if odd := difference(score_fields(run.score), score_fields(score), f"score of seed {run.seed}", source):
+            raise ResultError(odd)
+    return True
+
+
 @lru_cache(maxsize=256)
 def _any_score(task: str, folds: int, root: Path) -> Score:
     """Return the score of all-zero predictions, for its fields that depend on the test set alone."""
@@ -53,9 +79,14 @@ def _any_score(task: str, folds: int, root: Path) -> Score:
 
 
 def _of_zeros(name: str, root: Path) -> Score:
-    task = load_task(name, root)
+    task = _task(name, root)
     kind = np.float64 if task.kind == "regression" else np.int64
     return task.evaluate(np.zeros(len(task.test), kind))
+
+
+@lru_cache(maxsize=8)
+def _task(name: str, root: Path) -> Task:
+    return load_task(name, root)
 
 
 def test_sets(task: str, folds: int) -> tuple[str, ...]:

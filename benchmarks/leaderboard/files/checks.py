@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from nws_data.tasks.table import N_FOLDS, parse_task
+from nws_data.reading.windows import N_OFFICIAL
+from nws_data.space.hyperparameters import CLASSES
+from nws_data.space.identity import fold_split_of, parse_id, split_of
+from nws_data.tasks.table import MIN_TRAININGS, N_FOLDS, TaskSpec, parse_task
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
@@ -17,9 +20,13 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069
 _LARGEST = 2**53
 """Whole numbers below are exact as floats, too."""
 
+METHOD = re.compile(r"[\w.:+=-]{1,100}")
+"""A method's name: no link, mention or markup can be written with it."""
+
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
 
 _TEXT = "a text"
+METHOD_RULE = "a name of at most 100 letters, digits and _ . : + = -"
 _COUNT = "a whole number in [0, 2^53)"
 _SECONDS = "a number of seconds in [0, 2^53)"
 _DIGEST = "a SHA-256 in hex"
@@ -30,7 +37,7 @@ _TOP = {
     "kind": _TEXT,
     "official": _FLAG,
     "folds": _COUNT,
-    "method": _TEXT,
+    "method": METHOD_RULE,
     "data_digest": _DIGEST,
     "options": "an object of plain values",
     "test": "an object",
@@ -80,7 +87,7 @@ def _is(value: Any, kind: str) -> bool:
         return type(value) in (int, float) and 0 <= value < _LARGEST
     if kind == _TOP["finished_at"]:
         return isinstance(value, str) and _TIME.fullmatch(value) is not None and _is_time(value)
-    pattern = {_TEXT: re.compile(".+"), _DIGEST: SHA256, "a commit in hex": _COMMIT}[kind]
+    pattern = {_TEXT: re.compile(".+"), METHOD_RULE: METHOD, _DIGEST: SHA256, "a commit in hex": _COMMIT}[kind]
     return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
@@ -138,3 +145,39 @@ def _task_problem(content: Mapping[str, Any]) -> str | None:
     sets = folds or 1
     odd = [run["seed"] for run in content["runs"] if len(run["predictions_sha256"]) != sets]
     return f"predictions_sha256 of seed {odd[0]} must have {sets} entries, one a test set" if odd else None
+
+
+def test_problem(task: str, folds: int, test: Mapping[str, Any], confusions: Sequence[Any]) -> str | None:
+    """Compare a test set with what the task's name says: population, side, items, classes, balance, least trainings.
+
+    Returns the first difference in words, None where there is none; raises ``SelectionError`` for what is no id.
+    """
+    spec, trainings, classes = parse_task(task), test["trainings"], test.get("classes", ["all"])
+    for training in trainings:
+        if parse_id(training)[0] != spec.family.population:
+            return f"test training {training}: {spec.name} is tested on the population {spec.family.population}"
+        side = split_of(training) if spec.fold is None else fold_split_of(training, spec.fold)
+        if side != "test" and not folds:
+            return f"test training {training} belongs to {side} in {spec.name}, by its id"
+    n_items = spec.family.last(spec.target, "test") * (N_OFFICIAL if spec.family.part and not spec.family.vote else 1)
+    if odd := [n for n in test["n_items"] if n != n_items]:
+        return f"test.n_items: {spec.name} has {n_items} a training, got {odd[0]}"
+    if not spec.family.regression and (found := _class_problem(spec, classes)):
+        return found
+    least = 1 if folds or spec.fold is not None else MIN_TRAININGS
+    for fold in range(folds or 1):
+        n = sum(fold_split_of(training, fold) == "test" for training in trainings) if folds else len(trainings)
+        if n < least * len(classes) or n % len(classes):
+            place = f" of fold {fold}" if folds else ""
+            return f"{n} test trainings{place}: {spec.name} needs at least {least} a class, equally many of {len(classes)}"
+    rows = {sum(row) for confusion in confusions for row in confusion}
+    balanced = len(trainings) * n_items // len(classes)
+    return f"confusion: {spec.name} has {balanced} items a class, got {sorted(rows)}" if rows - {balanced} else None
+
+
+def _class_problem(spec: TaskSpec, classes: Sequence[str]) -> str | None:
+    if spec.target == "dataset":  # image sets have any names
+        good = len(set(classes)) == len(classes) > 1
+        return None if good else f"classes of {spec.name} must be two image sets or more, each once, got {classes}"
+    expected = [str(value) for value in CLASSES[spec.target]]
+    return f"classes of {spec.name} are {', '.join(expected)}, got {classes}" if list(classes) != expected else None

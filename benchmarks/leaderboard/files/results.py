@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from baselines.registry import METHODS
-from benchmarks.leaderboard.files.checks import problem
+from benchmarks.leaderboard.files.checks import problem, test_problem
 from benchmarks.leaderboard.files.json_text import difference, digest, readable
 from benchmarks.leaderboard.files.summary import summarize
 from nws_data.errors import NWSError
@@ -115,6 +115,11 @@ class Result:
         return tuple(run.seed for run in self.runs)
 
     @property
+    def n_distinct(self) -> int:
+        """Seeds whose counts differ: 1 of a method that draws nothing, and of one run that was copied."""
+        return len({repr(run.score) for run in self.runs})
+
+    @property
     def test(self) -> dict[str, Any]:
         """What the seeds share: the fields of their scores that belong to the task's test set."""
         return test_fields(self.runs[0].score)
@@ -206,6 +211,8 @@ class Result:
             )
             expected = json.loads(json.dumps(result.to_dict(), allow_nan=False))
             found = difference({**content, "sha256": ""}, {**expected, "sha256": ""})
+            confusions = [getattr(run.score, "confusion", ()) for run in result.runs]
+            found = found or test_problem(result.task, result.folds, result.test, confusions)
         except ResultError:
             raise
         except NWSError as error:
@@ -229,6 +236,11 @@ def path_of(task: str, folds: int, method: str, options: Mapping[str, Any], data
     """
     key = digest({"key": [task, folds, method, dict(options), data_digest]})
     return Path(safe_name(task) + (".folds" if folds else ""), f"{safe_name(method)}-{key[:8]}.json")
+
+
+def prediction_name(task: str, folds: int, method: str, options: Mapping[str, Any], test_set: str, seed: int) -> str:
+    """Return the name of a fit's prediction file, such as ``global.optimizer--majority-0123abcd--seed0.parquet``."""
+    return f"{safe_name(test_set)}--{path_of(task, folds, method, options, '').stem}--seed{seed}.parquet"
 
 
 def _check_frame(content: Any) -> None:
@@ -287,6 +299,11 @@ def test_fields(score: Score) -> dict[str, Any]:
     return {name: value for name, value in _lists(score.to_dict()).items() if name in _SHARED}
 
 
+def score_fields(score: Score) -> Any:
+    """Return all fields of a score as JSON values."""
+    return _lists(score.to_dict())
+
+
 def _lists(value: Any) -> Any:
     """Return tuples as lists, as JSON has them."""
     if isinstance(value, Mapping):
@@ -295,6 +312,6 @@ def _lists(value: Any) -> Any:
 
 
 def main_metric(result: Result) -> dict[str, Any]:
-    """Return mean, std, low and high of a result's accuracy or R²."""
+    """Return mean, std, low and high of a result's accuracy or R²; std is None of seeds that are one fit."""
     found: dict[str, Any] = result.summary["accuracy" if result.kind == "classification" else "r2"]
-    return found
+    return found | {"std": found["std"] if result.n_distinct > 1 else None}

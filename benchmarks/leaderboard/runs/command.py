@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from benchmarks.leaderboard.files.results import Result, main_metric
 from benchmarks.leaderboard.runs.plans import choose_methods, choose_tasks, fits, make_plans, method_label
 from benchmarks.leaderboard.runs.runner import Outcome, run_all
 from nws_data.errors import NWSError
-from nws_data.storage.info import align
+
+_LIMITS = {"vector": "whole vectors", "windows": "windows", "classification": "classes", "regression": "numbers"}
 
 MAX_SEEDS = 1000
 """More than anybody needs: a slip of the finger must not fill memory with plans."""
@@ -103,10 +105,16 @@ def score_text(result: Result) -> str:
 
 
 def list_methods() -> str:
-    """Return the table of registered methods: what they read and predict, and their options with defaults."""
-    rows = [["method", "reads", "predicts", "what it is", "options"]]
+    """Return the registered methods, what they are and their options with defaults, in lines of 80 characters."""
+    lines, of_options = ["method              what it is"], dict[str, list[str]]()
     for name, entry in METHODS.items():
+        limits = [_LIMITS[words[0]] for words in (entry.inputs, entry.kinds) if len(words) == 1]
+        about = f"{entry.help} (only {', '.join(limits)})" if limits else entry.help
+        lines.append(textwrap.fill(about, 80, initial_indent=f"{name:<20}", subsequent_indent=" " * 20))
         shown = ", ".join(f"{key}={option.default}" for key, option in options_of(name).items())
-        rows.append([name, " and ".join(entry.inputs), " and ".join(entry.kinds), entry.help, shown])
+        of_options.setdefault(shown or "none", []).append(name)
+    lines += ["", "options (--option KEY=VALUE) with their defaults"]
+    for shown, names in of_options.items():
+        lines += [*textwrap.wrap(", ".join(names), 80), textwrap.indent(textwrap.fill(shown, 76), "    ")]
     own = "A class of your own: --method package.module:Class or file.py:Class, see CONTRIBUTING.md"
-    return "\n".join([*align(rows), own])
+    return "\n".join([*lines, "", *textwrap.wrap(own, 80)])

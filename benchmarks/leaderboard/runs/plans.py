@@ -14,9 +14,9 @@ from typing import Any
 from baselines.method import MethodError
 from baselines.registry import METHODS, find_method, options_of, resolve_options
 from benchmarks.leaderboard.files.against_data import test_sets
-from benchmarks.leaderboard.files.checks import control_character
+from benchmarks.leaderboard.files.checks import METHOD, METHOD_RULE, control_character
 from benchmarks.leaderboard.files.results import SOURCE
-from nws_data.errors import NWSError, TaskError, TaskNotAvailable
+from nws_data.errors import NWSError, TaskError, TaskNotAvailable, one_of
 from nws_data.storage.manifest import Manifest
 from nws_data.tasks.table import N_FOLDS, official_names, parse_task
 from nws_data.tasks.task import load_task
@@ -71,6 +71,8 @@ def choose_methods(names: Iterable[str]) -> list[str]:
             chosen |= dict.fromkeys(found)
         else:
             find_method(name).load()
+            if not METHOD.fullmatch(method_label(name)):
+                raise NWSError(f"results know a method by {METHOD_RULE}; rename {method_label(name)!r}")
             file, colon, class_name = name.rpartition(":")
             chosen[f"{Path(file).resolve()}:{class_name}" if colon and file.endswith(".py") else name] = None
     return list(chosen)
@@ -121,8 +123,16 @@ def reason_missing(task: str, folds: bool, root: Path) -> str | None:
 def make_plans(
     tasks: Sequence[str], methods: Sequence[str], options: Mapping[str, str], seeds: int, folds: bool
 ) -> Iterator[Plan]:
-    """Yield the runs of all tasks with all methods that fit them, task by task; raises ``MethodError`` for bad options."""
-    recorded = {method: recorded_options(method, options) for method in methods}
+    """Yield the runs of all tasks with all methods that fit them, task by task, each method with those options it has.
+
+    Raises:
+        MethodError: an option that no method has, or one that :func:`recorded_options` refuses.
+    """
+    given = {method: {key: value for key, value in options.items() if key in options_of(method)} for method in methods}
+    for key in options:
+        if not any(key in own for own in given.values()):
+            _refuse_option(key, methods)
+    recorded = {method: recorded_options(method, given[method]) for method in methods}
     for task in tasks:
         for method in methods:
             if fits(method, task):
@@ -130,10 +140,20 @@ def make_plans(
                     task=task,
                     folds=N_FOLDS if folds else 0,
                     method=method,
-                    given=dict(options),
+                    given=given[method],
                     options=recorded[method],
                     seeds=tuple(range(seeds)),
                 )
+
+
+def _refuse_option(key: str, methods: Sequence[str]) -> None:
+    """Raise ``MethodError`` for an option that no method has, or that all which have it fix."""
+    for method in methods:
+        if key in find_method(method).options:
+            resolve_options(method, {key: None})
+    free = dict.fromkeys(option for method in methods for option in options_of(method))
+    names = ", ".join(map(method_label, methods))
+    raise MethodError(f"option of {names}: {one_of(key, free or ['(they have none)'])}")
 
 
 def fits(method: str, task: str) -> bool:

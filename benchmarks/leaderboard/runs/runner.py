@@ -17,7 +17,7 @@ from typing import Any
 from baselines.method import Method, MethodError
 from baselines.registry import make_method, options_of
 from benchmarks.leaderboard.files.against_data import test_sets
-from benchmarks.leaderboard.files.results import Result, ResultError, SeedRun, path_of, safe_name
+from benchmarks.leaderboard.files.results import Result, ResultError, SeedRun, path_of, prediction_name
 from benchmarks.leaderboard.runs.environment import commit, hardware, versions
 from benchmarks.leaderboard.runs.plans import Plan, is_path, method_label, source_file
 from benchmarks.leaderboard.runs.unfinished import Unfinished
@@ -59,19 +59,39 @@ def run_all(
     environment = {"hardware": hardware(), "versions": versions(), "commit": commit()}
     for plan in plans:
         digest = manifest.population_digest(parse_task(plan.task).family.population)
-        found, note = (None, "") if again else _existing(plan, digest, out)
-        if found is not None:
-            for seed in plan.seeds:
-                for name in test_sets(plan.task, plan.folds):
-                    tick(f"{name} seed {seed}")
-            yield Outcome(plan=plan, result=found, skipped=True, note=_not_written(plan, predictions))
-            continue
+        unfinished = Unfinished(out, result_path(plan, digest), environment)
         try:
-            result = _run(plan, digest, root, out, predictions, environment, tick)
+            with unfinished.alone():
+                outcome = _outcome(plan, digest, root, out, predictions, again, unfinished, tick)
         except NWSError as error:
-            yield Outcome(plan=plan, note=str(error))
-            continue
-        yield Outcome(plan=plan, result=result, note=note)
+            outcome = Outcome(plan=plan, note=str(error))
+        yield outcome
+
+
+def _outcome(
+    plan: Plan, digest: str, root: Path, out: Path, predictions: Path | None, again: bool, unfinished: Unfinished, tick: Tick
+) -> Outcome:
+    """Run a plan unless its result is there; raises ``NWSError``."""
+    found, note = (None, "") if again else _existing(plan, digest, out)
+    if found is None and not _draws(plan, root):
+        n_left_out, plan = plan.n_fits, replace(plan, seeds=plan.seeds[:1])
+        for _ in range(n_left_out - plan.n_fits):
+            tick(plan.name)
+        found, note = (None, "") if again else _existing(plan, digest, out)
+    if found is None:
+        return Outcome(plan=plan, result=_run(plan, digest, root, out, predictions, unfinished, tick), note=note)
+    for _ in range(plan.n_fits):
+        tick(plan.name)
+    return Outcome(plan=plan, result=found, skipped=True, note=_not_written(plan, predictions))
+
+
+def _draws(plan: Plan, root: Path) -> bool:
+    """Whether seeds differ: else one fit stands for all."""
+    if len(plan.seeds) == 1:
+        return True
+    with _failures_named(plan.method):
+        method = make_method(plan.method, **plan.given)
+        return any(method.draws(load_task(name, root)) for name in test_sets(plan.task, plan.folds))
 
 
 def _existing(plan: Plan, digest: str, out: Path) -> tuple[Result | None, str]:
@@ -89,7 +109,7 @@ def _existing(plan: Plan, digest: str, out: Path) -> tuple[Result | None, str]:
 
 def _not_written(plan: Plan, predictions: Path | None) -> str:
     """Return a sentence where prediction files are wanted that a run which is not run again does not write."""
-    names = [prediction_name(plan, name, seed) for seed in plan.seeds for name in test_sets(plan.task, plan.folds)]
+    names = [_prediction_name(plan, name, seed) for seed in plan.seeds for name in test_sets(plan.task, plan.folds)]
     if predictions is None or all((predictions / name).exists() for name in names):
         return ""
     return "its predictions were not written, --again writes them"
@@ -101,14 +121,13 @@ def result_path(plan: Plan, digest: str) -> Path:
 
 
 def _run(
-    plan: Plan, digest: str, root: Path, out: Path, predictions: Path | None, environment: dict[str, Any], tick: Tick
+    plan: Plan, digest: str, root: Path, out: Path, predictions: Path | None, unfinished: Unfinished, tick: Tick
 ) -> Result:
-    unfinished = Unfinished(out, result_path(plan, digest), environment)
     runs = []
     for seed in plan.seeds:
         parts = []
         for name in test_sets(plan.task, plan.folds):
-            target = None if predictions is None else predictions / prediction_name(plan, name, seed)
+            target = None if predictions is None else predictions / _prediction_name(plan, name, seed)
             part = None if target is not None and not target.exists() else unfinished.load(name, seed)
             if part is None:
                 given = {**_checkpoints(plan, unfinished.checkpoints(name, seed)), **plan.given}
@@ -125,7 +144,7 @@ def _run(
         options=plan.options,
         data_digest=digest,
         runs=tuple(runs),
-        **environment,
+        **unfinished.environment,
         finished_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
     result.save(out)
@@ -223,7 +242,5 @@ def _together(parts: list[SeedRun]) -> SeedRun:
     )
 
 
-def prediction_name(plan: Plan, task: str, seed: int) -> str:
-    """Return the name of a prediction file, such as ``global.optimizer--majority--seed0.parquet``."""
-    stem = result_path(plan, "").stem
-    return f"{safe_name(task)}--{stem}--seed{seed}.parquet"
+def _prediction_name(plan: Plan, test_set: str, seed: int) -> str:
+    return prediction_name(plan.task, plan.folds, method_label(plan.method), plan.options, test_set, seed)

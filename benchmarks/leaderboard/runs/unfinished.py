@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from benchmarks.leaderboard.files.json_text import digest, readable
 from benchmarks.leaderboard.files.results import SeedRun, safe_name, seed_run_from_dict, seed_run_to_dict
-from nws_data.errors import NWSError
-from nws_data.storage.atomic import write_bytes
+from nws_data.errors import BuildError, NWSError
+from nws_data.storage.atomic import make_folder, write_bytes
+from nws_data.storage.lock import locked
 from nws_data.tasks.scores import ClassificationScore
+
+_HELD = "another process works on the same run"
 
 
 class Unfinished:
-    """The fits of one run.
+    """The fits of one run, in a folder of its own that no other run shares, so that none is removed under another.
 
     Args:
         out: folder of results.
@@ -26,8 +32,25 @@ class Unfinished:
     """
 
     def __init__(self, out: Path, path: Path, environment: Mapping[str, Any]) -> None:
-        self.folder = out / ".unfinished" / path.with_suffix("")
+        self.folder = out / f".unfinished-{path.parent}--{path.stem}"
         self.environment = dict(environment)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until no other process works on this run, and keep others waiting while the block runs."""
+        make_folder(self.folder.parent)
+        with ExitStack() as stack:
+            for attempt in itertools.count():
+                try:
+                    stack.enter_context(locked(self.folder.with_name(f"{self.folder.name}.lock"), _HELD))
+                    break
+                except BuildError as error:
+                    if str(error) != _HELD:
+                        raise
+                if attempt == 0:
+                    print(f"{self.folder.name.removeprefix('.unfinished-')}: waiting, {_HELD}", file=sys.stderr)
+                time.sleep(0.2)
+            yield
 
     def save(self, task: str, run: SeedRun) -> None:
         """Keep a fit on a task; raises ``BuildError`` where nothing can be written."""
@@ -56,11 +79,8 @@ class Unfinished:
         return self.folder / f"{safe_name(task)}--seed{seed}--{digest(self.environment)[:8]}"
 
     def remove(self) -> None:
-        """Remove the kept fits of this run, and folders that are empty then."""
+        """Remove the kept fits of this run."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        for folder in (self.folder.parent, self.folder.parent.parent):
-            with suppress(OSError):  # it is not empty, or another run has removed it
-                folder.rmdir()
 
     def _file(self, task: str, seed: int) -> Path:
         return self.folder / f"{safe_name(task)}--seed{seed}.json"

@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from benchmarks.leaderboard.files.results import Result, SeedRun
+from nws_data.space.identity import split_of, training_id
 from nws_data.tasks.metrics import Sums
 from nws_data.tasks.scores import ClassificationScore, RegressionScore
 
-TRAININGS = ("fixed-000001", "fixed-000002", "fixed-000003", "fixed-000004")
 HARDWARE = {"processor": "test", "cores": 2, "threads": 1, "memory_bytes": 8_000_000_000, "gpu": None}
 
 
-def class_score(right: Sequence[int]) -> ClassificationScore:
-    """Two classes, two trainings each, ten items a training, so many of them right."""
-    a, b = sum(right[:2]), sum(right[2:])
-    return ClassificationScore.from_counts(("x", "y"), [[a, 20 - a], [20 - b, b]], TRAININGS, [10] * 4, right)
+def ids_to_test(population: str, n: int, start: int = 0, folds: int = 0) -> tuple[str, ...]:
+    """The first trainings of a population from a plan index on that a task tests on: with folds all of them."""
+    every = (training_id(population, index) for index in itertools.count(start))
+    return tuple(itertools.islice((i for i in every if folds or split_of(i) == "test"), n))
+
+
+def class_score(right: Sequence[int], population: str = "fixed", start: int = 0, folds: int = 0) -> ClassificationScore:
+    """Two classes, half of the trainings each; four numbers of right ones in ten.
+
+    Of ``fixed`` each number stands for ten trainings of one item, of ``random`` for five trainings of ten windows.
+    """
+    if population == "fixed":
+        n_items, n_right = 1, [int(i < n) for n in right for i in range(10)]
+    else:
+        n_items, n_right = 10, [n for n in right for _ in range(5)]
+    n = len(n_right) // 2
+    a, b, items = sum(n_right[:n]), sum(n_right[n:]), n * n_items
+    trainings = ids_to_test(population, 2 * n, start, folds)
+    confusion = [[a, items - a], [items - b, b]]
+    return ClassificationScore.from_counts(("False", "True"), confusion, trainings, [n_items] * 2 * n, n_right)
 
 
 def number_score(error: float) -> RegressionScore:
-    """Targets 1, 2, 3, 4, one of each training, all missed by ``error``."""
-    target, e = np.array([1.0, 2.0, 3.0, 4.0]), np.full(4, error)
-    return RegressionScore.from_sums(0.5, TRAININGS, Sums(np.ones(4, np.int64), target, target**2, e**2, np.abs(e)))
+    """Targets 1, 2, 3, 4, 1, 2, 3, 4, one of each training, all missed by ``error``."""
+    target, e = np.tile([1.0, 2.0, 3.0, 4.0], 2), np.full(8, error)
+    sums = Sums(np.ones(8, np.int64), target, target**2, e**2, np.abs(e))
+    return RegressionScore.from_sums(0.5, ids_to_test("fixed", 8), sums)
 
 
 def make_result(

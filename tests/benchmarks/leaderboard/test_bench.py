@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,9 +13,10 @@ import pytest
 
 from baselines.method import MethodError
 from benchmarks.leaderboard.files.results import Result
-from benchmarks.leaderboard.runs.plans import recorded_options
+from benchmarks.leaderboard.runs.plans import choose_methods, recorded_options
 from nws_data.cli import main
 from nws_data.errors import NWSError
+from nws_data.space.identity import split_of, training_id
 from nws_data.tasks.predictions import Predictions
 from nws_data.tasks.task import load_task
 
@@ -68,7 +71,7 @@ def one_result(folder: str = "results") -> Result:
 def test_a_run_writes_a_result_that_the_board_takes(bench: Run, dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = bench("--task", TASK, "--method", "mine.py:Sign", "--seeds", "2", "--predictions", "kept")
     assert status == 0, out
-    assert f"{TASK}, mine.py:Sign: 100.0 ± 0.0 [" in out
+    assert f"{TASK}, mine.py:Sign: 100.0 [" in out
     result = one_result()
     assert result.summary["accuracy"]["mean"] == 1.0 and result.seeds == (0, 1) and result.n_parameters == 1
     source = hashlib.sha256(METHOD.encode()).hexdigest()[:12]
@@ -79,9 +82,22 @@ def test_a_run_writes_a_result_that_the_board_takes(bench: Run, dataset: Path, c
     assert len(files) == 2
     assert task.evaluate(Predictions.load(files[0])) == result.runs[0].score
     assert not any(path.name.startswith(".") for path in Path("results").rglob("*"))
-    assert main(["bench", "board", "results", "--data", str(dataset)]) == 0
+    board = ["bench", "board", "results", "--data", str(dataset)]
+    assert main(board) == 0
     assert "1 result, checked against" in capsys.readouterr().out
-    assert "100.0 ± 0.0" in Path("results/board.html").read_text()
+    text = Path("results/board.md").read_text()
+    assert "| 2, all equal | 100.0 |" in text and "Z | counts |" in text
+    assert main([*board, "--predictions", "kept"]) == 0
+    assert "Z | predictions |" in Path("results/board.md").read_text()
+    assert main(["bench", "board", "results", "--predictions", "kept"]) == 2 and "by --data" in capsys.readouterr().err
+    shutil.copyfile(files[0], files[1])  # equal predictions: nobody can tell
+    assert main([*board, "--predictions", "kept"]) == 0
+    bench("--task", TASK, "--method", "majority", "--seeds", "1", "--predictions", "kept")
+    shutil.copyfile(next(Path("kept").glob("*majority*")), files[1])
+    assert main([*board, "--predictions", "kept"]) == 2 and "another file" in capsys.readouterr().err
+    files[0].unlink()
+    assert main([*board, "--predictions", "kept"]) == 0  # seed 0 cannot be scored again: from counts
+    assert "Z | counts |" in Path("results/board.md").read_text()
 
 
 @pytest.mark.slow
@@ -103,6 +119,31 @@ def test_what_is_there_is_skipped_unless_asked_again_or_damaged(bench: Run) -> N
 
 
 @pytest.mark.slow
+def test_what_draws_nothing_is_fitted_once(bench: Run) -> None:
+    call = ("--task", TASK, "--method", "majority", "mine.py:Sign", "--seeds", "3", "--option", "turned=true")
+    status, out, _ = bench(*call)  # an option goes to the method that has it
+    assert status == 0 and out.count("fit ") == 3, out
+    found = {result.method: result for result in map(Result.load, Path("results").rglob("*.json"))}
+    assert {name: result.seeds for name, result in found.items()} == {"majority": (0,), "mine.py:Sign": (0, 1, 2)}
+    assert found["majority"].options == {} and found["mine.py:Sign"].options["turned"] is True
+    assert bench(*call)[1].count("there already") == 2
+
+
+@pytest.mark.slow
+def test_results_go_beside_the_dataset(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "nws").symlink_to(dataset)
+    monkeypatch.chdir(tmp_path)
+    run = ["bench", "run", "--task", TASK, "--method", "majority"]
+    assert main(run) == 0 and "runs are in nws-results. Next: nws bench board nws-results" in capsys.readouterr().out
+    assert main(["bench", "board"]) == 0 and "nws-results/board.md" in capsys.readouterr().out
+    assert main([*run, "--data", str(tmp_path / "nws")]) == 0 and "there already" in capsys.readouterr().out
+    assert main(["bench", "board", "--data", str(tmp_path / "nws")]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["nws", "nws-results"]
+
+
+@pytest.mark.slow
 def test_folds_are_pooled_over_trainings_and_an_interrupted_run_goes_on(
     bench: Run, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,7 +162,7 @@ def test_folds_are_pooled_over_trainings_and_an_interrupted_run_goes_on(
         patched.setattr(runner, "load_task", interrupted)
         status, out, error = bench(*call)
     assert status == 130 and out.count("fit ") == 3 and "run the same command again to go on" in error
-    assert list(Path("results").glob("*/*.json")) == []
+    assert list(Path("results").glob("[!.]*/*.json")) == []
     status, out, _ = bench(*call)
     assert status == 0 and out.count("fit ") == 2  # folds 0 to 2 are kept
     result = one_result()
@@ -154,7 +195,10 @@ def test_what_cannot_run_is_reported_and_the_others_go_on(bench: Run) -> None:
         (("--task", TASK, "--method", "magic-*"), "no method matches 'magic-*'"),
         (("--task", TASK, "--method", "absent.py:Mine"), "no such file"),
         (("--task", TASK, "--method", "mine.py:Other"), "has no class of methods 'Other'"),
-        (("--task", TASK, "--method", "mine.py:Sign", "--option", "depth=3"), "got 'depth'; choose one of turned"),
+        (("--task", TASK, "--method", "mine.py:Sign", "--option", "depth=3"), "got 'depth'; choose one of turned, folder"),
+        (("--task", TASK, "--method", "majority", "length", "--option", "a=3"), "option of majority, length: got 'a'"),
+        (("--task", TASK, "--method", "dmc-2core", "--option", "budget=paper"), "option budget of dmc-2core is fixed"),
+        (("--task", TASK, "--method", "svm-linear"), "got 'svm-linear' (did you mean svm-linear-16?); choose one of dmc,"),
         (("--task", TASK, "--method", "mine.py:Sign", "--option", "turned=perhaps"), "option turned must be true or false"),
         (("--task", TASK, "--method", "mine.py:Sign", "--option", "turned"), "--option takes KEY=VALUE"),
         (("--task", TASK, "--method", "majority", "--seeds", "0"), "--seeds must be in [1, 1000], got 0"),
@@ -175,7 +219,7 @@ def test_bad_input_is_named_without_a_traceback(bench: Run, arguments: tuple[str
 @pytest.mark.parametrize(
     ("place", "value", "reason"),
     [
-        (("test", "trainings"), None, r"test.trainings[0] is 'random-"),
+        (("test", "trainings"), None, "test.trainings["),
         (("data_digest",), "c" * 64, "data_digest is cccccccccccc"),
     ],
 )
@@ -188,8 +232,10 @@ def test_results_that_do_not_fit_the_dataset_are_refused(
     (path,) = Path("results").rglob("*.json")
     content = json.loads(path.read_text())
     if value is None:  # another training in the place of the first: consistent in itself
-        content["test"]["trainings"][0] = content["test"]["trainings"][0][:-1] + "z"
-        content["test"]["trainings"].sort()
+        there = content["test"]["trainings"]
+        ids = (training_id("random", index) for index in range(1000))
+        other = next(i for i in ids if i not in there and split_of(i) == "test")
+        content["test"]["trainings"] = sorted([*there[1:], other])
     else:
         content[place[0]] = value
     path.write_text(json.dumps(content | {"sha256": digest(content)}))
@@ -197,6 +243,33 @@ def test_results_that_do_not_fit_the_dataset_are_refused(
     shutil.rmtree("board", ignore_errors=True)
     assert main(["bench", "board", "results", "--data", str(dataset), "--out", "board"]) == 2
     assert reason in capsys.readouterr().err and not Path("board").exists()
+
+
+@pytest.mark.slow
+def test_only_predictions_show_that_kendalls_tau_was_raised(
+    bench: Run, dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks.leaderboard.files.json_text import digest
+
+    task = ("--task", "regress-local/learning_rate@100", "--method", "ridge-16", "--seeds", "1", "--folds")
+    assert bench(*task, "--predictions", "kept")[0] == 0
+    (path,) = Path("results").rglob("*.json")
+    content = json.loads(path.read_text())
+    content["runs"][0]["score"]["kendall_tau"] = content["summary"]["kendall_tau"]["mean"] = 0.75
+    path.write_text(json.dumps(content | {"sha256": digest(content)}))
+    board = ["bench", "board", "results", "--data", str(dataset)]
+    assert main(board) == 0
+    assert main([*board, "--predictions", "kept"]) == 2
+    assert "score of seed 0.kendall_tau is 0.75, but" in capsys.readouterr().err
+
+
+def test_a_name_that_no_result_may_have_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    path = tmp_path / "my method.py"
+    path.write_text(METHOD)
+    with pytest.raises(NWSError, match=r"at most 100 letters.*rename 'my method.py:Sign'"):
+        choose_methods([f"{path}:Sign"])
+    path = path.rename(tmp_path / "my_method.py")
+    assert choose_methods([f"{path}:Sign"]) == [f"{path}:Sign"]
 
 
 def test_an_empty_folder_of_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -209,6 +282,9 @@ def test_the_list_of_methods(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "methods"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("method") and "\nmajority " in out and "package.module:Class" in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "svm-linear-16, svm-linear-480, svm-linear-kernels\n    cache=True, penalty=1.0, max_iter=5000\n" in out
+    assert "logistic-480        logistic regression, 480 features of layers (only whole\n" in out
 
 
 ODD = """
@@ -254,11 +330,9 @@ def test_a_failing_method_is_named_and_a_cheat_is_scored_on_the_truth(bench: Run
         os.chdir(here)
         shutil.rmtree(here / "out")
         assert status == 1 and f"failed: {note}" in error and "Traceback" not in error
-    status, out, _ = bench("--task", TASK, "--method", "odd.py:Odd", "majority", "--option", "how=cheat", "--seeds", "2")
-    assert status == 2  # majority has no such option
     status, out, _ = bench("--task", TASK, "--method", "odd.py:Odd", "--option", "how=cheat", "--seeds", "2")
     os.chdir(here)
-    assert status == 0 and out.count(f"folder {here}/results/.unfinished/") == 2
+    assert status == 0 and out.count(f"folder {here}/results/.unfinished-") == 2
     result = one_result()
     assert result.summary["accuracy"]["mean"] == 0.5 and result.n_parameters == 5
     assert not Path("results/.unfinished").exists() and "folder" not in result.options
@@ -292,3 +366,22 @@ def test_data_that_change_during_the_run_are_refused(dataset: Path) -> None:
 
     with pytest.raises(NWSError, match="the dataset changed during the run"):
         _task(TASK, dataset, 0, "0" * 64)
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_folder_of_results_and_both_end_well(dataset: Path, tmp_path: Path) -> None:
+    """What one has finished and removed, the other does not miss; a run that both are at is made once."""
+    code = (
+        "import sys; from pathlib import Path; from benchmarks.leaderboard.runs.plans import make_plans\n"
+        "from benchmarks.leaderboard.runs.runner import run_all\n"
+        "root, out, tasks = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]\n"
+        "plans = list(make_plans(tasks, ['majority'], {}, seeds=1, folds=False))\n"
+        "for outcome in run_all(plans, root, out, tick=lambda name: None): print(outcome.skipped, outcome.note)\n"
+    )
+    tasks = [f"local/dataset@{length}" for length in range(100, 120)]
+    command = [sys.executable, "-c", code, dataset, tmp_path, *tasks]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    lines = [line for process in started for line in process.communicate()[0].splitlines()]
+    assert sorted(lines) == ["False "] * len(tasks) + ["True "] * len(tasks)
+    assert len(list(tmp_path.rglob("*.json"))) == len(tasks)
+    assert not any(path.name.startswith(".") for path in tmp_path.rglob("*"))

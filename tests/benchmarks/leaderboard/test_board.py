@@ -10,14 +10,29 @@ import pytest
 from benchmarks.leaderboard.board.charts import colour_classes
 from benchmarks.leaderboard.board.markdown import _escape
 from benchmarks.leaderboard.board.standings import arrange, differences
+from benchmarks.leaderboard.board.tables import RUN_HEADERS, runs_table, scores_table
 from benchmarks.leaderboard.board.write import write_board
 from benchmarks.leaderboard.files.formats import NONE, difference_text
 from benchmarks.leaderboard.files.results import Result, ResultError
 from nws_data.tasks.metrics import clustered_accuracy, paired_difference
-from tests.benchmarks.leaderboard.made_up import class_score, make_result, number_score
+from tests.benchmarks.leaderboard.made_up import HARDWARE, class_score, make_result, number_score
 
-VOID = {"meta", "br", "line", "rect", "path", "circle"}
+VOID = {"meta", "br", "wbr", "line", "rect", "path", "circle"}
 EVIL = "<script>alert(1)</script>|*x*:Mine"
+ODD = (
+    "https://evil.com",
+    "www.evil.com",
+    "@everyone",
+    "a@b.com",
+    "#12",
+    "<b>",
+    "![x](y)",
+    "a`b",
+    "a\\|b",
+    "~~x~~",
+)
+"""What Markdown makes links, mentions, markup or new cells of."""
+EVIL_TEXTS = {"options": {text: text for text in (EVIL, *ODD)}, "hardware": HARDWARE | {"processor": EVIL, "gpu": ODD[0]}}
 
 
 class Page(HTMLParser):
@@ -62,11 +77,11 @@ def results() -> list[Result]:
         make_result([poor], method="majority", options={}),
         make_result([class_score([6, 6, 5, 5])], method="hyperparameters", options={}),
         make_result([good], task="global/dataset"),
-        make_result([good], folds=5),
-        make_result([poor], folds=5, method="majority", options={}),
+        make_result([class_score([10, 10, 9, 9], folds=5)], folds=5),
+        make_result([class_score([5] * 4, folds=5)], folds=5, method="majority", options={}),
         make_result([poor], task="global/augmentation/permuted=1", official=False),
         make_result([number_score(0.5)], task="regress/test_accuracy", method="ridge-16"),
-        make_result([class_score([1, 2, 3, 4])], task="local/augmentation", method=EVIL),
+        make_result([class_score([1, 2, 3, 4], "random")], "local/augmentation", "mine.py:Mine", **EVIL_TEXTS),
     ]
 
 
@@ -88,7 +103,7 @@ def test_the_page_stands_alone(folder: Path) -> None:
     write_board(folder, folder)
     text = (folder / "board.html").read_text()
     page = Page(text)
-    assert not re.search(r"https?:|//[a-z]|url\(|@import", text)
+    assert not re.search(r"https?:|//[a-z]|url\(|@import", text.replace(ODD[0], ""))  # a text, no link
     assert {tag for tag, _ in page.tags} & {"link", "img", "iframe", "object", "base"} == set()
     assert [attrs for tag, attrs in page.tags if "src" in attrs or "href" in attrs] == []
     assert [tag for tag, _ in page.tags].count("script") == 1 and "<script>alert" not in text
@@ -99,19 +114,19 @@ def test_the_tables_hold_the_results_numbers(folder: Path) -> None:
     write_board(folder, folder)
     page = Page((folder / "board.html").read_text())
     official = page.tables[0]
-    assert [cell[0] for cell in official[0]] == [
-        "task", "test trainings", "chance", "majority", "hyperparameters", "svm-linear-16"
-    ]  # fmt: skip
+    assert [cell[0] for cell in official[0]] == ["method", "dataset", "augmentation"]  # the paper's order
+    paired = page.tables[1]
+    assert paired[1][0] == ["global/ dataset", "global/dataset"]  # may go on in a new line after the slash
     rows = {row[0][0]: row[1:] for row in official[1:]}
-    assert list(rows) == ["global/dataset", "global/augmentation"]  # the paper's order
+    assert list(rows) == ["svm-linear-16", "chance", "hyperparameters", "majority", "test trainings"]
     # 38 and 32 of 40 are right: 95 and 80 %, mean 87.5, deviations of 7.5, n - 1 = 1
-    assert rows["global/augmentation"][4][0].startswith("87.5 ± 10.6 [")
-    assert rows["global/augmentation"][4][1] == "0.875"
-    assert rows["global/augmentation"][:2] == [["4", "4"], ["50.0", "0.5"]]
-    assert rows["global/augmentation"][2][0].startswith("50.0 [")  # one seed: no ±
-    assert rows["global/dataset"][2] == [NONE, None]  # not run: sorted last
+    assert rows["svm-linear-16"][1][0].startswith("87.5 ± 10.6 [")
+    assert rows["svm-linear-16"][1][1] == "0.875"
+    assert rows["test trainings"] == [["40", "40"]] * 2 and rows["chance"] == [["50.0", "0.5"]] * 2
+    assert rows["majority"][1][0].startswith("50.0 [")  # one seed: no ±
+    assert rows["majority"][0] == [NONE, None]  # not run: sorted last
     summary = results()[0].summary["accuracy"]
-    assert f"[{100 * summary['low']:.1f}, {100 * summary['high']:.1f}]" in rows["global/augmentation"][4][0]
+    assert f"[{100 * summary['low']:.1f}, {100 * summary['high']:.1f}]" in rows["svm-linear-16"][1][0]
     assert all(cell[1] is not None or cell[0] == NONE for table in page.tables for row in table[1:] for cell in row)
     assert all(len(row) == len(table[0]) for table in page.tables for row in table)
     assert (folder / "board.html").read_text().count('class="best"') == 2  # official and folds: several methods
@@ -130,18 +145,18 @@ def test_official_and_unofficial_stand_apart(folder: Path) -> None:
     text = (folder / "board.md").read_text()
     heads = re.findall(r"^#{2,4} .*$", text, re.MULTILINE)
     assert heads[:3] == ["## Population fixed", "### Official tasks", heads[2]] and "### Unofficial: five folds" in heads
-    assert EVIL not in text and "\\<script\\>" in text
+    assert EVIL not in text and f"`{EVIL.replace('|', '?')}, {ODD[0]}`" in text
 
 
 def test_paired_differences_are_means_over_seeds_on_the_same_trainings() -> None:
     section = arrange(results())[0]
     found = {(row.task, row.method): row.against for row in differences(section)}
     against = found["global/augmentation", "svm-linear-16"]
-    right = [9.0, 9.0, 8.5, 8.5]  # the mean of 10, 10, 9, 9 and 8, 8, 8, 8
-    accuracy = clustered_accuracy([10] * 4, right)
+    right = [1.0] * 8 + [0.5] * 2 + [1.0] * 8 + [0.5] * 2 + ([1.0] * 8 + [0.5] + [0.0]) * 2  # 10, 10, 9, 9 and four 8s
+    accuracy = clustered_accuracy([1] * 40, right)
     assert against["chance"] == tuple(value - 0.5 for value in accuracy)
     assert against["chance"].estimate == pytest.approx(0.375)
-    assert against["hyperparameters"] == paired_difference([10] * 4, right, [6, 6, 5, 5])
+    assert against["hyperparameters"] == paired_difference([1] * 40, right, class_score([6, 6, 5, 5]).n_right)
     assert set(found["global/augmentation", "majority"]) == {"chance", "hyperparameters"}
 
 
@@ -204,8 +219,9 @@ def test_no_result_takes_anothers_place() -> None:
 
 
 def test_all_right_is_not_certain_and_equal_gains_have_no_interval() -> None:
-    score = class_score([10, 10, 10, 10])
-    section = arrange([make_result([score]), make_result([class_score([5] * 4)], method="length", options={})])[0]
+    good, half = (class_score([n] * 4, "random") for n in (10, 5))
+    both = [make_result([good], "local/augmentation"), make_result([half], "local/augmentation", "length", options={})]
+    section = arrange(both)[0]
     found = {row.method: row.against for row in differences(section)}["svm-linear-16"]
     assert found["chance"].low < found["chance"].estimate == 0.5
     assert difference_text(found["length"]) == "+50.0" and found["length"].low == found["length"].high
@@ -229,5 +245,41 @@ def test_a_method_keeps_its_colour_and_a_chart_has_each_once() -> None:
     assert colour_classes(("my:M",)) == {"my:M": colour_classes(("my:M", "majority"))["my:M"]}
 
 
-def test_markdown_has_no_control_characters() -> None:
-    assert _escape("a\nb\x1b\u2028\u202ec|") == "a b   c\\|"
+def test_markdown_takes_no_text_for_markup() -> None:
+    for text in ODD:
+        for around in (text, f"a {text}", f"{text}, b"):
+            assert re.fullmatch(r"`[^`|\\]*`", _escape(around)), around
+    assert _escape("a\nb\x1b\u2028\u202ec|") == "`a b   c?`"
+    for text in ("global/dataset/threshold=0.15", "71.4 ± 0.1", "penalty=1.0, on=True", "2026-01-01T00:00:00Z", NONE):
+        assert _escape(text) == text
+    assert _escape("[x](y)") == "\\[x\\](y)"
+    assert _escape("[x](y)") == "\\[x\\](y)"
+    assert _escape("max_iter [1.0, 2.0]") == "max\\_iter \\[1.0, 2.0\\]"
+
+
+def test_methods_stand_in_the_order_of_their_rank_and_guards_are_never_the_best() -> None:
+    scores = {"majority": 9, "svm-rbf-16": 6, "boosting-16": 7, "hyperparameters": 2}
+    found = [make_result([class_score([n] * 4)], method=method, options={}) for method, n in scores.items()]
+    one_more = make_result([class_score([1] * 4)], task="global/dataset", method="svm-rbf-16", options={})
+    section = arrange([*found, one_more])[0]
+    assert section.methods == ("svm-rbf-16", "boosting-16", "majority", "hyperparameters")  # the first ran on both tasks
+    assert section.guards == ("majority", "hyperparameters")
+    assert not any(cell.best for cell in section.cells.values())
+    assert [m for (_, m), cell in arrange(found[1:])[0].cells.items() if cell.best] == ["boosting-16"]
+    assert scores_table(arrange(found[:1])[0]).rows == ()  # a board of guards alone
+
+
+@pytest.mark.parametrize(
+    ("right", "score", "seeds"),
+    [
+        (([9] * 4, [9] * 4, [9] * 4), "90.0", "3, all equal"),
+        (([9] * 4, [9] * 4, [8] * 4), "86.7 ± 5.8", "3, 2 differ"),
+        (([9] * 4, [8] * 4), "85.0 ± 7.1", "2"),
+    ],
+)
+def test_equal_seeds_are_one_fit(right: tuple[list[int], ...], score: str, seeds: str) -> None:
+    result = make_result([class_score(n) for n in right])
+    (row,) = runs_table([result], ()).rows
+    cells = dict(zip(RUN_HEADERS, row, strict=True))
+    assert (cells["score"].text, cells["seeds"].text, cells["computed from"].text) == (score, seeds, "counts")
+    assert scores_table(arrange([result])[0]).rows[0][1].text == score

@@ -11,8 +11,8 @@ import pytest
 from benchmarks.leaderboard.files.collection import read_results
 from benchmarks.leaderboard.files.json_text import digest, readable
 from benchmarks.leaderboard.files.results import FIELDS, Result, ResultError
-from nws_data.tasks.scores import pool
-from tests.benchmarks.leaderboard.made_up import class_score, make_result, number_score
+from nws_data.tasks.scores import ClassificationScore, pool
+from tests.benchmarks.leaderboard.made_up import class_score, ids_to_test, make_result, number_score
 
 
 def test_a_result_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_summary_by_hand() -> None:
     assert summary["accuracy"]["std"] == pytest.approx(0.125**0.5)  # deviations of 0.25, n - 1 = 1
     assert summary["accuracy"]["low"] < 0.75 < summary["accuracy"]["high"]
     numbers = make_result([number_score(0.5), number_score(1.0)], task="regress/test_accuracy").summary
-    assert numbers["r2"]["mean"] == pytest.approx((1 - 4 * 0.25 / 5 + 1 - 4 / 5) / 2)  # the targets' squares sum to 5
+    assert numbers["r2"]["mean"] == pytest.approx((1 - 8 * 0.25 / 10 + 1 - 8 / 10) / 2)  # the targets' squares sum to 10
     assert numbers["mae"]["mean"] == pytest.approx(0.75) and numbers["chance"] is None
     assert make_result([class_score([5, 5, 5, 5])]).summary["accuracy"]["std"] is None
 
@@ -93,13 +93,13 @@ TAMPERED = [
     (edit("summary", "accuracy", "low", value=0.7), "summary.accuracy.low is 0.7"),
     (edit("summary", "chance", value=0.1), "summary.chance is 0.1"),
     (edit(*SCORE, "accuracy", value=0.9), "accuracy is 0.9, but the counts of the trainings give 0.75"),
-    (edit(*SCORE, "n_right", value=[10, 10, 10, 10]), "the confusion matrix counts 40 items, 30 of them right"),
-    (edit(*SCORE, "n_right", value=[11, 8, 7, 4]), "counts of a score must be in"),
+    (edit(*SCORE, "n_right", value=[1] * 40), "the confusion matrix counts 40 items, 30 of them right"),
+    (edit(*SCORE, "n_right", value=[2] + [1] * 28 + [0] * 11), "counts of a score must be in"),
     (edit(*SCORE, "confusion", value=[[20, 0], [10, 10]]), "per_class"),
-    (edit(*SCORE, "classes", value=["x", "z"]), "unknown field runs"),
+    (edit(*SCORE, "classes", value=["False", "z"]), "unknown field runs"),
     (edit("test", "chance", value=0.4), "chance is 0.4"),
     (edit("test", "trainings", value=["a", "b", "c"]), "one count for each of its 3 trainings"),
-    (edit("test", "n_items", value=[20, 10, 10, 10]), "confusion matrix counts 40"),
+    (edit("test", "n_items", value=[2] + [1] * 39), "confusion matrix counts 40"),
     (edit("runs", 1, "seed", value=0), "seeds must be 0 to 1 in order"),
     (edit("runs", 1, "seed", value=7), "seeds must be 0 to 1 in order"),
     (edit("runs", 0, "n_parameters", value=2**53), "n_parameters must be a whole number in"),
@@ -109,14 +109,14 @@ TAMPERED = [
     (edit("finished_at", value="2026-02-30T00:00:00Z"), "finished_at must be a time"),
     (edit("finished_at", value="2026-01-01T24:00:00Z"), "finished_at must be a time"),
     (edit("method", value="a\u202eb"), "texts may not hold control characters"),
-    (edit("method", value=""), "method must be a text"),
+    *((edit("method", value=name), "method must be a name of") for name in ("", "@everyone", "https://x.com", "a" * 101)),
     (edit("options", value={"a": "1\n2"}), "texts may not hold control characters"),
     (edit("options", value={"a\x1b": 1}), "texts may not hold control characters"),
     (edit("versions", "torch", value="\u2028"), "texts may not hold control characters"),
-    (edit(*SCORE, "n_right", value=[10**30, 8, 7, 4]), "not a readable score"),
+    (edit(*SCORE, "n_right", value=[10**30] + [1] * 39), "not a readable score"),
     (edit("summary", "accuracy", "mean", value=10**400), "not a readable result"),
     (edit("test", "classes", value=[]), "ecord|not a readable|confusion|classes"),
-    (edit("test", "n_items", value=[0, 0, 0, 0]), "."),
+    (edit("test", "n_items", value=[0] * 40), "."),
     (
         edit("runs", 0, "fit_s", value="fast"),
         re.escape("runs[0].fit_s must be a number of seconds in [0, 2^53), got 'fast'"),
@@ -167,9 +167,7 @@ def test_a_run_that_is_there_twice_and_tests_that_differ_are_refused(tmp_path: P
     with pytest.raises(ResultError, match=r"the same run as copy\.json; remove one of the two"):
         read_results(tmp_path)
     (tmp_path / "copy.json").unlink()
-    score = class_score([9, 8, 7, 6])
-    other = type(score).from_counts(score.classes, score.confusion, ("a", "b", "c", "d"), score.n_items, score.n_right)
-    make_result([other], method="majority").save(tmp_path)
+    make_result([class_score([9, 8, 7, 6], start=100)], method="majority").save(tmp_path)
     with pytest.raises(ResultError, match="tested on something else than others on this task"):
         read_results(tmp_path)
 
@@ -181,13 +179,11 @@ def test_a_folder_without_results(tmp_path: Path) -> None:
 
 def test_pooled_folds_by_hand() -> None:
     """Two folds of 10 items a training: 30 of 40 and 20 of 40 right are 50 of 80."""
-    one, other = class_score([9, 8, 7, 6]), class_score([5, 5, 5, 5])
-    names = tuple(name.replace("00000", "10000") for name in other.trainings)
-    other = type(other).from_counts(other.classes, other.confusion, names, other.n_items, other.n_right)
+    one, other = class_score([9, 8, 7, 6]), class_score([5, 5, 5, 5], start=1000)
     pooled = pool([one, other])
     assert pooled.accuracy == 50 / 80 and pooled.chance == 0.5
     assert pooled.confusion == ((27, 13), (17, 23))
-    assert pooled.n_right == (9, 8, 7, 6, 5, 5, 5, 5)
+    assert pooled.n_right == one.n_right + other.n_right
     result = make_result([pooled], folds=5)
     assert not result.official and result.summary["accuracy"]["mean"] == 0.625
 
@@ -220,3 +216,67 @@ def test_the_command_leaves_out_the_digest_of_a_source() -> None:
     result = make_result([class_score([9, 8, 7, 6])], method="mine.py:Mine", options={"depth": 3, "source": "0123456789ab"})
     assert "--option depth=3 --data" in result.command and "source" not in result.command
     assert "source=a" in make_result([class_score([9, 8, 7, 6])], options={"source": "a"}).command
+
+
+def score(*, classes: Any = ("False", "True"), names: Any = None, n_items: int = 1, start: int = 0) -> ClassificationScore:
+    """A perfect score: six trainings a class, their ids, and so many items each."""
+    names = ids_to_test("fixed", 6 * len(classes), start) if names is None else names
+    n = len(names) // len(classes) * n_items
+    confusion = [[n * (i == j) for j in range(len(classes))] for i in range(len(classes))]
+    return ClassificationScore.from_counts(classes, confusion, sorted(names), [n_items] * len(names), [n_items] * len(names))
+
+
+OPTIMIZERS = ("adam", "rmsprop", "momentum")
+IMPOSSIBLE = [
+    ("global/augmentation", score(names=[f"fixed-{i:06d}" for i in range(10)]), {}, "belongs to train in global/augm"),
+    ("global/augmentation", score(names=[f"fixed-x{i}" for i in range(10)]), {}, "not a training id: 'fixed-x0'"),
+    ("global/augmentation", score(names=ids_to_test("random", 12)), {}, "random-0.* is tested on the population fixed"),
+    ("global/augmentation", score(names=ids_to_test("fixed", 2)), {}, "2 test trainings: .* needs at least 5 a class"),
+    ("global/augmentation", score(n_items=10), {}, "test.n_items: global/augmentation has 1 a training, got 10"),
+    ("global/augmentation", score(classes=("no", "yes")), {}, r"classes of global/augmentation are False, True, got \["),
+    ("global/optimizer", score(classes=OPTIMIZERS[::-1]), {}, "classes of global/optimizer are adam, rmsprop, momentum"),
+    ("global/optimizer", score(), {}, "classes of global/optimizer are adam"),
+    ("global/dataset", score(classes=("a",)), {}, "classes of global/dataset must be two image sets or more, each once"),
+    ("global/dataset", score(classes=("a", "a")), {}, "two image sets or more, each once"),
+    ("global/augmentation/fold=1", score(), {"official": False}, "belongs to .* in global/augmentation/fold=1, by its id"),
+    (
+        "global/augmentation",
+        score(names=ids_to_test("fixed", 10)),
+        {"folds": 5},
+        "[13] test trainings of fold .* equally",
+    ),
+    (
+        "local/augmentation",
+        class_score([5, 5, 5, 5]),
+        {},
+        "fixed-0.*: local/augmentation is tested on the population random",
+    ),
+]
+
+
+@pytest.mark.parametrize(("task", "score", "changes", "reason"), IMPOSSIBLE)
+def test_what_no_dataset_can_have_given_is_refused(
+    tmp_path: Path, task: str, score: Any, changes: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ResultError, match=reason):
+        make_result([score], task=task, **changes).save(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_classes_are_balanced_on_every_test_side(tmp_path: Path) -> None:
+    uneven = ClassificationScore.from_counts(
+        ("False", "True"), [[9, 0], [0, 1]], ids_to_test("fixed", 10), [1] * 10, [1] * 10
+    )
+    with pytest.raises(ResultError, match=r"confusion: global/augmentation has 5 items a class, got \[1, 9\]"):
+        make_result([uneven]).save(tmp_path)
+
+
+def test_what_a_dataset_can_have_given_is_taken(tmp_path: Path) -> None:
+    for task, found, changes in (
+        ("global/optimizer", score(classes=OPTIMIZERS), {}),
+        ("global/dataset", score(classes=("cells", "photos")), {}),
+        ("local/augmentation", class_score([5, 5, 5, 5], "random"), {}),
+        ("global/augmentation", class_score([5, 5, 5, 5], folds=5), {"folds": 5}),
+        ("regress/test_accuracy", number_score(0.5), {}),
+    ):
+        assert Result.load(make_result([found], task=task, **changes).save(tmp_path)).task == task

@@ -62,7 +62,9 @@ def test_unknown_population_split_and_column(tiny_dataset: Any, random_data: nws
         nws.open(tiny_dataset.root, "big")
     with pytest.raises(SelectionError, match="split of random: got 'dev'; choose one of train"):
         nws.open(tiny_dataset.root, "random", "dev")
-    with pytest.raises(SelectionError, match="column: got 'optimiser'; choose one of training, "):
+    with pytest.raises(
+        SelectionError, match=r"column: got 'optimiser' \(did you mean optimizer\?\); choose one of training, "
+    ):
         random_data["optimiser"]
 
 

@@ -205,7 +205,7 @@ def test_batch_norm_is_on_or_off():
 
 
 def test_unknown_and_missing_names_are_refused():
-    with pytest.raises(HyperParameterError, match=r"hyper-parameter: got 'depth'; choose one of dataset, .*batch_norm"):
+    with pytest.raises(HyperParameterError, match=r"hyper-parameter: got 'depth'.*; choose one of dataset, .*batch_norm"):
         HyperParameters.from_dict(VALUES | {"depth": 3})
     without = {name: value for name, value in VALUES.items() if name not in ("width_fc", "optimizer")}
     with pytest.raises(HyperParameterError, match="missing hyper-parameters: optimizer, width_fc"):

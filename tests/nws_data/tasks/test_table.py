@@ -76,7 +76,7 @@ def test_all_official_names_are_canonical_and_differ():
         ("local/optimizer@" + "9" * 5000, "a name is FAMILY/TARGET"),
         ("ood/optimizer/held=a\nb", "a name is FAMILY/TARGET"),
         ("global/optimizer ", "a name is FAMILY/TARGET"),
-        ("golbal/optimizer", "family: got 'golbal'; choose one of global, local"),
+        ("golbal/optimizer", "family: got 'golbal' .did you mean global.*; choose one of global, local"),
         ("global/width_fc", "target of global: got 'width_fc'; choose one of dataset"),
         ("regress/optimizer", "target of regress: got 'optimizer'"),
         ("global/optimizer@500", "reads whole vectors, without @LENGTH"),
