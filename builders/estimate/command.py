@@ -7,8 +7,6 @@ import json
 import math
 
 from builders.config import BuildConfig
-from builders.estimate.estimate import estimate
-from builders.estimate.report import format_estimate, to_dict
 from nws_data.errors import BuildError
 
 SECONDS = 20.0
@@ -32,6 +30,9 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
 
 def run_plan(config: BuildConfig, options: argparse.Namespace) -> int:
     """Print the estimate of a build; raises ``BuildError``."""
+    from builders.estimate.estimate import estimate
+    from builders.estimate.report import format_estimate, to_dict
+
     if options.epochs is not None and not (19 <= options.epochs <= config.epoch_cap):
         raise BuildError(f"--epochs must be in [19, {config.epoch_cap}], the cap; got {options.epochs:g}")
     if not (math.isfinite(options.calibrate) and options.calibrate > 0):

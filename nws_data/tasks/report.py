@@ -6,17 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nws_data.errors import TaskError, TaskNotAvailable
 from nws_data.reading.dataset import NWSDataset, open_rows
 from nws_data.space.identity import SPLITS
 from nws_data.storage.manifest import Manifest
 from nws_data.storage.tiers import FULL
-from nws_data.tasks.scores import ClassificationScore, Score
 from nws_data.tasks.selection import select_sides
 from nws_data.tasks.table import official_names, parse_task
-from nws_data.tasks.task import Task
+
+if TYPE_CHECKING:
+    from nws_data.tasks.scores import ClassificationScore, Score
+    from nws_data.tasks.task import Task
 
 _CELL = 9
 
@@ -100,6 +102,8 @@ def format_tasks(states: Iterable[TaskState]) -> str:
 
 def format_score(task: Task, score: Score) -> str:
     """Return a score as a short table."""
+    from nws_data.tasks.scores import ClassificationScore
+
     items = f"{sum(score.n_items):,} predictions of {len(score.trainings):,} trainings"
     head = f"{task.name}{'' if task.official else ' (unofficial)'}, {items}, data {task.data_digest[:12]}"
     if isinstance(score, ClassificationScore):
