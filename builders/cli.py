@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from builders.images.sources import SOURCES, default_image_root
 from builders.training.stopping import MAX_EPOCHS
 from nws_data.errors import BuildError, NWSError
 from nws_data.space.hyperparameters import POPULATIONS
+from nws_data.terminal import say, say_json
 
 if TYPE_CHECKING:  # their modules import torch: not for a help text
     from builders.build import BuildReport
@@ -186,11 +186,11 @@ def _run_build(options: argparse.Namespace) -> int:
 
     reports = build(config_of(options))
     if options.json:
-        print(json.dumps([asdict(report) for report in reports], indent=1))
+        say_json([asdict(report) for report in reports])
         return 0
     for report in reports:
-        print(_sentence(report))
-    print(f"Next: nws info {options.out}, nws verify {options.out}, or in Python: nws_data.open({str(options.out)!r})")
+        say(_sentence(report))
+    say(f"Next: nws info {options.out}, nws verify {options.out}, or in Python: nws_data.open({str(options.out)!r})")
     return 0
 
 
@@ -202,13 +202,13 @@ def _run_rebuild(options: argparse.Namespace) -> int:
         report = rebuild(options.folder, options.training, images, options.out)
     except NWSError as error:
         if options.json:
-            print(json.dumps({"training": options.training, "result": "cannot", "reason": str(error)}, indent=1))
+            say_json({"training": options.training, "result": "cannot", "reason": str(error)})
         raise
     if options.json:
         result = "identical" if report.identical else "different"
-        print(json.dumps({"training": report.training, "result": result, **asdict(report)}, indent=1))
+        say_json({"training": report.training, "result": result, **asdict(report)})
     else:
-        print(f"{report.training}: {_comparison(report)} ({report.elapsed_s:.0f} s, path {report.compute_path})")
+        say(f"{report.training}: {_comparison(report)} ({report.elapsed_s:.0f} s, path {report.compute_path})")
     return 0 if report.identical else 1
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 
 from builders.config import BuildConfig
 from nws_data.errors import BuildError
+from nws_data.terminal import say, say_json
 
 SECONDS = 20.0
 
@@ -43,5 +43,5 @@ def run_plan(config: BuildConfig, options: argparse.Namespace) -> int:
             "only this machine's processors can be calibrated; give --no-calibrate, or plan with --engine local"
         )
     found = estimate(config, epochs=options.epochs, seconds=None if options.no_calibrate else options.calibrate)
-    print(json.dumps(to_dict(found), indent=1) if options.json else format_estimate(found), end="\n" if options.json else "")
+    say_json(to_dict(found)) if options.json else say(format_estimate(found))
     return 0

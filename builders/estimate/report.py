@@ -11,7 +11,7 @@ from builders.estimate.speed import Speed
 from builders.estimate.work import MEAN_EPOCHS, Work
 from builders.memory import MemoryPlan, size_text
 from builders.training.stopping import MIN_EPOCH_CAP
-from nws_data.storage.info import align
+from nws_data.terminal import align
 
 _HEAD = ["to train", "train images x models", "scored images x models", "FLOP"]
 

@@ -6,6 +6,7 @@ import re
 import reprlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Literal
 
 from nws_data.errors import SelectionError, TaskError, one_of
@@ -173,6 +174,20 @@ def official_names(image_sets: Sequence[str]) -> Iterator[str]:
                 spec = TaskSpec(family=family, target=target, length=WINDOW_LENGTH, held=held)
                 if spec.held_column != target:
                     yield spec.name
+
+
+_ADDED = re.compile(r"(@\d+)?(/(threshold|fold|permuted|tier)=[^/]*)*$")
+
+
+def matching_names(image_sets: Sequence[str], pattern: str) -> list[str]:
+    """Return the official names that match a pattern such as ``local/*``, followed by what makes other tasks of them.
+
+    ``global/*/threshold=0`` gives ``global/dataset/threshold=0`` and so on. Raises ``TaskError`` for a bad modifier.
+    """
+    added = _ADDED.search(pattern)
+    suffix = added[0] if added else ""
+    base = pattern.removesuffix(suffix)
+    return [parse_task(name + suffix).name for name in official_names(image_sets) if fnmatchcase(name, base)]
 
 
 def _modifiers(name: str, text: str) -> dict[str, str]:
