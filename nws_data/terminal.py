@@ -14,6 +14,7 @@ from typing import Any
 
 # Controls (C0, DEL, C1), line and paragraph separators, marks that turn the direction of text, lone surrogates.
 _RAW = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_TOGETHER = re.compile(r"(?<=:) |(?<=\d) (?=[a-zA-Z%]{1,3}(?!\w))")  # `adam: 3`, `10 s`
 _FIRST_COLUMN = re.compile(r"\s*\S+(?: \S+)*\s{2,}(?=\S)")
 
 
@@ -53,11 +54,9 @@ def _folded(line: str, width: int) -> list[str]:
         return [line]
     column = _FIRST_COLUMN.match(line)
     indent = len(column[0]) if column and len(column[0]) <= width // 2 else len(line) - len(line.lstrip()) + 2
-    glued = line.replace(": ", ":\xa0")  # `adam: 3` stays together
-    parts = textwrap.wrap(
-        glued, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
-    )
-    return [part.replace(":\xa0", ": ") for part in parts]
+    glued = _TOGETHER.sub("\xa0", line)
+    parts = textwrap.wrap(glued, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
+    return [part.replace("\xa0", " ") for part in parts]
 
 
 def align(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -54,17 +54,16 @@ class BuildProgress:
         self._n_lost_images = 0.0
         self._population, self._n_done, self._total = population, n_done, n_done + len(flop_per_epoch)
         self._next_line_s = time.monotonic() + _SETTLED_S
-        # Of a narrow terminal the end is cut off, so the speed comes last.
-        form = "{desc} {bar} {n_fmt}/{total_fmt} trainings in {elapsed}{postfix}"
+        form = "{desc} {bar} {n_fmt}/{total_fmt} in {elapsed}{postfix}"  # fits 80 columns at full size
         self._bar = progress_bar(total=self._total, initial=n_done, desc=population, bar_format=form)
 
     def __enter__(self) -> BuildProgress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._bar.close()
         if self._bar.disable:
             self._print_line()
+        self._bar.close()
 
     @property
     def n_images(self) -> int:

@@ -215,7 +215,7 @@ def format_info(info: DatasetInfo) -> str:
         lines += [*align(split_rows(population)), ""]
         lines += [*align(accuracies), ""]
         lines += align(_hyperparameter_rows(population))
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _here_lines(here: Presence) -> list[str]:
