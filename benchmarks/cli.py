@@ -121,7 +121,7 @@ def _run_board(options: argparse.Namespace) -> int:
 
 def _run_methods(options: argparse.Namespace) -> int:
     _need_extra()
-    from benchmarks.leaderboard.runs.command import list_methods
+    from benchmarks.leaderboard.runs.methods import list_methods
 
     say(list_methods())
     return 0

@@ -13,7 +13,7 @@ from types import FrameType
 
 from nws_data import __version__
 from nws_data.errors import DownloadError, NWSError
-from nws_data.terminal import plain, prepare_streams, say, say_json
+from nws_data.terminal import plain, say, say_json
 
 CHECKOUT_COMMANDS = {
     "bench": ("benchmarks.cli", "run methods on tasks; turn the results into the leaderboard"),
@@ -29,7 +29,6 @@ RESUMABLE = ("bench", "build", "pull", "quickstart")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0 done, 1 problems found, 2 bad input, 130 Ctrl-C (143 SIGTERM)."""
-    prepare_streams()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     for name in ("SIGTERM", "SIGHUP"):  # a closed terminal, too, ends a build as Ctrl-C does
         if hasattr(signal, name):

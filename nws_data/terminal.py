@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import re
 import shutil
 import sys
@@ -12,15 +10,13 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-# Controls (C0, DEL, C1), line and paragraph separators, marks that turn the direction of text, lone surrogates.
-_RAW = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _TOGETHER = re.compile(r"(?<=:) |(?<=\d) (?=[a-zA-Z%]{1,3}(?!\w))")  # `adam: 3`, `10 s`
 _FIRST_COLUMN = re.compile(r"\s*\S+(?: \S+)*\s{2,}(?=\S)")
 
 
 def plain(text: str, keep: str = "") -> str:
-    r"""Return text with characters that command a terminal spelt out, as ``\x1b``, but for those to ``keep``."""
-    return _RAW.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
+    r"""Return text with what commands a terminal, or cannot be seen, spelt out as ``\x1b``; ``keep`` stays as it is."""
+    return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
 
 
 def say(text: str, *, error: bool = False) -> None:
@@ -69,13 +65,3 @@ def align(rows: Sequence[Sequence[str]]) -> list[str]:
         cells = zip(row, widths, right, strict=True)
         lines.append("  ".join(c.rjust(width) if r else c.ljust(width) for c, width, r in cells).rstrip())
     return lines
-
-
-def prepare_streams() -> None:
-    """Make stdout and stderr take every character, also in a narrow locale, and be there where the caller closed them."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # for the life of the process
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")

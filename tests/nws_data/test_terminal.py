@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
-import sys
-
 import pytest
 
-from nws_data.terminal import align, fold, plain, prepare_streams, say
+from nws_data.terminal import align, fold, plain, say
 
 
 @pytest.mark.parametrize(
@@ -41,14 +38,3 @@ def test_long_lines_are_folded_between_words() -> None:
     assert fold(text, 20) == (
         "short\n  problem: one two\n    three four\nkey    adam: 1,\n       momentum: 2,\n       rmsprop: 3\n" + "x" * 30
     )
-
-
-def test_narrow_and_closed_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(memory, encoding="ascii"))
-    monkeypatch.setattr(sys, "stderr", None)
-    prepare_streams()
-    say("Müller")
-    say("nobody reads it", error=True)
-    assert memory.getvalue() == b"M\\xfcller\n"
-    sys.stderr.close()

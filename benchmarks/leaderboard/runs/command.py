@@ -1,4 +1,4 @@
-"""``nws bench run`` and ``nws bench methods`` as a person sees them."""
+"""``nws bench run`` as a person sees it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from baselines.registry import METHODS, options_of
 from benchmarks.leaderboard.files.formats import interval_text, spread_text, unit_of, value_text
 from benchmarks.leaderboard.files.results import Result, main_metric
 from benchmarks.leaderboard.runs.plans import choose_methods, choose_tasks, fits, make_plans, method_label
 from benchmarks.leaderboard.runs.runner import Outcome, run_all
 from nws_data.errors import NWSError
 from nws_data.progress import FITS, progress_bar
-from nws_data.terminal import align, plain, say
+from nws_data.terminal import plain, say
 
 MAX_SEEDS = 1000
 """More than anybody needs: a slip of the finger must not fill memory with plans."""
@@ -97,13 +96,3 @@ def score_text(result: Result) -> str:
     interval = interval_text(found["low"], found["high"], result.kind)
     guess = "" if chance is None else f", chance {value_text(chance, result.kind)}"
     return f"{score} {interval} {unit_of(result.kind)}{guess}"
-
-
-def list_methods() -> str:
-    """Return the table of registered methods: what they read and predict, and their options with defaults."""
-    rows = [["method", "reads", "predicts", "what it is", "options"]]
-    for name, entry in METHODS.items():
-        shown = ", ".join(f"{key}={option.default}" for key, option in options_of(name).items())
-        rows.append([name, " and ".join(entry.inputs), " and ".join(entry.kinds), entry.help, shown])
-    own = "A class of your own: --method package.module:Class or file.py:Class, see CONTRIBUTING.md"
-    return "\n".join([*align(rows), own])
