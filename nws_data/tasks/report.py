@@ -20,10 +20,12 @@ from nws_data.terminal import align
 if TYPE_CHECKING:
     from nws_data.tasks.scores import ClassificationScore, Score
     from nws_data.tasks.task import Task
+
 _WHAT_HELPS = """
-Classes are read from trainings above their image set's accuracy threshold.
-More trainings help; or, outside the official tasks, all trainings whatever
-their accuracy: 'global/*/threshold=0'; or five folds: nws bench run --folds."""
+Classes are read from trainings above their image set's accuracy threshold; more
+trainings bring the others. Outside the official tasks, /threshold=0 behind a
+name takes all trainings, and nws bench run --folds tests on all, in five folds:
+nws tasks FOLDER 'global/*/threshold=0'."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -176,18 +176,19 @@ def official_names(image_sets: Sequence[str]) -> Iterator[str]:
                     yield spec.name
 
 
-_ADDED = re.compile(r"(@\d+)?(/(threshold|fold|permuted|tier)=[^/]*)*$")
+_ADDED = re.compile(r"(@\d+)?((?:/(?:threshold|fold|permuted|tier)=[^/]*)*)$")
 
 
 def matching_names(image_sets: Sequence[str], pattern: str) -> list[str]:
-    """Return the official names that match a pattern such as ``local/*``, followed by what makes other tasks of them.
+    """Return the official names that match a pattern such as ``local/*``, with what follows it added to each.
 
-    ``global/*/threshold=0`` gives ``global/dataset/threshold=0`` and so on. Raises ``TaskError`` for a bad modifier.
+    ``global/*/threshold=0`` gives ``global/dataset/threshold=0`` and so on, ``local/*@500`` other window lengths. Raises
+    ``TaskError`` where a task cannot have that.
     """
     added = _ADDED.search(pattern)
-    suffix = added[0] if added else ""
-    base = pattern.removesuffix(suffix)
-    return [parse_task(name + suffix).name for name in official_names(image_sets) if fnmatchcase(name, base)]
+    base, length, modifiers = (pattern[: added.start()], added[1] or "", added[2]) if added else (pattern, "", "")
+    parts = (name.partition("/held=") for name in official_names(image_sets) if fnmatchcase(name, base))
+    return [parse_task(f"{name}{length}{held}{value}{modifiers}").name for name, held, value in parts]
 
 
 def _modifiers(name: str, text: str) -> dict[str, str]:
