@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -98,6 +99,21 @@ def test_the_library_imports_only_what_the_wheel_brings():
     for path in (ROOT / "nws_data").rglob("*.py"):
         extra = EXTRA_NEEDS.get(path.relative_to(ROOT).as_posix(), set())
         assert {name for _, name in imported(path)} <= allowed | extra, path
+
+
+def test_commands_print_and_show_progress_in_one_place():
+    """What a file says must not reach a terminal raw, and bars must not bury results."""
+    found = set()
+    for path in (path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        calls = (node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+        prints = any(isinstance(function, ast.Name) and function.id == "print" for function in calls)
+        is_script = re.match(r"benchmarks/(?!cli\.py|leaderboard/)", name)  # run as python -m benchmarks...
+        if prints and not is_script:
+            found.add(f"{name} print")
+        if "tqdm" in {module for _, module in imported(path)}:
+            found.add(f"{name} tqdm")
+    assert found == {"nws_data/terminal.py print", "nws_data/progress.py tqdm", "nws_data/hub/repository.py tqdm"}
 
 
 def test_import_nws_data_is_light():

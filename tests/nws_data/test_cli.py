@@ -47,3 +47,10 @@ def test_verify_as_json(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--quick", "--json", str(root)]) == 1
     found = json.loads(capsys.readouterr().out)
     assert (found["ok"], found["n_damaged"], len(found["problems"])) == (False, 1, 1)
+
+
+def test_a_file_name_commands_no_terminal(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "a\x1b[2J\u202e\nnws: sound").write_text("")
+    assert main(["verify", "--quick", str(root)]) == 1
+    out = capsys.readouterr().out.splitlines()
+    assert len(out) == 2 and r"a\x1b[2J\u202e\nnws: sound" in out[1]
