@@ -9,11 +9,11 @@ import numpy as np
 from baselines.method import Method, MethodError
 from baselines.shallow import BINNED, boosting
 from baselines.tabular import TabularMethod
-from nws_data.reading.dataset import NWSDataset
-from nws_data.reading.views import WeightView
 from nws_data.space.hyperparameters import CLASSES, COLUMNS
 
 if TYPE_CHECKING:
+    from nws_data.reading.dataset import NWSDataset
+    from nws_data.reading.views import WeightView
     from nws_data.tasks.task import Task
 
 

@@ -15,10 +15,9 @@ import numpy as np
 from baselines.method import MethodError
 from baselines.tabular import TabularMethod, sampled_items
 from nws_data.errors import one_of
-from nws_data.features.extract import feature_names, statistics_features
-from nws_data.reading.views import WeightView
 
 if TYPE_CHECKING:
+    from nws_data.reading.views import WeightView
     from nws_data.tasks.task import Task
 
 Features = Literal["vector", "layers", "kernels"]
@@ -60,6 +59,8 @@ class FeatureMethod(TabularMethod):
         return task.view("train", fixed=True)
 
     def _table(self, view: WeightView) -> np.ndarray:
+        from nws_data.features.extract import feature_names, statistics_features
+
         if self.features == "vector":
             return statistics_features(view, cache=self.cache, progress=True)
         table = statistics_features(view, "layers", cache=self.cache, progress=True)

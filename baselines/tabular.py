@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from baselines.method import Method, MethodError
-from nws_data.reading.views import WeightView
 
 if TYPE_CHECKING:
+    from nws_data.reading.views import WeightView
     from nws_data.tasks.task import Task
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from nws_data.errors import NWSError
+from nws_data.terminal import say, say_json
 
 QUICKSTART_HELP = "from nothing to a dataset, four methods on two tasks and the leaderboard in minutes"
 _SEVERAL: dict[str, Any] = {"action": "extend", "nargs": "+"}
@@ -118,15 +118,15 @@ def _run_board(options: argparse.Namespace) -> int:
     out = options.out or results
     standing = write_board(results, out, options.data, options.predictions)
     n, checked = len(standing), f", checked against {options.data}" if options.data else ""
-    print(f"{n} result{'' if n == 1 else 's'}{checked}: {out / MARKDOWN}, {out / HTML}")
+    say(f"{n} result{'' if n == 1 else 's'}{checked}: {out / MARKDOWN}, {out / HTML}")
     return 0
 
 
 def _run_methods(options: argparse.Namespace) -> int:
     _need_extra()
-    from benchmarks.leaderboard.runs.command import list_methods
+    from benchmarks.leaderboard.runs.methods import list_methods
 
-    print(list_methods())
+    say(list_methods())
     return 0
 
 
@@ -136,7 +136,7 @@ def _run_leaks(options: argparse.Namespace) -> int:
 
     given = _given(options.option)
     checks = list(run_checks(options.task, options.method, given, options.permutations, options.data))
-    print(json.dumps([check.to_dict() for check in checks], indent=1) if options.json else format_checks(checks))
+    say_json([check.to_dict() for check in checks]) if options.json else say(format_checks(checks))
     return 0
 
 

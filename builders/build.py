@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from nws_data.storage.manifest import Manifest
 from nws_data.storage.plan import plan_digest
 from nws_data.storage.root import check_ours
 from nws_data.storage.writer import check_appendable, write_population
+from nws_data.terminal import say
 
 _NO_COMPILER = ("cpu", "portable")
 CARD_TEMPLATE = Path(__file__).parents[1] / "dataset_card.md"
@@ -71,9 +71,9 @@ def _build_population(
     stored = check_appendable(config.out)
     recorded_path = workspace.compute_path_of(stored, population)
     if config.backend is None and recorded_path is None and (config.device, default_backend(config.device)) == _NO_COMPILER:
-        print(
+        say(
             f"{population}: no C compiler works here (cc, gcc, clang, $CC), so --backend portable computes, which is slower",
-            file=sys.stderr,
+            error=True,
         )
     config = config.continuing(recorded_path)
     identity = config.identity(image_sets)

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from builders.build import BuildReport, build
 from builders.config import PRESETS, BuildConfig
 from builders.devices import ALL_BACKENDS, ALL_PRECISIONS, DEVICES
 from builders.engine.engines import ENGINES, Engine
 from builders.estimate.command import add_plan_options, run_plan
 from builders.images.prepare import ImageOptions
 from builders.images.sources import SOURCES
-from builders.memory import parse_size
-from builders.rebuild import RebuildReport, rebuild, recorded_images
 from builders.training.stopping import MAX_EPOCHS
 from nws_data.errors import BuildError, NWSError
 from nws_data.space.hyperparameters import POPULATIONS
+from nws_data.terminal import say, say_json
+
+if TYPE_CHECKING:  # their modules import torch: not for a help text
+    from builders.build import BuildReport
+    from builders.rebuild import RebuildReport
 
 _BUILD_EXAMPLES = """\
 examples:
@@ -149,6 +150,8 @@ def config_of(options: argparse.Namespace) -> BuildConfig:
     if not values["trainings"]:
         raise BuildError("nothing to build: give --population and --trainings, or a --preset")
     values["images"] = image_options_of(options, values.get("images"))
+    from builders.memory import parse_size
+
     memory = parse_size(options.memory) if options.memory is not None else None
     given = {"epoch_cap": options.epoch_cap, "workers": options.workers, "memory": memory}
     values |= {name: value for name, value in given.items() if value is not None}
@@ -177,29 +180,33 @@ def image_options_of(options: argparse.Namespace, preset: ImageOptions | None = 
 
 
 def _run_build(options: argparse.Namespace) -> int:
+    from builders.build import build
+
     reports = build(config_of(options))
     if options.json:
-        print(json.dumps([asdict(report) for report in reports], indent=1))
+        say_json([asdict(report) for report in reports])
         return 0
     for report in reports:
-        print(_sentence(report))
-    print(f"Next: nws info {options.out}, nws verify {options.out}, or in Python: nws_data.open({str(options.out)!r})")
+        say(_sentence(report))
+    say(f"Next: nws info {options.out}, nws verify {options.out}, or in Python: nws_data.open({str(options.out)!r})")
     return 0
 
 
 def _run_rebuild(options: argparse.Namespace) -> int:
+    from builders.rebuild import rebuild, recorded_images
+
     try:
         images = image_options_of(options, recorded_images(options.folder, options.training, options.images))
         report = rebuild(options.folder, options.training, images, options.out)
     except NWSError as error:
         if options.json:
-            print(json.dumps({"training": options.training, "result": "cannot", "reason": str(error)}, indent=1))
+            say_json({"training": options.training, "result": "cannot", "reason": str(error)})
         raise
     if options.json:
         result = "identical" if report.identical else "different"
-        print(json.dumps({"training": report.training, "result": result, **asdict(report)}, indent=1))
+        say_json({"training": report.training, "result": result, **asdict(report)})
     else:
-        print(f"{report.training}: {_comparison(report)} ({report.elapsed_s:.0f} s, path {report.compute_path})")
+        say(f"{report.training}: {_comparison(report)} ({report.elapsed_s:.0f} s, path {report.compute_path})")
     return 0 if report.identical else 1
 
 

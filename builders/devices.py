@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-
-from builders.gpu.blocks import BACKENDS
-from builders.gpu.compute_path import DEVICE_PRECISIONS, backend_of, device_compute_path, find_device
+from builders.gpu.blocks import BACKENDS, DEVICE_PRECISIONS
 from builders.training.compute_path import CPU_BACKENDS, PRECISIONS, compute_path, cpu_backend_of, default_cpu_backend
 from nws_data.errors import BuildError, one_of
 
@@ -25,6 +22,10 @@ def resolve_device(name: str) -> str:
     """Return ``"cpu"`` or ``"cuda"`` for one of :data:`DEVICES`; raises ``BuildError`` when there is no card for cuda."""
     if name not in DEVICES:
         raise BuildError(f"--device: {one_of(name, DEVICES)}")
+    import torch
+
+    from builders.gpu.compute_path import find_device
+
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     find_device(name)
@@ -44,15 +45,21 @@ def check_arithmetic(device: str, backend: str, precision: str) -> None:
 
 def path_of(device: str, backend: str, precision: str) -> str:
     """Return the compute path of this process on ``"cpu"`` or ``"cuda"``; raises ``BuildError`` without such a card."""
+    from builders.gpu.compute_path import device_compute_path, find_device
+
     return compute_path(backend) if device == "cpu" else device_compute_path(find_device(device), backend, precision)
 
 
 def device_of(path: str) -> tuple[str, str]:
     """Return device and backend of a recorded compute path: what to ask for to compute in the same way."""
+    from builders.gpu.compute_path import backend_of
+
     backend = backend_of(path)
     return ("cpu", cpu_backend_of(path) or default_cpu_backend()) if backend is None else ("cuda", backend)
 
 
 def local_cards() -> list[str]:
     """Return the names of this machine's cards: ``["cuda:0", ...]``."""
+    import torch
+
     return [f"cuda:{i}" for i in range(torch.cuda.device_count())]

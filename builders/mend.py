@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from nws_data.space.identity import parse_id
 from nws_data.space.image_sets import ImageSet
 from nws_data.storage.mend import Damage, find_damage, mend, restore_manifest
 from nws_data.storage.plan import plan_differences
+from nws_data.terminal import say
 
 Train = Callable[[BuildConfig, Workspace, dict[str, Any], str, Sequence[PlannedTraining], int], int]
 """Trains and stages: configuration, workspace, plan, population, trainings, how many others are finished."""
@@ -30,12 +30,12 @@ def mend_dataset(
     """
     out = config.out
     if restore_manifest(out):
-        _tell(f"{out}: manifest.json was damaged or missing; written again from its copy")
+        say(f"{out}: manifest.json was damaged or missing; written again from its copy", error=True)
     if (damage := find_damage(out)) is None:
         return
     names = damage.trainings
     again = f"; {len(names)} trainings are trained again" if names else ""
-    _tell(f"{out}: {len(damage.files)} damaged files are written again{again}: {', '.join(damage.files)}")
+    say(f"{out}: {len(damage.files)} damaged files are written again{again}: {', '.join(damage.files)}", error=True)
     for population in damage.manifest.populations:
         if lost := [name for name in names if parse_id(name)[0] == population]:
             _train_again(config, workspace, image_sets, damage, population, lost, train)
@@ -67,7 +67,3 @@ def _train_again(
     plan = [plan_training(population, parse_id(name)[1], config.seed, sets, config.batch_norm) for name in lost]
     todo = [planned for planned in plan if planned.id not in staged]
     train(config, workspace, identity, population, todo, stored.n_trainings - len(todo))
-
-
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

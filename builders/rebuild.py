@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 import nws_data
 from builders.cost import training_flop
@@ -29,6 +27,7 @@ from builders.images.sources import SOURCES, image_set_name
 from builders.plan import PlannedTraining, plan_training
 from builders.training.epochs import split_images, steps_per_epoch
 from nws_data.errors import BuildError, SelectionError
+from nws_data.progress import progress_bar
 from nws_data.randomness import GENERATOR
 from nws_data.reading.dataset import NWSDataset
 from nws_data.space.architecture import Architecture
@@ -37,6 +36,7 @@ from nws_data.space.identity import parse_id
 from nws_data.space.trajectory import CURVES
 from nws_data.storage.manifest import Manifest
 from nws_data.storage.records import TrainingRecord
+from nws_data.terminal import say
 
 
 @dataclass(frozen=True)
@@ -204,12 +204,8 @@ class _EpochBar:
         labels = bank.labels(hp.dataset, "train")
         steps = steps_per_epoch(labels[split_images(len(labels), planned.seed).train], hp.batch_size)
         self._flop_per_epoch = float(training_flop(Architecture.of(hp)) * steps * hp.batch_size)
-        self._bar = tqdm(
-            total=n_epochs,
-            desc=planned.id,
-            bar_format="{desc} {bar:20} {n:.0f}/{total_fmt} epochs, {elapsed} elapsed, {remaining} left",
-            disable=not sys.stderr.isatty(),
-        )
+        form = "{desc} {bar} {n:.0f}/{total_fmt} epochs, {elapsed} elapsed, {remaining} left"
+        self._bar = progress_bar(total=n_epochs, desc=planned.id, bar_format=form)
         self._name, self._total, self._done = planned.id, n_epochs, 0.0
         self._next_line_s = time.monotonic() + _LINE_EVERY_S
 
@@ -227,4 +223,4 @@ class _EpochBar:
         self._bar.update(self._done - before)
         if self._bar.disable and time.monotonic() >= self._next_line_s:
             self._next_line_s = time.monotonic() + _LINE_EVERY_S
-            print(f"{self._name}: {self._done:.0f}/{self._total} epochs", file=sys.stderr, flush=True)
+            say(f"{self._name}: {self._done:.0f}/{self._total} epochs", error=True)

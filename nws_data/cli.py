@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import io
-import json
 import os
 import signal
 import sys
@@ -17,6 +16,7 @@ from types import FrameType
 from nws_data import __version__
 from nws_data.errors import DownloadError, NWSError
 from nws_data.home import expanded
+from nws_data.terminal import plain, say, say_json
 
 CHECKOUT_COMMANDS = {
     "bench": ("benchmarks.cli", "run methods on tasks; turn the results into the leaderboard"),
@@ -43,17 +43,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             setattr(options, name, expanded(value) if isinstance(value, Path) else value)
         return int(options.run(options))
     except NWSError as error:
-        print(f"nws: {error}", file=sys.stderr)
+        say(f"nws: {plain(str(error))}", error=True)
         return 2
     except BrokenPipeError:  # the reader of a pipe, such as head, has gone
         sys.stderr.close()
         return 141
     except OSError as error:
-        print(f"nws: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)
+        say(plain(f"nws: {error.strerror or error}{f': {error.filename}' if error.filename else ''}"), error=True)
         return 2
     except KeyboardInterrupt as error:
         goes_on = "; finished work is kept, run the same command again to go on"
-        print(f"\nnws: interrupted{goes_on if arguments[:1] and arguments[0] in RESUMABLE else ''}", file=sys.stderr)
+        say(f"\nnws: interrupted{goes_on if arguments[:1] and arguments[0] in RESUMABLE else ''}", error=True)
         return 128 + (error.args[0] if error.args else signal.SIGINT)
 
 
@@ -121,7 +121,7 @@ def _info(options: argparse.Namespace) -> int:
     from nws_data.storage.info import describe, format_info
 
     info = describe(options.folder, tier=options.tier)
-    print(json.dumps(info.to_dict(), indent=1) if options.json else format_info(info))
+    say_json(info.to_dict()) if options.json else say(format_info(info))
     return 0
 
 
@@ -135,26 +135,26 @@ def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from nws_data.progress import progress_bar
+    from nws_data.progress import bytes_bar
     from nws_data.storage.verify import verify
 
-    with progress_bar(hidden=options.quick or options.json) as show:
+    with bytes_bar(shown=not options.quick and not options.json) as show:
         report = verify(options.folder, deep=not options.quick, tier=options.tier, progress=show)
     if options.json:
-        print(json.dumps(report.to_dict(), indent=1))
+        say_json(report.to_dict())
     elif report.ok:
         depth = "every byte" if report.deep else "headers and metadata"
-        print(f"{options.folder}: sound ({report.n_trainings:,} trainings, {report.n_bytes / 1e6:,.1f} MB, {depth} checked)")
+        say(f"{options.folder}: sound ({report.n_trainings:,} trainings, {report.n_bytes / 1e6:,.1f} MB, {depth} checked)")
         if report.n_shards_left:
-            print(
-                f"Partial: {report.n_shards_left:,} shards {'are not of this tier' if report.tier else 'were not pulled'}."
-            )
+            why = "are not of this tier" if report.tier else "were not pulled"
+            say(f"Partial: {report.n_shards_left:,} shards {why}.")
     else:
         n = len(report.problems)
-        print(f"{options.folder}: {n:,} problem{'' if n == 1 else 's'}", *report.problems, sep="\n  ")
+        problems = "".join(f"\n  {plain(problem)}" for problem in report.problems)
+        say(f"{options.folder}: {n:,} problem{'' if n == 1 else 's'}{problems}")
         if report.n_damaged:
             others = "; the others are good" if report.n_damaged == n else ""
-            print(f"Fetch or build the damaged files again{others}.")
+            say(f"Fetch or build the damaged files again{others}.")
     return 0 if report.ok else 1
 
 
@@ -171,22 +171,25 @@ def _add_pull(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def _pull(options: argparse.Namespace) -> int:
     from nws_data.hub.pull import format_report, pull
     from nws_data.hub.repository import parse_repository
-    from nws_data.progress import progress_bar
+    from nws_data.progress import bytes_bar
 
     repository = parse_repository(options.repository)
     if repository is None:
         raise DownloadError(f"a repository is owner/name or owner/name@revision, got {options.repository!r}")
     out = options.out or Path(repository.name.partition("/")[2])
-    with progress_bar(hidden=options.json) as show:
+    with bytes_bar(shown=not options.json) as show:
         report = pull(repository, out, options.tier, options.population, show)
-    print(json.dumps(asdict(report), indent=1) if options.json else format_report(report, out))
+    say_json(asdict(report)) if options.json else say(format_report(report, out))
     return 0
 
 
 def _add_tasks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("tasks", help="which official tasks a dataset has, and how large they are")
     parser.add_argument("folder", type=Path, nargs="?", default=Path("nws"), help="a dataset's folder (default: nws)")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="names or patterns, such as 'ood/*' (default: all but ood)")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="names or patterns, such as 'global/*/threshold=0' (default: all but ood)"
+    )
+    parser.add_argument("--all", action="store_true", help="also list each task that is not available, and why")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=_tasks)
 
@@ -195,7 +198,8 @@ def _tasks(options: argparse.Namespace) -> int:
     from nws_data.tasks.report import format_tasks, task_states
 
     states = task_states(options.folder, options.names)
-    print(json.dumps([state.to_dict() for state in states], indent=1) if options.json else format_tasks(states))
+    each = options.all or bool(options.names)
+    say_json([state.to_dict() for state in states]) if options.json else say(format_tasks(states, each))
     return 0
 
 
@@ -216,5 +220,5 @@ def _score(options: argparse.Namespace) -> int:
     task = load_task(predictions.task, options.data)
     score = task.evaluate(predictions)
     values = {"task": task.name, "official": task.official, "data_digest": task.data_digest, "score": score.to_dict()}
-    print(json.dumps(values, indent=1) if options.json else format_score(task, score))
+    say_json(values) if options.json else say(format_score(task, score))
     return 0

@@ -1,22 +1,40 @@
-"""The progress line of reading and downloading."""
+"""Progress bars: all of them are made here. They are gone when they are done, so that results stay."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import PurePosixPath
+from typing import Any
+
+from nws_data.terminal import plain
+
+FITS = "{n_fmt}/{total_fmt} fits {bar} {remaining} left{postfix}"
+
+
+def is_watched() -> bool:
+    """Whether somebody sees a bar: stderr is a terminal, or this is a notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return "IPKernelApp" in getattr(shell, "config", ()) or (sys.stderr is not None and sys.stderr.isatty())
+
+
+def progress_bar(*, shown: bool = True, **options: Any) -> Any:
+    """Return a bar of tqdm with its options, a widget in a notebook; nothing is drawn where nobody sees it."""
+    from tqdm.auto import tqdm
+
+    return tqdm(**{"leave": False, "dynamic_ncols": True, "disable": not (shown and is_watched())} | options)
 
 
 @contextmanager
-def progress_bar(hidden: bool = False) -> Iterator[Callable[[str, int, int], None]]:
-    """Give a function of (path, bytes so far, bytes in all) that draws them, where somebody looks at a terminal."""
-    from tqdm import tqdm
-
-    with tqdm(unit="B", unit_scale=True, disable=hidden or not sys.stderr.isatty()) as bar:
+def bytes_bar(shown: bool = True) -> Iterator[Callable[[str, int, int], None]]:
+    """Give a function of (path, bytes so far, bytes in all) that draws them."""
+    form = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt}, {rate_fmt}, {remaining} left{postfix}"
+    with progress_bar(shown=shown, unit="B", unit_scale=True, bar_format=form) as bar:
 
         def show(path: str, done: int, total: int) -> None:
             bar.total = total
-            bar.set_description(path, refresh=False)
+            bar.set_postfix_str(plain("/".join(PurePosixPath(path).parts[-2:])[-32:]), refresh=False)
             bar.update(done - bar.n)
 
         yield show

@@ -4,14 +4,18 @@ A random number here is a pure function of a key (a training's seed) and a count
 so nothing depends on what was drawn before, on companions, on worker processes or on a restart.
 
 Source: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011), Section 5.
+
+torch is imported by the functions: who needs only names and metadata does without it.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 GENERATOR = "philox4x32-10/1"
 """Name and version of the generator, recorded with every training."""
@@ -51,7 +55,9 @@ def philox(counter: tuple[Tensor | int, ...], key: tuple[Tensor | int, Tensor | 
     Returns:
         Four int64 tensors shaped as ``like``, values in [0, 2^32).
     """
-    c = [like.new_empty(like.shape).copy_(w) if isinstance(w, Tensor) else torch.full_like(like, w) for w in counter]
+    import torch
+
+    c = [like.new_empty(like.shape).copy_(w) if isinstance(w, torch.Tensor) else torch.full_like(like, w) for w in counter]
     k0, k1 = key
     product0, product1 = torch.empty_like(like), torch.empty_like(like)
     for _ in range(_ROUNDS):
@@ -79,7 +85,9 @@ def words(seed: Tensor | int, purpose: Purpose, step: Tensor | int, n: int, devi
     Returns:
         int64 ``(n,)`` for an int seed, else ``(members, n)``; values in [0, 2^32).
     """
-    single = not isinstance(seed, Tensor)
+    import torch
+
+    single = not isinstance(seed, torch.Tensor)
     seeds = torch.as_tensor(seed, dtype=torch.int64, device=device).reshape(-1, 1)
     steps = torch.as_tensor(step, dtype=torch.int64, device=device).reshape(-1, 1)
     block = torch.arange(-(-n // 4), dtype=torch.int64, device=device).expand(len(seeds), -1)
@@ -90,9 +98,13 @@ def words(seed: Tensor | int, purpose: Purpose, step: Tensor | int, n: int, devi
 
 def uniform(seed: int, purpose: Purpose, step: int, n: int, device: torch.device | str = "cpu") -> Tensor:
     """Return float32 ``(n,)`` uniform in [0, 1): the top 24 bits of :func:`words`, exact in float32."""
+    import torch
+
     return (words(seed, purpose, step, n, device) >> 8).to(torch.float32) * 2.0**-24
 
 
 def permutation(seed: int, purpose: Purpose, step: int, n: int, device: torch.device | str = "cpu") -> Tensor:
     """Return int64 ``(n,)``: 0..n-1 in the order of random words, ties by position."""
+    import torch
+
     return torch.sort(words(seed, purpose, step, n, device), stable=True).indices

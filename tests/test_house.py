@@ -101,6 +101,21 @@ def test_the_library_imports_only_what_the_wheel_brings():
         assert {name for _, name in imported(path)} <= allowed | extra, path
 
 
+def test_commands_print_and_show_progress_in_one_place():
+    """What a file says must not reach a terminal raw, and bars must not bury results."""
+    found = set()
+    for path in (path for package in MAY_IMPORT for path in (ROOT / package).rglob("*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        calls = (node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+        prints = any(isinstance(function, ast.Name) and function.id == "print" for function in calls)
+        is_script = re.match(r"benchmarks/(?!cli\.py|leaderboard/)", name)  # run as python -m benchmarks...
+        if prints and not is_script:
+            found.add(f"{name} print")
+        if "tqdm" in {module for _, module in imported(path)}:
+            found.add(f"{name} tqdm")
+    assert found == {"nws_data/terminal.py print", "nws_data/progress.py tqdm", "nws_data/hub/repository.py tqdm"}
+
+
 def test_import_nws_data_is_light():
     code = f"import nws_data, sys, json; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
     result = run("-c", code)

@@ -8,22 +8,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import torch
-from torch.utils.data import DataLoader
-
-from baselines.dmc.budget import BUDGETS, Budget, RotatingSampler
 from baselines.dmc.layers import DMCLayers
-from baselines.dmc.network import INPUTS
 from baselines.dmc.options import TrainingOptions
 from baselines.method import Method, MethodError
 from nws_data.errors import one_of
 from nws_data.memory import keep_freed_memory
-from nws_data.reading.sampler import EpochSampler
-from nws_data.reading.views import WeightView
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # not at run time: the list of methods reads the options below without torch
+    import numpy as np
+    import torch
+
+    from baselines.dmc.budget import Budget
     from baselines.dmc.module import DMCModule
+    from nws_data.reading.views import WeightView
     from nws_data.tasks.task import Task
 
 _PREDICTED = 64  # items of a batch in evaluation
@@ -85,6 +82,9 @@ class DMC(Method):
         logger: Literal["csv", "tensorboard"] = "csv",
         checkpoint_every_s: float = 60.0,
     ) -> None:
+        from baselines.dmc.budget import BUDGETS
+        from baselines.dmc.network import INPUTS
+
         super().__init__(seed)
         for name, value, allowed in (("budget", budget, BUDGETS), ("inputs", inputs, INPUTS)):
             if value not in allowed:
@@ -116,8 +116,10 @@ class DMC(Method):
             BuildError: a checkpoint cannot be written.
             KeyboardInterrupt: Ctrl-C; the last checkpoint is kept.
         """
+        from baselines.dmc.budget import RotatingSampler
         from baselines.dmc.module import DMCModule
         from baselines.dmc.training import train
+        from nws_data.reading.sampler import EpochSampler
         from nws_data.tasks.lightning import TaskDataModule
 
         length = item_length(task.train)
@@ -152,6 +154,9 @@ class DMC(Method):
         Raises:
             MethodError: before :meth:`fit`, or for a view of another length.
         """
+        import torch
+        from torch.utils.data import DataLoader
+
         if self._module is None:
             raise MethodError("the DMC has not been fitted: call fit(task) first")
         if item_length(view) != self._length:

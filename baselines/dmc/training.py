@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import signal
-import sys
 import threading
 import time
 import warnings
@@ -23,12 +22,13 @@ from typing import Any
 
 import torch
 from lightning import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Checkpoint, LambdaCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from baselines.dmc.options import PRECISIONS, TrainingOptions
 from baselines.method import MethodError
+from nws_data.progress import progress_bar
 from nws_data.storage.atomic import atomic_file, make_folder, remove_stale, write_bytes
 
 CHECKPOINT = "checkpoint.ckpt"
@@ -86,8 +86,9 @@ def train(
     _make_run_folder(run)
     if not (run / "run.json").exists():
         write_bytes(run / "run.json", json.dumps(dict(identity), indent=1, sort_keys=True).encode())
-    with _quiet():
-        trainer = _trainer(run, options, record)
+    form = "dmc {bar} {n_fmt}/{total_fmt} steps, {remaining} left"
+    with _quiet(), progress_bar(bar_format=form) as bar:
+        trainer = _trainer(run, options, record, bar)
         saved = run / CHECKPOINT
         if saved.exists():
             record.earlier_s = _checked(saved, module, record.identity)
@@ -139,9 +140,12 @@ def _make_run_folder(run: Path) -> None:
         ) from error
 
 
-def _trainer(run: Path, options: TrainingOptions, record: RunRecord) -> Trainer:
-    visible = sys.stderr.isatty() and sys.stdout.isatty()
-    callbacks: list[Callback] = [EpochCheckpoint(run / CHECKPOINT, options.checkpoint_every_s, record)]
+def _trainer(run: Path, options: TrainingOptions, record: RunRecord, bar: Any) -> Trainer:
+    def show(trainer: Trainer, *_: Any) -> None:
+        bar.total = options.epochs * trainer.num_training_batches
+        bar.update(trainer.global_step - bar.n)
+
+    checkpoint = EpochCheckpoint(run / CHECKPOINT, options.checkpoint_every_s, record)
     return Trainer(
         accelerator=options.device,
         devices=1,
@@ -151,9 +155,9 @@ def _trainer(run: Path, options: TrainingOptions, record: RunRecord) -> Trainer:
         num_sanity_val_steps=0,
         log_every_n_steps=1,
         logger=_logger(run, options.logger),
-        callbacks=[*callbacks, TQDMProgressBar()] if visible else callbacks,
+        callbacks=[checkpoint, LambdaCallback(on_train_batch_end=show)],
         plugins=[AtomicCheckpointIO()],
-        enable_progress_bar=visible,
+        enable_progress_bar=False,
         enable_model_summary=False,
     )
 

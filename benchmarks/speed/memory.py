@@ -39,7 +39,7 @@ from builders.training.stopping import MAX_EPOCHS
 from builders.training.trainer import make_fleet, train_fleet
 from nws_data.space.architecture import Architecture, all_architectures
 from nws_data.space.hyperparameters import FIXED_ARCHITECTURE, HyperParameters
-from nws_data.storage.info import align
+from nws_data.terminal import align
 
 SIZES = {
     "mnist": (55_000, 10_000),

@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 
-from nws_data.storage.info import align
+from nws_data.terminal import align
 
 ROOT = Path(__file__).parents[2]
 WAYS = {"forked": "cpu", "afresh": "cuda"}  # a card's workers start afresh

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from builders.engine.jobs import Job
-from builders.engine.messages import Message
-from builders.engine.worker import WorkerSettings
 from nws_data.errors import BuildError, one_of
+
+if TYPE_CHECKING:
+    from builders.engine.jobs import Job
+    from builders.engine.messages import Message
+    from builders.engine.worker import WorkerSettings
 
 ENGINES = ("local", "ray")
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 
-from tqdm import tqdm
-
 from builders.engine.messages import Ended, Finished, Message, Notice, Progress
+from nws_data.progress import progress_bar
+from nws_data.terminal import say
 
 _WINDOW_S = 60.0  # speed is that of the last minute
 _SETTLED_S = 10.0  # before that, starting workers would count as slow ones
@@ -30,7 +29,7 @@ class _Share:
 
 
 class BuildProgress:
-    """Counts messages of the workers and shows them on stderr: one line on a terminal, else one every half minute.
+    """Counts messages of the workers and shows them on stderr: a bar where somebody sees it, else a line every half minute.
 
     Speed is in images x models a second: training images, summed over the networks that are trained side by side. Time
     left assumes that the trainings to come take as many epochs as the finished ones did on average, and that each
@@ -54,24 +53,17 @@ class BuildProgress:
         self._recent: deque[tuple[float, int, float]] = deque()  # from the first message on: starting takes its time
         self._n_lost_images = 0.0
         self._population, self._n_done, self._total = population, n_done, n_done + len(flop_per_epoch)
-        self._terminal = sys.stderr.isatty()
         self._next_line_s = time.monotonic() + _SETTLED_S
-        self._bar = tqdm(
-            total=self._total,
-            initial=n_done,
-            desc=population,
-            bar_format="{desc} {bar:20} {n_fmt}/{total_fmt} trainings, {elapsed} elapsed{postfix}",
-            dynamic_ncols=True,
-            disable=not self._terminal,
-        )
+        form = "{desc} {bar} {n_fmt}/{total_fmt} in {elapsed}{postfix}"  # fits 80 columns at full size
+        self._bar = progress_bar(total=self._total, initial=n_done, desc=population, bar_format=form)
 
     def __enter__(self) -> BuildProgress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._bar.close()
-        if not self._terminal:
+        if self._bar.disable:
             self._print_line()
+        self._bar.close()
 
     @property
     def n_images(self) -> int:
@@ -85,8 +77,7 @@ class BuildProgress:
         elif isinstance(message, Ended):
             self._end(message)
         elif isinstance(message, Notice):
-            self._bar.clear()
-            print(f"{self._population}: {message.text}", file=sys.stderr, flush=True)
+            say(f"{self._population}: {message.text}", error=True)
         else:
             self._advance(message)
 
@@ -119,13 +110,13 @@ class BuildProgress:
             self._recent.popleft()
         self._bar.set_postfix_str(self._speed(), refresh=False)
         self._bar.update(0)
-        if not self._terminal and now >= self._next_line_s:
+        if self._bar.disable and now >= self._next_line_s:
             self._next_line_s = now + _LINE_EVERY_S
             self._print_line()
 
     def _print_line(self) -> None:
         speed = f", {self._speed()}" if self._n_done < self._total else ""
-        print(f"{self._population}: {self._n_done}/{self._total} trainings{speed}", file=sys.stderr, flush=True)
+        say(f"{self._population}: {self._n_done}/{self._total} trainings{speed}", error=True)
 
     def _speed(self) -> str:
         if not self._recent:
@@ -134,7 +125,7 @@ class BuildProgress:
         if t1 - t0 < _SETTLED_S or flop1 <= flop0:
             return "starting"
         left_s = self._flop_left() * (t1 - t0) / (flop1 - flop0)
-        return f"{(n1 - n0) / (t1 - t0):,.0f} images x models/s, {_clock(left_s)} left"
+        return f"{_clock(left_s)} left, {(n1 - n0) / (t1 - t0):,.0f} images x models/s"
 
     def _flop_left(self) -> float:
         """Return the operations of what is not finished, less what is done of it."""

@@ -6,7 +6,6 @@ Processor time is what counts, so that other programs on the machine disturb lit
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,6 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from tqdm import tqdm
 
 from builders.engine.processes import start_process
 from builders.estimate.speed import Sample, Speed, fit_speed
@@ -30,6 +28,7 @@ from builders.training.compute_path import enter_compute_path
 from builders.training.epochs import split_images, steps_per_epoch
 from builders.training.trainer import Interrupted, train_fleet
 from nws_data.errors import BuildError
+from nws_data.progress import progress_bar
 from nws_data.space.identity import id_hash
 
 _N_TRAIN = {32: 200, 64: 200, 128: 400, 256: 720}  # by batch size: at least two steps an epoch
@@ -126,12 +125,8 @@ def _collect(connections: list[Connection], started_s: float, seconds: float) ->
     """Return the samples of all workers, and how long they took to start; shows the time left."""
     samples: list[Sample] = []
     open_ends, ready_s = set(connections), 0.0
-    with tqdm(
-        total=seconds,
-        desc="calibrating",
-        bar_format="{desc} {bar:20} {n:.0f}/{total:.0f} s{postfix}",
-        disable=not sys.stderr.isatty(),
-    ) as bar:
+    form = "calibrating {bar} {n:.0f}/{total:.0f} s{postfix}"
+    with progress_bar(total=seconds, bar_format=form) as bar:
         while open_ends:
             ready = [end for end in wait(list(open_ends), timeout=0.2) if isinstance(end, Connection)]
             for end in ready:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 from builders.config import BuildConfig
-from builders.estimate.estimate import estimate
-from builders.estimate.report import format_estimate, to_dict
 from nws_data.errors import BuildError
+from nws_data.terminal import plain, say, say_json
 
 SECONDS = 20.0
 
@@ -36,6 +33,9 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
 
 def run_plan(config: BuildConfig, options: argparse.Namespace) -> int:
     """Print the estimate of a build, into a new folder where it would not go into this one; raises ``BuildError``."""
+    from builders.estimate.estimate import estimate
+    from builders.estimate.report import format_estimate, to_dict
+
     if options.epochs is not None and not (19 <= options.epochs <= config.epoch_cap):
         raise BuildError(f"--epochs must be in [19, {config.epoch_cap}], the cap; got {options.epochs:g}")
     if not (math.isfinite(options.calibrate) and options.calibrate > 0):
@@ -51,6 +51,6 @@ def run_plan(config: BuildConfig, options: argparse.Namespace) -> int:
     except BuildError as error:
         with tempfile.TemporaryDirectory() as new:
             found = estimate(replace(config, out=Path(new)), **how)  # raises again unless only the folder was refused
-        print(f"nws build would refuse this, so a new folder is estimated: {error}", file=sys.stderr)
-    print(json.dumps(to_dict(found), indent=1) if options.json else format_estimate(found), end="\n" if options.json else "")
+        say(plain(f"nws build would refuse this, so a new folder is estimated: {error}"), error=True)
+    say_json(to_dict(found)) if options.json else say(format_estimate(found))
     return 0

@@ -11,9 +11,7 @@ from builders.estimate.speed import Speed
 from builders.estimate.work import MEAN_EPOCHS, Work
 from builders.memory import MemoryPlan, size_text
 from builders.training.stopping import MIN_EPOCH_CAP
-from nws_data.storage.info import align
-
-_HEAD = ["to train", "train images x models", "scored images x models", "FLOP"]
+from nws_data.terminal import align
 
 
 def to_dict(found: Estimate) -> dict[str, Any]:
@@ -72,44 +70,45 @@ def _calibration(speed: Speed | None) -> dict[str, Any] | None:
 def format_estimate(found: Estimate) -> str:
     """Return short aligned tables and what they rest on."""
     lines = [*align(_population_rows(found)), "", *align(_image_set_rows(found)), "", *align(_tier_rows(found)), ""]
-    return "\n".join([*lines, *_notes(found)]) + "\n"
+    return "\n".join([*lines, *_notes(found)])
 
 
 def _population_rows(found: Estimate) -> list[list[str]]:
     timed = found.speed is not None
-    rows = [["population", "trainings", "there", *_HEAD, *(["time"] if timed else []), "GB", "shards"]]
+    rows = [["population", "trainings", "to train", "FLOP", *(["time"] if timed else []), "GB", "shards"]]
     for item in found.populations:
         times = [_time(item.wall_s, found.speed)] if timed else []
-        counts = [f"{item.n_trainings:,}", f"{item.n_there:,}"]
-        rows.append([item.population, *counts, *_cells(item.work), *times, _gb(item.nbytes), f"{item.n_shards:,}"])
+        work = _cells(item.work)
+        rows.append([item.population, f"{item.n_trainings:,}", *work, *times, _gb(item.nbytes), f"{item.n_shards:,}"])
     if len(found.populations) > 1:
-        works = [item.work for item in found.populations]
-        sums = (sum(getattr(item, name) for item in found.populations) for name in ("n_trainings", "n_there"))
+        work = _cells(_sum(item.work for item in found.populations))
         times = [_time(found.wall_s, found.speed)] if timed else []
-        nbytes, shards = (sum(getattr(item, name) for item in found.populations) for name in ("nbytes", "n_shards"))
-        rows.append(["all", *(f"{n:,}" for n in sums), *_cells(_sum(works)), *times, _gb(nbytes), f"{shards:,}"])
+        n, nbytes, shards = (
+            sum(getattr(p, name) for p in found.populations) for name in ("n_trainings", "nbytes", "n_shards")
+        )
+        rows.append(["all", f"{n:,}", *work, *times, _gb(nbytes), f"{shards:,}"])
     return rows
 
 
 def _image_set_rows(found: Estimate) -> list[list[str]]:
     """Return a row for each image set, all populations together."""
-    share = ["% of the time"] if found.speed else ["% of the FLOP"]
-    rows = [["image set", "train", "test", "images an epoch", *_HEAD, *share]]
+    share = "time %" if found.speed else "FLOP %"
+    rows = [["image set", "train", "test", "an epoch", "to train", "trained on", "scored", share]]
     works = {s.name: _sum(item.image_sets.get(s.name, Work()) for item in found.populations) for s in found.image_sets}
     everything = _sum(works.values())
     for s in found.image_sets:
-        part = (
-            works[s.name].seconds / everything.seconds if everything.seconds else works[s.name].flop / (everything.flop or 1)
-        )
+        work = works[s.name]
+        part = work.seconds / everything.seconds if everything.seconds else work.flop / (everything.flop or 1)
         sizes = [f"{s.n_train:,}", f"{s.n_test:,}", f"{s.epoch_images(32):,.0f}"]
-        rows.append([s.name, *sizes, *_cells(works[s.name]), f"{100 * part:.0f}"])
+        amounts = [f"{work.n_trainings:,}", f"{work.train_images:.2e}", f"{work.scored_images:.2e}"]
+        rows.append([s.name, *sizes, *amounts, f"{100 * part:.0f}"])
     return rows
 
 
 def _tier_rows(found: Estimate) -> list[list[str]]:
     """Return a row for each tier of each population, trained from nothing."""
     timed = found.speed is not None
-    rows = [["tier", "population", *_HEAD, *(["time"] if timed else []), "GB", "shards"]]
+    rows = [["tier", "population", "to train", "FLOP", *(["time"] if timed else []), "GB", "shards"]]
     for item in found.populations:
         for tier in item.tiers:
             times = [_time(tier.work.seconds / max(1, found.memory.n_workers), found.speed)] if timed else []
@@ -128,6 +127,7 @@ def _notes(found: Estimate) -> list[str]:
         _memory(memory),
     ]
     work = _sum(item.work for item in found.populations)
+    lines.append(f"work: {work.train_images:.2e} images x models trained on, {work.scored_images:.2e} scored")
     if speed is None:
         return [*lines, "time: not calibrated" if work.n_trainings else "time: all trainings are there, nothing to do"]
     rate = work.train_images / work.seconds * memory.n_workers if work.seconds else 0.0
@@ -180,7 +180,7 @@ def _sources(counts: Sequence[ImageCounts]) -> str:
 
 
 def _cells(work: Work) -> list[str]:
-    return [f"{work.n_trainings:,}", f"{work.train_images:.2e}", f"{work.scored_images:.2e}", f"{work.flop:.2e}"]
+    return [f"{work.n_trainings:,}", f"{work.flop:.2e}"]
 
 
 def _time(seconds: float | None, speed: Speed | None) -> str:

@@ -11,9 +11,6 @@ from torch.utils import deterministic
 
 from nws_data.errors import BuildError, one_of
 
-DEVICE_PRECISIONS = ("float32", "tf32", "bfloat16")
-"""Of products and activations on a card; sums, weights, gradients and batch-norm statistics are float32 in all of them."""
-
 _VERSION = "cuda-fleet-1"
 
 

@@ -6,8 +6,6 @@ import re
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from nws_data.errors import BuildError
 from nws_data.space.architecture import IMAGE_SHAPE, N_CLASSES
@@ -87,6 +85,9 @@ def prepare(name: str, images: np.ndarray) -> np.ndarray:
 
 def _resize(images: np.ndarray) -> np.ndarray:
     """Resize uint8 ``(N, C, H, W)`` to 32x32."""
+    import torch
+    import torch.nn.functional as F
+
     antialias = max(images.shape[2:]) > SIDE
     out = np.empty((*images.shape[:2], SIDE, SIDE), np.uint8)
     for start in range(0, len(images), _CHUNK):

@@ -12,15 +12,16 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from builders.images.arrays import SIDE, ImageArrays
 from nws_data.errors import BuildError, one_of
 from nws_data.storage.atomic import atomic_file, remove_stale, write_bytes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BANK_VERSION = 1
 PARTS = ("train", "test")
@@ -196,5 +197,7 @@ def _map(path: Path, nbytes: int) -> Tensor:
         raise BuildError(
             f"{path} of the image bank is missing or not {nbytes} bytes long; remove its folder and build it anew"
         )
+    import torch
+
     # Copy-on-write mapping: torch wants writable memory; nothing that a process writes reaches the file or others.
     return torch.from_numpy(np.memmap(path, dtype=np.uint8, mode="c"))

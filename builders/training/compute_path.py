@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from builders.training.native.library import load_library
 from nws_data.errors import BuildError, one_of
 from nws_data.memory import keep_freed_memory
@@ -18,6 +16,8 @@ _VERSIONS = {"native": "cpu-native-1", "portable": "cpu-fleet-1"}
 
 def enter_compute_path() -> None:
     """Set this process up: one thread, so that sums have one order, and denormals as zeros, since they are slow."""
+    import torch
+
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     keep_freed_memory()
@@ -45,6 +45,8 @@ def compute_path(backend: str | None = None) -> str:
             "--backend native needs a C compiler (cc, gcc, clang or $CC), and there is none that works; install one. "
             "Without one a new dataset can be built with --backend portable, but none of the native backend goes on"
         )
+    import torch
+
     bf16 = "+bf16" if torch.cpu._is_avx512_bf16_supported() else ""
     return f"{_VERSIONS[backend]}/{torch.backends.cpu.get_cpu_capability()}{bf16}"
 

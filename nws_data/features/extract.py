@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from nws_data.errors import FormatError, SelectionError, one_of
 from nws_data.features.cache import BlockCache, block_key, default_folder
 from nws_data.features.statistics import STATISTICS, VERSION, statistics
+from nws_data.progress import progress_bar
 from nws_data.reading.dataset import NWSDataset
 from nws_data.reading.views import FixedWindows, GlobalVectors, WeightView
 from nws_data.space.architecture import Architecture, TensorSlice
@@ -37,7 +37,7 @@ def statistics_features(
         cache: keep the features in ``nws/features`` of the user's cache, or in the folder given. Kept are those of whole
             vectors (``GlobalVectors``) and of fixed windows (``FixedWindows``). Padded or cut vectors, random windows and
             other views, subclasses of those two among them, are computed each time.
-        progress: show a progress bar when stderr is a terminal.
+        progress: show a progress bar in a terminal or a notebook.
 
     Returns:
         float64 ``(len(view), 16)`` or ``(len(view), 480)``, named by :func:`feature_names`.
@@ -52,7 +52,7 @@ def statistics_features(
     _check_finite(view)
     rows = np.arange(len(view.data))
     found = np.empty((len(rows), view.per_vector, kind.n_features))
-    with tqdm(total=len(rows), desc="features", unit=" vectors", disable=None if progress else True) as bar:
+    with progress_bar(shown=progress, total=len(rows), desc="features", unit=" vectors") as bar:
         if cache is False or not kind.is_cached:
             _compute(view, kind, rows, found, bar.update)
         else:

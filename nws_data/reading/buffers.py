@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 import weakref
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _KEPT = 2  # a training loop still holds one batch while the next is made
 
@@ -25,6 +27,8 @@ class BatchBuffers:
         """Return a float32 tensor of that shape with arbitrary content. It is the caller's alone for as long as the
         tensor, or anything that shares its memory, lives.
         """
+        import torch  # not before the first batch: metadata need none
+
         memory = self._reusable(math.prod(shape))
         # The tensor's storage owns this view, and nothing else does: its end is the end of the batch.
         view = memory[:]

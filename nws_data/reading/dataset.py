@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from nws_data.errors import DownloadError, SelectionError, ShardsAbsent, one_of
 from nws_data.hub.repository import parse_repository
@@ -24,7 +23,7 @@ from nws_data.storage.tiers import FULL, choose_tier, tier_bytes, tier_name
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import nn
+    from torch import Tensor, nn
 
 _ARCHITECTURE = ("filter_size", "depth_conv", "depth_fc", "width_conv", "width_fc", "batch_norm")
 

@@ -12,15 +12,17 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from nws_data.errors import FormatError
 from nws_data.reading.buffers import BatchBuffers
 from nws_data.storage.partial import missing_shard
 from nws_data.storage.shards import read_header
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 VALUE_BYTES = 4
 """Bytes of a stored value: everything is float32."""

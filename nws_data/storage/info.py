@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from nws_data.storage.manifest import Manifest
 from nws_data.storage.metadata import read_table
 from nws_data.storage.partial import Presence, presence, restricted
 from nws_data.storage.tiers import FULL, tier_name
+from nws_data.terminal import align, plain
 
 _COLUMNS = (
     "population",
@@ -40,6 +41,7 @@ _PLAN_NAMES = {
     "batch_norm": "batch norm",
     "compute_path": "path",
 }
+_IMAGE_SETS = ["image set", "trainings", "threshold %", "passing", "passing %", "min %", "median %", "max %"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,13 +208,14 @@ def format_info(info: DatasetInfo) -> str:
         f"data digest {info.data_digest}",
     ]
     for name, population in info.populations.items():
+        accuracies = [_IMAGE_SETS, *image_set_rows(population)[1:]]
         lines += ["", f"{name}: {population.n_trainings:,} trainings, {population.n_non_finite:,} non-finite"]
-        lines += [f"plan: {plan_text(population.plan)}", f"digest {population.digest}"]
+        lines += [f"plan: {plain(plan_text(population.plan))}", f"digest {population.digest}"]
         lines += [*_here_lines(population.here), ""]
         lines += [*align(split_rows(population)), ""]
-        lines += [*align(image_set_rows(population)), ""]
+        lines += [*align(accuracies), ""]
         lines += align(_hyperparameter_rows(population))
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _here_lines(here: Presence) -> list[str]:
@@ -279,14 +282,3 @@ def _hyperparameter_rows(population: PopulationInfo) -> list[list[str]]:
     rows = [[name, range_text(getattr(population, name))] for name in ("learning_rate", "n_epochs", "n_weights")]
     counted = {"stop_reason": population.stop_reasons} | population.hyperparameters
     return rows + [[name, ", ".join(f"{v}: {n:,}" for v, n in values.items())] for name, values in counted.items()]
-
-
-def align(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the rows as lines of aligned columns, numbers to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    right = [all(row[i][:1].isdigit() for row in rows[1:]) for i in range(len(widths))]
-    lines = []
-    for row in rows:
-        cells = zip(row, widths, right, strict=True)
-        lines.append("  ".join(c.rjust(width) if r else c.ljust(width) for c, width, r in cells).rstrip())
-    return lines

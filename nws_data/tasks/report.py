@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nws_data.errors import TaskError, TaskNotAvailable
 from nws_data.reading.dataset import NWSDataset, open_rows
 from nws_data.space.identity import SPLITS
 from nws_data.storage.manifest import Manifest
 from nws_data.storage.tiers import FULL
-from nws_data.tasks.scores import ClassificationScore, Score
 from nws_data.tasks.selection import select_sides
-from nws_data.tasks.table import official_names, parse_task
-from nws_data.tasks.task import Task
+from nws_data.tasks.table import matching_names, official_names, parse_task
+from nws_data.terminal import align
 
-_CELL = 9
+if TYPE_CHECKING:
+    from nws_data.tasks.scores import ClassificationScore, Score
+    from nws_data.tasks.task import Task
+
+_WHAT_HELPS = """
+Classes are read from trainings above their image set's accuracy threshold; more
+trainings bring the others. Outside the official tasks, /threshold=0 behind a
+name takes all trainings, and nws bench run --folds tests on all, in five folds:
+nws tasks FOLDER 'global/*/threshold=0'."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,35 +78,45 @@ def _names(image_sets: Sequence[str], patterns: Sequence[str]) -> list[str]:
         return [name for name in official if not parse_task(name).family.held]
     chosen: dict[str, None] = {}
     for pattern in patterns:
-        found = [name for name in official if fnmatchcase(name, pattern)]
-        if not found and set("*?[") & set(pattern):
+        found = matching_names(image_sets, pattern) if set("*?[") & set(pattern) else [parse_task(pattern).name]
+        if not found:
             raise TaskError(f"no official task is called {pattern!r}; `nws tasks` without a pattern lists them")
-        chosen |= dict.fromkeys(found or [parse_task(pattern).name])
+        chosen |= dict.fromkeys(found)
     return list(chosen)
 
 
-def format_tasks(states: Iterable[TaskState]) -> str:
-    """Return a table of tasks: trainings of each side, or why a task is not available."""
+def format_tasks(states: Iterable[TaskState], each: bool = True) -> str:
+    """Return a table of the available tasks with the trainings of each side, then those that are not, and why.
+
+    Args:
+        states: of the tasks.
+        each: a line for each task that is not available; otherwise one for each reason, with a count.
+    """
     states = list(states)
-    width = max(len(state.name) for state in states)
-    lines = [f"{'task':{width}} {'classes':>7} " + " ".join(f"{side:>10}" for side in SPLITS) + "   (trainings)"]
-    for state in states:
-        if not state.available:
-            lines.append(f"{state.name:{width}} not available: {state.reason}")
-            continue
+    rows = [["task", "classes", *SPLITS]]
+    for state in (state for state in states if state.available):
         names = list(state.counts["train"])
-        classes = "" if names == ["all"] else str(len(names))
-        sizes = " ".join(f"{sum(state.counts[side].values()):>10}" for side in SPLITS)
-        lines.append(f"{state.name:{width}} {classes:>7} {sizes}")
-    n = sum(state.available for state in states)
-    lines.append(f"{n} of {len(states)} available; nws_data.load_task(NAME, FOLDER) opens one")
-    if n < len(states):
-        lines.append("Trainings count that passed their image set's accuracy threshold; more of them bring the others.")
+        sizes = (f"{sum(state.counts[side].values()):,}" for side in SPLITS)
+        rows.append([state.name, "" if names == ["all"] else str(len(names)), *sizes])
+    missing = [state for state in states if not state.available]
+    lines = [*align(rows), ""] if len(rows) > 1 else []
+    lines.append(f"{len(rows) - 1} of {len(states)} tasks are available, with so many trainings.")
+    if len(rows) > 1:
+        lines.append("nws_data.load_task(NAME, FOLDER) opens one.")
+    if missing:
+        counts = Counter(state.reason.partition(", has ")[0] for state in missing)
+        reasons = [[state.name, state.reason] for state in missing] if each else [[f"{n:,}", r] for r, n in counts.items()]
+        lines += ["", f"{len(missing)} more are not{'' if each else ' (--all lists them)'}:"]
+        lines += [f"  {line}" for line in align([["", ""], *reasons])[1:]]
+    if any(parse_task(state.name).family.thresholded and parse_task(state.name).threshold is None for state in missing):
+        lines.append(_WHAT_HELPS)
     return "\n".join(lines)
 
 
 def format_score(task: Task, score: Score) -> str:
     """Return a score as a short table."""
+    from nws_data.tasks.scores import ClassificationScore
+
     items = f"{sum(score.n_items):,} predictions of {len(score.trainings):,} trainings"
     head = f"{task.name}{'' if task.official else ' (unofficial)'}, {items}, data {task.data_digest[:12]}"
     if isinstance(score, ClassificationScore):
@@ -114,14 +131,9 @@ def format_score(task: Task, score: Score) -> str:
 
 def _classification_lines(score: ClassificationScore) -> list[str]:
     interval = f"95 % interval {100 * score.accuracy_low:.1f} to {100 * score.accuracy_high:.1f} %"
-    lines = [f"accuracy {100 * score.accuracy:.1f} %   {interval}   chance {100 * score.chance:.1f} %"]
-    width = max(9, *(len(name) for name in score.classes))
-    cells = [max(6, len(name)) for name in score.classes]
-    header = " ".join(f"{name:>{cell}}" for name, cell in zip(score.classes, cells, strict=True))
-    lines.append(f"{'true':>{width}} {'accuracy':>{_CELL}}   predicted as: {header}")
-    gap = " " * len("   predicted as: ")
-    for name, row in zip(score.classes, score.confusion, strict=True):
+    letters = [chr(ord("a") + i) for i in range(len(score.classes))]
+    rows = [["", "true class", "accuracy", *(f"as {letter}" for letter in letters)]]
+    for letter, name, counts in zip(letters, score.classes, score.confusion, strict=True):
         share = f"{100 * score.per_class[name]:.1f} %" if name in score.per_class else "-"
-        counts = " ".join(f"{count:>{cell}}" for count, cell in zip(row, cells, strict=True))
-        lines.append(f"{name:>{width}} {share:>{_CELL}}{gap}{counts}")
-    return lines
+        rows.append([letter, name, share, *(f"{count:,}" for count in counts)])
+    return [f"accuracy {100 * score.accuracy:.1f} %   {interval}   chance {100 * score.chance:.1f} %", *align(rows)]

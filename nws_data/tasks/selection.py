@@ -118,7 +118,7 @@ def _check_available(spec: TaskSpec, counts: Mapping[str, Mapping[str, int]]) ->
         raise TaskNotAvailable(
             f"task {spec.name} is not available: it needs {needed['train']} trainings{which} in train and "
             f"{needed['test']} in test; {rule}: {text}; `nws tasks` lists what is, more trainings bring the others",
-            f"{side} needs {n}{'' if spec.family.regression else ' a class'}, has {found}"
+            f"{side} needs {n} {'trainings' if spec.family.regression else 'a class'}, has {found}"
             f"{'' if spec.family.regression else f' of {rarest}'}",
         )
 

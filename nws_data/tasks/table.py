@@ -6,6 +6,7 @@ import re
 import reprlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Literal
 
 from nws_data.errors import SelectionError, TaskError, one_of
@@ -173,6 +174,21 @@ def official_names(image_sets: Sequence[str]) -> Iterator[str]:
                 spec = TaskSpec(family=family, target=target, length=WINDOW_LENGTH, held=held)
                 if spec.held_column != target:
                     yield spec.name
+
+
+_ADDED = re.compile(r"(@\d+)?((?:/(?:threshold|fold|permuted|tier)=[^/]*)*)$")
+
+
+def matching_names(image_sets: Sequence[str], pattern: str) -> list[str]:
+    """Return the official names that match a pattern such as ``local/*``, with what follows it added to each.
+
+    ``global/*/threshold=0`` gives ``global/dataset/threshold=0`` and so on, ``local/*@500`` other window lengths. Raises
+    ``TaskError`` where a task cannot have that.
+    """
+    added = _ADDED.search(pattern)
+    base, length, modifiers = (pattern[: added.start()], added[1] or "", added[2]) if added else (pattern, "", "")
+    parts = (name.partition("/held=") for name in official_names(image_sets) if fnmatchcase(name, base))
+    return [parse_task(f"{name}{length}{held}{value}{modifiers}").name for name, held, value in parts]
 
 
 def _modifiers(name: str, text: str) -> dict[str, str]:

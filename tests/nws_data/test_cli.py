@@ -102,3 +102,10 @@ def test_a_user_without_a_home(tmp_path: Path) -> None:
         2,
         "nws: ~/.cache: no home folder of that user is known here; set HOME, or give the whole path\n",
     )
+
+
+def test_a_file_name_commands_no_terminal(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "a\x1b[2J\u202e\nnws: sound").write_text("")
+    assert main(["verify", "--quick", str(root)]) == 1
+    out = capsys.readouterr().out.splitlines()
+    assert len(out) == 2 and r"a\x1b[2J\u202e\nnws: sound" in out[1]

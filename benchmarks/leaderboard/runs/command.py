@@ -1,23 +1,18 @@
-"""``nws bench run`` and ``nws bench methods`` as a person sees them."""
+"""``nws bench run`` as a person sees it."""
 
 from __future__ import annotations
 
-import sys
 import tempfile
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
-from baselines.registry import METHODS, options_of
 from benchmarks.leaderboard.files.formats import interval_text, spread_text, unit_of, value_text
 from benchmarks.leaderboard.files.results import Result, main_metric
 from benchmarks.leaderboard.runs.plans import choose_methods, choose_tasks, fits, make_plans, method_label
 from benchmarks.leaderboard.runs.runner import Outcome, run_all
 from nws_data.errors import NWSError
-
-_LIMITS = {"vector": "whole vectors", "windows": "windows", "classification": "classes", "regression": "numbers"}
+from nws_data.progress import FITS, progress_bar
+from nws_data.terminal import plain, say
 
 MAX_SEEDS = 1000
 """More than anybody needs: a slip of the finger must not fill memory with plans."""
@@ -46,30 +41,29 @@ def bench(
     found = choose_methods(methods)
     plans = list(make_plans(chosen, found, options, seeds, folds))
     for task in missing:
-        print(f"not available: {task.reason}", file=sys.stderr)
+        say(f"not available: {task.reason}", error=True)
     if not plans and not missing:
         names = f"{', '.join(methods)}; {', '.join(chosen)}"
         raise NWSError(f"none of these methods fits these tasks: {names}; nws bench methods says what each reads")
     for method in found:
         if others := [task for task in chosen if not fits(method, task)]:
-            print(f"left out, the method does not fit: {method_label(method)} on {', '.join(others)}", file=sys.stderr)
+            say(f"left out, the method does not fit: {method_label(method)} on {', '.join(others)}", error=True)
     # Absolute: a method may change the working directory.
     root, place, kept = root.resolve(), out.resolve(), None if predictions is None else predictions.resolve()
     for folder in (place, kept) if plans else ():
         _check_writable(folder)
     failed = len(missing)
-    with tqdm(total=sum(plan.n_fits for plan in plans), unit="fit", disable=not sys.stderr.isatty()) as bar:
+    with progress_bar(total=sum(plan.n_fits for plan in plans), bar_format=FITS) as bar:
 
         def tick(name: str) -> None:
-            bar.set_description(name, refresh=False)
+            bar.set_postfix_str(plain(name), refresh=False)
             bar.update()
 
         for outcome in run_all(plans, root, place, predictions=kept, again=again, tick=tick):
-            bar.clear()
-            print(sentence(outcome), file=sys.stdout if outcome.result else sys.stderr, flush=True)
+            say(sentence(outcome).replace("\n", "\n  "), error=outcome.result is None)
             failed += outcome.result is None
     n = len(plans) + len(missing)
-    print(f"{n - failed} of {n} runs are in {out}. Next: nws bench board {out}")
+    say(f"{n - failed} of {n} runs are in {out}. Next: nws bench board {out}")
     return 1 if failed else 0
 
 
@@ -102,19 +96,3 @@ def score_text(result: Result) -> str:
     interval = interval_text(found["low"], found["high"], result.kind)
     guess = "" if chance is None else f", chance {value_text(chance, result.kind)}"
     return f"{score} {interval} {unit_of(result.kind)}{guess}"
-
-
-def list_methods() -> str:
-    """Return the registered methods, what they are and their options with defaults, in lines of 80 characters."""
-    lines, of_options = ["method              what it is"], dict[str, list[str]]()
-    for name, entry in METHODS.items():
-        limits = [_LIMITS[words[0]] for words in (entry.inputs, entry.kinds) if len(words) == 1]
-        about = f"{entry.help} (only {', '.join(limits)})" if limits else entry.help
-        lines.append(textwrap.fill(about, 80, initial_indent=f"{name:<20}", subsequent_indent=" " * 20))
-        shown = ", ".join(f"{key}={option.default}" for key, option in options_of(name).items())
-        of_options.setdefault(shown or "none", []).append(name)
-    lines += ["", "options (--option KEY=VALUE) with their defaults"]
-    for shown, names in of_options.items():
-        lines += [*textwrap.wrap(", ".join(names), 80), textwrap.indent(textwrap.fill(shown, 76), "    ")]
-    own = "A class of your own: --method package.module:Class or file.py:Class, see CONTRIBUTING.md"
-    return "\n".join([*lines, "", *textwrap.wrap(own, 80)])

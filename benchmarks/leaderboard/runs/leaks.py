@@ -8,21 +8,20 @@ chance, whatever the method, since sides are balanced. What lies above has seen 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from baselines.registry import make_method
 from benchmarks.leaderboard.runs.plans import Plan, choose_methods, choose_tasks, make_plans
 from nws_data.errors import NWSError, TaskError
-from nws_data.storage.info import align
+from nws_data.progress import FITS, progress_bar
 from nws_data.tasks.table import parse_task
 from nws_data.tasks.task import load_task
+from nws_data.terminal import align
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +80,7 @@ def run_checks(
     plans = list(make_plans(chosen, choose_methods(methods), options, seeds=1, folds=False))
     if not plans:
         raise NWSError("none of these methods fits these tasks; nws bench methods says what each reads")
-    with tqdm(total=len(plans) * n_permutations, unit="fit", disable=not sys.stderr.isatty()) as bar:
+    with progress_bar(total=len(plans) * n_permutations, bar_format=FITS) as bar:
         for plan in plans:
             yield _run(plan, n_permutations, root, bar)
 

@@ -18,7 +18,7 @@ from benchmarks.leaderboard.files.checks import METHOD, METHOD_RULE, control_cha
 from benchmarks.leaderboard.files.results import SOURCE
 from nws_data.errors import NWSError, TaskError, TaskNotAvailable, one_of
 from nws_data.storage.manifest import Manifest
-from nws_data.tasks.table import N_FOLDS, official_names, parse_task
+from nws_data.tasks.table import N_FOLDS, matching_names, parse_task
 from nws_data.tasks.task import load_task
 
 
@@ -81,7 +81,7 @@ def choose_methods(names: Iterable[str]) -> list[str]:
 def choose_tasks(names: Iterable[str], root: Path, folds: bool) -> tuple[list[str], list[Unavailable]]:
     """Return the canonical names of available tasks, and the tasks asked for by name that are not available.
 
-    Patterns pick, among the official names at the default window length, those that are available here.
+    Patterns pick, among the official names, those that are available here; ``/threshold=0`` and the like may follow.
 
     Raises:
         TaskError: an unknown task, or a pattern that no available task matches.
@@ -92,7 +92,7 @@ def choose_tasks(names: Iterable[str], root: Path, folds: bool) -> tuple[list[st
     missing = []
     for name in names:
         if is_pattern(name):
-            found = [task for task in official_names(image_sets) if fnmatchcase(task, name)]
+            found = matching_names(image_sets, name)
             here = [task for task in found if reason_missing(task, folds, root) is None]
             if not here:
                 why = "none of them is available here" if found else "`nws tasks` lists all"

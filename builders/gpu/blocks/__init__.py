@@ -19,11 +19,15 @@ What every implementation must hold:
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Protocol
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Protocol
 
 from nws_data.errors import BuildError, one_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DEVICE_PRECISIONS = ("float32", "tf32", "bfloat16")
+"""Of products and activations on a card; sums, weights, gradients and batch-norm statistics are float32 in all of them."""
 
 ACTIVATION_CODES = ("relu", "elu", "sigmoid", "tanh")
 """Names of the activations in the order of their codes."""

@@ -14,7 +14,6 @@ import shlex
 import shutil
 import stat
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -23,7 +22,9 @@ from pathlib import Path
 
 from nws_data.errors import BuildError, NWSError
 from nws_data.home import user_cache
+from nws_data.progress import is_watched
 from nws_data.storage.atomic import write_bytes
+from nws_data.terminal import say
 
 SOURCE = Path(__file__).with_name("kernels.c")
 
@@ -95,8 +96,8 @@ def _file_name(name: str, content: bytes) -> str:
 
 def _compile(command: tuple[str, ...], flags: tuple[str, ...], folder: Path) -> bytes | None:
     """Return the bytes of the library; None where the compiler fails. ``folder`` is for its files meanwhile."""
-    if sys.stderr.isatty():
-        print("compiling the kernels of the native CPU path, once: some ten seconds", file=sys.stderr, flush=True)
+    if is_watched():
+        say("compiling the kernels of the native CPU path, once: some ten seconds", error=True)
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".compile-") as temporary:
             result = Path(temporary) / "kernels.so"

@@ -46,7 +46,7 @@ def test_without_a_terminal(capsys, clock):
         progress.report(epochs(38))
         progress.report(Finished("random-000000", 19))
     # 38 of 4 x 19 epochs in 10 s: 3,800 images, and as long again.
-    assert last_line(capsys) == "fixed: 7/10 trainings, 380 images x models/s, 0:10 left"
+    assert last_line(capsys) == "fixed: 7/10 trainings, 0:10 left, 380 images x models/s"
     assert progress.n_images == 3800
 
 
@@ -58,7 +58,7 @@ def test_a_line_every_half_minute(capsys, clock):
             progress.report(epochs(0.1))
         lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 4
-    assert all(line.startswith("fixed: 0/1 trainings, 10 images x models/s") for line in lines)
+    assert all(line.startswith("fixed: 0/1 trainings") and line.endswith("left, 10 images x models/s") for line in lines)
 
 
 def test_before_any_message(capsys, clock):
@@ -73,7 +73,7 @@ def test_the_time_that_workers_take_to_start_does_not_count(capsys, clock):
         progress.report(epochs(1))
         clock[0] += 10
         progress.report(epochs(10))
-        assert progress._speed() == "100 images x models/s, 1:05 left"
+        assert progress._speed() == "1:05 left, 100 images x models/s"
 
 
 def test_no_speed_without_time_or_work(capsys, clock):
@@ -89,16 +89,16 @@ def test_time_left_follows_the_epochs_that_trainings_really_take(capsys, clock):
         clock[0] += 10
         progress.report(epochs(20))
         # A guess of 60 epochs each: 100 of 120 are left, at two a second.
-        assert progress._speed().endswith("0:50 left")
+        assert progress._speed().startswith("0:50 left")
         progress.report(Finished("random-000000", 20))
         # It took 20: 20 of 40 are left.
-        assert progress._speed().endswith("0:10 left")
+        assert progress._speed().startswith("0:10 left")
         clock[0] += 10
         progress.report(epochs(30))
         # The second has taken 30 epochs, longer than the mean: a quarter of that is to come, 5 epochs at 2.5 a second.
-        assert progress._speed().endswith("0:02 left")
+        assert progress._speed().startswith("0:02 left")
         progress.report(Finished("random-000001", 30))
-        assert progress._speed().endswith("0:00 left")
+        assert progress._speed().startswith("0:00 left")
 
 
 def test_with_the_smallest_cap_all_trainings_take_as_many_epochs(capsys, clock):
@@ -142,7 +142,7 @@ def test_speed_is_that_of_the_last_minute(capsys, clock):
             clock[0] += 30
             progress.report(epochs(n))
         # 20 epochs, 2,000 images, in 60 s; 6,000 - 24 epochs are left at 3 s each.
-        assert progress._speed() == "33 images x models/s, 4:58:48 left"
+        assert progress._speed() == "4:58:48 left, 33 images x models/s"
 
 
 def test_costlier_networks_count_for_more(capsys, clock):
@@ -153,7 +153,7 @@ def test_costlier_networks_count_for_more(capsys, clock):
         progress.report(epochs(19))
         ratio = training_flop(Architecture.of(large.hyperparameters)) / FLOP
         assert ratio > 10
-        assert progress._speed().endswith(f"{_clock(10 * ratio)} left")
+        assert progress._speed().startswith(f"{_clock(10 * ratio)} left")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from nws_data.errors import FormatError
-from nws_data.storage.info import Spread, align, describe, format_info, plan_text, range_text
+from nws_data.storage.info import Spread, describe, format_info, plan_text, range_text
 from tests.conftest import IMAGE_SETS, PLANS, TinyDataset
 
 
@@ -77,8 +77,3 @@ def test_ranges(low: float, median: float, high: float, text: str) -> None:
 
 def test_a_folder_given_as_text(tiny_dataset: TinyDataset) -> None:
     assert describe(str(tiny_dataset.root)) == describe(tiny_dataset.root)
-
-
-def test_columns_align() -> None:
-    rows = [["name", "n"], ["a", "1,000"], ["long one", "5"]]
-    assert align(rows) == ["name          n", "a         1,000", "long one      5"]

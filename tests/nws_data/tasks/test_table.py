@@ -3,7 +3,7 @@
 import pytest
 
 from nws_data.errors import TaskError
-from nws_data.tasks.table import FAMILIES, official_names, parse_task
+from nws_data.tasks.table import FAMILIES, matching_names, official_names, parse_task
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,24 @@ def test_all_official_names_are_canonical_and_differ():
     assert sum(name.startswith("global/") for name in names) == 6 and sum(name.startswith("local/") for name in names) == 11
     assert "ood/optimizer/held=digits" in names and "ood/optimizer/held=adam" not in names
     assert "ood-local/dataset/held=widest" in names and "ood-local/width_conv/held=widest" not in names
+
+
+def test_patterns_with_modifiers():
+    sets = ["mnist", "digits"]
+    assert matching_names(sets, "*") == list(official_names(sets))
+    assert matching_names(sets, "global/*tion/threshold=0.0") == [
+        "global/augmentation/threshold=0",
+        "global/activation/threshold=0",
+        "global/initialization/threshold=0",
+    ]
+    assert matching_names(sets, "local/*conv@500/tier=1GB/fold=1") == [
+        "local/depth_conv@500/fold=1/tier=1GB",
+        "local/width_conv@500/fold=1/tier=1GB",
+    ]
+    assert matching_names(sets, "ood-local/width_fc/held=mn*@500") == ["ood-local/width_fc@500/held=mnist"]
+    assert matching_names(sets, "regress/nothing*/threshold=0") == []
+    with pytest.raises(TaskError, match=r"fold must be a whole number in \[0, 4\]"):
+        matching_names(sets, "global/*/fold=5")
 
 
 @pytest.mark.parametrize(

@@ -353,10 +353,19 @@ def test_the_other_population_may_grow(task_dataset, local, whole):
 def test_listing_tasks(task_dataset, capsys):
     assert main(["tasks", str(task_dataset.root)]) == 0
     text = capsys.readouterr().out
+    assert re.search(r"^local/augmentation +2 +66 +4 +18$", text, re.MULTILINE)
+    assert re.search(
+        r"28 of 58 tasks .*\n\n30 more .*\n  10  test needs 5 a class\n  20  train needs 5 a class\n", text, re.DOTALL
+    )
+    assert "'global/*/threshold=0'" in text and len(text.splitlines()) < 45
+    assert main(["tasks", "--all", str(task_dataset.root)]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"^  local/batch_size +test needs 5 a class, has \d of \d+$", text, re.MULTILINE)
+    assert text.index("regress/progress") < text.index("local/batch_size")  # what there is comes first
+    assert main(["tasks", str(task_dataset.root), "local/a*/threshold=0.1"]) == 0
+    text = capsys.readouterr().out
     assert (
-        "local/augmentation" in text
-        and re.search(r"not available: (train|test) needs 5 a class, has \d", text)
-        and "of 58 available" in text
+        re.search(r"^local/augmentation/threshold=0.1 +2 +76 +\d+ +\d+$", text, re.MULTILINE) and "/activation/thr" in text
     )
     assert main(["tasks", str(task_dataset.root), "local/aug*", "ood-local/augmentation/held=adam", "--json"]) == 0
     states = json.loads(capsys.readouterr().out)

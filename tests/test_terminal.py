@@ -1,0 +1,164 @@
+"""What somebody sees in a terminal of 80 columns: results, and nothing of the bars that were there meanwhile."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TinyDataset
+
+COLUMNS = 80
+_PIECES = re.compile(r"\x1b\[(\d*)([A-Za-z])|([\r\n])|([^\x1b\r\n]+)|(.)", re.DOTALL)
+
+
+class Screen:
+    """A terminal that knows what bars use: return, newline, cursor up. Anything else that commands one is an error."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = [""]
+        self._row = self._column = 0
+
+    def write(self, text: str) -> None:
+        for count, command, control, written, other in _PIECES.findall(text):
+            if other or (command and command != "A"):
+                raise AssertionError(f"raw control sequence: {other or command!r}")
+            if command:
+                self._row = max(0, self._row - int(count or 1))
+            elif control == "\r":
+                self._column = 0
+            elif control:
+                self._row += 1
+                self.lines += [""] * (self._row + 1 - len(self.lines))
+            else:
+                line = self.lines[self._row].ljust(self._column)
+                self.lines[self._row] = line[: self._column] + written + line[self._column + len(written) :]
+                self._column += len(written)
+                assert self._column <= COLUMNS, f"wider than the terminal: {self.lines[self._row]!r}"
+
+    @property
+    def text(self) -> str:
+        return "\n".join(line.rstrip() for line in self.lines).rstrip("\n")
+
+
+def in_terminal(*arguments: str, status: int = 0) -> tuple[str, str]:
+    """Run Python in a terminal of 80 columns; return what its screen shows in the end, and all that was written to it."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    process = subprocess.Popen([sys.executable, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    written = b""
+    try:
+        while part := os.read(ours, 65536):
+            written += part
+    except OSError:  # the other end is closed
+        pass
+    os.close(ours)
+    text = written.decode()
+    assert process.wait() == status, text
+    screen = Screen()
+    screen.write(text)
+    return screen.text, text
+
+
+def nws(*arguments: str | Path, status: int = 0) -> tuple[str, str]:
+    return in_terminal("-m", "nws_data", *map(str, arguments), status=status)
+
+
+@pytest.fixture
+def root(tiny_dataset: TinyDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The small dataset under a short name, in the working folder."""
+    (tmp_path / "nws").symlink_to(tiny_dataset.root)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    monkeypatch.chdir(tmp_path)
+    return Path("nws")
+
+
+def test_the_screen_of_this_test() -> None:
+    screen = Screen()
+    screen.write("one\r\n 10%\n\r 50%\r    \r\x1b[A    \rtwo\r\nthree\r")
+    assert screen.text == "one\ntwo\nthree"
+    for text in ("x" * 81, "\x1b[8m", "\x1b]0;title"):
+        with pytest.raises(AssertionError):
+            Screen().write(text)
+
+
+def test_verify(root: Path) -> None:
+    shown, written = nws("verify", root)
+    assert shown == "nws: sound (32 trainings, 100.6 MB, every byte checked)"
+    assert re.search(r"%  ?█* *▏?.*B/.*, fixed/t", written)  # the bar has room, and says what is read
+
+
+def test_info(root: Path) -> None:
+    shown, _ = nws("info", root)
+    assert shown.startswith("32 trainings, 640 snapshots, 100.6 MB of weights\n")
+    assert "\ninitialization  constant: 8, glorot_normal: 3, glorot_uniform: 2, random_normal: 11\n" not in shown
+    assert "\ninitialization  constant: 8," in shown and "\n                random_normal: 11\n" in shown
+
+
+def test_tasks(root: Path) -> None:
+    shown, _ = nws("tasks", root)
+    lines = shown.splitlines()
+    assert lines[1].split() == ["regress-local/test_accuracy", "10", "4", "9"]
+    assert "  50  train needs 5 a class" in lines and len(lines) < 24
+
+
+def test_plan(root: Path) -> None:
+    images = ("--images", "mnist", "fashion_mnist")
+    shown, _ = nws("plan", "--population", "random", "--trainings", "150", *images, "--no-calibrate", "--out", "new")
+    assert re.search(r"^random +150 +150 +1.29e\+16 +1.5 +12$", shown, re.MULTILINE)
+    assert "\ntime: not calibrated" in shown
+
+
+def test_bench_run(root: Path) -> None:
+    task = "regress-local/test_accuracy"
+    shown, written = nws("bench", "run", "--task", task, "--method", "majority", "ridge-16", "--seeds", "2", "--out", "r")
+    assert "features" in written and " fits " in written
+    lines = [re.sub(r": .* R².*", "", line) for line in shown.splitlines() if not line.startswith("  ")]
+    assert lines == [f"{task}, majority", f"{task}, ridge-16", "2 of 2 runs are in r. Next: nws bench board r"]
+
+
+@pytest.mark.slow
+def test_bench_run_of_the_dmc(root: Path) -> None:
+    task = "regress-local/test_accuracy"
+    shown, written = nws(
+        "bench", "run", "--task", task, "--method", "dmc", "--seeds", "1", "--option", "epochs=2", "--out", "r"
+    )
+    assert "dmc " in written and " steps, " in written
+    assert "steps" not in shown and shown.startswith("regress-local/test_accuracy, dmc: ")
+
+
+def test_an_error_that_holds_what_a_file_says(root: Path, tmp_path: Path) -> None:
+    shown, _ = nws("info", "no\x1b[2J\u202efolder", status=2)
+    assert r"no\x1b[2J\u202efolder" in shown
+
+
+_BUILD = """
+import itertools, time
+from builders.engine.messages import Finished, Notice, Progress
+from builders.engine.progress import BuildProgress
+seconds = itertools.count(0, 20)
+time.monotonic = lambda: float(next(seconds))
+with BuildProgress("random", {f"random-{i:06}": 1e11 for i in range(11_000)}, 1_234, 1000) as progress:
+    for i in range(9):
+        progress.report(Progress(2_469_134, 2.8e12))
+        progress.report(Finished(f"random-{i:06}", 60))
+    progress.report(Notice("a worker died"))
+    progress._bar.refresh()
+print("done")
+"""
+
+
+def test_build_shows_the_time_left(root: Path) -> None:
+    shown, written = in_terminal("-c", _BUILD)
+    assert shown == "random: a worker died\ndone"
+    assert re.search(r"random █.* 1243/12234 in 00:0\d, \d d \d+ h left, 123,457 images x models/s\r", written)
