@@ -18,7 +18,7 @@ from nws_data.tasks.table import parse_task
 
 SMALL = {
     "trainings": {"fixed": 24, "random": 23},
-    "images": ImageOptions(sources=("digits",), n_train=320, n_test=20),
+    "images": ImageOptions(sources=("digits",), n_train=380, n_test=20),
     "epoch_cap": 19,
 }
 SMALL_TASKS = {
