@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -57,8 +58,8 @@ class Reading:
         interval = f"{_percent(score.accuracy)} [{_percent(score.accuracy_low)}, {_percent(score.accuracy_high)}]"
         return [self.task.target, self.source, f"{n}", interval, _percent(self.others.accuracy), _percent(score.chance)]
 
-    def words(self) -> list[str]:
-        """Return what the numbers say, as lines."""
+    def words(self) -> str:
+        """Return what the numbers say."""
         score = self.weights
         right, n, nets = sum(score.n_right), sum(score.n_items), len(score.trainings)
         of = f"{n} networks" if n == nets else f"{n} windows of {nets} networks"
@@ -68,11 +69,12 @@ class Reading:
             verdict = "above chance, but not clearly above the other hyper-parameters"
         else:
             verdict = "so the weights tell it"
-        return [
-            f"{self.source.capitalize()} give the {self.task.target} of {right} of {of}: {_percent(score.accuracy)} %",
-            f"  (95 % interval {_percent(score.accuracy_low)} to {_percent(score.accuracy_high)}; guessing "
-            f"{_percent(score.chance)}, other hyper-parameters {_percent(self.others.accuracy)}): {verdict}.",
-        ]
+        interval = f"{_percent(score.accuracy_low)} to {_percent(score.accuracy_high)}"
+        return (
+            f"{self.source.capitalize()} give the {self.task.target} of {right} of {of}: {_percent(score.accuracy)} % (95 % "
+            f"interval {interval}; guessing {_percent(score.chance)}, other hyper-parameters "
+            f"{_percent(self.others.accuracy)}): {verdict}."
+        )
 
 
 def quickstart(out: Path) -> int:
@@ -89,20 +91,21 @@ def quickstart(out: Path) -> int:
     trainings = nws_data.open(out, "fixed").trainings()
     _print_lines("2. What it holds", _contents(out, trainings))
     _print_lines("3. Loading it", [*_loaded_rows(out), *_loaded_windows(out)])
-    title = "4. Mean final test accuracy in % (of how many networks), by initialization and activation"
+    title = "4. Mean final test accuracy in % (networks), by initialization and activation"
     _print_lines(title, format_accuracy_table(trainings))
     results = out.parent / f"{out.name}-results"
-    print("\n5. Hyper-parameters of networks that a method was not fitted on, from their weights", flush=True)
+    print("\n5. What weights tell of networks that the method was not fitted on", flush=True)
     readings = list(_read(out, results))
     write_board(results, results)
     picture = out.parent / f"{out.name}-quickstart.png"
     draw(readings, trainings, picture)
-    header = ["which", "from", "networks", "right, % [95 %]", "from the others, %", "chance, %"]
+    header = ["which", "from", "networks", "right % [95 %]", "no weights %", "chance %"]
     _print_lines(None, align([header, *(reading.row() for reading in readings)]))
-    _print_lines("What this shows", [line for reading in readings for line in reading.words()])
+    sentences = (textwrap.wrap(reading.words(), 76, subsequent_indent="  ") for reading in readings)
+    _print_lines("What this shows", [line for lines in sentences for line in lines])
     nws = "nws" if shutil.which("nws") else os.path.relpath(Path(sys.executable).with_name("nws"))
     print(f"\nPicture: {picture}   Leaderboard, for a browser: {results / HTML}")
-    print(f"Next: {nws} info {out}; {nws} verify {out}; {nws} tasks {out}; README.md")
+    print(f"Next: {nws} info {out}; {nws} verify {out}; {nws} tasks {out}")
     print(f"Done in {time.monotonic() - started_s:.0f} s.")
     return 0 if len(readings) == len(TASKS) else 1
 
