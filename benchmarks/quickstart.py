@@ -96,6 +96,8 @@ def quickstart(out: Path) -> int:
     results = out.parent / f"{out.name}-results"
     print("\n5. What weights tell of networks that the method was not fitted on", flush=True)
     readings = list(_read(out, results))
+    if not readings:  # stderr says why
+        return 1
     write_board(results, results)
     picture = out.parent / f"{out.name}-quickstart.png"
     draw(readings, trainings, picture)
@@ -159,11 +161,11 @@ def _read(out: Path, results: Path) -> Iterator[Reading]:
     with tqdm(total=total, unit="fit", leave=False, disable=not sys.stderr.isatty()) as bar:
         outcomes = list(run_all(plans, out.resolve(), results.resolve(), tick=lambda name: bar.update()))
     for weights, others in zip(outcomes[::2], outcomes[1::2], strict=True):
-        if weights.result is None or others.result is None:
+        found = [cast(ClassificationScore, o.result.runs[0].score) for o in (weights, others) if o.result is not None]
+        if len(found) == 2:
+            yield Reading(parse_task(weights.plan.task), *found)
+        else:
             print(f"   {weights.plan.task}: {weights.note or others.note}", file=sys.stderr)
-            continue
-        scores = (cast(ClassificationScore, outcome.result.runs[0].score) for outcome in (weights, others))
-        yield Reading(parse_task(weights.plan.task), *scores)
 
 
 def draw(readings: Sequence[Reading], trainings: pd.DataFrame, path: Path) -> None:

@@ -84,10 +84,12 @@ def draw_curves(axes: Axes, trainings: pd.DataFrame) -> None:
 
 
 def _draw_histogram(axes: Axes, trainings: pd.DataFrame) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     groups = {name: 100 * trainings.loc[trainings["initialization"] == name, "final_test_accuracy"] for name in _COLOURS}
     axes.hist(list(groups.values()), bins=list(np.linspace(0, 100, 21)), stacked=True, color=list(_COLOURS.values()))
     axes.set(xlabel="final test accuracy (%)", ylabel="trainings", xlim=(0, 100), title="Final accuracies")
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def draw_combinations(axes: Axes, trainings: pd.DataFrame) -> None:

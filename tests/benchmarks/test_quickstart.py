@@ -19,7 +19,7 @@ from nws_data.tasks.scores import ClassificationScore
 from nws_data.tasks.table import parse_task
 
 SMALL = {
-    "trainings": {"fixed": 24, "random": 1},
+    "trainings": {"fixed": 30, "random": 1},
     "images": ImageOptions(sources=("digits",), n_train=380, n_test=100),
     "epoch_cap": 19,
 }
