@@ -11,7 +11,7 @@ RUN = OMP_NUM_THREADS=1 $(VENV)/bin/python -m
 .PHONY: help quickstart test fast lint clean
 
 help:
-	@echo "make quickstart   train 72 small networks, load and show them, run 4 methods on 2 tasks (minutes)"
+	@echo "make quickstart   train 150 small networks and read from their weights how they were made (minutes)"
 	@echo "make test         all tests"
 	@echo "make fast         all tests but the slow ones"
 	@echo "make lint         ruff and mypy"

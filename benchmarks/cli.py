@@ -9,7 +9,7 @@ from typing import Any
 from nws_data.errors import NWSError
 from nws_data.terminal import say, say_json
 
-QUICKSTART_HELP = "from nothing to a dataset, four methods on two tasks and the leaderboard in minutes"
+QUICKSTART_HELP = "from nothing to a dataset and what its weights tell, in minutes"
 _SEVERAL: dict[str, Any] = {"action": "extend", "nargs": "+"}
 """Several values after one flag, or the flag several times."""
 _BENCH_EXAMPLES = """\

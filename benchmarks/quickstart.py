@@ -1,89 +1,201 @@
-"""``nws quickstart``: from nothing to a dataset that is built, loaded, shown and benchmarked."""
+"""``nws quickstart``: from nothing to a dataset that is built, loaded, and shows what weights tell."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+import textwrap
 import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import nws_data
+from benchmarks.findings.training_statistics import LEGEND_BELOW, draw_combinations, draw_curves, format_accuracy_table
 from benchmarks.leaderboard.board.write import HTML, write_board
-from benchmarks.leaderboard.runs.command import bench
+from benchmarks.leaderboard.runs.plans import make_plans
+from benchmarks.leaderboard.runs.runner import run_all
 from builders.build import build
 from builders.config import PRESETS, BuildConfig
-from builders.training_statistics import accuracy_table, draw_training_statistics, format_accuracy_table
-from nws_data.storage.info import describe, format_info
+from nws_data.storage.info import align
+from nws_data.storage.manifest import Manifest
+from nws_data.tasks.scores import ClassificationScore
+from nws_data.tasks.table import TaskSpec, parse_task
 
-WINDOW = 5_000
-TASKS = ("regress/test_accuracy", "global/augmentation/threshold=0")
-"""What a build of this size has enough trainings for: one official task and, without the threshold, an unofficial one."""
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
 
-METHODS = ("majority", "hyperparameters", "svm-linear-16", "svm-linear-480")
-SEEDS = 3
+TASKS = {
+    "global/initialization/threshold=0": "boosting-480",
+    "global/activation/threshold=0": "boosting-480",
+    "local/initialization/threshold=0": "boosting-16",
+}
+"""Tasks that a build of this size has enough trainings for, in five folds, and the method that reads the weights."""
+
+GUARD = "hyperparameters"
+"""Beside each: what all other hyper-parameters tell, without a weight."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How well a hyper-parameter is told for networks that a method was not fitted on."""
+
+    task: TaskSpec
+    weights: ClassificationScore
+    others: ClassificationScore  # from the other hyper-parameters
+
+    @property
+    def source(self) -> str:
+        """What of the weights is read."""
+        return "all weights" if self.task.length is None else f"{self.task.length:,} weights"
+
+    def row(self) -> list[str]:
+        """Return the cells of the table."""
+        score, n = self.weights, len(self.weights.trainings)
+        interval = f"{_percent(score.accuracy)} [{_percent(score.accuracy_low)}, {_percent(score.accuracy_high)}]"
+        return [self.task.target, self.source, f"{n}", interval, _percent(self.others.accuracy), _percent(score.chance)]
+
+    def words(self) -> str:
+        """Return what the numbers say."""
+        score = self.weights
+        right, n, nets = sum(score.n_right), sum(score.n_items), len(score.trainings)
+        of = f"{n} networks" if n == nets else f"{n} windows of {nets} networks"
+        if score.accuracy_low <= score.chance:
+            verdict = "not clearly above chance"
+        elif score.accuracy_low <= self.others.accuracy:
+            verdict = "above chance, but not clearly above the other hyper-parameters"
+        else:
+            verdict = "so the weights tell it"
+        interval = f"{_percent(score.accuracy_low)} to {_percent(score.accuracy_high)}"
+        return (
+            f"{self.source.capitalize()} give the {self.task.target} of {right} of {of}: {_percent(score.accuracy)} % (95 % "
+            f"interval {interval}; guessing {_percent(score.chance)}, other hyper-parameters "
+            f"{_percent(self.others.accuracy)}): {verdict}."
+        )
 
 
 def quickstart(out: Path) -> int:
-    """Build the preset ``quickstart`` into ``out`` (or go on with it), load it, show what is inside, run the benchmark."""
+    """Build the preset ``quickstart`` into ``out`` (or go on with it), load it, read hyper-parameters from the weights.
+
+    Returns 1 where a task could not be run, else 0.
+    """
     started_s = time.monotonic()
     preset = PRESETS["quickstart"]
     counts = " and ".join(f"{n} {population}" for population, n in preset["trainings"].items())
-    print(f"1. Training {counts} networks on scikit-learn's digits into {out}/ (Ctrl-C stops; the same command goes on)")
+    print(f"1. Training {counts} networks on scikit-learn's digits into {out}/", flush=True)
+    print("   (Ctrl-C stops; the same command goes on)", flush=True)
     build(BuildConfig(out=out, **preset))
-    print("\n2. What it holds (nws info)\n")
-    print(format_info(describe(out)))
-    print(f'\n3. datasets.load_dataset("{out}", "fixed")\n')
-    _show_load_dataset(out)
-    print(f"\n4. Windows of {WINDOW:,} weights in a plain DataLoader\n")
-    _show_windows(out)
-    print("\n5. Mean final test accuracy (%) by initialization and activation, population fixed\n")
     trainings = nws_data.open(out, "fixed").trainings()
-    print(format_accuracy_table(accuracy_table(trainings)))
-    picture = out.parent / f"{out.name}-training-statistics.png"
-    draw_training_statistics(trainings, picture)
-    print(f"\nPicture of the trainings: {picture}")
+    _print_lines("2. What it holds", _contents(out, trainings))
+    _print_lines("3. Loading it", [*_loaded_rows(out), *_loaded_windows(out)])
+    title = "4. Mean final test accuracy in % (networks), by initialization and activation"
+    _print_lines(title, format_accuracy_table(trainings))
     results = out.parent / f"{out.name}-results"
-    print(f"\n6. {len(TASKS)} tasks, {len(METHODS)} methods, {SEEDS} seeds (nws bench run)\n")
-    failed = bench(
-        tasks=TASKS,
-        methods=METHODS,
-        options={},
-        seeds=SEEDS,
-        folds=False,
-        root=out,
-        out=results,
-        predictions=None,
-        again=False,
-    )
+    print("\n5. What weights tell of networks that the method was not fitted on", flush=True)
+    readings = list(_read(out, results))
+    if not readings:  # stderr says why
+        return 1
     write_board(results, results)
-    print(
-        f"\nThe leaderboard: open {results / HTML} in a browser (board.md beside it; nws bench board {results} writes both)"
-    )
-    print(f"Done in {time.monotonic() - started_s:.0f} s. Next: nws verify {out}, nws build --help, README.md")
-    return failed
+    picture = out.parent / f"{out.name}-quickstart.png"
+    draw(readings, trainings, picture)
+    header = ["which", "from", "networks", "right % [95 %]", "no weights %", "chance %"]
+    _print_lines(None, align([header, *(reading.row() for reading in readings)]))
+    sentences = (textwrap.wrap(reading.words(), 76, subsequent_indent="  ") for reading in readings)
+    _print_lines("What this shows", [line for lines in sentences for line in lines])
+    nws = "nws" if shutil.which("nws") else os.path.relpath(Path(sys.executable).with_name("nws"))
+    print(f"\nPicture: {picture}   Leaderboard, for a browser: {results / HTML}")
+    print(f"Next: {nws} info {out}; {nws} verify {out}; {nws} tasks {out}")
+    print(f"Done in {time.monotonic() - started_s:.0f} s.")
+    return 0 if len(readings) == len(TASKS) else 1
 
 
-def _show_load_dataset(out: Path) -> None:
+def _print_lines(title: str | None, lines: Sequence[str]) -> None:
+    if title is not None:
+        print(f"\n{title}")
+    print(*(f"   {line}" for line in lines), sep="\n", flush=True)
+
+
+def _contents(out: Path, trainings: pd.DataFrame) -> list[str]:
+    """Return lines on what was built, and on the best of the networks."""
+    manifest = Manifest.load(out)
+    n_bytes = sum(shard.nbytes for shard in manifest.shards)
+    n = sum(split.n_trainings for population in manifest.populations.values() for split in population.splits.values())
+    best = trainings.loc[trainings["final_test_accuracy"].idxmax()]
+    hyperparameters = (best[name] for name in ("initialization", "activation", "optimizer"))
+    return [
+        f"{n} trainings with 20 snapshots each, {n_bytes / 1e6:,.0f} MB of weights",
+        f"the best: {best['training']} ({', '.join(hyperparameters)}, batch size {best['batch_size']}),",
+        f"test accuracy {100 * best['final_test_accuracy']:.1f} % after {best['n_epochs']} epochs",
+    ]
+
+
+def _loaded_rows(out: Path) -> Iterator[str]:
     from datasets import load_dataset
     from datasets.utils import disable_progress_bars
 
     disable_progress_bars()
-    for split, rows in load_dataset(str(out), "fixed").items():
-        print(f"   {split:<11}{len(rows):>6} rows, {len(rows.column_names)} columns")
-    row = load_dataset(str(out), "fixed", split="train").cast_column("weights", nws_data.Weights(root=str(out)))[-1]
-    print(f"   last row: {row['training']}, epoch {row['epoch']}, test accuracy {100 * row['test_accuracy']:.1f} %,")
-    print(f"   weights {tuple(row['weights'].shape)} via nws_data.Weights")
+    rows = load_dataset(str(out), "fixed", split="train")
+    yield f'datasets.load_dataset("{out}", "fixed", split="train"):'
+    yield f"  {len(rows):,} rows, one a snapshot, {len(rows.column_names)} columns"
 
 
-def _show_windows(out: Path) -> None:
+def _loaded_windows(out: Path) -> Iterator[str]:
     from torch.utils.data import DataLoader
 
-    train = nws_data.open(out, "fixed", split="train")
-    windows = nws_data.RandomWindows(train.select(last=4), length=WINDOW, target="optimizer")
-    loader = DataLoader(windows, batch_size=64, shuffle=True)
-    n, epochs, started_s = 0, 20, time.perf_counter()
-    for epoch in range(epochs):
-        windows.set_epoch(epoch)
-        for batch in loader:
-            weights, labels = batch
-            n += len(labels)
-    elapsed_s = time.perf_counter() - started_s
-    print(f"   batches {tuple(weights.shape)} {weights.dtype}, labels {windows.classes}; {n / elapsed_s:,.0f} windows/s")
+    late = nws_data.open(out, "fixed", split="train").select(last=4)
+    windows = nws_data.RandomWindows(late, length=5000, target="optimizer")
+    weights, labels = next(iter(DataLoader(windows, batch_size=64, shuffle=True)))
+    yield "nws_data.RandomWindows in a DataLoader of batch size 64:"
+    yield f"  weights {tuple(weights.shape)}, labels {tuple(labels.shape)}, one of {', '.join(windows.classes or ())}"
+
+
+def _read(out: Path, results: Path) -> Iterator[Reading]:
+    """Run each task's method and the guard, in five folds; yield what came of it. Says on stderr what was not possible."""
+    from tqdm import tqdm
+
+    plans = [plan for task, method in TASKS.items() for plan in make_plans([task], [method, GUARD], {}, 1, folds=True)]
+    total = sum(plan.n_fits for plan in plans)
+    with tqdm(total=total, unit="fit", leave=False, disable=not sys.stderr.isatty()) as bar:
+        outcomes = list(run_all(plans, out.resolve(), results.resolve(), tick=lambda name: bar.update()))
+    for weights, others in zip(outcomes[::2], outcomes[1::2], strict=True):
+        found = [cast(ClassificationScore, o.result.runs[0].score) for o in (weights, others) if o.result is not None]
+        if len(found) == 2:
+            yield Reading(parse_task(weights.plan.task), *found)
+        else:
+            print(f"   {weights.plan.task}: {weights.note or others.note}", file=sys.stderr)
+
+
+def draw(readings: Sequence[Reading], trainings: pd.DataFrame, path: Path) -> None:
+    """Write the picture: what the weights tell beside chance, learning curves, accuracy by combination."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(14, 4.4), layout="constrained")
+    bars, curves, combinations = figure.subplots(1, 3, width_ratios=[1.25, 1.1, 1])
+    _draw_bars(bars, readings)
+    draw_curves(curves, trainings)
+    draw_combinations(combinations, trainings)
+    figure.savefig(path, dpi=100)
+
+
+def _draw_bars(axes: Axes, readings: Sequence[Reading]) -> None:
+    for i, reading in enumerate(readings):
+        for side, score, colour in ((-0.2, reading.weights, "#0072b2"), (0.2, reading.others, "#aaaaaa")):
+            low, high = score.accuracy - score.accuracy_low, score.accuracy_high - score.accuracy
+            error = [[100 * low], [100 * high]]
+            axes.bar(i + side, 100 * score.accuracy, 0.38, color=colour, yerr=error, capsize=4, ecolor="#333333")
+            axes.text(i + side, 2, f"{_percent(score.accuracy)} %", ha="center", color="white" if side < 0 else "black")
+        axes.hlines(100 * reading.weights.chance, i - 0.45, i + 0.45, colors="#d55e00", linestyles="dashed", linewidth=2)
+    names = [f"{reading.task.target}\nfrom {reading.source}" for reading in readings]
+    axes.set_xticks(range(len(readings)), names, fontsize=9)
+    axes.set(ylabel="networks or windows told right (%)", ylim=(0, 100), title="What the weights tell (95 % interval)")
+    handles = [axes.bar(0, 0, color=colour) for colour in ("#0072b2", "#aaaaaa")]
+    chance = axes.plot([], [], color="#d55e00", linestyle="dashed", linewidth=2)
+    labels = ["weights", "other hyper-parameters", "chance"]
+    axes.legend([*handles, *chance], labels, fontsize=8, ncols=3, **LEGEND_BELOW)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f}"

@@ -22,7 +22,7 @@ CHECKOUT_COMMANDS = {
     "bench": ("benchmarks.cli", "run methods on tasks; turn the results into the leaderboard"),
     "build": ("builders.cli", "train networks and write or extend a dataset"),
     "plan": ("builders.cli", "what a build will cost before it starts: work, hours, gigabytes, memory"),
-    "quickstart": ("benchmarks.cli", "from nothing to a dataset, four methods on two tasks and the leaderboard in minutes"),
+    "quickstart": ("benchmarks.cli", "from nothing to a dataset and what its weights tell, in minutes"),
     "rebuild": ("builders.cli", "train one training again from its id and compare it bit for bit"),
 }
 """Commands that live in the repository, outside the wheel: the module that adds them, and their help."""
@@ -101,8 +101,8 @@ def checkout_module(name: str) -> str:
     package = name.partition(".")[0]
     if not (root / package / "__init__.py").is_file() or not (root / "FORMAT.md").is_file():
         raise NWSError(
-            f"this command needs the repository, not only the wheel: clone its tag v{__version__}, run "
-            "`pip install -e '.[all]'` in the clone and use that `nws`"
+            f"this command needs the repository, not only the wheel: clone it (this is version {__version__}), "
+            "run `pip install -e '.[all]'` in the clone and use that `nws`"
         )
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))

@@ -97,3 +97,17 @@ def test_the_readmes_task(folder: Path) -> None:
     assert printed[1].startswith("1.0 ")  # the planted signal
     (command,) = set(re.findall(r"`(nws score [^`]*)`", code))
     assert "100.0" in run(folder, "-m", "nws_data", *shlex.split(command)[1:])
+
+
+@pytest.mark.parametrize("document", ["README.md", "FORMAT.md", "SCALE.md", "CONTRIBUTING.md", "dataset_card.md"])
+def test_examples_name_nothing_that_their_section_does_not_define(document: str, tmp_path: Path) -> None:
+    for i, section in enumerate(re.split(r"^## ", (ROOT / document).read_text(), flags=re.MULTILINE)):
+        code = re.findall(r"^```python\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+        (tmp_path / f"section{i}.py").write_text("\n".join(code))
+    found = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821,E9", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stdout

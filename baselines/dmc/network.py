@@ -133,7 +133,7 @@ def _convolution(layer: Convolution) -> nn.Module:
 
 
 def _initialise(modules: list[nn.Module], seed: int) -> None:
-    """Fill weights with Glorot normals truncated at two sigma, without correction, as TensorFlow 1; biases with 0."""
+    """Fill weights with Glorot normals truncated at two sigma, as TensorFlow up to about 1.7; biases with 0."""
     generator = torch.Generator().manual_seed(seed)
     for module in modules:
         weight, bias = module.get_parameter("weight"), module.get_parameter("bias")

@@ -1,4 +1,4 @@
-"""The four initialisers with TensorFlow 1's semantics, drawn from the counter-based generator in float64.
+"""The four initialisers as in TensorFlow up to about 1.7, drawn from the counter-based generator in float64.
 
 Source: Eilertsen et al. 2020, Supplement A.1; gamma's noise from the authors' scripts.
 """

@@ -96,7 +96,7 @@ def test_glorot_normal_is_truncated_at_two_sigma(name):
 
 
 def test_glorot_normal_has_no_correction_of_its_spread():
-    # A normal truncated at two sigma has 0.8796 of its standard deviation; TensorFlow 1 left it so.
+    # A normal truncated at two sigma has 0.8796 of its standard deviation; TensorFlow up to about 1.7 left it so.
     values = kernels("glorot_normal")["fc1"]
     assert values.std().item() == pytest.approx(0.8796 * math.sqrt(2 / 640), rel=0.01)
 
