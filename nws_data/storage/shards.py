@@ -33,6 +33,7 @@ SHARD_SIZES = (64_000_000, 64_000_000, 128_000_000, 256_000_000, 512_000_000)
 
 METADATA_KEY = "nws"
 _KEY = re.compile(r"t\d{6}")
+_PATH = re.compile(r"weights/(fixed|random)/(train|validation|test)-\d{5,}\.safetensors", re.ASCII)
 _FLOAT32 = np.dtype("<f4")
 
 
@@ -84,6 +85,15 @@ def shard_key(plan_index: int) -> str:
 def shard_path(population: str, split: str, number: int) -> str:
     """Return the path inside the dataset, such as ``weights/fixed/train-00000.safetensors``."""
     return f"weights/{population}/{split}-{number:05d}.safetensors"
+
+
+def check_shard_path(path: str) -> None:
+    """Raise ``FormatError`` unless the path inside the dataset is one that :func:`shard_path` gives; ask before opening."""
+    if not _PATH.fullmatch(path):
+        raise FormatError(
+            f"no shard has the path {path!r}: expected weights/<fixed|random>/<train|validation|test>-NNNNN.safetensors; "
+            "do not use this dataset"
+        )
 
 
 def divide_into_shards(nbytes: Sequence[int], n_existing: int, sizes: Sequence[int] = SHARD_SIZES) -> list[int]:
