@@ -17,6 +17,7 @@ from nws_data.reading.columns import derived_columns, split_positions
 from nws_data.reading.selection import last_of_each, matches
 from nws_data.space.architecture import Architecture
 from nws_data.space.identity import split_of
+from tests.conftest import write
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +121,35 @@ def test_select_by_value_collection_and_callable(random_data: nws.NWSDataset) ->
     assert (slow["learning_rate"] < 0.002).all() and slow["finite"].all() and len(slow)
     row = int(np.flatnonzero(expected)[3])
     assert torch.equal(some.vector(3), random_data.vector(row))
+
+
+def test_a_condition_needs_its_column(random_data: nws.NWSDataset) -> None:
+    with pytest.raises(SelectionError, match=r"by column, such as select\(optimizer='adam'\), got 'adam'"):
+        random_data.select("adam")
+
+
+def test_a_relative_folder_is_that_of_the_opening(
+    tiny_dataset: Any, random_data: nws.NWSDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_dataset.root.parent)
+    data = nws.open("nws", "random")
+    monkeypatch.chdir(tmp_path)
+    assert data.root == tiny_dataset.root and torch.equal(data.vector(3), random_data.vector(3))
+    monkeypatch.setenv("HOME", str(tiny_dataset.root.parent))
+    assert nws.open("~/nws", "random").root == nws.open(Path("~/nws")).root == tiny_dataset.root
+
+
+def test_a_dataset_that_was_extended_since(tiny_dataset: Any, tmp_path: Path) -> None:
+    write(tmp_path, "fixed", tiny_dataset.staged["fixed"][:2])
+    data = nws.open(tmp_path)
+    vector = data.vector(0)
+    write(tmp_path, "fixed", tiny_dataset.staged["fixed"])
+    with pytest.raises(FormatError, match="the dataset was changed since it was opened: open it again"):
+        data.trainings()
+    assert len(nws.open(tmp_path).trainings()) == 8 and torch.equal(data.vector(0), vector)
+    (tmp_path / next(iter(nws.open(tmp_path).manifest.trainings.values()))).unlink()
+    with pytest.raises(FormatError, match="not a readable Parquet file"):
+        nws.open(tmp_path).trainings()
 
 
 def test_select_by_numpy_values(random_data: nws.NWSDataset) -> None:
