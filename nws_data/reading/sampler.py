@@ -33,7 +33,7 @@ class EpochSampler(Sampler[int]):
         self._views = list(_views(view))
         if not self._views:
             raise SelectionError(
-                f"EpochSampler takes a view, or Subset or ConcatDataset of views, got {type(view).__name__}"
+                f"EpochSampler takes a view, or a Subset or ConcatDataset of them, got {type(view).__name__}"
             )
         self.view = view
         self.seed = whole_number("seed", seed, 0, 2**63)

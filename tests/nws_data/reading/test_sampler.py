@@ -54,7 +54,7 @@ def test_the_windows_of_parts_and_joined_views_follow(view):
     assert (view.epoch, other.epoch) == (3, 3)
     assert sorted(sampler) == list(range(len(part)))
     assert EpochSampler(fixed).view is fixed
-    with pytest.raises(SelectionError, match="takes a view, or Subset or ConcatDataset of views, got TensorDataset"):
+    with pytest.raises(SelectionError, match="takes a view, or a Subset or ConcatDataset of them, got TensorDataset"):
         EpochSampler(TensorDataset(view.labels))
 
 

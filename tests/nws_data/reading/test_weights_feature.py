@@ -126,7 +126,7 @@ def test_the_values_themselves_are_saved_as_the_warning_says(ds: Any, hf: Module
 def test_load_from_disk_after_importing_both_packages(ds: Any, tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="holds positions"):
         ds.select(range(2)).save_to_disk(str(tmp_path / "saved"))
-    code = f"import datasets, nws_data\nrow = datasets.load_from_disk({str(tmp_path / 'saved')!r})[1]\nprint(row['weights'].sum())"
+    code = f"import datasets, nws_data\nprint(datasets.load_from_disk({str(tmp_path / 'saved')!r})[1]['weights'].sum())"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert found.split()[-1] == str(ds[1]["weights"].sum())
 
