@@ -165,8 +165,9 @@ class WeightStore:
                     f"different builds; check the folder with `nws verify {self.root}`"
                 )
         n_values = path.stat().st_size // VALUE_BYTES
+        name: Any = os.fsencode(path)  # torch takes bytes, which need not be UTF-8
         try:  # a private map, never written; Python's mmap would keep a descriptor open for each shard
-            values = torch.from_file(os.fsencode(path), shared=False, size=n_values, dtype=torch.float32).numpy()
+            values = torch.from_file(name, shared=False, size=n_values, dtype=torch.float32).numpy()
         except RuntimeError as error:
             raise NWSError(
                 f"{path}: cannot be mapped into memory ({error}); put the dataset where the file system supports mmap, and "

@@ -101,6 +101,14 @@ def test_cold_reads_with_advice_give_the_same(store: WeightStore, tensors: dict[
     np.testing.assert_array_equal(store.gather(np.zeros(2, int), starts, 407), tensors["t000004"][[19, 0]])
 
 
+def test_a_folder_whose_name_is_not_utf8(store: WeightStore) -> None:
+    folder = store.root / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    (store.root / "weights").rename(folder / "weights")
+    other = WeightStore(folder, store.shards)
+    assert len(other.values(0)) and not other.values(0).flags.writeable
+
+
 def test_missing_shard(store: WeightStore) -> None:
     (store.root / B).unlink()
     with pytest.raises(FormatError, match="the shard is missing; fetch"):
