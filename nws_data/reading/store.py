@@ -20,6 +20,7 @@ from torch import Tensor
 
 from nws_data.errors import FormatError, NWSError
 from nws_data.reading.buffers import BatchBuffers
+from nws_data.storage.manifest import Manifest
 from nws_data.storage.partial import missing_shard
 from nws_data.storage.shards import check_shard_path, read_header
 
@@ -38,6 +39,7 @@ class Shard:
 
     path: str  # inside the dataset's folder
     offsets: Mapping[str, int]  # absolute position in bytes of each tensor that is read from it, by key
+    sha256: str | None = None  # as the manifest had it when the metadata were read; None: not compared
 
     def __post_init__(self) -> None:
         check_shard_path(self.path)
@@ -164,6 +166,8 @@ class WeightStore:
                     f"{path}: the metadata place {key} at byte {offset}, but it is {found}: shard and metadata are of "
                     f"different builds; check the folder with `nws verify {self.root}`"
                 )
+        if expected.sha256 and Manifest.load(self.root).file_sha256.get(expected.path) != expected.sha256:
+            raise FormatError(f"{self.root}: the dataset was built anew since it was opened: open it again")
         n_values = path.stat().st_size // VALUE_BYTES
         name: Any = os.fsencode(path)  # torch takes bytes, which need not be UTF-8
         try:  # a private map, never written; Python's mmap would keep a descriptor open for each shard

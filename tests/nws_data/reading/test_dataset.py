@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,22 @@ def test_a_dataset_that_was_extended_since(tiny_dataset: Any, tmp_path: Path) ->
         nws.open(tmp_path).trainings()
 
 
+def test_a_dataset_that_was_built_anew_since(tiny_dataset: Any, tmp_path: Path) -> None:
+    """Its shards have the old layout and other weights."""
+    (path,) = tiny_dataset.staged["fixed"][:1]
+    record = tiny_dataset.record(path.stem)
+    write(tmp_path / "nws", "fixed", [path])
+    data, mapped = nws.open(tmp_path / "nws"), nws.open(tmp_path / "nws")
+    mapped.vector(0)
+    shutil.rmtree(tmp_path / "nws")
+    replace(record, weights=-record.weights).save(tmp_path / path.name)
+    write(tmp_path / "nws", "fixed", [tmp_path / path.name])
+    with pytest.raises(FormatError, match="the dataset was built anew since it was opened: open it again"):
+        data.vector(0)
+    np.testing.assert_array_equal(mapped.vector(3), record.weights[3])
+    np.testing.assert_array_equal(nws.open(tmp_path / "nws").vector(3), -record.weights[3])
+
+
 def test_select_by_numpy_values(random_data: nws.NWSDataset) -> None:
     adam = random_data.select(optimizer="adam")
     for condition in (np.array("adam"), np.array(["adam"]), np.str_("adam")):
@@ -269,7 +286,14 @@ def test_positions_that_cannot_be(change: dict[str, list[int]]) -> None:
     columns = {"weights.shard": ["s"], "weights.key": ["t000000"], "weights.row": [0], "weights.offset": [400]}
     columns |= {"weights.nbytes": [40], "n_weights": [10]} | change
     with pytest.raises(FormatError, match="do not fit"):
-        split_positions(Path("nws"), {name: np.array(values) for name, values in columns.items()})
+        split_positions(Path("nws"), {name: np.array(values) for name, values in columns.items()}, {})
+
+
+def test_a_shard_that_the_manifest_does_not_list() -> None:
+    columns = {"weights.shard": ["s"], "weights.key": ["t000000"], "weights.row": [0], "weights.offset": [400]}
+    columns |= {"weights.nbytes": [40], "n_weights": [10]}
+    with pytest.raises(FormatError, match="name a shard that the manifest does not list: 's'"):
+        split_positions(Path("nws"), {name: np.array(values) for name, values in columns.items()}, {})
 
 
 def test_state_dict_and_model(tiny_dataset: Any, random_data: nws.NWSDataset) -> None:
