@@ -6,6 +6,7 @@ The names below are the public surface; they are loaded when first used, so that
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -82,3 +83,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *_MODULES])
+
+
+if "datasets" in sys.modules:  # its load_from_disk must know the feature of a dataset that was saved with it
+    importlib.import_module("nws_data.reading.weights_feature")

@@ -212,11 +212,16 @@ def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _score(options: argparse.Namespace) -> int:
+    from nws_data.storage.manifest import Manifest
     from nws_data.tasks.predictions import Predictions
     from nws_data.tasks.report import format_score
+    from nws_data.tasks.table import parse_task
     from nws_data.tasks.task import load_task
 
     predictions = Predictions.load(options.predictions)
+    manifest, population = Manifest.load(options.data), parse_task(predictions.task).family.population
+    if population in manifest.populations:  # a task may not be available on other data, which is not what is wrong then
+        predictions.check_data(manifest.population_digest(population), population, options.data)
     task = load_task(predictions.task, options.data)
     score = task.evaluate(predictions)
     values = {"task": task.name, "official": task.official, "data_digest": task.data_digest, "score": score.to_dict()}

@@ -97,6 +97,8 @@ class _Kind:
 
 
 def _kind(view: WeightView, pieces: str) -> _Kind:
+    if not isinstance(view, WeightView):
+        raise SelectionError(f"features are of a view, such as GlobalVectors(data), got {type(view).__name__}")
     if pieces not in PIECES:
         raise SelectionError(f"pieces: {one_of(pieces, PIECES)}")
     if pieces == "layers":

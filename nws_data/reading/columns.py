@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,8 +42,10 @@ def read_columns(root: Path, manifest: Manifest, population: str, splits: Sequen
     return columns | derived_columns(columns, {s.name: s.threshold for s in manifest.image_sets})
 
 
-def split_positions(root: Path, columns: dict[str, np.ndarray]) -> tuple[WeightStore, np.ndarray, np.ndarray]:
-    """Take the fields of ``weights`` out of the columns.
+def split_positions(
+    root: Path, columns: dict[str, np.ndarray], sha256: Mapping[str, str]
+) -> tuple[WeightStore, np.ndarray, np.ndarray]:
+    """Take the fields of ``weights`` out of the columns; ``sha256`` is that of the manifest's shards, by path.
 
     Returns:
         The store of all shards they name; each row's shard in it, int64 ``(n,)``; and where each row's vector starts
@@ -59,7 +61,10 @@ def split_positions(root: Path, columns: dict[str, np.ndarray]) -> tuple[WeightS
     if not fits.all():
         raise FormatError(f"{root}: positions of weights in the metadata do not fit; check it with `nws verify {root}`")
     names, shard_index = np.unique(weights["shard"], return_inverse=True)
-    store = WeightStore(root, _shards(names.tolist(), shard_index, weights))
+    unlisted = set(names.tolist()) - set(sha256)
+    if unlisted:
+        raise FormatError(f"{root}: the metadata name a shard that the manifest does not list: {min(unlisted)!r}")
+    store = WeightStore(root, _shards(names.tolist(), shard_index, weights, sha256))
     return store, shard_index, offset // VALUE_BYTES
 
 
@@ -92,10 +97,12 @@ def _numpy(table: pa.Table, name: str) -> np.ndarray:
     return values.astype(str) if values.dtype == object else values
 
 
-def _shards(names: list[str], shard_index: np.ndarray, weights: dict[str, np.ndarray]) -> list[Shard]:
+def _shards(
+    names: list[str], shard_index: np.ndarray, weights: dict[str, np.ndarray], sha256: Mapping[str, str]
+) -> list[Shard]:
     """Return each shard with the byte offsets of its tensors, as the metadata give them."""
     offsets: list[dict[str, int]] = [{} for _ in names]
     tensors = weights["offset"] - weights["row"] * weights["nbytes"]
     for shard, key, offset in zip(shard_index.tolist(), weights["key"].tolist(), tensors.tolist(), strict=True):
         offsets[shard][key] = offset
-    return [Shard(name, found) for name, found in zip(names, offsets, strict=True)]
+    return [Shard(name, found, sha256[name]) for name, found in zip(names, offsets, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nws_data.errors import DownloadError, SelectionError, ShardsAbsent, one_of
+from nws_data.errors import DownloadError, FormatError, SelectionError, ShardsAbsent, one_of
 from nws_data.hub.repository import parse_repository
 from nws_data.reading.columns import read_columns, split_positions
 from nws_data.reading.selection import Condition, last_of_each, matches
@@ -90,10 +91,11 @@ class NWSDataset:
             raise SelectionError(f"column: {one_of(name, self._columns)}")
         return self._columns[name]
 
-    def select(self, *, last: int | None = None, **conditions: Condition) -> NWSDataset:
+    def select(self, *values: Condition, last: int | None = None, **conditions: Condition) -> NWSDataset:
         """Return the rows that meet all conditions.
 
         Args:
+            values: refused: a condition names its column.
             last: keep the last so many snapshots of each training, of those that meet the other conditions.
             conditions: by column: a value, a collection of values, or a callable from the column to a bool mask, as
                 in ``select(optimizer="adam", snapshot=range(10, 20), learning_rate=lambda x: x < 1e-3, passed=True)``.
@@ -101,6 +103,8 @@ class NWSDataset:
         Raises:
             SelectionError: an unknown column, or a value that no row has.
         """
+        if values:
+            raise SelectionError(f"select takes conditions by column, such as select(optimizer='adam'), got {values[0]!r}")
         mask = np.ones(len(self), bool)
         for name, condition in conditions.items():
             mask &= matches(name, self[name], condition)
@@ -173,12 +177,17 @@ class NWSDataset:
         return load_network(self.vector(row), self.hyperparameters(row))
 
     def trainings(self) -> pd.DataFrame:
-        """Return the table of the trainings that have a row here, in plan order: seeds, layers, learning curves and more."""
+        """Return the table of the trainings that have a row here, in plan order: seeds, layers, learning curves and more.
+
+        Raises ``FormatError`` where the file is damaged, or the dataset was extended since it was opened.
+        """
         import pyarrow as pa
 
         from nws_data.storage.metadata import TRAINING_SCHEMA, read_table
 
         paths = [path for split, path in self.manifest.trainings.items() if split in self["split"]]
+        if not all((self.root / path).is_file() for path in paths) and Manifest.load(self.root) != self.manifest:
+            raise FormatError(f"{self.root}: the dataset was changed since it was opened: open it again")
         tables = [read_table(self.root, self.manifest, path) for path in paths]
         frame = pa.concat_tables(tables).to_pandas() if tables else TRAINING_SCHEMA.empty_table().to_pandas()
         frame = frame[frame["training"].isin(np.unique(self["training"]))]
@@ -227,9 +236,10 @@ def open(
 
 def local_folder(path: str | Path, population: str | None = None, split: str | None = None, tier: str | None = None) -> Path:
     """Return a dataset's folder; of a repository on the hub that is one in the cache, into which the tier is fetched."""
-    repository = None if isinstance(path, Path) or Path(path).exists() else parse_repository(path)
+    folder = Path(os.path.expanduser(path)).resolve()  # another working folder may hold another dataset of that name
+    repository = None if isinstance(path, Path) or folder.exists() else parse_repository(path)
     if repository is None:
-        return Path(path)
+        return folder
     from nws_data.hub.pull import cached
     from nws_data.progress import progress_bar
 
@@ -255,7 +265,7 @@ def open_rows(root: Path, population: str | None = None, split: str | None = Non
         paths = [shard.path for name in chosen for shard in shards[name]]
         kept = np.flatnonzero(np.isin(columns["weights.shard"], paths))
         columns = {name: column[kept] for name, column in columns.items()}
-    store, shard_index, value_offset = split_positions(root, columns)
+    store, shard_index, value_offset = split_positions(root, columns, manifest.file_sha256)
     return NWSDataset(root, manifest, columns, store, shard_index, value_offset)
 
 

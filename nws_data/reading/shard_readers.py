@@ -1,8 +1,10 @@
-"""Single weight vectors by (shard, key, row), from a local folder or from anything that fsspec reaches."""
+"""Single weight vectors by their position, from a local folder or from anything that fsspec reaches."""
 
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,17 +12,21 @@ import numpy as np
 from nws_data.errors import FormatError, SelectionError
 from nws_data.reading.store import VALUE_BYTES, Shard, WeightStore
 from nws_data.storage.partial import missing_shard
-from nws_data.storage.shards import Position, parse_header, read_header
+from nws_data.storage.shards import Position, check_shard_path, parse_header, read_header
 
 _FIRST_READ_NBYTES = 65_536  # holds the header of any shard that the writer makes; a longer one takes a second read
 _LENGTH_NBYTES = 8
+_OTHER_BUILD = "metadata and shards are of different builds; load the dataset again, or fetch both again"
 
 
 class ShardReader(Protocol):
     """Reads vectors out of the shards of one dataset."""
 
-    def read(self, shard: str, key: str, row: int) -> np.ndarray:
-        """Return a vector, float32 ``(n_weights,)``, writable. Raises ``FormatError`` or ``SelectionError``."""
+    def read(self, place: Mapping[str, Any]) -> np.ndarray:
+        """Return the vector at a position, a value of the column ``weights`` of FORMAT.md.
+
+        float32 ``(n_weights,)``, writable. Raises ``FormatError`` or ``SelectionError``.
+        """
 
 
 def shard_reader(root: str) -> ShardReader:
@@ -28,34 +34,45 @@ def shard_reader(root: str) -> ShardReader:
     return RemoteShards(root) if "://" in root else LocalShards(root)
 
 
-def _position(positions: dict[str, Position], shard: str, key: str, row: int) -> Position:
+def _position(positions: dict[str, Position], place: Mapping[str, Any]) -> Position:
+    """Return where the tensor of a row lies; raises ``FormatError`` where the row's own offset and size are others."""
+    shard, key, row = place["shard"], place["key"], place["row"]
     if key not in positions:
-        raise FormatError(f"{shard} holds no {key}: metadata and shards are of different builds; fetch both again")
+        raise FormatError(f"{shard} holds no {key}: {_OTHER_BUILD}")
     position = positions[key]
     n_rows = position.nbytes // position.row_nbytes
     if not 0 <= row < n_rows:
         raise SelectionError(f"{shard}, {key}: row must be in [0, {n_rows - 1}], got {row}")
+    if (place["offset"], place["nbytes"]) != (position.row_offset(row), position.row_nbytes):
+        raise FormatError(f"{shard} has {key}, row {row} in another place than the metadata say: {_OTHER_BUILD}")
     return position
 
 
 class LocalShards:
-    """Vectors from mapped files in a folder."""
+    """Vectors from mapped files in a folder; a file that was replaced is mapped anew."""
 
     def __init__(self, root: str) -> None:
-        self._store = WeightStore(root)
-        self._known: dict[str, tuple[int, dict[str, Position]]] = {}
+        self._root = Path(root)
+        self._known: dict[str, tuple[tuple[int, ...], np.ndarray, dict[str, Position]]] = {}
 
-    def read(self, shard: str, key: str, row: int) -> np.ndarray:
+    def read(self, place: Mapping[str, Any]) -> np.ndarray:
         """Return a vector, float32 ``(n_weights,)``. Raises ``FormatError`` or ``SelectionError``."""
-        if shard not in self._known:
-            if not (self._store.root / shard).is_file():
-                raise FormatError(missing_shard(self._store.root, shard))
-            positions = read_header(self._store.root / shard).positions
-            self._known[shard] = self._store.add(Shard(shard, {k: p.offset for k, p in positions.items()})), positions
-        index, positions = self._known[shard]
-        position = _position(positions, shard, key, row)
-        start = np.array([position.row_offset(row) // VALUE_BYTES])
-        return self._store.gather(np.array([index]), start, position.n_weights)[0].numpy()
+        shard = place["shard"]
+        check_shard_path(shard)
+        path = self._root / shard
+        try:
+            found = path.stat()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise FormatError(missing_shard(self._root, shard)) from error
+        state = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+        if shard not in self._known or self._known[shard][0] != state:
+            positions = read_header(path).positions
+            store = WeightStore(self._root, [Shard(shard, {k: p.offset for k, p in positions.items()})])
+            self._known[shard] = state, store.values(0), positions
+        _, values, positions = self._known[shard]
+        position = _position(positions, place)
+        start = position.row_offset(place["row"]) // VALUE_BYTES
+        return values[start : start + position.n_weights].copy()
 
 
 class RemoteShards:
@@ -65,15 +82,18 @@ class RemoteShards:
         from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
         self._files, self._path = url_to_fs(root)
-        self._headers: dict[str, dict[str, Position]] = {}
+        self._headers: dict[tuple[str, int], dict[str, Position]] = {}
 
-    def read(self, shard: str, key: str, row: int) -> np.ndarray:
+    def read(self, place: Mapping[str, Any]) -> np.ndarray:
         """Return a vector, float32 ``(n_weights,)``. Raises ``FormatError`` or ``SelectionError``."""
+        shard = place["shard"]
+        check_shard_path(shard)
         with self._open(shard) as file:
-            if shard not in self._headers:
-                self._headers[shard] = _read_positions(file, posixpath.join(self._path, shard))
-            position = _position(self._headers[shard], shard, key, row)
-            file.seek(position.row_offset(row))
+            known = shard, file.seek(0, 2)  # a file that was replaced is mostly of another size
+            if known not in self._headers:
+                self._headers[known] = _read_positions(file, posixpath.join(self._path, shard))
+            position = _position(self._headers[known], place)
+            file.seek(position.row_offset(place["row"]))
             raw = file.read(position.row_nbytes)
         if len(raw) != position.row_nbytes:
             raise FormatError(f"{shard}: got {len(raw)} of {position.row_nbytes} bytes; try again or fetch the file")

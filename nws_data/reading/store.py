@@ -7,19 +7,20 @@ against mapping all shards into one address range with ``torch.index_select`` (a
 
 from __future__ import annotations
 
-import mmap
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nws_data.errors import FormatError
+from nws_data.errors import FormatError, NWSError
 from nws_data.reading.buffers import BatchBuffers
+from nws_data.storage.manifest import Manifest
 from nws_data.storage.partial import missing_shard
-from nws_data.storage.shards import read_header
+from nws_data.storage.shards import check_shard_path, read_header
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 VALUE_BYTES = 4
 """Bytes of a stored value: everything is float32."""
 
-_HAS_ADVICE = hasattr(mmap, "MADV_WILLNEED")
+_HAS_ADVICE = hasattr(os, "posix_fadvise")
 # A batch slower than this did not come from memory: 15 microseconds for a window of 5,000 values.
 _SLOW_PIECE_S = 2e-6
 _SLOW_VALUE_S = 2.6e-9
@@ -39,11 +40,10 @@ class Shard:
 
     path: str  # inside the dataset's folder
     offsets: Mapping[str, int]  # absolute position in bytes of each tensor that is read from it, by key
+    sha256: str | None = None  # as the manifest had it when the metadata were read; None: not compared
 
     def __post_init__(self) -> None:
-        parts = PurePosixPath(self.path)
-        if parts.is_absolute() or ".." in parts.parts:
-            raise FormatError(f"the metadata name a shard outside the dataset's folder: {self.path!r}; do not use it")
+        check_shard_path(self.path)
 
 
 class WeightStore:
@@ -56,13 +56,12 @@ class WeightStore:
         shards: the shards; the first argument of :meth:`gather` counts in them.
     """
 
-    def __init__(self, root: str | Path, shards: Sequence[Shard] = ()) -> None:
+    def __init__(self, root: str | Path, shards: Sequence[Shard]) -> None:
         self.root = Path(root)
         self.shards = list(shards)
         self._forget()
 
     def _forget(self) -> None:
-        self._maps: dict[int, mmap.mmap] = {}
         self._views = _OpenOnUse(self)
         self._buffers = BatchBuffers()
         self._cold = False
@@ -73,11 +72,6 @@ class WeightStore:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._forget()
-
-    def add(self, shard: Shard) -> int:
-        """Add a shard and return its position in :attr:`shards`."""
-        self.shards.append(shard)
-        return len(self.shards) - 1
 
     def gather(self, shards: np.ndarray, starts: np.ndarray, length: int, out: Tensor | None = None) -> Tensor:
         """Copy pieces of equal length into one tensor.
@@ -133,12 +127,12 @@ class WeightStore:
 
     def _advise(self, shards: list[int], starts: list[int], stops: list[int]) -> None:
         """Ask the system to read all pieces at once, before the first is touched."""
-        views = self._views
-        for shard, start, stop in zip(shards, starts, stops, strict=True):
-            if stop > len(views[shard]):
-                continue
-            first = start * VALUE_BYTES // mmap.PAGESIZE * mmap.PAGESIZE
-            self._maps[shard].madvise(mmap.MADV_WILLNEED, first, stop * VALUE_BYTES - first)
+        for shard in set(shards):
+            with (self.root / self.shards[shard].path).open("rb") as file:
+                for of, start, stop in zip(shards, starts, stops, strict=True):
+                    if of == shard:
+                        size = (stop - start) * VALUE_BYTES
+                        os.posix_fadvise(file.fileno(), start * VALUE_BYTES, size, os.POSIX_FADV_WILLNEED)
 
     def _explain(self, shards: list[int], stops: list[int]) -> None:
         """Raise ``FormatError`` for a piece that ends behind its file."""
@@ -173,9 +167,21 @@ class WeightStore:
                     f"{path}: the metadata place {key} at byte {offset}, but it is {found}: shard and metadata are of "
                     f"different builds; check the folder with `nws verify {self.root}`"
                 )
-        with path.open("rb") as file:
-            self._maps[shard] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return np.frombuffer(self._maps[shard], np.float32, count=len(self._maps[shard]) // VALUE_BYTES)
+        if expected.sha256 and Manifest.load(self.root).file_sha256.get(expected.path) != expected.sha256:
+            raise FormatError(f"{self.root}: the dataset was built anew since it was opened: open it again")
+        import torch
+
+        n_values = path.stat().st_size // VALUE_BYTES
+        name: Any = os.fsencode(path)  # torch takes bytes, which need not be UTF-8
+        try:  # a private map, never written; Python's mmap would keep a descriptor open for each shard
+            values = torch.from_file(name, shared=False, size=n_values, dtype=torch.float32).numpy()
+        except RuntimeError as error:
+            raise NWSError(
+                f"{path}: cannot be mapped into memory ({error}); put the dataset where the file system supports mmap, and "
+                "see that `ulimit -v` leaves room for its size"
+            ) from error
+        values.setflags(write=False)
+        return values
 
 
 class _OpenOnUse(dict[int, np.ndarray]):

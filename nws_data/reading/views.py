@@ -7,7 +7,7 @@ too. Prefer ``num_workers=0``: moving batches between processes costs more than 
 from __future__ import annotations
 
 import copy
-import operator
+import mmap
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -93,12 +93,21 @@ class WeightView(Dataset[tuple[Tensor, Tensor]], ABC):
         found = {name: getattr(self, name) for name in (*self._shown, "target")}
         return f"{type(self).__name__}({len(self):,} items, {', '.join(f'{k}={v!r}' for k, v in found.items())})"
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        index = operator.index(index)
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"index {index} is out of range: this view has {len(self)} items")
-        weights, labels = self._gather(np.array([index % len(self)]))
-        return weights[0], labels[0]
+    def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``(weights, label)`` of an item, or of a slice or whole numbers ``(n,)`` both as batches.
+
+        Raises ``IndexError`` out of range, ``SelectionError`` for what is no index.
+        """
+        if isinstance(index, slice):
+            return self._gather(np.arange(*index.indices(len(self))))
+        items = np.asarray(index)
+        if items.ndim > 1 or (items.size and items.dtype.kind not in "iu"):
+            raise SelectionError(f"items are chosen by whole numbers, a list of them or a slice, got {index!r}")
+        wrong = items[(items < -len(self)) | (items >= len(self))]
+        if wrong.size:
+            raise IndexError(f"index {wrong.flat[0]} is out of range: this view has {len(self)} items")
+        weights, labels = self._gather(np.atleast_1d(items).astype(np.int64) % len(self))
+        return (weights, labels) if items.ndim else (weights[0], labels[0])
 
     def __getitems__(self, indices: Sequence[int]) -> GatheredBatch:
         """Return the items as one batch: one gather, writable tensors that belong to the caller."""
@@ -231,25 +240,20 @@ class RandomWindows(_Windows):
     ) -> None:
         super().__init__(data, length, part, target, windows_per_vector)
         self.seed = whole_number("seed", seed, 0, 2**63)
-        # In shared memory, so that worker processes that live on see a new epoch.
-        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
+        self._epoch = _SharedNumber()
         self._drawn: tuple[int, np.ndarray] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_drawn": None}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._epoch.share_memory_()
-
     @property
     def epoch(self) -> int:
         """The epoch whose windows are read."""
-        return int(self._epoch)
+        return int(self._epoch.value)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, in every worker process as well; call it before the loader's iterator is made."""
-        self._epoch.fill_(whole_number("epoch", epoch, 0, 2**32))
+        self._epoch.value.fill_(whole_number("epoch", epoch, 0, 2**32))
 
     def starts(self, epoch: int | None = None) -> np.ndarray:
         """Return where every item's window starts in its vector: int64 ``(len(self),)``, by default of this epoch."""
@@ -257,6 +261,20 @@ class RandomWindows(_Windows):
         if self._drawn is None or self._drawn[0] != epoch:
             self._drawn = epoch, random_starts(self.first_start, self.last_start, self.seed, epoch, self.per_vector)
         return self._drawn[1]
+
+
+class _SharedNumber:
+    """An int64 ``value`` that worker processes which live on see change, without a descriptor for each.
+
+    Forked ones share anonymous memory. For others torch moves it to a shared file when it pickles the view for them.
+    """
+
+    def __init__(self, value: int = 0) -> None:
+        self.value = torch.frombuffer(mmap.mmap(-1, 8), dtype=torch.int64).fill_(value)
+
+    def __setstate__(self, state: dict[str, Tensor]) -> None:
+        value = state["value"]
+        self.value = value if value.is_shared() else _SharedNumber(int(value)).value
 
 
 class LayerTensors(WeightView):

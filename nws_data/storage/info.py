@@ -104,6 +104,11 @@ class DatasetInfo:
     image_sets: tuple[ImageSet, ...]
     populations: dict[str, PopulationInfo]
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{population.n_trainings:,} {name}" for name, population in self.populations.items())
+        tier = "" if self.tier is None else f"tier {self.tier}, "
+        return f"DatasetInfo({tier}{counts} trainings, {self.n_bytes / 1e6:,.1f} MB, data {self.data_digest[:12]})"
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything as values that JSON can hold."""
         return asdict(self)

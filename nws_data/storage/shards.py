@@ -94,11 +94,11 @@ def shard_path(population: str, split: str, number: int) -> str:
 
 
 def check_shard_path(path: str) -> None:
-    """Raise ``FormatError`` for a path that is no name of a shard: nothing outside the dataset is ever opened."""
+    """Raise ``FormatError`` unless the path inside the dataset is one that :func:`shard_path` gives; ask before opening."""
     if not isinstance(path, str) or not re.fullmatch(SHARD_PATTERN, path):
         raise FormatError(
-            f"{path!r:.200} is no path of a shard inside a dataset, such as {shard_path('fixed', 'train', 0)}; do not use "
-            "this dataset"
+            f"no shard has the path {path!r:.200}: expected weights/<fixed|random>/<train|validation|test>-NNNNN.safetensors; do "
+            "not use this dataset"
         )
 
 

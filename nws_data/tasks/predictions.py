@@ -75,6 +75,15 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.values)
 
+    def check_data(self, digest: str, population: str, root: Path) -> None:
+        """Raise ``PredictionError`` unless they were made on a population of that digest, which lies in ``root``."""
+        if self.data_digest != digest:
+            first = f"; the first is {self.keys.text(0)}" if len(self) else ""
+            raise PredictionError(
+                f"all {len(self)} predictions were made on other data, digest {self.data_digest[:12]!r}; {population} in "
+                f"{root} is {digest[:12]} (nws info): score them on the dataset they were made on, or predict again{first}"
+            )
+
     def save(self, path: str | Path) -> None:
         """Write a Parquet file, whole or not at all; raises ``BuildError``.
 

@@ -29,6 +29,12 @@ class ClassificationScore:
     n_items: tuple[int, ...]  # of each training: snapshots, windows or vectors
     n_right: tuple[int, ...]
 
+    def __repr__(self) -> str:
+        return (
+            f"ClassificationScore(accuracy={self.accuracy:.4g} in [{self.accuracy_low:.4g}, {self.accuracy_high:.4g}], "
+            f"chance={self.chance:.4g}, {len(self.classes)} classes, {len(self.trainings):,} trainings)"
+        )
+
     @classmethod
     def from_counts(
         cls,
@@ -92,6 +98,13 @@ class RegressionScore:
     sum_target2: tuple[float, ...]  # of squared targets
     sum_error2: tuple[float, ...]  # of squared errors
     sum_absolute: tuple[float, ...]  # of absolute errors
+
+    def __repr__(self) -> str:
+        return (
+            f"RegressionScore(r2={self.r2:.4g} in [{self.r2_low:.4g}, {self.r2_high:.4g}], mae={self.mae:.4g} in "
+            f"[{self.mae_low:.4g}, {self.mae_high:.4g}], kendall_tau={self.kendall_tau:.4g}, "
+            f"{len(self.trainings):,} trainings)"
+        )
 
     @classmethod
     def from_sums(cls, kendall_tau: float, trainings: Sequence[str], sums: Sums) -> RegressionScore:

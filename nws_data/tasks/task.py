@@ -135,7 +135,7 @@ class Task:
         """Give predictions their keys.
 
         Args:
-            values: in the order of :attr:`test`: scores ``(n, classes)``, larger is more likely; or labels, int
+            values: in the order of :attr:`test`: scores ``(n, classes)``, larger is more likely; or labels, whole numbers
                 ``(n,)``; or class values ``(n,)``; for regression numbers ``(n,)``. An array, tensor or list. A vote
                 task takes values for windows and decides for each vector: by the mean of the scores, or the label
                 that most windows have (the first of several).
@@ -175,13 +175,7 @@ class Task:
             predictions = self.predictions(predictions)
         if predictions.task != self.name:
             raise PredictionError(f"the predictions are for the task {predictions.task!r}, not for {self.name}")
-        if predictions.data_digest != self.data_digest:
-            first = f"; the first is {predictions.keys.text(0)}" if len(predictions) else ""
-            raise PredictionError(
-                f"all {len(predictions)} predictions were made on other data, digest {predictions.data_digest[:12]!r}; "
-                f"{self.spec.family.population} in {self.root} is {self.data_digest[:12]} (nws info): score them on the "
-                f"dataset they were made on, or predict again{first}"
-            )
+        predictions.check_data(self.data_digest, self.spec.family.population, self.root)
         keys, data = self.keys, self.test.data
         values = align(predictions, keys)
         of = data["training"]
@@ -226,7 +220,9 @@ class Task:
             scores = check_finite(values, self._item_keys())
             return scores.reshape(-1, per_vector, len(names)).mean(axis=1).argmax(axis=1)
         labels = values
-        if not np.issubdtype(values.dtype, np.integer):
+        if values.dtype.kind == "f" and np.isin(values, np.arange(len(names))).all():
+            labels = values.astype(np.int64)
+        elif not np.issubdtype(values.dtype, np.integer):
             texts = _as_text(values, self._item_keys())
             labels = encode_classes(texts, names, self._item_keys())
         wrong = np.flatnonzero((labels < 0) | (labels >= len(names)))

@@ -302,6 +302,8 @@ def test_layers_of_what_has_none(root: Path) -> None:
     for view in (GlobalVectors(random, length="max"), GlobalVectors(fixed, length=100), FixedWindows(fixed, 100)):
         with pytest.raises(SelectionError, match="layers are pieces of whole vectors: give GlobalVectors"):
             statistics_features(view, "layers")
+    with pytest.raises(SelectionError, match=r"features are of a view, such as GlobalVectors\(data\), got NWSDataset"):
+        statistics_features(fixed)  # type: ignore[arg-type]
     with pytest.raises(SelectionError, match=r"pieces: got 'layer' \(did you mean layers\?\); choose one of vector, layers"):
         feature_names(GlobalVectors(fixed), "layer")  # type: ignore[arg-type]
 

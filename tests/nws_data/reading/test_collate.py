@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import ConcatDataset, DataLoader, Subset, default_collate, random_split
+from torch.utils.data import (
+    BatchSampler,
+    ConcatDataset,
+    DataLoader,
+    SequentialSampler,
+    Subset,
+    default_collate,
+    random_split,
+)
 
 import nws_data.reading.dataset as nws
 from nws_data.reading.collate import GatheredBatch
@@ -109,6 +117,12 @@ def test_concatenated(view: RandomWindows, data: nws.NWSDataset) -> None:
 def test_own_batch_sampler_of_index_tensors(view: RandomWindows) -> None:
     batches = [torch.tensor([1, 5]), torch.tensor([7])]
     assert_reads(DataLoader(view, batch_sampler=batches), view, [1, 5, 7])  # type: ignore[arg-type]
+
+
+def test_batches_drawn_by_a_sampler(view: RandomWindows) -> None:
+    """torch's way to batch without a collate function."""
+    order = BatchSampler(SequentialSampler(view), 16, drop_last=False)
+    assert_reads(DataLoader(view, batch_size=None, sampler=order), view, range(len(view)))
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])

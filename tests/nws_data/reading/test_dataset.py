@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from nws_data.reading.columns import derived_columns, split_positions
 from nws_data.reading.selection import last_of_each, matches
 from nws_data.space.architecture import Architecture
 from nws_data.space.identity import split_of
+from tests.conftest import write
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +124,51 @@ def test_select_by_value_collection_and_callable(random_data: nws.NWSDataset) ->
     assert (slow["learning_rate"] < 0.002).all() and slow["finite"].all() and len(slow)
     row = int(np.flatnonzero(expected)[3])
     assert torch.equal(some.vector(3), random_data.vector(row))
+
+
+def test_a_condition_needs_its_column(random_data: nws.NWSDataset) -> None:
+    with pytest.raises(SelectionError, match=r"by column, such as select\(optimizer='adam'\), got 'adam'"):
+        random_data.select("adam")
+
+
+def test_a_relative_folder_is_that_of_the_opening(
+    tiny_dataset: Any, random_data: nws.NWSDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_dataset.root.parent)
+    data = nws.open("nws", "random")
+    monkeypatch.chdir(tmp_path)
+    assert data.root == tiny_dataset.root and torch.equal(data.vector(3), random_data.vector(3))
+    monkeypatch.setenv("HOME", str(tiny_dataset.root.parent))
+    assert nws.open("~/nws", "random").root == nws.open(Path("~/nws")).root == tiny_dataset.root
+
+
+def test_a_dataset_that_was_extended_since(tiny_dataset: Any, tmp_path: Path) -> None:
+    write(tmp_path, "fixed", tiny_dataset.staged["fixed"][:2])
+    data = nws.open(tmp_path)
+    vector = data.vector(0)
+    write(tmp_path, "fixed", tiny_dataset.staged["fixed"])
+    with pytest.raises(FormatError, match="the dataset was changed since it was opened: open it again"):
+        data.trainings()
+    assert len(nws.open(tmp_path).trainings()) == 8 and torch.equal(data.vector(0), vector)
+    (tmp_path / next(iter(nws.open(tmp_path).manifest.trainings.values()))).unlink()
+    with pytest.raises(FormatError, match="not a readable Parquet file"):
+        nws.open(tmp_path).trainings()
+
+
+def test_a_dataset_that_was_built_anew_since(tiny_dataset: Any, tmp_path: Path) -> None:
+    """Its shards have the old layout and other weights."""
+    (path,) = tiny_dataset.staged["fixed"][:1]
+    record = tiny_dataset.record(path.stem)
+    write(tmp_path / "nws", "fixed", [path])
+    data, mapped = nws.open(tmp_path / "nws"), nws.open(tmp_path / "nws")
+    mapped.vector(0)
+    shutil.rmtree(tmp_path / "nws")
+    replace(record, weights=-record.weights).save(tmp_path / path.name)
+    write(tmp_path / "nws", "fixed", [tmp_path / path.name])
+    with pytest.raises(FormatError, match="the dataset was built anew since it was opened: open it again"):
+        data.vector(0)
+    np.testing.assert_array_equal(mapped.vector(3), record.weights[3])
+    np.testing.assert_array_equal(nws.open(tmp_path / "nws").vector(3), -record.weights[3])
 
 
 def test_select_by_numpy_values(random_data: nws.NWSDataset) -> None:
@@ -241,7 +288,14 @@ def test_positions_that_cannot_be(change: dict[str, list[int]]) -> None:
     columns = {"weights.shard": ["s"], "weights.key": ["t000000"], "weights.row": [0], "weights.offset": [400]}
     columns |= {"weights.nbytes": [40], "n_weights": [10]} | change
     with pytest.raises(FormatError, match="do not fit"):
-        split_positions(Path("nws"), {name: np.array(values) for name, values in columns.items()})
+        split_positions(Path("nws"), {name: np.array(values) for name, values in columns.items()}, {})
+
+
+def test_a_shard_that_the_manifest_does_not_list() -> None:
+    columns = {"weights.shard": ["s"], "weights.key": ["t000000"], "weights.row": [0], "weights.offset": [400]}
+    columns |= {"weights.nbytes": [40], "n_weights": [10]}
+    with pytest.raises(FormatError, match="name a shard that the manifest does not list: 's'"):
+        split_positions(Path("nws"), {name: np.array(values) for name, values in columns.items()}, {})
 
 
 def test_state_dict_and_model(tiny_dataset: Any, random_data: nws.NWSDataset) -> None:

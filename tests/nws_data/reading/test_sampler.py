@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import ConcatDataset, DataLoader, Subset, TensorDataset, random_split
 
 import nws_data
-from nws_data.errors import WindowError
+from nws_data.errors import SelectionError, WindowError
 from nws_data.reading.sampler import EpochSampler
 
 
@@ -43,6 +43,19 @@ def test_in_a_loader_the_windows_follow(view):
         seen.append(torch.cat([weights for weights, _ in loader]))
     assert torch.equal(seen[0].nan_to_num(), seen[2].nan_to_num())
     assert not torch.equal(seen[0].nan_to_num(), seen[1].nan_to_num())
+
+
+def test_the_windows_of_parts_and_joined_views_follow(view):
+    other = nws_data.RandomWindows(view.data, 50, seed=1)
+    fixed = nws_data.FixedWindows(view.data, 50, target="optimizer")
+    part = random_split(ConcatDataset([view, Subset(other, range(9)), fixed]), [0.8, 0.2])[0]
+    sampler = EpochSampler(part)
+    sampler.set_epoch(3)
+    assert (view.epoch, other.epoch) == (3, 3)
+    assert sorted(sampler) == list(range(len(part)))
+    assert EpochSampler(fixed).view is fixed
+    with pytest.raises(SelectionError, match="takes a view, or a Subset or ConcatDataset of them, got TensorDataset"):
+        EpochSampler(TensorDataset(view.labels))
 
 
 def test_odd_arguments_are_refused(view):

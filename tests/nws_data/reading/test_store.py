@@ -1,7 +1,11 @@
 """Reading against the safetensors library, and every way a shard can be wrong."""
 
+import os
 import pickle
+import resource
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +18,7 @@ from nws_data.errors import FormatError
 from nws_data.reading.store import Shard, WeightStore
 from nws_data.storage.shards import read_header, shard_key, write_shard
 
+A, B = "weights/random/train-00000.safetensors", "weights/random/train-00001.safetensors"
 LENGTHS = {0: 300, 1: 500, 4: 407}
 
 
@@ -27,10 +32,11 @@ def tensors() -> dict[str, np.ndarray]:
 def store(tmp_path: Path, tensors: dict[str, np.ndarray]) -> WeightStore:
     """Two shards: all tensors, and the first negated."""
     shards = []
-    for name, content in (("a", tensors), ("b", {shard_key(0): -tensors[shard_key(0)]})):
-        path = tmp_path / f"{name}.safetensors"
+    for name, content in ((A, tensors), (B, {shard_key(0): -tensors[shard_key(0)]})):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_shard(path, "random", "train", {k: t.shape[1] for k, t in content.items()}, content.values())
-        shards.append(Shard(path.name, {k: p.offset for k, p in read_header(path).positions.items()}))
+        shards.append(Shard(name, {k: p.offset for k, p in read_header(path).positions.items()}))
     return WeightStore(tmp_path, shards)
 
 
@@ -95,34 +101,42 @@ def test_cold_reads_with_advice_give_the_same(store: WeightStore, tensors: dict[
     np.testing.assert_array_equal(store.gather(np.zeros(2, int), starts, 407), tensors["t000004"][[19, 0]])
 
 
+def test_a_folder_whose_name_is_not_utf8(store: WeightStore) -> None:
+    folder = store.root / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    (store.root / "weights").rename(folder / "weights")
+    other = WeightStore(folder, store.shards)
+    assert len(other.values(0)) and not other.values(0).flags.writeable
+
+
 def test_missing_shard(store: WeightStore) -> None:
-    (store.root / "b.safetensors").unlink()
+    (store.root / B).unlink()
     with pytest.raises(FormatError, match="the shard is missing; fetch"):
         store.gather(np.array([1]), np.array([0]), 1)
 
 
 def test_truncated_shard_is_refused_before_it_is_mapped(store: WeightStore) -> None:
-    path = store.root / "a.safetensors"
+    path = store.root / A
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(FormatError, match="truncated"):
         store.gather(np.array([0]), np.array([0]), 1)
 
 
 def test_foreign_safetensors_file(store: WeightStore) -> None:
-    save_file({"t000000": np.zeros((20, 3), np.float32)}, store.root / "a.safetensors")
+    save_file({"t000000": np.zeros((20, 3), np.float32)}, store.root / A)
     with pytest.raises(FormatError, match="not an NWS shard"):
         store.gather(np.array([0]), np.array([0]), 1)
 
 
 def test_shard_of_another_build(store: WeightStore) -> None:
-    shutil.copy(store.root / "b.safetensors", store.root / "a.safetensors")
+    shutil.copy(store.root / B, store.root / A)
     with pytest.raises(FormatError, match="different builds"):
         store.gather(np.array([0]), np.array([0]), 1)
 
 
 @pytest.mark.parametrize("cold", [False, True])
 def test_position_behind_the_end_of_the_file(store: WeightStore, cold: bool) -> None:
-    end = (store.root / "b.safetensors").stat().st_size // 4
+    end = (store.root / B).stat().st_size // 4
     store._cold = cold
     with pytest.raises(FormatError, match="the metadata name bytes up to"):
         store.gather(np.array([1]), np.array([end - 5]), 10)
@@ -130,5 +144,35 @@ def test_position_behind_the_end_of_the_file(store: WeightStore, cold: bool) -> 
 
 @pytest.mark.parametrize("path", ["../secret.safetensors", "/etc/shard.safetensors", "weights/../../x"])
 def test_shard_outside_the_folder(path: str) -> None:
-    with pytest.raises(FormatError, match="outside the dataset's folder"):
+    with pytest.raises(FormatError, match="no shard has the path"):
         Shard(path, {})
+
+
+def test_more_shards_than_descriptors(tensors: dict[str, np.ndarray], tmp_path: Path) -> None:
+    """A shard holds no descriptor once it is mapped, nor does a cold batch, which advises the system of its pieces."""
+    offsets, names = {}, [f"weights/random/test-{i:05d}.safetensors" for i in range(72)]
+    (tmp_path / names[0]).parent.mkdir(parents=True)
+    for name in names:
+        write_shard(tmp_path / name, "random", "test", {k: t.shape[1] for k, t in tensors.items()}, tensors.values())
+        offsets[name] = {k: p.offset for k, p in read_header(tmp_path / name).positions.items()}
+    store = WeightStore(tmp_path, [Shard(name, offsets[name]) for name in names])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 9, hard))
+    try:
+        for store._cold in (False, True):
+            found = store.gather(np.arange(72), np.full(72, offsets[names[0]]["t000001"] // 4), 500)
+            np.testing.assert_array_equal(found, np.stack([tensors["t000001"][0]] * 72))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_shard_that_cannot_be_mapped_is_named(store: WeightStore) -> None:
+    code = (
+        "import resource, sys, nws_data.reading.store as s\n"
+        f"store = s.WeightStore({str(store.root)!r}, [s.Shard({A!r}, {{}})])\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (2**20, 2**20))\n"
+        "try: store.values(0)\n"
+        "except s.NWSError as error: print(error)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert said.startswith(f"{store.root / A}: cannot be mapped into memory (") and "supports mmap" in said

@@ -1,6 +1,8 @@
 """What the views give, against the staged trainings."""
 
+import os
 import pickle
+import resource
 from typing import Any
 
 import numpy as np
@@ -82,6 +84,24 @@ def test_items_equal_batches(random_data: nws.NWSDataset) -> None:
         with pytest.raises(IndexError):
             view.__getitems__([len(view)])
     assert sum(1 for _ in GlobalVectors(random_data, length=2)) == len(random_data)
+
+
+def test_several_items_at_once(random_data: nws.NWSDataset) -> None:
+    view = RandomWindows(random_data, 500, target="activation", windows_per_vector=2)
+    n = len(view)
+    for index in ([4, 2, -1], np.array([4, 2, n - 1], np.uint16), torch.tensor([4, 2, -1])):
+        weights, labels = view[index]
+        assert torch.equal(weights, view.__getitems__([4, 2, n - 1]).weights) and labels.shape == (3,)
+    for index in (slice(3), slice(None, -n - 1, -100), slice(5, 5)):
+        chosen = list(range(n))[index]
+        weights, labels = view[index]
+        assert torch.equal(weights, view.__getitems__(chosen).weights) and torch.equal(labels, view.labels[chosen])
+    assert view[[]][0].shape == (0, 500) and view[np.int64(3)][0].shape == view[torch.tensor(3)][0].shape == (500,)
+    with pytest.raises(IndexError, match=f"index {n} is out of range: this view has {n} items"):
+        view[[0, n]]
+    for wrong in (1.5, [True] * n, "a", [[1]], None):
+        with pytest.raises(SelectionError, match="whole numbers, a list of them or a slice, got"):
+            view[wrong]  # type: ignore[index]
 
 
 @pytest.mark.parametrize("part", ["all", "conv", "fc"])
@@ -178,6 +198,19 @@ def test_layer_tensors_need_one_shape(random_data: nws.NWSDataset) -> None:
 def test_empty_selection(random_data: nws.NWSDataset) -> None:
     with pytest.raises(SelectionError, match="the selection is empty"):
         GlobalVectors(random_data.take(np.array([], int)))
+
+
+def test_an_epoch_needs_no_shared_file(random_data: nws.NWSDataset) -> None:
+    """Neither a descriptor nor /dev/shm, where no process is started: files of more than 0 bytes cannot be made here."""
+    limits, before = resource.getrlimit(resource.RLIMIT_FSIZE), len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        views = [pickle.loads(pickle.dumps(RandomWindows(random_data, 300))) for _ in range(3)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert len(os.listdir("/proc/self/fd")) == before
+    views[0].set_epoch(4)
+    assert [view.epoch for view in views] == [4, 0, 0]
 
 
 def test_views_pickle_with_their_epoch(random_data: nws.NWSDataset) -> None:

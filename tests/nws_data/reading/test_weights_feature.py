@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from nws_data.errors import FormatError, SelectionError
+from tests.conftest import write
 
 
 @pytest.fixture(scope="module")
@@ -101,16 +102,33 @@ def test_map_that_names_what_it_reads_keeps_positions(ds: Any, tiny_dataset: Any
 
 
 def test_values_given_back_as_weights_are_refused(ds: Any) -> None:
-    with pytest.raises(SelectionError, match=r"not values, got list.*: return values under another"):
-        ds.select(range(2)).map(lambda row: {"weights": row["weights"] * 2}, features=ds.features)
+    for features in (ds.features, None):
+        with pytest.raises(SelectionError, match=r"not values, got list.*: return values under another"):
+            ds.select(range(2)).map(lambda row: {"weights": row["weights"] * 2}, features=features)
 
 
 def test_save_to_disk_and_load_from_disk(ds: Any, hf: ModuleType, tiny_dataset: Any, tmp_path: Path) -> None:
-    ds.select(range(20, 40)).save_to_disk(str(tmp_path / "saved"))
+    with pytest.warns(UserWarning, match=rf"holds positions of weights in {tiny_dataset.root}, not their values: keep"):
+        ds.select(range(20, 40)).save_to_disk(str(tmp_path / "saved"))
     again = hf.load_from_disk(str(tmp_path / "saved"))
     assert again.features["weights"] == ds.features["weights"]
     assert_staged(again[4], tiny_dataset)
     assert sum(f.stat().st_size for f in (tmp_path / "saved").iterdir()) < 1e5
+
+
+def test_the_values_themselves_are_saved_as_the_warning_says(ds: Any, hf: ModuleType, tmp_path: Path) -> None:
+    values = ds.select([3, 25]).map(lambda weights: {"values": weights}, input_columns="weights", remove_columns="weights")
+    values.to_parquet(tmp_path / "values.parquet")
+    saved = hf.Dataset.from_parquet(str(tmp_path / "values.parquet")).with_format("numpy")
+    np.testing.assert_array_equal(saved["values"][:], np.stack([ds[3]["weights"], ds[25]["weights"]]))
+
+
+def test_load_from_disk_after_importing_both_packages(ds: Any, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="holds positions"):
+        ds.select(range(2)).save_to_disk(str(tmp_path / "saved"))
+    code = f"import datasets, nws_data\nprint(datasets.load_from_disk({str(tmp_path / 'saved')!r})[1]['weights'].sum())"
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert found.split()[-1] == str(ds[1]["weights"].sum())
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -134,6 +152,8 @@ def test_streaming(hf: ModuleType, tiny_dataset: Any) -> None:
     assert_staged(row, tiny_dataset)
     mapped = stream.map(lambda row: {"late": row["snapshot"] > 9})
     assert_staged(next(iter(mapped)), tiny_dataset)
+    for changed in (stream.remove_columns(["epoch"]), stream.rename_column("epoch", "e"), stream.select_columns(list(row))):
+        assert_staged(next(iter(changed)), tiny_dataset)
 
 
 @pytest.fixture
@@ -170,8 +190,7 @@ def test_remote_reads_are_exact_ranges(plain: Any, memory_root: str, monkeypatch
     monkeypatch.setattr(MemoryFile, "read", lambda self, n=-1: sizes.append(n) or read(self, n))
     reader = RemoteShards(memory_root)
     for i in (0, 5):
-        position = plain[i]["weights"]
-        reader.read(position["shard"], position["key"], position["row"])
+        reader.read(plain[i]["weights"])
     assert sizes == [65536, 4 * 92868, 4 * 92868]
 
 
@@ -182,21 +201,67 @@ def test_damaged_and_missing_shards(plain: Any, memory_root: str, tiny_dataset: 
 
     position = plain[0]["weights"]
     with pytest.raises(FormatError, match="the shard is missing; fetch what `nws verify"):
-        shard_reader(str(tmp_path)).read(position["shard"], "t000000", 0)
+        shard_reader(str(tmp_path)).read(position)
     with pytest.raises(FormatError, match="the shard is missing; check the root"):
-        shard_reader("memory://elsewhere").read(position["shard"], "t000000", 0)
+        shard_reader("memory://elsewhere").read(position)
     raw = (tiny_dataset.root / position["shard"]).read_bytes()
     fsspec.filesystem("memory").pipe(f"/nws/{position['shard']}", raw[:-8])
     with pytest.raises(FormatError, match="truncated"):
-        shard_reader(memory_root).read(position["shard"], position["key"], 0)
+        shard_reader(memory_root).read(position)
     for root in (str(tiny_dataset.root), f"file://{tiny_dataset.root}"):
-        with pytest.raises(FormatError, match="holds no t999999"):
-            shard_reader(root).read(position["shard"], "t999999", 0)
+        with pytest.raises(FormatError, match="holds no t999999: metadata and shards are of different builds"):
+            shard_reader(root).read(position | {"key": "t999999"})
         with pytest.raises(SelectionError, match=r"row must be in \[0, 19\], got 20"):
-            shard_reader(root).read(position["shard"], position["key"], 20)
+            shard_reader(root).read(position | {"row": 20})
+        for name in ("offset", "nbytes"):
+            with pytest.raises(FormatError, match=r"in another place than the metadata say: .* different builds"):
+                shard_reader(root).read(position | {name: position[name] + 4})
     with pytest.raises(FormatError, match="not a complete safetensors file"):
-        shutil.copy(tiny_dataset.root / "README.md", tmp_path / "x.safetensors")
-        shard_reader(f"file://{tmp_path}").read("x.safetensors", "t000000", 0)
+        (tmp_path / "weights/fixed").mkdir(parents=True)
+        shutil.copy(tiny_dataset.root / "README.md", tmp_path / "weights/fixed/test-00009.safetensors")
+        shard_reader(f"file://{tmp_path}").read(position | {"shard": "weights/fixed/test-00009.safetensors"})
+
+
+def test_no_root_is_left(plain: Any, tiny_dataset: Any, tmp_path: Path) -> None:
+    """A row that names another dataset's shard, as a stranger's table may, is refused before anything is opened."""
+    from nws_data.reading.shard_readers import shard_reader
+
+    position = plain[0]["weights"]
+    root = tmp_path / "weights"
+    root.mkdir()
+    for shard in (str(tiny_dataset.root / position["shard"]), f"../../{tiny_dataset.root.name}/{position['shard']}"):
+        for address in (str(root), f"file://{root}"):
+            with pytest.raises(FormatError, match="no shard has the path"):
+                shard_reader(address).read(position | {"shard": shard})
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_a_rebuilt_folder_gives_its_own_weights(
+    hf: ModuleType, tiny_dataset: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    from nws_data.reading.weights_feature import Weights
+
+    monkeypatch.chdir(tmp_path)
+    feature = Weights(root=f"{scheme}{tmp_path}/nws" if scheme else "nws")
+    for records in (tiny_dataset.staged["fixed"][:2], tiny_dataset.staged["fixed"][2:4]):
+        shutil.rmtree(tmp_path / "nws", ignore_errors=True)
+        write(tmp_path / "nws", "fixed", records)
+        rows = hf.load_dataset(str(tmp_path / "nws"), "fixed")
+        row = next(iter(rows.values())).cast_column("weights", feature)[3]
+        assert_staged(row, tiny_dataset)
+
+
+def test_a_relative_root_is_that_of_the_cast(
+    plain: Any, tiny_dataset: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nws_data.reading.weights_feature import Weights
+
+    monkeypatch.chdir(tiny_dataset.root.parent)
+    ds = plain.cast_column("weights", Weights(root="nws"))
+    monkeypatch.chdir(tmp_path)
+    assert_staged(ds[0], tiny_dataset)
+    monkeypatch.setenv("HOME", str(tiny_dataset.root.parent))
+    assert_staged(plain.cast_column("weights", Weights(root="~/nws"))[0], tiny_dataset)
 
 
 def test_without_decoding_and_wrong_columns(plain: Any, tiny_dataset: Any) -> None:
@@ -204,8 +269,6 @@ def test_without_decoding_and_wrong_columns(plain: Any, tiny_dataset: Any) -> No
 
     raw = plain.cast_column("weights", Weights(root=tiny_dataset.root, decode=False))
     assert raw[3]["weights"] == plain[3]["weights"]
-    with pytest.raises(SelectionError, match="not values, got ndarray: return"):
-        raw.features["weights"].encode_example(np.zeros(3, np.float32))
     with pytest.raises(SelectionError, match="the struct lacks shard, key"):
         Weights(root="nws").cast_storage(plain.data.column("weights").chunk(0).field("row").value_counts())
 

@@ -34,6 +34,8 @@ def test_figures_against_the_staged_trainings(tiny_dataset: TinyDataset) -> None
 
 def test_everything_fits_into_json(tiny_dataset: TinyDataset) -> None:
     info = describe(tiny_dataset.root)
+    size = f"{info.n_bytes / 1e6:,.1f} MB"
+    assert repr(info) == f"DatasetInfo(8 fixed, 24 random trainings, {size}, data {info.data_digest[:12]})"
     assert json.loads(json.dumps(info.to_dict()))["populations"]["fixed"]["n_trainings"] == 8
 
 

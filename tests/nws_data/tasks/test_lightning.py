@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -98,6 +99,52 @@ def test_fixed_trains_on_the_official_windows(task_dataset):
     first, second = (joined(batches)[0] for batches in recorder.seen["train"])
     assert len(first) == 10 * len(task.train)
     assert sorted(map(bytes, first)) == sorted(map(bytes, second)) and not np.array_equal(first, second)
+
+
+def test_a_training_resumed_after_an_epoch_sees_what_it_would_have_seen(task_dataset, tmp_path):
+    task = load_task("local/augmentation@100", task_dataset.root)
+    expected = [joined(batches)[0] for batches in fit(task, 3)[0].seen["train"]]
+    quiet = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    Trainer(max_epochs=1, default_root_dir=tmp_path, **quiet).fit(Recorder(), datamodule=TaskDataModule(task))
+    (checkpoint,) = (tmp_path / "checkpoints").iterdir()
+    resumed = Recorder()
+    trainer = Trainer(max_epochs=3, default_root_dir=tmp_path, **quiet)
+    trainer.fit(resumed, datamodule=TaskDataModule(task), ckpt_path=checkpoint)
+    for found, epoch in zip(resumed.seen["train"], expected[1:], strict=True):
+        np.testing.assert_array_equal(joined(found)[0], epoch)
+
+
+TWO_PROCESSES = """
+import sys
+import torch
+from lightning import Trainer
+from nws_data.tasks.lightning import TaskDataModule
+from nws_data.tasks.task import load_task
+from tests.nws_data.tasks.test_lightning import Recorder
+
+trainer = Trainer(
+    max_epochs=2, accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_checkpointing=False,
+    enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+)
+recorder = Recorder()
+trainer.fit(recorder, datamodule=TaskDataModule(load_task("local/augmentation@100", sys.argv[1]), seed=4))
+torch.save([torch.cat([x for x, _ in epoch]) for epoch in recorder.seen["train"]], f"{sys.argv[2]}/{trainer.global_rank}.pt")
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_windows_of_every_epoch(task_dataset, tmp_path):
+    (tmp_path / "run.py").write_text(TWO_PROCESSES)
+    command = [sys.executable, tmp_path / "run.py", task_dataset.root, tmp_path]
+    subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONPATH": os.getcwd()}, timeout=500)
+    ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
+    view = load_task("local/augmentation@100", task_dataset.root).train
+    for epoch in (0, 1):
+        view.set_epoch(epoch)
+        expected = {bytes(window.numpy()) for window, _ in view}
+        seen = [[bytes(window.numpy()) for window in rank[epoch]] for rank in ranks]
+        assert set(seen[0]) | set(seen[1]) == expected
+        assert len(set(seen[0]) & set(seen[1])) <= 1  # of an odd number one is seen twice
 
 
 def test_wrong_arguments_are_refused(task_dataset):

@@ -42,6 +42,17 @@ def test_numbers_by_hand(numbers):
     assert numbers.kendall_tau == pytest.approx(0.9486833, abs=1e-6)  # one tie of ten pairs: 9 / sqrt(10 * 9)
 
 
+def test_scores_fit_on_a_line_or_two(classes, numbers):
+    assert repr(classes) == (
+        f"ClassificationScore(accuracy=0.6 in [{classes.accuracy_low:.4g}, {classes.accuracy_high:.4g}], chance=0.4, "
+        "3 classes, 3 trainings)"
+    )
+    assert repr(numbers) == (
+        f"RegressionScore(r2=0.875 in [{numbers.r2_low:.4g}, {numbers.r2_high:.4g}], mae=0.3 in [{numbers.mae_low:.4g}, "
+        f"{numbers.mae_high:.4g}], kendall_tau=0.9487, 3 trainings)"
+    )
+
+
 def test_round_trips(classes, numbers):
     for score in (classes, numbers):
         values = json.loads(json.dumps(score.to_dict()))

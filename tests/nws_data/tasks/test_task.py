@@ -326,6 +326,23 @@ def test_the_command_scores(local, regress, task_dataset, tmp_path, capsys):
     assert values["task"] == "regress/learning_rate" and values["score"]["r2"] == pytest.approx(1, abs=1e-6)
 
 
+def test_predictions_of_another_dataset_are_named_first(local, tiny_dataset, tmp_path, capsys):
+    """The other dataset is too small for the task, but that is not what is wrong."""
+    local.predictions(local.test.labels).save(tmp_path / "p.parquet")
+    assert main(["score", str(tmp_path / "p.parquet"), "--data", str(tiny_dataset.root)]) == 2
+    error = capsys.readouterr().err
+    assert (
+        f"predictions were made on other data, digest {local.data_digest[:12]!r}; random in {tiny_dataset.root} is" in error
+    )
+
+
+def test_labels_as_floats(local):
+    labels = local.test.labels.numpy()
+    assert local.evaluate(labels.astype(np.float32)) == local.evaluate(labels)
+    with pytest.raises(PredictionError, match=r"no class of this task, the first '[01]\.5'"):
+        local.evaluate(labels + 0.5)
+
+
 def test_scoring_needs_no_weights_and_no_checkout(local, task_dataset, tmp_path):
     """A folder with the metadata alone, in a process that may load neither lightning nor scikit-learn."""
     local.predictions(local.test.labels).save(tmp_path / "p.parquet")
