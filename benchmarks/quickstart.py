@@ -19,10 +19,10 @@ from benchmarks.leaderboard.runs.plans import make_plans
 from benchmarks.leaderboard.runs.runner import run_all
 from builders.build import build
 from builders.config import PRESETS, BuildConfig
-from nws_data.storage.info import align
 from nws_data.storage.manifest import Manifest
 from nws_data.tasks.scores import ClassificationScore
 from nws_data.tasks.table import TaskSpec, parse_task
+from nws_data.terminal import align
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ import numpy as np
 
 import nws_data
 from nws_data.space.hyperparameters import CLASSES
-from nws_data.storage.info import align
+from nws_data.terminal import align
 
 if TYPE_CHECKING:
     import pandas as pd

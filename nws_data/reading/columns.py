@@ -57,6 +57,8 @@ def split_positions(
         (offset % VALUE_BYTES == 0)
         & (offset >= 0)
         & (weights["nbytes"] == columns["n_weights"].astype(np.int64) * VALUE_BYTES)
+        & (weights["row"] == columns["snapshot"])
+        & (weights["key"] == np.array([f"t{training[-6:]}" for training in columns["training"].tolist()]))
     )
     if not fits.all():
         raise FormatError(f"{root}: positions of weights in the metadata do not fit; check it with `nws verify {root}`")
@@ -104,5 +106,6 @@ def _shards(
     offsets: list[dict[str, int]] = [{} for _ in names]
     tensors = weights["offset"] - weights["row"] * weights["nbytes"]
     for shard, key, offset in zip(shard_index.tolist(), weights["key"].tolist(), tensors.tolist(), strict=True):
-        offsets[shard][key] = offset
+        if offsets[shard].setdefault(key, offset) != offset:
+            raise FormatError(f"{names[shard]}: the metadata place {key} at several bytes; check it with `nws verify`")
     return [Shard(name, found, sha256[name]) for name, found in zip(names, offsets, strict=True)]
