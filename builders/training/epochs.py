@@ -49,7 +49,7 @@ def too_few_images(name: str, n_images: int, batch_size: int) -> BuildError:
     """Return the error of an image set whose ``n_images`` training images do not fill a batch."""
     return BuildError(
         f"image set {name} has too few images ({n_images}, a tenth of them for validation) for batches of {batch_size} with "
-        f"equal classes; use more, {enough_images(batch_size)} of each class are enough"
+        f"equal classes; use more images, {enough_images(batch_size)} of each class are enough"
     )
 
 
