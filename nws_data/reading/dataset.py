@@ -231,10 +231,10 @@ def local_folder(path: str | Path, population: str | None = None, split: str | N
     if repository is None:
         return Path(path)
     from nws_data.hub.pull import cached
-    from nws_data.progress import progress_bar
+    from nws_data.progress import bytes_bar
 
     try:
-        with progress_bar() as show:
+        with bytes_bar() as show:
             return cached(repository, tier, population, split, show)
     except DownloadError as error:
         raise DownloadError(f"{error}; nor is there a folder {path}") from error
