@@ -39,6 +39,10 @@ GUARD = "hyperparameters"
 """Beside each: what all other hyper-parameters tell, without a weight."""
 
 
+HEADER = ["which", "from", "nets", "right % [95 %]", "no weights %", "chance %"]
+"""Of the table of readings."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """How well a hyper-parameter is told for networks that a method was not fitted on."""
@@ -101,8 +105,7 @@ def quickstart(out: Path) -> int:
     write_board(results, results)
     picture = out.parent / f"{out.name}-quickstart.png"
     draw(readings, trainings, picture)
-    header = ["which", "from", "networks", "right % [95 %]", "no weights %", "chance %"]
-    _print_lines(None, align([header, *(reading.row() for reading in readings)]))
+    _print_lines(None, align([HEADER, *(reading.row() for reading in readings)]))
     sentences = (textwrap.wrap(reading.words(), 76, subsequent_indent="  ") for reading in readings)
     _print_lines("What this shows", [line for lines in sentences for line in lines])
     nws = "nws" if shutil.which("nws") else os.path.relpath(Path(sys.executable).with_name("nws"))

@@ -15,6 +15,7 @@ from benchmarks.quickstart import GUARD, Reading
 from builders.config import PRESETS
 from builders.images.prepare import ImageOptions
 from nws_data.cli import main
+from nws_data.storage.info import align
 from nws_data.tasks.scores import ClassificationScore
 from nws_data.tasks.table import parse_task
 
@@ -59,6 +60,11 @@ def test_an_interval_that_includes_chance_is_called_so() -> None:
 def test_what_the_other_hyper_parameters_tell_as_well() -> None:
     text = words(score([1] * 24 + [0] * 16), score([1] * 24 + [0] * 16))
     assert text.endswith("above chance, but not clearly above the other hyper-parameters.")
+
+
+def test_the_widest_row_fits_a_terminal() -> None:
+    reading = Reading(parse_task("local/initialization"), score([10] * 40, n_items=10), score([10] * 40, n_items=10))
+    assert all(3 + len(line) <= 80 for line in align([quickstart.HEADER, reading.row()]))
 
 
 def test_windows_are_not_called_networks() -> None:
