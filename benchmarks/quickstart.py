@@ -19,10 +19,11 @@ from benchmarks.leaderboard.runs.plans import make_plans
 from benchmarks.leaderboard.runs.runner import run_all
 from builders.build import build
 from builders.config import PRESETS, BuildConfig
+from nws_data.progress import FITS, progress_bar
 from nws_data.storage.manifest import Manifest
 from nws_data.tasks.scores import ClassificationScore
 from nws_data.tasks.table import TaskSpec, parse_task
-from nws_data.terminal import align
+from nws_data.terminal import align, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,8 +90,8 @@ def quickstart(out: Path) -> int:
     started_s = time.monotonic()
     preset = PRESETS["quickstart"]
     counts = " and ".join(f"{n} {population}" for population, n in preset["trainings"].items())
-    print(f"1. Training {counts} networks on scikit-learn's digits into {out}/", flush=True)
-    print("   (Ctrl-C stops; the same command goes on)", flush=True)
+    say(f"1. Training {counts} networks on scikit-learn's digits into {out}/")
+    say("   (Ctrl-C stops; the same command goes on)")
     build(BuildConfig(out=out, **preset))
     trainings = nws_data.open(out, "fixed").trainings()
     _print_lines("2. What it holds", _contents(out, trainings))
@@ -98,7 +99,7 @@ def quickstart(out: Path) -> int:
     title = "4. Mean final test accuracy in % (networks), by initialization and activation"
     _print_lines(title, format_accuracy_table(trainings))
     results = out.parent / f"{out.name}-results"
-    print("\n5. What weights tell of networks that the method was not fitted on", flush=True)
+    say("\n5. What weights tell of networks that the method was not fitted on")
     readings = list(_read(out, results))
     if not readings:  # stderr says why
         return 1
@@ -109,16 +110,16 @@ def quickstart(out: Path) -> int:
     sentences = (textwrap.wrap(reading.words(), 76, subsequent_indent="  ") for reading in readings)
     _print_lines("What this shows", [line for lines in sentences for line in lines])
     nws = "nws" if shutil.which("nws") else os.path.relpath(Path(sys.executable).with_name("nws"))
-    print(f"\nPicture: {picture}   Leaderboard, for a browser: {results / HTML}")
-    print(f"Next: {nws} info {out}; {nws} verify {out}; {nws} tasks {out}")
-    print(f"Done in {time.monotonic() - started_s:.0f} s.")
+    say(f"\nPicture: {picture}   Leaderboard, for a browser: {results / HTML}")
+    say(f"Next: {nws} info {out}; {nws} verify {out}; {nws} tasks {out}")
+    say(f"Done in {time.monotonic() - started_s:.0f} s.")
     return 0 if len(readings) == len(TASKS) else 1
 
 
 def _print_lines(title: str | None, lines: Sequence[str]) -> None:
     if title is not None:
-        print(f"\n{title}")
-    print(*(f"   {line}" for line in lines), sep="\n", flush=True)
+        say(f"\n{title}")
+    say("\n".join(f"   {line}" for line in lines))
 
 
 def _contents(out: Path, trainings: pd.DataFrame) -> list[str]:
@@ -157,18 +158,16 @@ def _loaded_windows(out: Path) -> Iterator[str]:
 
 def _read(out: Path, results: Path) -> Iterator[Reading]:
     """Run each task's method and the guard, in five folds; yield what came of it. Says on stderr what was not possible."""
-    from tqdm import tqdm
-
     plans = [plan for task, method in TASKS.items() for plan in make_plans([task], [method, GUARD], {}, 1, folds=True)]
     total = sum(plan.n_fits for plan in plans)
-    with tqdm(total=total, unit="fit", leave=False, disable=not sys.stderr.isatty()) as bar:
+    with progress_bar(total=total, bar_format=FITS) as bar:
         outcomes = list(run_all(plans, out.resolve(), results.resolve(), tick=lambda name: bar.update()))
     for weights, others in zip(outcomes[::2], outcomes[1::2], strict=True):
         found = [cast(ClassificationScore, o.result.runs[0].score) for o in (weights, others) if o.result is not None]
         if len(found) == 2:
             yield Reading(parse_task(weights.plan.task), *found)
         else:
-            print(f"   {weights.plan.task}: {weights.note or others.note}", file=sys.stderr)
+            say(f"   {weights.plan.task}: {weights.note or others.note}", error=True)
 
 
 def draw(readings: Sequence[Reading], trainings: pd.DataFrame, path: Path) -> None:

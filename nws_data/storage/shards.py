@@ -97,8 +97,8 @@ def check_shard_path(path: str) -> None:
     """Raise ``FormatError`` unless the path inside the dataset is one that :func:`shard_path` gives; ask before opening."""
     if not isinstance(path, str) or not re.fullmatch(SHARD_PATTERN, path):
         raise FormatError(
-            f"no shard has the path {path!r:.99}: expected weights/<fixed|random>/<train|validation|test>-NNNNN.safetensors; "
-            "do not use this dataset"
+            f"no shard has the path {path!r:.99}: expected weights/<fixed|random>/<train|validation|test>-NNNNN.safetensors;"
+            " do not use this dataset"
         )
 
 

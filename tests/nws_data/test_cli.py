@@ -86,7 +86,7 @@ def test_any_name_of_a_file_can_be_shown(tmp_path: Path) -> None:
 def test_a_user_without_a_home(tmp_path: Path) -> None:
     """As in a container that runs under a number: no HOME, no entry among the users."""
     code = (
-        "import os, sys, builders.cli, builders.images.sources as sources; from nws_data.cli import main\n"
+        "import os, sys, builders.build, builders.cli, glob; from nws_data.cli import main\n"
         "os.setuid(12345); del os.environ['HOME']; os.environ.pop('XDG_CACHE_HOME', None)\n"
         "try: main(['build', '--help'])\n"
         "except SystemExit: pass\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -18,6 +17,7 @@ from nws_data.errors import BuildError, NWSError
 from nws_data.storage.atomic import make_folder, write_bytes
 from nws_data.storage.lock import locked
 from nws_data.tasks.scores import ClassificationScore
+from nws_data.terminal import say
 
 _HELD = "another process works on the same run"
 
@@ -48,7 +48,7 @@ class Unfinished:
                     if str(error) != _HELD:
                         raise
                 if attempt == 0:
-                    print(f"{self.folder.name.removeprefix('.unfinished-')}: waiting, {_HELD}", file=sys.stderr)
+                    say(f"{self.folder.name.removeprefix('.unfinished-')}: waiting, {_HELD}", error=True)
                 time.sleep(0.2)
             yield
 

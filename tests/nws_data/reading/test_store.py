@@ -168,7 +168,7 @@ def test_more_shards_than_descriptors(tensors: dict[str, np.ndarray], tmp_path: 
 
 def test_a_shard_that_cannot_be_mapped_is_named(store: WeightStore) -> None:
     code = (
-        "import resource, sys, nws_data.reading.store as s\n"
+        "import resource, sys, torch, nws_data.reading.store as s\n"
         f"store = s.WeightStore({str(store.root)!r}, [s.Shard({A!r}, {{}})])\n"
         "resource.setrlimit(resource.RLIMIT_AS, (2**20, 2**20))\n"
         "try: store.values(0)\n"
