@@ -30,17 +30,20 @@ MAX_TABLE_NBYTES = 1_000_000_000
 _MAX_DIGITS = 20
 # What a Parquet file may unpack to: a small table is mostly schema, a large one compresses tenfold.
 _UNPACKED_NBYTES, _UNPACKED_RATIO = 64_000_000, 100
-_N_VALUES, _VALUES_PER_BYTE = 4_000_000, 64
+_N_VALUES, _VALUES_PER_BYTE = 1_000_000, 16
 
 
 def read_file(path: Path, limit: int = MAX_FILE_NBYTES) -> bytes:
     """Return a file's bytes; raises ``FormatError`` when it is no regular file or larger than ``limit``, or ``OSError``."""
     # Without O_NONBLOCK, opening a FIFO waits for somebody to write into it.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with open(descriptor, "rb") as stream:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise FormatError(f"{path}: not a regular file; remove it and fetch it again")
-        raw = stream.read(limit + 1)
+        with open(descriptor, "rb", closefd=False) as stream:
+            raw = stream.read(limit + 1)
+    finally:
+        os.close(descriptor)
     if len(raw) > limit:
         raise FormatError(f"{path}: larger than the {limit:,} bytes that it may have; do not use this dataset")
     return raw
@@ -93,12 +96,15 @@ def read_parquet(raw: bytes, n_rows: range, columns: Sequence[str] | None = None
     # Texts as dictionaries, since a long one that is repeated would be copied into every row.
     source, options = pa.BufferReader(raw), {"read_dictionary": list(sizes.texts), "page_checksum_verification": True}
     with pq.ParquetFile(source, **options) as file:
-        table = file.read(columns=None if columns is None else list(columns), use_threads=False)
+        groups = range(file.num_row_groups)  # one by one: texts inside others are not read across groups
+        names = None if columns is None else list(columns)
+        table = pa.concat_tables(file.read_row_group(i, columns=names, use_threads=False) for i in groups)
     table.validate(full=True)
     if len(table) != sizes.n_rows:
         raise ValueError(f"{len(table):,} rows, its footer says {sizes.n_rows:,}")
     for name in table.column_names:
-        _check_dictionaries(name, table[name].combine_chunks())
+        for chunk in table[name].chunks:
+            _check_dictionaries(name, chunk)
     return table
 
 
