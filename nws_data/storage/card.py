@@ -21,7 +21,7 @@ from nws_data.storage.manifest import MANIFEST, Manifest
 from nws_data.storage.metadata import SNAPSHOT_SCHEMA, TRAINING_SCHEMA, read_table
 
 _HEADER = re.compile(rb"---\r?\n(.*?)\r?\n---", re.DOTALL)
-_MAX_HEADER_NBYTES = 100_000  # ours has 14 KB
+_MAX_HEADER_NBYTES, _MAX_NESTED = 100_000, 500  # ours has 14 KB
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 _SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -84,8 +84,12 @@ def _parsed_header(raw: bytes) -> Any:
     match = _HEADER.match(raw[:_MAX_HEADER_NBYTES])
     if not match:
         raise ValueError(f"none in the first {_MAX_HEADER_NBYTES:,} bytes")
+    text = match[1].decode()
+    # The library's C code has no limit of its own to what nests.
+    if max(map(len, text.splitlines())) > _MAX_NESTED or text.count("[") + text.count("{") > _MAX_NESTED:
+        raise ValueError("nested too deep")
     try:
-        return yaml.load(match[1].decode(), Loader=yaml.BaseLoader)
+        return yaml.load(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
 
