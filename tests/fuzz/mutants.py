@@ -181,7 +181,7 @@ def change_table(root: Path, rng: random.Random) -> str:
     elif what == "many":
         table = table.slice(0, 1).take([0] * rng.choice((1000, 300_000)))
     else:
-        table = table.set_column(table.column_names.index("training"), "training", pa.array(["t" * 5_000_000] * len(table)))
+        table = table.set_column(table.column_names.index("training"), "training", pa.array(["t" * 500_000] * len(table)))
     write(path, parquet_bytes(table))
     return f"{what} of {name} in {path.parent.name}"
 
