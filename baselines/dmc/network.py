@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.dmc.layers import KERNEL, Convolution, DMCLayers
+from baselines.dmc.norm import ReLUBatchNorm
 from nws_data.randomness import Purpose, words
 
 INPUTS: dict[str, Callable[[Tensor], Tensor]] = {"raw": lambda x: x, "asinh": lambda x: torch.asinh(20 * x)}
@@ -24,11 +25,6 @@ other statistics than one that does not, and the running statistics fit neither.
 below 0.05 and logarithmic above.
 """
 
-# Of batch norm. The paper gives neither for the DMC. These are PyTorch's defaults: the running statistics reach back ten
-# batches or so and forget their start values even in the few steps of a short budget; with 0.01 or 0.001, TensorFlow's
-# defaults, they would not.
-_DECAY = 0.1  # share of the new statistics in the running ones
-_EPS = 1e-5  # added to the variance
 _BITS = 32
 
 
@@ -54,10 +50,10 @@ class DMCNetwork(nn.Module):
         super().__init__()
         self.layers, self.seed, self.step, self.inputs = layers, seed, 0, inputs
         self.convolutions = nn.ModuleList(_convolution(c) for c in layers.convolutions)
-        self.convolution_norms = nn.ModuleList(BatchNorm(c.n_out) for c in layers.convolutions)
+        self.convolution_norms = nn.ModuleList(ReLUBatchNorm(c.n_out) for c in layers.convolutions)
         pairs = zip(layers.widths, layers.widths[1:], strict=False)
         self.matrices = nn.ModuleList(nn.utils.skip_init(nn.Linear, n_in, n_out) for n_in, n_out in pairs)
-        self.matrix_norms = nn.ModuleList(BatchNorm(n) for n in layers.widths[1:-1])
+        self.matrix_norms = nn.ModuleList(ReLUBatchNorm(n) for n in layers.widths[1:-1])
         _initialise([*self.convolutions, *self.matrices], seed)
 
     def forward(self, weights: Tensor) -> Tensor:
@@ -67,12 +63,12 @@ class DMCNetwork(nn.Module):
         for layer, convolution, norm in zip(
             self.layers.convolutions, self.convolutions, self.convolution_norms, strict=True
         ):
-            x = norm(F.relu(convolution(x)))
+            x = norm(convolution(x))
             x = F.max_pool2d(x, (1, 2)) if layer.pool else x
         x = x.flatten(1)
         masks = self._masks(len(x), x.device) if self.training else None
         for number, norm in enumerate(self.matrix_norms):
-            x = norm(F.relu(self.matrices[number](x)))
+            x = norm(self.matrices[number](x))
             x = x if masks is None else x * masks[number].to(x.dtype)
         out: Tensor = self.matrices[-1](x)
         return out
@@ -90,41 +86,6 @@ class DMCNetwork(nn.Module):
         bits = (drawn[:, None] >> torch.arange(_BITS, device=device)) & 1
         flat = bits.reshape(-1)[: n * sum(widths)] * 2
         return list(flat.view(n, -1).split(widths, dim=1))
-
-
-class BatchNorm(nn.Module):
-    """Batch norm over dimension 1 whose running variance takes the biased variance of the batch.
-
-    PyTorch's own takes the unbiased one. Input ``(n, width)`` or ``(n, width, 1, length)``, n at least 2 in training.
-
-    Attributes:
-        batch_statistics: normalise by the batch in evaluation mode as well; nothing is updated there.
-    """
-
-    running_mean: Tensor
-    running_var: Tensor
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.bias = nn.Parameter(torch.zeros(width))
-        self.register_buffer("running_mean", torch.zeros(width))
-        self.register_buffer("running_var", torch.ones(width))
-        self.batch_statistics = False
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the normalised input; in training move the running statistics."""
-        if not self.training and self.batch_statistics:
-            return F.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, _EPS)
-        if not self.training:
-            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, _EPS)
-        mean, variance = self.running_mean.clone(), self.running_var.clone()  # autograd keeps what it was given
-        out = F.batch_norm(x, mean, variance, self.weight, self.bias, True, _DECAY, _EPS)
-        n = x.numel() // x.shape[1]
-        kept = self.running_var * (1 - _DECAY)
-        self.running_mean.copy_(mean)
-        self.running_var.copy_((variance - kept) * ((n - 1) / n) + kept)
-        return out
 
 
 def _convolution(layer: Convolution) -> nn.Module:

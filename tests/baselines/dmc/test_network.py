@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from baselines.dmc.layers import DMCLayers
-from baselines.dmc.network import BatchNorm, DMCNetwork
+from baselines.dmc.network import DMCNetwork
+from baselines.dmc.norm import ReLUBatchNorm
 
 LENGTH = 100
 
@@ -69,7 +70,7 @@ def test_values_are_those_the_paper_counts(network):
 
 
 def test_running_variance_is_biased():
-    norm, x = BatchNorm(2), torch.tensor([[1.0, 5.0], [3.0, 5.0]])
+    norm, x = ReLUBatchNorm(2), torch.tensor([[1.0, 5.0], [3.0, 5.0]])
     norm(x)
     np.testing.assert_allclose(norm.running_mean, [0.2, 0.5])
     np.testing.assert_allclose(norm.running_var, [0.9 + 0.1 * 1.0, 0.9])  # the unbiased variance would be 2
