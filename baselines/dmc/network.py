@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.dmc.layers import KERNEL, Convolution, DMCLayers
-from baselines.dmc.norm import ReLUBatchNorm
+from nws_data.batch_norm import batch_norm
 from nws_data.randomness import Purpose, words
 
 INPUTS: dict[str, Callable[[Tensor], Tensor]] = {"raw": lambda x: x, "asinh": lambda x: torch.asinh(20 * x)}
@@ -25,6 +25,8 @@ other statistics than one that does not, and the running statistics fit neither.
 below 0.05 and logarithmic above.
 """
 
+_MOMENTUM = 0.1  # share of a batch in the running statistics: the authors' decay of 0.9
+_EPS = 1e-5  # added to the variance
 _BITS = 32
 
 
@@ -32,8 +34,9 @@ class DMCNetwork(nn.Module):
     """A DMC: float ``(n, length)`` to logits, or one number, ``(n, n_outputs)``.
 
     Each layer but the last: convolution or matrix, ReLU, batch norm, then a max-pool or dropout of one half. Weights
-    are Glorot normals truncated at two sigma, biases start at 0. Both initial weights and dropout are functions of the
-    seed, dropout also of :attr:`step`: nothing is drawn from a global generator.
+    are Glorot normals truncated at two sigma, biases start at 0, factors of batch norm as normals of mean 1 and sigma
+    0.002. Both initial weights and dropout are functions of the seed, dropout also of :attr:`step`: nothing is drawn
+    from a global generator.
 
     Args:
         layers: from :meth:`DMCLayers.of`.
@@ -43,7 +46,7 @@ class DMCNetwork(nn.Module):
     Attributes:
         step: the training step, which chooses the dropout masks; the caller counts.
 
-    Source: Eilertsen et al. 2020, Supplement F, Table 3.
+    Source: Eilertsen et al. 2020, Supplement F, Table 3; batch norm as in the authors' scripts, through TensorLayer.
     """
 
     def __init__(self, layers: DMCLayers, seed: int = 0, inputs: str = "raw") -> None:
@@ -54,7 +57,7 @@ class DMCNetwork(nn.Module):
         pairs = zip(layers.widths, layers.widths[1:], strict=False)
         self.matrices = nn.ModuleList(nn.utils.skip_init(nn.Linear, n_in, n_out) for n_in, n_out in pairs)
         self.matrix_norms = nn.ModuleList(ReLUBatchNorm(n) for n in layers.widths[1:-1])
-        _initialise([*self.convolutions, *self.matrices], seed)
+        _initialise([*self.convolutions, *self.matrices], [*self.convolution_norms, *self.matrix_norms], seed)
 
     def forward(self, weights: Tensor) -> Tensor:
         """Return the logits ``(n, n_outputs)`` of weights ``(n, length)``."""
@@ -88,13 +91,49 @@ class DMCNetwork(nn.Module):
         return list(flat.view(n, -1).split(widths, dim=1))
 
 
+class ReLUBatchNorm(nn.Module):
+    """ReLU, then batch norm over dimension 1 whose running variance takes the biased variance of the batch.
+
+    PyTorch's own takes the unbiased one. Input ``(n, width)`` or ``(n, width, 1, length)``, n at least 2 in training.
+
+    Attributes:
+        batch_statistics: normalise by the batch in evaluation mode as well; nothing is updated there.
+
+    Source: decay and eps as in the authors' scripts, through TensorLayer.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+        self.register_buffer("running_mean", torch.zeros(width))
+        self.register_buffer("running_var", torch.ones(width))
+        self.batch_statistics = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised input; in training move the running statistics."""
+        if not self.training and not self.batch_statistics:
+            return F.batch_norm(F.relu(x), self.running_mean, self.running_var, self.weight, self.bias, eps=_EPS)
+        y, mean, variance = batch_norm(x, self.weight, self.bias, _EPS, relu=True)
+        if self.training:
+            self.running_mean.lerp_(mean, _MOMENTUM)
+            self.running_var.lerp_(variance, _MOMENTUM)
+        return y
+
+
 def _convolution(layer: Convolution) -> nn.Module:
     made = nn.utils.skip_init(nn.Conv2d, layer.n_in, layer.n_out, (1, KERNEL), padding=(0, KERNEL // 2))
     return made.to(memory_format=torch.channels_last)
 
 
-def _initialise(modules: list[nn.Module], seed: int) -> None:
-    """Fill weights with Glorot normals truncated at two sigma, without correction, as TensorFlow 1; biases with 0."""
+def _initialise(modules: list[nn.Module], norms: list[nn.Module], seed: int) -> None:
+    """Fill weights with Glorot normals truncated at two sigma, without correction, as TensorFlow 1; biases with 0.
+
+    Then the factors of batch norm, layer by layer.
+    """
     generator = torch.Generator().manual_seed(seed)
     for module in modules:
         weight, bias = module.get_parameter("weight"), module.get_parameter("bias")
@@ -102,3 +141,5 @@ def _initialise(modules: list[nn.Module], seed: int) -> None:
         sigma = math.sqrt(2 / (fan_in + fan_out))
         nn.init.trunc_normal_(weight, 0.0, sigma, -2 * sigma, 2 * sigma, generator=generator)
         nn.init.zeros_(bias)
+    for norm in norms:
+        nn.init.normal_(norm.get_parameter("weight"), 1.0, 0.002, generator=generator)

@@ -27,7 +27,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from baselines.dmc.options import PRECISIONS, TrainingOptions
+from baselines.dmc.options import TrainingOptions
 from baselines.method import MethodError
 from nws_data.storage.atomic import atomic_file, make_folder, remove_stale, write_bytes
 
@@ -145,7 +145,6 @@ def _trainer(run: Path, options: TrainingOptions, record: RunRecord) -> Trainer:
     return Trainer(
         accelerator=options.device,
         devices=1,
-        precision=PRECISIONS[options.precision],
         max_epochs=options.epochs,
         limit_val_batches=1.0 if options.validate else 0,
         num_sanity_val_steps=0,

@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from baselines.dmc.layers import DMCLayers
-from baselines.dmc.network import DMCNetwork
-from baselines.dmc.norm import ReLUBatchNorm
+from baselines.dmc.network import DMCNetwork, ReLUBatchNorm
 
 LENGTH = 100
 
