@@ -43,9 +43,9 @@ class _BatchNorm(torch.autograd.Function):
         means, variances = (part.double().view(-1, x.shape[1]) for part in groups)
         mean = _sum(means) / len(means)
         variance = _sum(variances + (means - mean).square()) / len(means)
-        mean, variance = mean.to(weight.dtype), variance.to(weight.dtype)
         ctx.save_for_backward(x, weight, mean, variance)
         ctx.eps, ctx.relu = eps, relu
+        mean, variance = mean.to(weight.dtype), variance.to(weight.dtype)
         ctx.mark_non_differentiable(mean, variance)
         return F.batch_norm(x, mean, variance, weight, bias, eps=eps), mean, variance
 
@@ -55,13 +55,15 @@ class _BatchNorm(torch.autograd.Function):
         x, weight, mean, variance = ctx.saved_tensors
         values, gradients = _rows(x), _rows(dy)
         n_groups, n = values.shape[1] // len(mean), x.numel() // len(mean)
-        statistics = mean.repeat(n_groups), variance.repeat(n_groups)
+        rounded = mean.to(weight.dtype)
+        statistics = rounded.repeat(n_groups), variance.to(weight.dtype).repeat(n_groups)
         _, *sums = torch.ops.aten.native_batch_norm_backward(
             gradients, values, None, *statistics, None, None, False, ctx.eps, [False, True, True]
         )
         d_weight, d_bias = (_sum(part.double().view(n_groups, -1)) for part in sums)
+        deviation = (variance + ctx.eps).sqrt()
+        d_weight -= (mean - rounded) / deviation * d_bias
         # dx = a dy + b x + c
-        deviation = (variance.double() + ctx.eps).sqrt()
         a = weight / deviation
         b = -a / deviation * d_weight / n
         c = -a * d_bias / n - b * mean

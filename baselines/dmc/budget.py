@@ -44,9 +44,9 @@ equals: other numbers get a new name.
 
 ``paper`` is Eilertsen et al. 2020, Supplement F.1.
 
-``short`` costs COSTS for a hundred trainings. Batches are small because with so few items
-the number of steps is what lacks: a step costs in proportion to its items. ``two-core``, which older results name, was
-the same in bfloat16.
+``short`` costs two to six minutes of a core for a hundred trainings. Batches are small because with so few items the
+number of steps is what lacks: a step costs in proportion to its items. ``two-core``, which older results name, was the
+same in bfloat16.
 """
 
 
