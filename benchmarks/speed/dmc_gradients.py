@@ -25,6 +25,7 @@ from torch import Tensor
 from baselines.dmc import network as dmc
 from baselines.dmc.layers import GLOBAL_ABOVE, DMCLayers
 from benchmarks.speed.dmc import model_step
+from nws_data.batch_norm import batch_norm
 from nws_data.memory import keep_freed_memory
 from nws_data.reading.dataset import open as open_dataset
 from nws_data.reading.views import GlobalVectors, RandomWindows, WeightView
@@ -40,7 +41,7 @@ def pytorch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float, relu: bool
     return y, mean, variance
 
 
-NORMS: dict[str, Callable[..., tuple[Tensor, Tensor, Tensor]]] = {"ours": dmc.batch_norm, "F.batch_norm": pytorch_norm}
+NORMS: dict[str, Callable[..., tuple[Tensor, Tensor, Tensor]]] = {"ours": batch_norm, "F.batch_norm": pytorch_norm}
 
 
 def batch(root: Path, length: int, size: int) -> tuple[Tensor, Tensor]:
