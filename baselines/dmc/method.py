@@ -92,7 +92,7 @@ class DMC(Method):
         if precision != "32":
             raise MethodError(
                 f"precision must be '32', got {precision!r}: in bfloat16 the DMC's gradients do not point where the loss "
-                "falls (cosine 0.2 to 0.7 with those in float64)"
+                "falls (cosine 0 to 0.7 with those in float64)"
             )
         _at_least("epochs", epochs, 1)
         _at_least("batch_size", batch_size, 2)
