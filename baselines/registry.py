@@ -49,12 +49,10 @@ class MethodEntry:
 
 METHODS: dict[str, MethodEntry] = {
     "dmc": MethodEntry("baselines.dmc.method:DMC", "deep meta-classifier, the paper's 1D CNN on raw weights"),
-    "dmc-2core": MethodEntry(
-        "baselines.dmc.method:DMC", "the same, trained as long as two cores allow", {"budget": "two-core"}
-    ),
+    "dmc-short": MethodEntry("baselines.dmc.method:DMC", "the same, trained for minutes on a core", {"budget": "short"}),
     "dmc-asinh": MethodEntry("baselines.dmc.method:DMC", "DMC on asinh(20 w) of the weights w", {"inputs": "asinh"}),
-    "dmc-asinh-2core": MethodEntry(
-        "baselines.dmc.method:DMC", "the same on two cores", {"inputs": "asinh", "budget": "two-core"}
+    "dmc-asinh-short": MethodEntry(
+        "baselines.dmc.method:DMC", "the same, trained for minutes on a core", {"inputs": "asinh", "budget": "short"}
     ),
     "majority": MethodEntry("baselines.guards:Majority", "guard: the most frequent training class, or the mean"),
     "hyperparameters": MethodEntry("baselines.guards:HyperParametersOnly", "guard: all other hyper-parameters, no weights"),

@@ -16,20 +16,18 @@ from nws_data.reading.windows import whole_number
 
 @dataclass(frozen=True)
 class Budget:
-    """Length and precision of a training.
+    """Length of a training.
 
     Attributes:
         epochs_global: epochs for whole vectors.
         epochs_local: epochs for windows.
         snapshots_per_epoch: snapshots that each weight training shows in an epoch; None for all.
-        precision: ``"32"`` or ``"bf16"``.
         batch_size: items of a step.
     """
 
     epochs_global: int
     epochs_local: int
     snapshots_per_epoch: int | None
-    precision: str
     batch_size: int
 
     def epochs(self, length: int) -> int:
@@ -38,16 +36,17 @@ class Budget:
 
 
 BUDGETS = {
-    "paper": Budget(epochs_global=100, epochs_local=500, snapshots_per_epoch=None, precision="32", batch_size=64),
-    "two-core": Budget(epochs_global=24, epochs_local=60, snapshots_per_epoch=1, precision="bf16", batch_size=16),
+    "paper": Budget(epochs_global=100, epochs_local=500, snapshots_per_epoch=None, batch_size=64),
+    "short": Budget(epochs_global=24, epochs_local=60, snapshots_per_epoch=1, batch_size=16),
 }
 """Named budgets. The numbers of a name never change, since results name their budget and equal names are compared as
 equals: other numbers get a new name.
 
 ``paper`` is Eilertsen et al. 2020, Supplement F.1.
 
-``two-core`` costs one to three minutes of a core for a hundred trainings. Batches are small because with so few items
-the number of steps is what lacks: a step costs in proportion to its items.
+``short`` costs two to six minutes of a core for a hundred trainings. Batches are small because with so few items the
+number of steps is what lacks: a step costs in proportion to its items. ``two-core``, which older results name, was the
+same in bfloat16.
 """
 
 

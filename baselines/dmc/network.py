@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.dmc.layers import KERNEL, Convolution, DMCLayers
+from nws_data.batch_norm import batch_norm
 from nws_data.randomness import Purpose, words
 
 INPUTS: dict[str, Callable[[Tensor], Tensor]] = {"raw": lambda x: x, "asinh": lambda x: torch.asinh(20 * x)}
@@ -24,10 +25,7 @@ other statistics than one that does not, and the running statistics fit neither.
 below 0.05 and logarithmic above.
 """
 
-# Of batch norm. The paper gives neither for the DMC. These are PyTorch's defaults: the running statistics reach back ten
-# batches or so and forget their start values even in the few steps of a short budget; with 0.01 or 0.001, TensorFlow's
-# defaults, they would not.
-_DECAY = 0.1  # share of the new statistics in the running ones
+_MOMENTUM = 0.1  # share of a batch in the running statistics: the authors' decay of 0.9
 _EPS = 1e-5  # added to the variance
 _BITS = 32
 
@@ -36,8 +34,9 @@ class DMCNetwork(nn.Module):
     """A DMC: float ``(n, length)`` to logits, or one number, ``(n, n_outputs)``.
 
     Each layer but the last: convolution or matrix, ReLU, batch norm, then a max-pool or dropout of one half. Weights
-    are Glorot normals truncated at two sigma, biases start at 0. Both initial weights and dropout are functions of the
-    seed, dropout also of :attr:`step`: nothing is drawn from a global generator.
+    are Glorot normals truncated at two sigma, biases start at 0, factors of batch norm as normals of mean 1 and sigma
+    0.002. Both initial weights and dropout are functions of the seed, dropout also of :attr:`step`: nothing is drawn
+    from a global generator.
 
     Args:
         layers: from :meth:`DMCLayers.of`.
@@ -47,18 +46,18 @@ class DMCNetwork(nn.Module):
     Attributes:
         step: the training step, which chooses the dropout masks; the caller counts.
 
-    Source: Eilertsen et al. 2020, Supplement F, Table 3.
+    Source: Eilertsen et al. 2020, Supplement F, Table 3; batch norm as in the authors' scripts, through TensorLayer.
     """
 
     def __init__(self, layers: DMCLayers, seed: int = 0, inputs: str = "raw") -> None:
         super().__init__()
         self.layers, self.seed, self.step, self.inputs = layers, seed, 0, inputs
         self.convolutions = nn.ModuleList(_convolution(c) for c in layers.convolutions)
-        self.convolution_norms = nn.ModuleList(BatchNorm(c.n_out) for c in layers.convolutions)
+        self.convolution_norms = nn.ModuleList(ReLUBatchNorm(c.n_out) for c in layers.convolutions)
         pairs = zip(layers.widths, layers.widths[1:], strict=False)
         self.matrices = nn.ModuleList(nn.utils.skip_init(nn.Linear, n_in, n_out) for n_in, n_out in pairs)
-        self.matrix_norms = nn.ModuleList(BatchNorm(n) for n in layers.widths[1:-1])
-        _initialise([*self.convolutions, *self.matrices], seed)
+        self.matrix_norms = nn.ModuleList(ReLUBatchNorm(n) for n in layers.widths[1:-1])
+        _initialise([*self.convolutions, *self.matrices], [*self.convolution_norms, *self.matrix_norms], seed)
 
     def forward(self, weights: Tensor) -> Tensor:
         """Return the logits ``(n, n_outputs)`` of weights ``(n, length)``."""
@@ -67,12 +66,12 @@ class DMCNetwork(nn.Module):
         for layer, convolution, norm in zip(
             self.layers.convolutions, self.convolutions, self.convolution_norms, strict=True
         ):
-            x = norm(F.relu(convolution(x)))
+            x = norm(convolution(x))
             x = F.max_pool2d(x, (1, 2)) if layer.pool else x
         x = x.flatten(1)
         masks = self._masks(len(x), x.device) if self.training else None
         for number, norm in enumerate(self.matrix_norms):
-            x = norm(F.relu(self.matrices[number](x)))
+            x = norm(self.matrices[number](x))
             x = x if masks is None else x * masks[number].to(x.dtype)
         out: Tensor = self.matrices[-1](x)
         return out
@@ -92,13 +91,15 @@ class DMCNetwork(nn.Module):
         return list(flat.view(n, -1).split(widths, dim=1))
 
 
-class BatchNorm(nn.Module):
-    """Batch norm over dimension 1 whose running variance takes the biased variance of the batch.
+class ReLUBatchNorm(nn.Module):
+    """ReLU, then batch norm over dimension 1 whose running variance takes the biased variance of the batch.
 
     PyTorch's own takes the unbiased one. Input ``(n, width)`` or ``(n, width, 1, length)``, n at least 2 in training.
 
     Attributes:
         batch_statistics: normalise by the batch in evaluation mode as well; nothing is updated there.
+
+    Source: decay and eps as in the authors' scripts, through TensorLayer.
     """
 
     running_mean: Tensor
@@ -114,17 +115,13 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised input; in training move the running statistics."""
-        if not self.training and self.batch_statistics:
-            return F.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, _EPS)
-        if not self.training:
-            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, _EPS)
-        mean, variance = self.running_mean.clone(), self.running_var.clone()  # autograd keeps what it was given
-        out = F.batch_norm(x, mean, variance, self.weight, self.bias, True, _DECAY, _EPS)
-        n = x.numel() // x.shape[1]
-        kept = self.running_var * (1 - _DECAY)
-        self.running_mean.copy_(mean)
-        self.running_var.copy_((variance - kept) * ((n - 1) / n) + kept)
-        return out
+        if not self.training and not self.batch_statistics:
+            return F.batch_norm(F.relu(x), self.running_mean, self.running_var, self.weight, self.bias, eps=_EPS)
+        y, mean, variance = batch_norm(x, self.weight, self.bias, _EPS, relu=True)
+        if self.training:
+            self.running_mean.lerp_(mean, _MOMENTUM)
+            self.running_var.lerp_(variance, _MOMENTUM)
+        return y
 
 
 def _convolution(layer: Convolution) -> nn.Module:
@@ -132,8 +129,11 @@ def _convolution(layer: Convolution) -> nn.Module:
     return made.to(memory_format=torch.channels_last)
 
 
-def _initialise(modules: list[nn.Module], seed: int) -> None:
-    """Fill weights with Glorot normals truncated at two sigma, as TensorFlow up to about 1.7; biases with 0."""
+def _initialise(modules: list[nn.Module], norms: list[nn.Module], seed: int) -> None:
+    """Fill weights with Glorot normals truncated at two sigma, as TensorFlow up to about 1.7; biases with 0.
+
+    Then the factors of batch norm, layer by layer.
+    """
     generator = torch.Generator().manual_seed(seed)
     for module in modules:
         weight, bias = module.get_parameter("weight"), module.get_parameter("bias")
@@ -141,3 +141,5 @@ def _initialise(modules: list[nn.Module], seed: int) -> None:
         sigma = math.sqrt(2 / (fan_in + fan_out))
         nn.init.trunc_normal_(weight, 0.0, sigma, -2 * sigma, 2 * sigma, generator=generator)
         nn.init.zeros_(bias)
+    for norm in norms:
+        nn.init.normal_(norm.get_parameter("weight"), 1.0, 0.002, generator=generator)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from baselines.method import MethodError
 from nws_data.errors import one_of
 
-PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed"}
 LOGGERS = ("csv", "tensorboard")
 DEVICES = ("auto", "cpu", "gpu")
 
@@ -20,7 +19,6 @@ class TrainingOptions:
 
     Attributes:
         epochs: passes over the sampler.
-        precision: ``"32"``, or ``"bf16"`` for products in bfloat16.
         device: ``"auto"``, ``"cpu"`` or ``"gpu"``.
         logger: ``"csv"`` or ``"tensorboard"``.
         checkpoint_every_s: seconds between checkpoints, which are written at ends of epochs; finite, at least 0.
@@ -28,14 +26,13 @@ class TrainingOptions:
     """
 
     epochs: int
-    precision: str = "32"
     device: str = "auto"
     logger: str = "csv"
     checkpoint_every_s: float = 60.0
     validate: bool = False
 
     def __post_init__(self) -> None:
-        for name, allowed in (("precision", PRECISIONS), ("device", DEVICES), ("logger", LOGGERS)):
+        for name, allowed in (("device", DEVICES), ("logger", LOGGERS)):
             if getattr(self, name) not in allowed:
                 raise MethodError(f"{name}: {one_of(getattr(self, name), allowed)}")
         if self.epochs < 1:

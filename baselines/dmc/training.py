@@ -26,7 +26,7 @@ from lightning.pytorch.callbacks import Checkpoint, LambdaCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from baselines.dmc.options import PRECISIONS, TrainingOptions
+from baselines.dmc.options import TrainingOptions
 from baselines.method import MethodError
 from nws_data.progress import progress_bar
 from nws_data.storage.atomic import atomic_file, make_folder, remove_stale, write_bytes
@@ -149,7 +149,6 @@ def _trainer(run: Path, options: TrainingOptions, record: RunRecord, bar: Any) -
     return Trainer(
         accelerator=options.device,
         devices=1,
-        precision=PRECISIONS[options.precision],
         max_epochs=options.epochs,
         limit_val_batches=1.0 if options.validate else 0,
         num_sanity_val_steps=0,

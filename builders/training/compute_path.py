@@ -11,7 +11,7 @@ PRECISIONS = ("float32", "bfloat16")
 CPU_BACKENDS = ("native", "portable")
 """How a CPU trains: kernels in C around oneDNN's convolutions (needs a C compiler), or PyTorch alone."""
 
-_VERSIONS = {"native": "cpu-native-1", "portable": "cpu-fleet-1"}
+_VERSIONS = {"native": "cpu-native-1", "portable": "cpu-fleet-2"}
 
 
 def enter_compute_path() -> None:

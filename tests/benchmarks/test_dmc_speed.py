@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.speed import dmc
+from benchmarks.speed import dmc, dmc_gradients
 from nws_data.errors import SelectionError
 
 
@@ -34,3 +34,13 @@ def test_options_are_checked(tiny_dataset, tmp_path: Path) -> None:
         dmc.main(["--data", str(tmp_path), "--rounds", "0"])
     with pytest.raises(SelectionError, match="the batch size must be at most"):
         dmc.main(["--data", str(tiny_dataset.root), "--length", "100", "--batch-size", "1000"])
+
+
+@pytest.mark.slow
+def test_gradients_are_compared_with_float64(tiny_dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    dmc_gradients.compare(tiny_dataset.root, 1000, 8, seeds=1)
+    dmc_gradients.step_ratio(tiny_dataset.root, 1000, 8, rounds=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 * 2 * 2 + 1  # inputs, norms, precisions; the time
+    cosines = {line.split(" median")[0].split(maxsplit=3)[3]: float(line.split()[-3].rstrip(",")) for line in lines[:-1]}
+    assert cosines["raw   seed 0 float32  ours        "] > 0.99 > cosines["raw   seed 0 bfloat16 ours        "]

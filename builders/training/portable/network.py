@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nws_data.batch_norm import batch_norm
 from nws_data.space.architecture import IMAGE_SHAPE, Architecture, Layer
 from nws_data.space.network import ACTIVATIONS, BATCH_NORM_EPS, BATCH_NORM_MOMENTUM, DROPOUT
 
@@ -77,7 +78,7 @@ class FleetNetwork:
             Mean cross-entropy of each member ``(members,)``.
         """
         leaves = self._leaves(vectors)
-        statistics: list[tuple[Layer, Tensor, Tensor, int]] = []
+        statistics: list[tuple[Layer, Tensor, Tensor]] = []
         logits = self._forward(images.flatten(3).permute(0, 3, 1, 2), leaves, keep, statistics)
         losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels).mean(1)
         flat = [leaf for layer in leaves for leaf in layer.values()]
@@ -106,7 +107,7 @@ class FleetNetwork:
         return leaves
 
     def _forward(
-        self, x: Tensor, leaves: list[dict[str, Tensor]], keep: Tensor, statistics: list[tuple[Layer, Tensor, Tensor, int]]
+        self, x: Tensor, leaves: list[dict[str, Tensor]], keep: Tensor, statistics: list[tuple[Layer, Tensor, Tensor]]
     ) -> Tensor:
         """Return the logits ``(members, batch_size, outputs)`` in the vectors' dtype."""
         members, dtype = len(keep), leaves[0]["bias"].dtype
@@ -131,22 +132,20 @@ class FleetNetwork:
         return x.to(dtype)
 
     def _normalise(
-        self, x: Tensor, layer: Layer, leaf: dict[str, Tensor], statistics: list[tuple[Layer, Tensor, Tensor, int]]
+        self, x: Tensor, layer: Layer, leaf: dict[str, Tensor], statistics: list[tuple[Layer, Tensor, Tensor]]
     ) -> Tensor:
-        """Batch norm over all but the channel dimension 1; appends the batch's mean and unbiased variance."""
+        """Batch norm over all but the channel dimension 1; appends the batch's mean and biased variance."""
         if not layer.has_norm:
             return x
-        mean, variance = torch.zeros_like(leaf["beta"]).detach(), torch.zeros_like(leaf["beta"]).detach()
-        y = F.batch_norm(x, mean, variance, leaf["gamma"], leaf["beta"], training=True, momentum=1.0, eps=BATCH_NORM_EPS)
-        statistics.append((layer, mean, variance, x.numel() // x.shape[1]))
+        y, mean, variance = batch_norm(x, leaf["gamma"], leaf["beta"], BATCH_NORM_EPS)
+        statistics.append((layer, mean, variance))
         return y
 
-    def _update_statistics(self, vectors: Tensor, statistics: list[tuple[Layer, Tensor, Tensor, int]]) -> None:
+    def _update_statistics(self, vectors: Tensor, statistics: list[tuple[Layer, Tensor, Tensor]]) -> None:
         """Move the running statistics as TensorFlow does: with the biased variance."""
-        for layer, mean, variance, count in statistics:
-            biased = variance.view(len(vectors), -1) * ((count - 1) / count)
-            for kind, value in (("mean", mean.view(len(vectors), -1)), ("variance", biased)):
-                vectors[:, layer[kind].slice].mul_(1 - BATCH_NORM_MOMENTUM).add_(value, alpha=BATCH_NORM_MOMENTUM)
+        for layer, *moments in statistics:
+            for kind, value in zip(("mean", "variance"), moments, strict=True):
+                vectors[:, layer[kind].slice].lerp_(value.view(len(vectors), -1), BATCH_NORM_MOMENTUM)
 
 
 def _flatten(x: Tensor, members: int) -> Tensor:

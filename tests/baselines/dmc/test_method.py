@@ -68,7 +68,7 @@ def test_predicting_before_fitting_or_on_other_items_is_refused(task, fitted, pl
 
 def test_a_number_is_predicted_in_its_own_unit(planted_root):
     task = load_task("regress-local/learning_rate@100", planted_root)
-    method = DMC(0, budget="two-core", epochs=2, device="cpu")
+    method = DMC(0, budget="short", epochs=2, device="cpu")
     method.fit(task)
     predicted = method.predict(task.test)
     assert predicted.shape == (len(task.test),)
@@ -82,12 +82,12 @@ def test_a_number_is_predicted_in_its_own_unit(planted_root):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"budget": "large"}, "budget: got 'large'; choose one of paper, two-core"),
+        ({"budget": "large"}, "budget: got 'large'; choose one of paper, short"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"batch_size": 1}, "batch_size must be at least 2, got 1"),
         ({"snapshots_per_epoch": -1}, "snapshots_per_epoch must be at least 0, got -1"),
         ({"learning_rate": float("nan")}, "learning_rate must be above 0, got nan"),
-        ({"precision": "16"}, "precision: got '16'; choose one of 32, bf16"),
+        ({"precision": "bf16"}, "precision must be '32', got 'bf16': in bfloat16 the DMC's gradients"),
         ({"checkpoint_every_s": float("inf")}, "checkpoint_every_s must be .* at least 0, got inf"),
     ],
 )

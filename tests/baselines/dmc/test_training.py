@@ -167,7 +167,6 @@ def test_what_a_killed_writer_left_is_removed(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"precision": "16"}, "precision: got '16'; choose one of 32, bf16"),
         ({"device": "tpu"}, "device: got 'tpu'; choose one of auto, cpu, gpu"),
         ({"logger": "print"}, "logger: got 'print'; choose one of csv, tensorboard"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),

@@ -134,7 +134,7 @@ def test_the_record_says_how_it_was_computed(bank, monkeypatch):
     assert record.hyperparameters == one.planned.hyperparameters
     assert (record.generator, record.precision, record.device) == (GENERATOR, "bfloat16", "cpu")
     assert record.torch_version == torch.__version__
-    assert record.compute_path.startswith("cpu-fleet-1/")
+    assert record.compute_path.startswith("cpu-fleet-2/")
     assert record.finished_at.endswith("+00:00")
     assert record.wall_s > 0 and record.host == "node-?" and record.nws_version and record.python_version
     assert record.weights.shape == (20, Architecture.of(record.hyperparameters).n_weights)

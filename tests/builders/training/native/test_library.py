@@ -50,7 +50,7 @@ def test_compiled_once(tmp_path):
 @pytest.mark.parametrize("program", ["/no/such/compiler", "false"])
 def test_without_a_compiler(tmp_path, program):
     first, second = report(tmp_path, CC=program)
-    assert first.startswith("portable cpu-fleet-1/")
+    assert first.startswith("portable cpu-fleet-2/")
     assert second.startswith("BuildError --backend native needs a C compiler") and "--backend portable" in second
 
 
