@@ -232,10 +232,10 @@ def _digest(value: object) -> str:
 
 def _check_version(content: Mapping[str, Any], name: str) -> None:
     if content.get("format") != FORMAT:
-        raise FormatError(f"{name}: format must be {FORMAT!r}, got {content.get('format')!r}: not an NWS dataset")
+        raise FormatError(f"{name}: format must be {FORMAT!r}, got {content.get('format')!r:.40}: not an NWS dataset")
     if content.get("format_version") != FORMAT_VERSION:
         raise FormatError(
-            f"{name}: format version {content.get('format_version')!r}, this nws_data reads version {FORMAT_VERSION}; "
+            f"{name}: format version {content.get('format_version')!r:.40}, this nws_data reads version {FORMAT_VERSION}; "
             "install a matching nws-data"
         )
 

@@ -125,12 +125,12 @@ def data_files(root: Path) -> list[str]:
 def visible_files(root: Path) -> list[str]:
     """Return the paths of all files but hidden ones, hidden folders' files and temporary ones, sorted.
 
-    A link that leads nowhere, as in a pruned cache, is no file; linked folders are not looked into.
+    Whatever is no folder counts; linked folders are not looked into.
     """
     paths = []
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        shown = [n for n in names if not n.startswith(".") and not is_temporary(n) and (Path(folder) / n).is_file()]
+        shown = [n for n in names if not n.startswith(".") and not is_temporary(n)]
         paths += [(Path(folder) / name).relative_to(root).as_posix() for name in shown]
     return sorted(paths)
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 MAX_FILE_NBYTES = 16_000_000
 """Of manifest.json, SHA256SUMS, README.md, marks and shard headers: a full dataset's largest has 0.2 MB."""
 
-MAX_TABLE_NBYTES = 1_000_000_000
-"""Of a Parquet file: a full dataset's largest has 0.1 GB."""
+MAX_TABLE_NBYTES = 400_000_000
+"""Of a Parquet file: a full dataset's largest has some 20 MB."""
 
 _MAX_DIGITS = 20
 # What a Parquet file may unpack to: a small table is mostly schema, a large one compresses tenfold.
@@ -40,13 +40,12 @@ def read_file(path: Path, limit: int = MAX_FILE_NBYTES) -> bytes:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise FormatError(f"{path}: not a regular file; remove it and fetch it again")
+        if os.fstat(descriptor).st_size > limit:
+            raise FormatError(f"{path}: larger than the {limit:,} bytes that it may have; do not use this dataset")
         with open(descriptor, "rb", closefd=False) as stream:
-            raw = stream.read(limit + 1)
+            return stream.read(limit)
     finally:
         os.close(descriptor)
-    if len(raw) > limit:
-        raise FormatError(f"{path}: larger than the {limit:,} bytes that it may have; do not use this dataset")
-    return raw
 
 
 def parse_json(raw: bytes | str) -> Any:

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+import torch
 from datasets import load_dataset  # noqa: F401  (before processes are forked)
 from safetensors.numpy import load_file
 
@@ -150,7 +151,7 @@ def _row(root: Path) -> Any:
 def _differences(root: Path, values: dict[str, Any]) -> list[str]:
     """Compare what the reader gave with what other libraries read from the same files."""
     places = {}
-    for path in (root / "metadata" / "random").glob("*.parquet"):
+    for path in filter(Path.is_file, (root / "metadata" / "random").glob("*.parquet")):
         for row in pq.read_table(path).to_pylist():
             places[row["training"], row["snapshot"]] = row["weights"]
     shards: dict[str, Any] = {}
@@ -208,6 +209,7 @@ def fuzz(n_mutants: int, seed: int = 0, first: int = 0) -> list[str]:
     """Examine mutants; return the findings, each with its seed."""
     findings: list[str] = []
     context = multiprocessing.get_context("fork")
+    torch.set_num_threads(1)  # a process that is forked beside threads may wait for them for ever
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         base = make_base(folder / "base")

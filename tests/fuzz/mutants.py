@@ -71,7 +71,16 @@ def mutate(root: Path, seed: int) -> str:
     for kind in kinds:
         try:
             done.append(f"{kind.__name__}: {kind(root, rng)}")
-        except (OSError, ArithmeticError, ValueError, LookupError, TypeError, AttributeError, pa.ArrowException) as error:
+        except (
+            OSError,
+            ArithmeticError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            RuntimeError,
+            pa.ArrowException,
+        ) as error:
             done.append(f"{kind.__name__} not possible any more ({type(error).__name__})")
     if signs:
         done.append("signed" if sign(root) else "cannot be signed")
