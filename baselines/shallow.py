@@ -1,8 +1,8 @@
 """Shallow methods on statistics features: support vector machines, boosting, logistic and ridge regression.
 
 The features are those of :mod:`nws_data.features`, standardised on the training items and cut to their range.
-Windows are fitted and predicted on the official ten of each vector, as in the paper. Source: Eilertsen et al. 2020,
-Section 5.2 and Supplement F.3.
+Windows are fitted and predicted on the official ten of each vector, where the paper drew ten at random. Source:
+Eilertsen et al. 2020, Section 5.2 and Supplement F.3.
 """
 
 from __future__ import annotations
