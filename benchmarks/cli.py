@@ -14,13 +14,14 @@ _SEVERAL: dict[str, Any] = {"action": "extend", "nargs": "+"}
 """Several values after one flag, or the flag several times."""
 _BENCH_EXAMPLES = """\
 examples:
-  nws bench run --task global/optimizer local/optimizer --method majority svm-linear-16 --seeds 3
-  nws bench run --task 'global/*' --method 'svm-*' --seeds 3 --folds --data nws
-  nws bench run --task global/activation --method my_method.py:Mine --option depth=3
+  nws bench run --task global/optimizer --method majority svm-linear-16
+  nws bench run --task 'global/*' --method 'svm-*' --folds --data nws
+  nws bench run --task global/activation --method mine.py:Mine --option depth=3
   nws bench board --data nws
 
-Results go beside the dataset unless --out says where: those on nws into nws-results.
-Run the same command again to go on after an interruption; runs whose result file is there are skipped.
+Results go beside the dataset unless --out says where: those on nws into
+nws-results. Run the same command again to go on after an interruption; runs
+whose result file is there are skipped.
 """
 
 

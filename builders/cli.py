@@ -25,12 +25,14 @@ if TYPE_CHECKING:  # their modules import torch: not for a help text
 _BUILD_EXAMPLES = """\
 examples:
   nws build --population fixed --trainings 48 --images digits --out mine
-  nws build --population random --trainings 200 --images mnist cifar10 --download --train-images 5000 --out real
+  nws build --population random --trainings 200 --images mnist cifar10 \\
+    --download --train-images 5000 --out real
   nws build --preset paper --download --out paper
   nws build --preset paper --download --out /shared/paper --engine ray
 
-Run the same command again to go on after an interruption; give more --trainings to extend a dataset.
-Speed is shown in images x models/s: training images a second, summed over the networks trained side by side.
+Run the same command again to go on after an interruption; give more
+--trainings to extend a dataset. Speed is shown in images x models/s: training
+images a second, summed over the networks trained side by side.
 """
 
 
@@ -39,7 +41,8 @@ examples:
   nws rebuild fixed-000017 --check
   nws rebuild random-000003 mine --check --images cells=cells.npz
 
-Exit status: 0 identical, 1 different, 2 it cannot be trained again here (the message says why).
+Exit status: 0 identical, 1 different, 2 it cannot be trained again here (the
+message says why).
 """
 
 
@@ -145,7 +148,7 @@ def config_of(options: argparse.Namespace) -> BuildConfig:
     values: dict[str, Any] = {"trainings": {}, **PRESETS.get(options.preset, {})}
     if options.population or options.trainings is not None:
         if not options.population or options.trainings is None:
-            raise BuildError("--population and --trainings belong together; give both, or a --preset")
+            raise BuildError("--population and --trainings belong together; give both, or a --preset alone")
         values["trainings"] = {options.population: options.trainings}
     if not values["trainings"]:
         raise BuildError("nothing to build: give --population and --trainings, or a --preset")

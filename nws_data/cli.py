@@ -43,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             setattr(options, name, expanded(value) if isinstance(value, Path) else value)
         return int(options.run(options))
     except NWSError as error:
-        say(f"nws: {plain(str(error))}", error=True)
+        lines = [f"nws: {error}", *getattr(error, "__notes__", ())]
+        say("\n".join(map(plain, lines)), error=True)
         return 2
     except BrokenPipeError:  # the reader of a pipe, such as head, has gone
         sys.stderr.close()

@@ -137,6 +137,16 @@ def test_bench_run_of_the_dmc(root: Path) -> None:
     assert "steps" not in shown and shown.startswith("regress-local/test_accuracy, dmc: ")
 
 
+def test_refused_results_stand_one_below_the_other(root: Path) -> None:
+    for name in ("a\nb", "c"):
+        Path("results", f"{name}.json").parent.mkdir(exist_ok=True)
+        Path("results", f"{name}.json").write_text("{}")
+    shown, _ = nws("bench", "board", "results", status=2)
+    first, *rest = (line for line in shown.splitlines() if not line.startswith("    "))
+    assert first == "nws: results: 2 result files refused, no board written"
+    assert [line.split(":")[0] for line in rest] == [r"  a\nb.json", "  c.json"]
+
+
 def test_an_error_that_holds_what_a_file_says(root: Path, tmp_path: Path) -> None:
     shown, _ = nws("info", "no\x1b[2J\u202efolder", status=2)
     assert r"no\x1b[2J\u202efolder" in shown

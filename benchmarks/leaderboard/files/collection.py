@@ -46,9 +46,10 @@ def result_paths(folder: Path) -> list[Path]:
 
 
 def refuse(folder: Path, reasons: Sequence[str]) -> None:
-    """Raise ``ResultError`` that lists the reasons, if there are any."""
+    """Raise ``ResultError`` with the reasons as its notes, if there are any."""
     if reasons:
         n = len(reasons)
-        raise ResultError(
-            f"{folder}: {n} result file{'' if n == 1 else 's'} refused, no board written\n  " + "\n  ".join(reasons)
-        )
+        error = ResultError(f"{folder}: {n} result file{'' if n == 1 else 's'} refused, no board written")
+        for reason in reasons:
+            error.add_note(f"  {reason}")
+        raise error

@@ -63,7 +63,7 @@ def bench(
             say(sentence(outcome).replace("\n", "\n  "), error=outcome.result is None)
             failed += outcome.result is None
     n = len(plans) + len(missing)
-    say(f"{n - failed} of {n} runs are in {out}. Next: nws bench board {out}")
+    say(f"{n - failed} of {n} runs are in {out}." + (f" Next: nws bench board {out}" if failed < n else ""))
     return 1 if failed else 0
 
 

@@ -95,8 +95,8 @@ def choose_tasks(names: Iterable[str], root: Path, folds: bool) -> tuple[list[st
             found = matching_names(image_sets, name)
             here = [task for task in found if reason_missing(task, folds, root) is None]
             if not here:
-                why = "none of them is available here" if found else "`nws tasks` lists all"
-                raise TaskError(f"{len(found)} official tasks match {name!r}; {why}")
+                why = f"`nws tasks {root} '{name}'` says why none is available" if found else "`nws tasks` lists all"
+                raise TaskError(f"{len(found)} tasks match {name!r}; {why}")
             chosen |= dict.fromkeys(here)
             continue
         spec = parse_task(name)

@@ -190,7 +190,7 @@ def test_what_cannot_run_is_reported_and_the_others_go_on(bench: Run) -> None:
     ("arguments", "reason"),
     [
         (("--task", "local/nothing", "--method", "majority"), "target of local: got 'nothing'"),
-        (("--task", "ocal/*", "--method", "majority"), "0 official tasks match 'ocal/*'"),
+        (("--task", "ocal/*", "--method", "majority"), "0 tasks match 'ocal/*'"),
         (("--task", TASK, "--method", "magic"), "method: got 'magic'; choose one of"),
         (("--task", TASK, "--method", "magic-*"), "no method matches 'magic-*'"),
         (("--task", TASK, "--method", "absent.py:Mine"), "no such file"),
