@@ -27,6 +27,8 @@ CHECKOUT_COMMANDS = {
 }
 """Commands that live in the repository, outside the wheel: the module that adds them, and their help."""
 
+_MAX_MESSAGE = 4_000  # characters: an error may quote megabytes of a stranger's file
+
 RESUMABLE = ("bench", "build", "pull", "quickstart")
 
 
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             setattr(options, name, expanded(value) if isinstance(value, Path) else value)
         return int(options.run(options))
     except NWSError as error:
-        lines = [f"nws: {error}", *getattr(error, "__notes__", ())]
+        lines = [f"nws: {error}"[:_MAX_MESSAGE], *getattr(error, "__notes__", ())]
         say("\n".join(map(plain, lines)), error=True)
         return 2
     except BrokenPipeError:  # the reader of a pipe, such as head, has gone

@@ -39,6 +39,8 @@ PARSER_ERRORS = (
 _SPLIT_KEYS = ("train_images", "train_labels", "test_images", "test_labels")
 _WHOLE_KEYS = ("images", "labels")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")  # of others one, EPS, runs a program of the system
+_MAX_PIXELS = 40_000_000  # some kilobytes can stand for gigabytes
 
 
 def load_npz(name: str, path: Path) -> ImageArrays:
@@ -135,10 +137,12 @@ def _read_image(name: str, path: Path) -> np.ndarray:
     """Return uint8 ``(H, W, 3)`` of one 8-bit image file, turned as its EXIF says, or raise ``BuildError``."""
     from PIL import Image, ImageOps
 
-    if path.suffix.lower() not in _SUFFIXES:
+    if path.suffix.lower() not in _SUFFIXES or not path.is_file():
         raise BuildError(f"{name}: {path} is no image; class folders may hold {', '.join(_SUFFIXES)} only")
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
+            if image.width * image.height > _MAX_PIXELS:
+                raise BuildError(f"{name}: {path} has more than {_MAX_PIXELS:,} pixels; scale it down")
             if image.mode.startswith(("I", "F")):
                 raise BuildError(f"{name}: {path} has mode {image.mode}; convert it to 8 bits a channel")
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))

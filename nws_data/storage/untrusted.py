@@ -29,7 +29,7 @@ MAX_TABLE_NBYTES = 400_000_000
 
 _MAX_DIGITS = 20
 # What a Parquet file may unpack to: a small table is mostly schema, a large one compresses tenfold.
-_UNPACKED_NBYTES, _UNPACKED_RATIO = 64_000_000, 100
+_UNPACKED_NBYTES, _UNPACKED_RATIO = 64_000_000, 20
 _N_VALUES, _VALUES_PER_BYTE = 1_000_000, 16
 
 

@@ -39,6 +39,7 @@ ALTERED = "its SHA-256 is not the recorded one; fetch it again or rebuild the da
 Progress = Callable[[str, int, int], None]
 """Called as (path of the shard, bytes read so far, bytes in all)."""
 
+_MAX_PROBLEM = 2_000  # characters: an error may quote megabytes of a file
 _Problems = Iterator[str]
 
 
@@ -113,7 +114,7 @@ def _report(
     n_left = len(manifest.shards) - len(wanted) if manifest else 0
     return VerifyReport(
         root=str(root),
-        problems=tuple(map(str, problems)),
+        problems=tuple(str(problem)[:_MAX_PROBLEM] for problem in problems),
         n_damaged=sum(isinstance(problem, Damage) for problem in problems),
         n_files=len(listed_files(manifest)) - n_left if manifest else 0,
         n_trainings=n_trainings,

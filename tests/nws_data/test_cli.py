@@ -109,3 +109,11 @@ def test_a_file_name_commands_no_terminal(root: Path, capsys: pytest.CaptureFixt
     assert main(["verify", "--quick", str(root)]) == 1
     out = capsys.readouterr().out.splitlines()
     assert len(out) == 2 and r"a\x1b[2J\u202e\nnws: sound" in out[1]
+
+
+def test_a_message_does_not_quote_megabytes_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"format": "x" * 1_000_000}))
+    for command, status in (("info", 2), ("verify", 1)):
+        assert main([command, str(tmp_path)]) == status
+        output = capsys.readouterr()
+        assert "format must be 'nws', got 'xxx" in output.out + output.err and len(output.out + output.err) < 5_000

@@ -288,6 +288,22 @@ def write_folder(folder: Path, n: int = 5, n_classes: int = 10, side: int = 32) 
     return images
 
 
+@pytest.mark.parametrize("kind", ["eps", "huge", "fifo"])
+def test_an_image_that_would_run_a_program_fill_memory_or_never_end(tmp_path: Path, kind: str) -> None:
+    write_folder(tmp_path)
+    path = tmp_path / "class0" / "000.png"
+    path.unlink()
+    if kind == "eps":  # Pillow knows files by their content, and has Ghostscript draw this one
+        path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    elif kind == "huge":
+        Image.new("1", (8_000, 8_000)).save(path)
+    else:
+        os.mkfifo(path)
+    expected = {"eps": "cannot identify image file", "huge": "more than 40,000,000 pixels", "fifo": "is no image"}[kind]
+    with pytest.raises(BuildError, match=expected):
+        load_images(f"own={tmp_path}")
+
+
 def test_folder_with_its_own_split(tmp_path: Path) -> None:
     train, test = write_folder(tmp_path / "train", 2), write_folder(tmp_path / "test", 1)
     arrays = load_images(f"own={tmp_path}")
