@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from baselines.method import Method, MethodError
 if TYPE_CHECKING:
     from nws_data.reading.views import WeightView
     from nws_data.tasks.task import Task
+
+
+_MANY_VALUES = 1_000_000
 
 
 class TabularMethod(Method):
@@ -51,7 +55,8 @@ class TabularMethod(Method):
         self._n_classes = None if regression else task.n_classes
         if regression:
             estimator, labels = _standardising_target(estimator), labels.astype(np.float64)
-        self._fitted = estimator.fit(table[kept], labels[kept])
+        with _few_threads(table):
+            self._fitted = estimator.fit(table[kept], labels[kept])
         self.n_parameters = self._count(getattr(self._fitted, "regressor_", self._fitted))
 
     def predict(self, view: WeightView) -> np.ndarray:
@@ -59,9 +64,10 @@ class TabularMethod(Method):
         if self._fitted is None:
             raise MethodError(f"{type(self).__name__} predicts after fit(task); it was not fitted")
         table = self._table(view)
-        if self._n_classes is None:
-            return np.asarray(self._fitted.predict(table), np.float64)
-        return class_scores(self._fitted, table, self._n_classes)
+        with _few_threads(table):
+            if self._n_classes is None:
+                return np.asarray(self._fitted.predict(table), np.float64)
+            return class_scores(self._fitted, table, self._n_classes)
 
     @abstractmethod
     def _estimator(self, regression: bool) -> Any:
@@ -85,6 +91,15 @@ class TabularMethod(Method):
     def _count(self, fitted: Any) -> int | None:
         """Return the number of fitted values of an estimator, None where the notion is void."""
         return None
+
+
+def _few_threads(table: np.ndarray) -> AbstractContextManager[Any]:
+    """Keep OpenMP to one thread on small tables: results are the same, and threads that wait for each other on busy cores
+    take ten times as long.
+    """
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1 if table.size < _MANY_VALUES else None, "openmp")
 
 
 def _standardising_target(estimator: Any) -> Any:
