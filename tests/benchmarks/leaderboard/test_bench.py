@@ -197,7 +197,7 @@ def test_what_cannot_run_is_reported_and_the_others_go_on(bench: Run) -> None:
         (("--task", TASK, "--method", "mine.py:Other"), "has no class of methods 'Other'"),
         (("--task", TASK, "--method", "mine.py:Sign", "--option", "depth=3"), "got 'depth'; choose one of turned, folder"),
         (("--task", TASK, "--method", "majority", "length", "--option", "a=3"), "option of majority, length: got 'a'"),
-        (("--task", TASK, "--method", "dmc-2core", "--option", "budget=paper"), "option budget of dmc-2core is fixed"),
+        (("--task", TASK, "--method", "dmc-short", "--option", "budget=paper"), "option budget of dmc-short is fixed"),
         (("--task", TASK, "--method", "svm-linear"), "got 'svm-linear' (did you mean svm-linear-16?); choose one of dmc,"),
         (("--task", TASK, "--method", "mine.py:Sign", "--option", "turned=perhaps"), "option turned must be true or false"),
         (("--task", TASK, "--method", "mine.py:Sign", "--option", "turned"), "--option takes KEY=VALUE"),
