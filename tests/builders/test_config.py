@@ -39,7 +39,10 @@ def parse(*arguments: str) -> BuildConfig:
         ({"trainings": {"both": 3}}, "population: got 'both'; choose one of fixed, random"),
         ({"trainings": {}}, "nothing to build: give --population and --trainings, or a --preset"),
         ({"epoch_cap": 18}, "--epoch-cap must be at least 19: 20 snapshots need as many evaluations; got 18"),
-        ({"precision": "float16"}, "--precision: got 'float16' (did you mean bfloat16?); choose one of float32, bfloat16, tf32"),
+        (
+            {"precision": "float16"},
+            "--precision: got 'float16' (did you mean bfloat16?); choose one of float32, bfloat16, tf32",
+        ),
         ({"workers": 0}, "--workers must be at least 1, got 0"),
         ({"seed": -1}, "--seed must be in [0, 2^63), got -1"),
         ({"seed": 2**63}, f"--seed must be in [0, 2^63), got {2**63}"),
