@@ -65,7 +65,8 @@ def build_examples() -> list[str]:
     text = [(ROOT / name).read_text() for name in ("README.md", "SCALE.md")] + [
         run(ROOT, "-m", "nws_data", "build", "--help")
     ]
-    found = re.findall(r"(?:^[ $]*|`)(nws build -[^`#\n]*)", "\n".join(text), re.MULTILINE)
+    joined = re.sub(r"\\\n\s*", "", "\n".join(text))  # a command that goes on in the next line
+    found = re.findall(r"(?:^[ $]*|`)(nws build -[^`#\n]*)", joined, re.MULTILINE)
     return [line for line in dict.fromkeys(map(str.strip, found)) if "--population" in line or "--preset" in line]
 
 
