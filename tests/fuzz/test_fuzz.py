@@ -10,6 +10,5 @@ def test_hostile_datasets() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(0, 5000, 1250))
-def test_many_hostile_datasets(first: int) -> None:
-    assert fuzz(first + 1250, seed=1, first=first) == []
+def test_many_hostile_datasets() -> None:
+    assert fuzz(500, seed=1) == []
