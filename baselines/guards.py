@@ -12,8 +12,8 @@ from baselines.tabular import TabularMethod
 from nws_data.space.hyperparameters import CLASSES, COLUMNS
 
 if TYPE_CHECKING:
-    from nws_data.reading.dataset import NWSDataset
-    from nws_data.reading.views import WeightView
+    from nws_data.read.dataset import NWSDataset
+    from nws_data.read.views import WeightView
     from nws_data.tasks.task import Task
 
 

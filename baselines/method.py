@@ -13,7 +13,7 @@ from nws_data.errors import NWSError
 if TYPE_CHECKING:
     import numpy as np
 
-    from nws_data.reading.views import WeightView
+    from nws_data.read.views import WeightView
     from nws_data.tasks.task import Task
 
 

@@ -17,7 +17,7 @@ from baselines.tabular import TabularMethod, sampled_items
 from nws_data.errors import one_of
 
 if TYPE_CHECKING:
-    from nws_data.reading.views import WeightView
+    from nws_data.read.views import WeightView
     from nws_data.tasks.task import Task
 
 Features = Literal["vector", "layers", "kernels"]

@@ -12,7 +12,7 @@ import numpy as np
 from baselines.method import Method, MethodError
 
 if TYPE_CHECKING:
-    from nws_data.reading.views import WeightView
+    from nws_data.read.views import WeightView
     from nws_data.tasks.task import Task
 
 

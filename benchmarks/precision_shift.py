@@ -22,8 +22,8 @@ import nws_data
 from baselines.method import Method
 from baselines.registry import make_method
 from builders.build import build
+from builders.compute.devices import ALL_PRECISIONS, DEVICES
 from builders.config import BuildConfig
-from builders.devices import ALL_PRECISIONS, DEVICES
 from builders.images.prepare import ImageOptions
 from nws_data.errors import SelectionError, TaskNotAvailable
 from nws_data.space.architecture import Architecture

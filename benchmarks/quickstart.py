@@ -19,8 +19,8 @@ from benchmarks.leaderboard.runs.plans import make_plans
 from benchmarks.leaderboard.runs.runner import run_all
 from builders.build import build
 from builders.config import PRESETS, BuildConfig
+from nws_data.format.manifest import Manifest
 from nws_data.progress import FITS, progress_bar
-from nws_data.storage.manifest import Manifest
 from nws_data.tasks.scores import ClassificationScore
 from nws_data.tasks.table import TaskSpec, parse_task
 from nws_data.terminal import align, say

@@ -26,13 +26,13 @@ import numpy as np
 from scipy.stats import chi2_contingency, chisquare, ks_2samp, kstest, uniform
 
 from builders.config import PRESETS
-from builders.plan import plan_trainings
+from builders.plan.trainings import plan_trainings
+from nws_data.format.tiers import choose_tier, tier_bytes
 from nws_data.space.architecture import Architecture, all_architectures
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE, IMAGE_SETS, LEARNING_RATE
 from nws_data.space.identity import SPLITS, split_of
-from nws_data.storage.planned_shards import PlannedShard, planned_shards
-from nws_data.storage.tiers import choose_tier, tier_bytes
 from nws_data.terminal import align
+from nws_data.write.planned_shards import PlannedShard, planned_shards
 
 N_BIAS = 400
 """Trainings of ``random`` that hold its 1GB tier with room to spare."""

@@ -10,29 +10,29 @@ from typing import Any
 
 import torch
 
+from builders.compute.devices import default_backend
 from builders.config import BuildConfig
-from builders.cost import training_flop
-from builders.devices import default_backend
-from builders.engine.messages import Notice
-from builders.engine.progress import BuildProgress
-from builders.engine.worker import WorkerSettings
 from builders.images.bank import ImageBank
 from builders.images.prepare import prepare_images
-from builders.memory import size_text
 from builders.mend import mend_dataset
-from builders.plan import PlannedTraining, plan_trainings
+from builders.plan.cost import training_flop
+from builders.plan.trainings import PlannedTraining, plan_trainings
+from builders.recipe.epochs import enough_images, split_images, steps_per_epoch, too_few_images
 from builders.resources import jobs_of, memory_plan
-from builders.training.epochs import enough_images, split_images, steps_per_epoch, too_few_images
-from builders.workspace import Workspace, open_workspace
+from builders.run.memory import size_text
+from builders.run.messages import Notice
+from builders.run.progress import BuildProgress
+from builders.run.worker import WorkerSettings
+from builders.run.workspace import Workspace, open_workspace
 from nws_data.errors import BuildError
+from nws_data.format.manifest import Manifest
+from nws_data.format.plan import plan_digest
+from nws_data.format.root import check_ours
 from nws_data.space.architecture import N_CLASSES, Architecture
 from nws_data.space.identity import training_id
 from nws_data.space.image_sets import ImageSet
-from nws_data.storage.manifest import Manifest
-from nws_data.storage.plan import plan_digest
-from nws_data.storage.root import check_ours
-from nws_data.storage.writer import check_appendable, write_population
 from nws_data.terminal import say
+from nws_data.write.writer import check_appendable, write_population
 
 _NO_COMPILER = ("cpu", "portable")
 CARD_TEMPLATE = Path(__file__).parents[1] / "dataset_card.md"

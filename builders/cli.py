@@ -7,13 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from builders.compute.devices import ALL_BACKENDS, ALL_PRECISIONS, DEVICES
 from builders.config import PRESETS, BuildConfig
-from builders.devices import ALL_BACKENDS, ALL_PRECISIONS, DEVICES
-from builders.engine.engines import ENGINES, Engine
 from builders.estimate.command import add_plan_options, run_plan
 from builders.images.prepare import ImageOptions
 from builders.images.sources import SOURCES
-from builders.training.stopping import MAX_EPOCHS
+from builders.recipe.stopping import MAX_EPOCHS
+from builders.run.engines import ENGINES, Engine
 from nws_data.errors import BuildError, NWSError
 from nws_data.space.hyperparameters import POPULATIONS
 from nws_data.terminal import say, say_json
@@ -153,7 +153,7 @@ def config_of(options: argparse.Namespace) -> BuildConfig:
     if not values["trainings"]:
         raise BuildError("nothing to build: give --population and --trainings, or a --preset")
     values["images"] = image_options_of(options, values.get("images"))
-    from builders.memory import parse_size
+    from builders.run.memory import parse_size
 
     memory = parse_size(options.memory) if options.memory is not None else None
     given = {"epoch_cap": options.epoch_cap, "workers": options.workers, "memory": memory}

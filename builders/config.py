@@ -7,16 +7,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from builders.devices import ALL_PRECISIONS, check_arithmetic, default_backend, device_of, path_of, resolve_device
-from builders.engine.engines import Engine
+from builders.compute.devices import ALL_PRECISIONS, check_arithmetic, default_backend, device_of, path_of, resolve_device
 from builders.images.prepare import ImageOptions
-from builders.training.stopping import MAX_EPOCHS, MIN_EPOCH_CAP
+from builders.recipe.stopping import MAX_EPOCHS, MIN_EPOCH_CAP
+from builders.run.engines import Engine
 from nws_data.errors import BuildError, one_of
+from nws_data.format.shards import MAX_PLAN_INDEX
 from nws_data.randomness import GENERATOR
 from nws_data.space.hyperparameters import IMAGE_SETS, SAMPLING
 from nws_data.space.identity import check_population
 from nws_data.space.image_sets import ImageSet
-from nws_data.storage.shards import MAX_PLAN_INDEX
 
 
 def usable_cores() -> int:
@@ -36,7 +36,7 @@ class BuildConfig:
     precision: str = "float32"
     batch_norm: bool = True  # off for the ablation of Supplement F.3
     workers: int = field(default_factory=usable_cores)  # one-thread processes
-    device: str = "cpu"  # or "cuda", "auto": see builders/devices.py
+    device: str = "cpu"  # or "cuda", "auto": see builders/compute/devices.py
     backend: str | None = None  # how the device computes; None: as the trainings that are there already, else its default
     engine: Engine = field(default_factory=Engine)  # who runs them
     memory: int | None = None  # bytes that all processes on this machine may take; None: most of what is free

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from builders.config import BuildConfig
-from builders.plan import PlannedTraining, plan_training
-from builders.workspace import Workspace
+from builders.plan.trainings import PlannedTraining, plan_training
+from builders.run.workspace import Workspace
 from nws_data.errors import BuildError
+from nws_data.format.plan import plan_differences
 from nws_data.space.identity import parse_id
 from nws_data.space.image_sets import ImageSet
-from nws_data.storage.mend import Damage, find_damage, mend, restore_manifest
-from nws_data.storage.plan import plan_differences
 from nws_data.terminal import say
+from nws_data.write.mend import Damage, find_damage, mend, restore_manifest
 
 Train = Callable[[BuildConfig, Workspace, dict[str, Any], str, Sequence[PlannedTraining], int], int]
 """Trains and stages: configuration, workspace, plan, population, trainings, how many others are finished."""

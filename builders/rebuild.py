@@ -14,28 +14,28 @@ import numpy as np
 import torch
 
 import nws_data
-from builders.cost import training_flop
-from builders.devices import device_of, path_of
-from builders.engine.jobs import make_jobs
-from builders.engine.local import run_jobs
-from builders.engine.messages import Message, Progress
-from builders.engine.worker import WorkerSettings
+from builders.compute.devices import device_of, path_of
 from builders.images.arrays import recorded_limits
 from builders.images.bank import ImageBank
 from builders.images.prepare import ImageOptions, prepare_images
 from builders.images.sources import SOURCES, image_set_name
-from builders.plan import PlannedTraining, plan_training
-from builders.training.epochs import split_images, steps_per_epoch
+from builders.plan.cost import training_flop
+from builders.plan.jobs import make_jobs
+from builders.plan.trainings import PlannedTraining, plan_training
+from builders.recipe.epochs import split_images, steps_per_epoch
+from builders.run.local import run_jobs
+from builders.run.messages import Message, Progress
+from builders.run.worker import WorkerSettings
 from nws_data.errors import BuildError, SelectionError
+from nws_data.format.manifest import Manifest
+from nws_data.format.records import TrainingRecord
 from nws_data.progress import progress_bar
 from nws_data.randomness import GENERATOR
-from nws_data.reading.dataset import NWSDataset
+from nws_data.read.dataset import NWSDataset
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import COLUMNS, SAMPLING
 from nws_data.space.identity import parse_id
 from nws_data.space.trajectory import CURVES
-from nws_data.storage.manifest import Manifest
-from nws_data.storage.records import TrainingRecord
 from nws_data.terminal import say
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from builders.compute.devices import default_backend, local_cards
 from builders.config import BuildConfig
-from builders.devices import default_backend, local_cards
-from builders.engine.jobs import Job, make_device_jobs, make_jobs
-from builders.engine.processes import are_forked
-from builders.gpu.host_memory import plan_card_memory
-from builders.memory import MemoryPlan, plan_memory
-from builders.plan import PlannedTraining
+from builders.plan.jobs import Job, make_device_jobs, make_jobs
+from builders.plan.trainings import PlannedTraining
+from builders.run.host_memory import plan_card_memory
+from builders.run.memory import MemoryPlan, plan_memory
+from builders.run.processes import are_forked
 
 _TRAININGS_A_CARD = 512  # of a job that any card of a cluster may take
 

@@ -10,44 +10,44 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nws_data.check.verify import verify
     from nws_data.errors import NWSError
     from nws_data.features.extract import feature_names, statistics_features
-    from nws_data.reading.dataset import NWSDataset, open
-    from nws_data.reading.views import FixedWindows, GlobalVectors, LayerTensors, RandomWindows
-    from nws_data.reading.weights_feature import Weights
+    from nws_data.format.describe import describe
+    from nws_data.read.dataset import NWSDataset, open
+    from nws_data.read.views import FixedWindows, GlobalVectors, LayerTensors, RandomWindows
+    from nws_data.read.weights_feature import Weights
     from nws_data.space.architecture import Architecture
     from nws_data.space.hyperparameters import HyperParameters
     from nws_data.space.network import load_network
     from nws_data.space.permutation import permute, random_permutations
-    from nws_data.storage.info import describe
-    from nws_data.storage.verify import verify
-    from nws_data.storage.writer import write_population
     from nws_data.tasks.predictions import Predictions
     from nws_data.tasks.task import load_task
+    from nws_data.write.writer import write_population
 
 __version__ = "0.1.0"
 
 _MODULES = {
     "Architecture": "space.architecture",
-    "FixedWindows": "reading.views",
-    "GlobalVectors": "reading.views",
+    "FixedWindows": "read.views",
+    "GlobalVectors": "read.views",
     "HyperParameters": "space.hyperparameters",
-    "LayerTensors": "reading.views",
-    "NWSDataset": "reading.dataset",
+    "LayerTensors": "read.views",
+    "NWSDataset": "read.dataset",
     "NWSError": "errors",
     "Predictions": "tasks.predictions",
-    "RandomWindows": "reading.views",
-    "Weights": "reading.weights_feature",
-    "describe": "storage.info",
+    "RandomWindows": "read.views",
+    "Weights": "read.weights_feature",
+    "describe": "format.describe",
     "feature_names": "features.extract",
     "load_network": "space.network",
     "load_task": "tasks.task",
-    "open": "reading.dataset",
+    "open": "read.dataset",
     "permute": "space.permutation",
     "random_permutations": "space.permutation",
     "statistics_features": "features.extract",
-    "verify": "storage.verify",
-    "write_population": "storage.writer",
+    "verify": "check.verify",
+    "write_population": "write.writer",
 }
 
 __all__ = [
@@ -86,4 +86,4 @@ def __dir__() -> list[str]:
 
 
 if "datasets" in sys.modules:  # its load_from_disk must know the feature of a dataset that was saved with it
-    importlib.import_module("nws_data.reading.weights_feature")
+    importlib.import_module("nws_data.read.weights_feature")

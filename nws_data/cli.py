@@ -121,7 +121,7 @@ def _add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _info(options: argparse.Namespace) -> int:
-    from nws_data.storage.info import describe, format_info
+    from nws_data.format.describe import describe, format_info
 
     info = describe(options.folder, tier=options.tier)
     say_json(info.to_dict()) if options.json else say(format_info(info))
@@ -138,8 +138,8 @@ def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _verify(options: argparse.Namespace) -> int:
+    from nws_data.check.verify import verify
     from nws_data.progress import bytes_bar
-    from nws_data.storage.verify import verify
 
     with bytes_bar(shown=not options.quick and not options.json) as show:
         report = verify(options.folder, deep=not options.quick, tier=options.tier, progress=show)
@@ -215,7 +215,7 @@ def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _score(options: argparse.Namespace) -> int:
-    from nws_data.storage.manifest import Manifest
+    from nws_data.format.manifest import Manifest
     from nws_data.tasks.predictions import Predictions
     from nws_data.tasks.report import format_score
     from nws_data.tasks.table import parse_task

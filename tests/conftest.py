@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import torch
 
+from nws_data.format.manifest import Manifest
+from nws_data.format.records import TrainingRecord
+from nws_data.format.shards import SHARD_SIZES
 from nws_data.randomness import GENERATOR
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import sample_hyperparameters
 from nws_data.space.identity import training_id, training_seed
 from nws_data.space.image_sets import ImageSet, threshold_of
-from nws_data.storage.manifest import Manifest
-from nws_data.storage.records import TrainingRecord
-from nws_data.storage.shards import SHARD_SIZES
-from nws_data.storage.writer import write_population
+from nws_data.write.writer import write_population
 
 # What is cached, compiled kernels above all, outlives a run and goes with `make clean`; features are those of one run.
 CACHE = Path(__file__).parents[1] / ".pytest_cache" / "user"

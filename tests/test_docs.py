@@ -16,7 +16,7 @@ from PIL import Image
 from builders.cli import config_of
 from builders.estimate.image_counts import image_counts
 from nws_data.cli import _parser
-from nws_data.storage.writer import check_appendable
+from nws_data.write.writer import check_appendable
 from tests.baselines.planted import write_planted
 from tests.conftest import TinyDataset
 

@@ -154,8 +154,8 @@ def test_an_error_that_holds_what_a_file_says(root: Path, tmp_path: Path) -> Non
 
 _BUILD = """
 import itertools, time
-from builders.engine.messages import Finished, Notice, Progress
-from builders.engine.progress import BuildProgress
+from builders.run.messages import Finished, Notice, Progress
+from builders.run.progress import BuildProgress
 seconds = itertools.count(0, 20)
 time.monotonic = lambda: float(next(seconds))
 with BuildProgress("random", {f"random-{i:06}": 1e11 for i in range(11_000)}, 1_234, 1000) as progress:

@@ -9,9 +9,9 @@ import numpy as np
 
 from baselines.dmc.layers import GLOBAL_ABOVE
 from nws_data.randomness import Purpose, permutation
-from nws_data.reading.sampler import EpochSampler
-from nws_data.reading.views import WeightView
-from nws_data.reading.windows import whole_number
+from nws_data.read.sampler import EpochSampler
+from nws_data.read.views import WeightView
+from nws_data.read.windows import whole_number
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # not at run time: the list of methods reads the options belo
 
     from baselines.dmc.budget import Budget
     from baselines.dmc.module import DMCModule
-    from nws_data.reading.views import WeightView
+    from nws_data.read.views import WeightView
     from nws_data.tasks.task import Task
 
 _PREDICTED = 64  # items of a batch in evaluation
@@ -123,7 +123,7 @@ class DMC(Method):
         from baselines.dmc.budget import RotatingSampler
         from baselines.dmc.module import DMCModule
         from baselines.dmc.training import train
-        from nws_data.reading.sampler import EpochSampler
+        from nws_data.read.sampler import EpochSampler
         from nws_data.tasks.lightning import TaskDataModule
 
         length = item_length(task.train)

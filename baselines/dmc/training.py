@@ -28,8 +28,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from baselines.dmc.options import TrainingOptions
 from baselines.method import MethodError
+from nws_data.atomic import atomic_file, make_folder, remove_stale, write_bytes
 from nws_data.progress import progress_bar
-from nws_data.storage.atomic import atomic_file, make_folder, remove_stale, write_bytes
 
 CHECKPOINT = "checkpoint.ckpt"
 _RUN = "nws_run"  # the field of a checkpoint that is ours: identity (JSON text) and seconds

@@ -24,18 +24,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.speed.alternate import Setup, Timing, Work, alternate, ratios
+from builders.compute.compute_path import CPU_BACKENDS, PRECISIONS, enter_compute_path
+from builders.compute.member import TrainingImages
+from builders.compute.native.fleet import NativeFleet
+from builders.compute.portable.fleet import Fleet
+from builders.compute.trainer import Interrupted, train_fleet
 from builders.images.arrays import image_arrays
 from builders.images.augmentation import augment, to_float
 from builders.images.bank import ImageBank, write_bank
-from builders.plan import PlannedTraining
-from builders.training.compute_path import CPU_BACKENDS, PRECISIONS, enter_compute_path
-from builders.training.epochs import epoch_batches, split_images
-from builders.training.initialization import initial_vector
-from builders.training.member import TrainingImages
-from builders.training.native.fleet import NativeFleet
-from builders.training.portable.fleet import Fleet
-from builders.training.shape import FleetShape
-from builders.training.trainer import Interrupted, train_fleet
+from builders.plan.fleet_shape import FleetShape
+from builders.plan.trainings import PlannedTraining
+from builders.recipe.epochs import epoch_batches, split_images
+from builders.recipe.initialization import initial_vector
 from nws_data.space.architecture import Architecture, all_architectures
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters
 from nws_data.space.network import build_network, state_dict_from_vector

@@ -3,7 +3,7 @@
     python -m benchmarks.speed.convolution [--precision float32 bfloat16] [--json]
 
 Forward and both gradients of every conv layer of up to 24 channels out, in batches of 64, one thread; microseconds an
-image, the second best of fifteen calls. The star is what builders/training/native/convolution.py uses.
+image, the second best of fifteen calls. The star is what builders/compute/native/convolution.py uses.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import time
 
 import torch
 
-from builders.training.compute_path import PRECISIONS, enter_compute_path
-from builders.training.native.convolution import PIXELS, Convolution
-from builders.training.shape import DTYPES
+from builders.compute.compute_path import PRECISIONS, enter_compute_path
+from builders.compute.native.convolution import PIXELS, Convolution
+from builders.plan.fleet_shape import DTYPES
 from nws_data.space.architecture import IMAGE_SHAPE, Layer, all_architectures
 
 BATCH = 64

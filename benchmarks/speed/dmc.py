@@ -28,9 +28,9 @@ from baselines.dmc.network import DMCNetwork
 from benchmarks.speed.loading_data import write_random_dataset
 from nws_data.errors import SelectionError
 from nws_data.memory import keep_freed_memory
-from nws_data.reading.dataset import open as open_dataset
-from nws_data.reading.sampler import EpochSampler
-from nws_data.reading.views import GlobalVectors, RandomWindows, WeightView
+from nws_data.read.dataset import open as open_dataset
+from nws_data.read.sampler import EpochSampler
+from nws_data.read.views import GlobalVectors, RandomWindows, WeightView
 
 BAR = 0.9
 """Share of a local training step that the model must have."""

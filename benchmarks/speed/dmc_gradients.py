@@ -27,8 +27,8 @@ from baselines.dmc.layers import GLOBAL_ABOVE, DMCLayers
 from benchmarks.speed.dmc import model_step
 from nws_data.batch_norm import batch_norm
 from nws_data.memory import keep_freed_memory
-from nws_data.reading.dataset import open as open_dataset
-from nws_data.reading.views import GlobalVectors, RandomWindows, WeightView
+from nws_data.read.dataset import open as open_dataset
+from nws_data.read.views import GlobalVectors, RandomWindows, WeightView
 
 _SIZES = ((5_000, 64), (92_868, 16))
 _TARGET = "optimizer"

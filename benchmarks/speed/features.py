@@ -25,8 +25,8 @@ from benchmarks.speed.loading_data import write_random_dataset
 from nws_data.errors import SelectionError
 from nws_data.features.extract import statistics_features
 from nws_data.features.statistics import PERCENTILES
-from nws_data.reading.dataset import open as open_dataset
-from nws_data.reading.views import FixedWindows, GlobalVectors, WeightView
+from nws_data.read.dataset import open as open_dataset
+from nws_data.read.views import FixedWindows, GlobalVectors, WeightView
 from nws_data.space.architecture import Architecture
 from nws_data.space.trajectory import N_SNAPSHOTS
 

@@ -28,10 +28,10 @@ import torch
 from benchmarks.speed.alternate import Setup, Work, alternate, ratios
 from benchmarks.speed.gpu_eager import eager_work, side_by_side
 from benchmarks.speed.gpu_workload import DRY, FULL, WORKLOADS, Scale, images_of, queues, write_images
-from builders.gpu.bank import DeviceBank
-from builders.gpu.blocks import BACKENDS, DEVICE_PRECISIONS
-from builders.gpu.compute_path import enter_device_path, find_device
-from builders.gpu.lane import DeviceSettings, Lane
+from builders.compute.cards.bank import DeviceBank
+from builders.compute.cards.blocks import BACKENDS, DEVICE_PRECISIONS
+from builders.compute.cards.compute_path import enter_device_path, find_device
+from builders.compute.cards.lane import DeviceSettings, Lane
 from builders.images.bank import ImageBank
 from nws_data.errors import BuildError
 

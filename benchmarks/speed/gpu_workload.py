@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from builders.cost import training_flop
-from builders.gpu.shape import DeviceShape
 from builders.images.arrays import image_arrays
 from builders.images.bank import write_bank
-from builders.plan import PlannedTraining, plan_trainings
+from builders.plan.cost import training_flop
+from builders.plan.device_shape import DeviceShape
+from builders.plan.trainings import PlannedTraining, plan_trainings
 from nws_data.space.architecture import Architecture, all_architectures
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters
 

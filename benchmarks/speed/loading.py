@@ -25,9 +25,9 @@ from benchmarks.speed import loading_readers as readers
 from benchmarks.speed.loading_data import write_random_dataset
 from benchmarks.speed.loading_readers import Pieces, Reader
 from nws_data.errors import SelectionError
-from nws_data.reading.dataset import NWSDataset
-from nws_data.reading.dataset import open as open_dataset
-from nws_data.reading.views import GlobalVectors, RandomWindows
+from nws_data.read.dataset import NWSDataset
+from nws_data.read.dataset import open as open_dataset
+from nws_data.read.views import GlobalVectors, RandomWindows
 from nws_data.space.trajectory import N_SNAPSHOTS
 
 N_TRAININGS = 48

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from nws_data.reading.dataset import NWSDataset
-from nws_data.reading.dataset import open as open_dataset
+from nws_data.format.records import TrainingRecord
+from nws_data.read.dataset import NWSDataset
+from nws_data.read.dataset import open as open_dataset
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import IMAGE_SETS, sample_hyperparameters
 from nws_data.space.identity import training_id, training_seed
 from nws_data.space.image_sets import ImageSet, threshold_of
 from nws_data.space.trajectory import N_SNAPSHOTS
-from nws_data.storage.records import TrainingRecord
-from nws_data.storage.writer import write_population
+from nws_data.write.writer import write_population
 
 _BUILD_SEED = 0
 

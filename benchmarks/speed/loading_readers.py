@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from nws_data.reading.dataset import NWSDataset
-from nws_data.reading.store import VALUE_BYTES
-from nws_data.reading.views import WeightView
+from nws_data.read.dataset import NWSDataset
+from nws_data.read.store import VALUE_BYTES
+from nws_data.read.views import WeightView
 
 BATCH_SIZE = 64
 

@@ -25,18 +25,18 @@ from pathlib import Path
 
 import numpy as np
 
-from builders.engine.processes import are_forked, start_process
+from builders.compute.compute_path import CPU_BACKENDS, enter_compute_path
+from builders.compute.member import Member, TrainingImages
+from builders.compute.trainer import make_fleet, train_fleet
 from builders.images.arrays import ImageArrays, image_arrays
 from builders.images.bank import ImageBank, write_bank
-from builders.memory import worker_bytes
-from builders.plan import PlannedTraining
-from builders.training import stopping
-from builders.training.compute_path import CPU_BACKENDS, enter_compute_path
-from builders.training.member import Member, TrainingImages
-from builders.training.shape import FleetShape
-from builders.training.snapshots import CAPACITY
-from builders.training.stopping import MAX_EPOCHS
-from builders.training.trainer import make_fleet, train_fleet
+from builders.plan.fleet_shape import FleetShape
+from builders.plan.trainings import PlannedTraining
+from builders.recipe import stopping
+from builders.recipe.snapshots import CAPACITY
+from builders.recipe.stopping import MAX_EPOCHS
+from builders.run.memory import worker_bytes
+from builders.run.processes import are_forked, start_process
 from nws_data.space.architecture import Architecture, all_architectures
 from nws_data.space.hyperparameters import FIXED_ARCHITECTURE, HyperParameters
 from nws_data.terminal import align

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
+from builders.compute.compute_path import CPU_BACKENDS, PRECISIONS, default_cpu_backend, enter_compute_path
 from builders.estimate.calibration import measure, sample_by_cost, write_images
 from builders.estimate.speed import SCORE_TERMS, STEP_TERMS, Sample, coefficients, fit_speed, reference_speed
 from builders.images.bank import ImageBank
-from builders.plan import PlannedTraining, plan_trainings
-from builders.training.compute_path import CPU_BACKENDS, PRECISIONS, default_cpu_backend, enter_compute_path
+from builders.plan.trainings import PlannedTraining, plan_trainings
 from nws_data.space.hyperparameters import IMAGE_SETS
 
 _CALIBRATION = 10  # shapes that twenty seconds are enough for

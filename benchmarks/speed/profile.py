@@ -21,11 +21,11 @@ from unittest.mock import patch
 import torch
 
 from benchmarks.speed.queue import builder_queue, write_images
-from builders.training.compute_path import PRECISIONS
-from builders.training.member import Member
-from builders.training.native.convolution import Convolution
-from builders.training.native.fleet import NativeFleet
-from builders.training.native.kernels import required_kernels
+from builders.compute.compute_path import PRECISIONS
+from builders.compute.member import Member
+from builders.compute.native.convolution import Convolution
+from builders.compute.native.fleet import NativeFleet
+from builders.compute.native.kernels import required_kernels
 
 LABELS = {
     "conv_forward": "norm, pool and activation, forward",

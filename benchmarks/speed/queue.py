@@ -28,13 +28,13 @@ import torch.nn.functional as F
 
 from benchmarks.speed.alternate import Setup, Timing, Work, alternate, ratios
 from benchmarks.speed.build import Eager, train_epochs
-from builders.cost import forward_flop, training_flop
+from builders.compute.compute_path import CPU_BACKENDS, PRECISIONS, enter_compute_path
+from builders.compute.member import TrainingImages
 from builders.images.arrays import image_arrays
 from builders.images.bank import ImageBank, write_bank
-from builders.plan import PlannedTraining, plan_trainings
-from builders.training.compute_path import CPU_BACKENDS, PRECISIONS, enter_compute_path
-from builders.training.epochs import epoch_batches, split_images
-from builders.training.member import TrainingImages
+from builders.plan.cost import forward_flop, training_flop
+from builders.plan.trainings import PlannedTraining, plan_trainings
+from builders.recipe.epochs import epoch_batches, split_images
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import IMAGE_SETS
 

@@ -26,7 +26,7 @@ WAYS = {"forked": "cpu", "afresh": "cuda"}  # a card's workers start afresh
 def get_ready(connection: Connection) -> None:
     """Process entry: do what a worker does before its first job, tell the memory, wait."""
     from benchmarks.speed.memory import memory_mb
-    from builders.training.compute_path import enter_compute_path
+    from builders.compute.compute_path import enter_compute_path
 
     enter_compute_path()
     connection.send(memory_mb()["private"])
@@ -35,7 +35,7 @@ def get_ready(connection: Connection) -> None:
 
 def start_all(way: str, n_workers: int) -> dict[str, float]:
     """Start workers in one way; return seconds until all are ready, and megabytes of one."""
-    from builders.engine.processes import start_process
+    from builders.run.processes import start_process
 
     started_s = time.perf_counter()
     workers = [start_process(get_ready, device=WAYS[way]) for _ in range(n_workers)]

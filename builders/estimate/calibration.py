@@ -19,14 +19,14 @@ from statistics import median
 
 import numpy as np
 
-from builders.engine.processes import start_process
+from builders.compute.compute_path import enter_compute_path
+from builders.compute.trainer import Interrupted, train_fleet
 from builders.estimate.speed import Sample, Speed, fit_speed
 from builders.images.arrays import image_arrays
 from builders.images.bank import ImageBank, write_bank
-from builders.plan import PlannedTraining
-from builders.training.compute_path import enter_compute_path
-from builders.training.epochs import split_images, steps_per_epoch
-from builders.training.trainer import Interrupted, train_fleet
+from builders.plan.trainings import PlannedTraining
+from builders.recipe.epochs import split_images, steps_per_epoch
+from builders.run.processes import start_process
 from nws_data.errors import BuildError
 from nws_data.progress import progress_bar
 from nws_data.space.identity import id_hash

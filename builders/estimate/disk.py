@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from builders.plan import PlannedTraining
+from builders.plan.trainings import PlannedTraining
 from nws_data.errors import SelectionError
+from nws_data.format.manifest import PopulationEntry
+from nws_data.format.tiers import NAMED_TIERS, TierShard, choose_tier, tier_bytes
 from nws_data.space.architecture import Architecture
 from nws_data.space.identity import parse_id, split_of
-from nws_data.storage.manifest import PopulationEntry
-from nws_data.storage.planned_shards import planned_shards
-from nws_data.storage.tiers import NAMED_TIERS, TierShard, choose_tier, tier_bytes
+from nws_data.write.planned_shards import planned_shards
 
 
 @dataclass(frozen=True)

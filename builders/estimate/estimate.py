@@ -6,24 +6,24 @@ import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from builders.compute.devices import default_backend
 from builders.config import BuildConfig
-from builders.devices import default_backend
-from builders.engine.jobs import Job
 from builders.estimate.calibration import calibrate
 from builders.estimate.disk import shards_to_be, tiers_of
 from builders.estimate.image_counts import ImageCounts, image_counts
 from builders.estimate.speed import Speed, reference_speed
 from builders.estimate.work import Work, assumed_epochs, total, work_of
-from builders.memory import MemoryPlan
-from builders.plan import PlannedTraining, plan_trainings
+from builders.plan.jobs import Job
+from builders.plan.trainings import PlannedTraining, plan_trainings
 from builders.resources import jobs_of, memory_plan
-from builders.workspace import Workspace
+from builders.run.memory import MemoryPlan
+from builders.run.workspace import Workspace
 from nws_data.errors import BuildError
+from nws_data.format.manifest import Manifest, PopulationEntry
+from nws_data.format.plan import plan_differences
 from nws_data.space.architecture import Architecture
 from nws_data.space.trajectory import N_SNAPSHOTS
-from nws_data.storage.manifest import Manifest, PopulationEntry
-from nws_data.storage.plan import plan_differences
-from nws_data.storage.writer import check_appendable
+from nws_data.write.writer import check_appendable
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from builders.images.prepare import ImageOptions
 from builders.images.sources import image_set_name, load_images
-from builders.training.epochs import too_few_images
+from builders.recipe.epochs import too_few_images
 from nws_data.errors import BuildError
 from nws_data.space.architecture import IMAGE_SHAPE, N_CLASSES
 

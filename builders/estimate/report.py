@@ -9,8 +9,8 @@ from builders.estimate.estimate import Estimate
 from builders.estimate.image_counts import ImageCounts
 from builders.estimate.speed import Speed
 from builders.estimate.work import MEAN_EPOCHS, Work
-from builders.memory import MemoryPlan, size_text
-from builders.training.stopping import MIN_EPOCH_CAP
+from builders.recipe.stopping import MIN_EPOCH_CAP
+from builders.run.memory import MemoryPlan, size_text
 from nws_data.terminal import align
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from builders.cost import conv_values, forward_flop
-from builders.plan import PlannedTraining
+from builders.plan.cost import conv_values, forward_flop
+from builders.plan.trainings import PlannedTraining
 from nws_data.space.architecture import IMAGE_SHAPE, Architecture
 
 STEP_TERMS = ("image", "augmentation", "MFLOP", "conv values", "ELU values", "sigmoid or tanh values", "weights", "layers")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from builders.cost import forward_flop, training_flop
 from builders.estimate.image_counts import ImageCounts
-from builders.plan import PlannedTraining
+from builders.plan.cost import forward_flop, training_flop
+from builders.plan.trainings import PlannedTraining
 from nws_data.space.architecture import Architecture
 
 MEAN_EPOCHS = 50.0

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from builders.images.arrays import SIDE, ImageArrays
+from nws_data.atomic import atomic_file, remove_stale, write_bytes
 from nws_data.errors import BuildError, one_of
-from nws_data.storage.atomic import atomic_file, remove_stale, write_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor

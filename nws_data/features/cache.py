@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
+from nws_data.atomic import write_bytes
 from nws_data.errors import BuildError, NWSError
 from nws_data.home import user_cache
-from nws_data.storage.atomic import write_bytes
 
 _DIGITS = 64
 _FLOAT64 = np.dtype("<f8")

@@ -12,11 +12,11 @@ import numpy as np
 from nws_data.errors import FormatError, SelectionError, one_of
 from nws_data.features.cache import BlockCache, block_key, default_folder
 from nws_data.features.statistics import STATISTICS, VERSION, statistics
+from nws_data.format.partial import missing_shard
 from nws_data.progress import progress_bar
-from nws_data.reading.dataset import NWSDataset
-from nws_data.reading.views import FixedWindows, GlobalVectors, WeightView
+from nws_data.read.dataset import NWSDataset
+from nws_data.read.views import FixedWindows, GlobalVectors, WeightView
 from nws_data.space.architecture import Architecture, TensorSlice
-from nws_data.storage.partial import missing_shard
 
 Pieces = Literal["vector", "layers"]
 PIECES = ("vector", "layers")

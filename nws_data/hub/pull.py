@@ -13,17 +13,17 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nws_data.atomic import make_folder, sync_folder
 from nws_data.errors import BuildError, DownloadError, FormatError, SelectionError, one_of
+from nws_data.format.card import default_config
+from nws_data.format.manifest import MANIFEST, Manifest, ShardEntry
+from nws_data.format.manifest_copy import MANIFEST_COPY
+from nws_data.format.partial import Pulled
+from nws_data.format.root import CHECKSUMS, LOCK, README, read_checksums, refuse_links
+from nws_data.format.tiers import NAMED_TIERS, choose_tier, tier_bytes, tier_name
+from nws_data.format.untrusted import MAX_FILE_NBYTES, MAX_TABLE_NBYTES
 from nws_data.hub.repository import Received, Repository, fetch, find_commit
-from nws_data.storage.atomic import make_folder, sync_folder
-from nws_data.storage.card import default_config
-from nws_data.storage.lock import locked
-from nws_data.storage.manifest import MANIFEST, Manifest, ShardEntry
-from nws_data.storage.manifest_copy import MANIFEST_COPY
-from nws_data.storage.partial import Pulled
-from nws_data.storage.root import CHECKSUMS, LOCK, README, read_checksums, refuse_links
-from nws_data.storage.tiers import NAMED_TIERS, choose_tier, tier_bytes, tier_name
-from nws_data.storage.untrusted import MAX_FILE_NBYTES, MAX_TABLE_NBYTES
+from nws_data.lock import locked
 
 STAGING = ".pull"
 """Hidden folder beside the dataset's files, where they are downloaded and checked."""

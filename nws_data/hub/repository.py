@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from nws_data.errors import DownloadError
-from nws_data.storage.manifest import MANIFEST
-from nws_data.storage.partial import REPOSITORY_NAME
-from nws_data.storage.untrusted import MAX_FILE_NBYTES
+from nws_data.format.manifest import MANIFEST
+from nws_data.format.partial import REPOSITORY_NAME
+from nws_data.format.untrusted import MAX_FILE_NBYTES
 
 _ADDRESS = re.compile(rf"(hf://datasets/)?(?P<name>{REPOSITORY_NAME})(@(?P<revision>[\w./-]+))?", re.ASCII)
 _SLACK = 1_000_000  # bytes by which what is counted may differ from a file's size, when a transfer is resumed

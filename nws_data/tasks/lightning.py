@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from nws_data.errors import NWSError
-from nws_data.reading.sampler import EpochSampler
-from nws_data.reading.views import WeightView
-from nws_data.reading.windows import whole_number
+from nws_data.read.sampler import EpochSampler
+from nws_data.read.views import WeightView
+from nws_data.read.windows import whole_number
 from nws_data.tasks.task import Task
 
 try:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nws_data.atomic import write_bytes
 from nws_data.errors import FormatError, PredictionError
-from nws_data.storage.atomic import write_bytes
-from nws_data.storage.untrusted import MAX_TABLE_NBYTES, parse_json, read_file, read_parquet
+from nws_data.format.untrusted import MAX_TABLE_NBYTES, parse_json, read_file, read_parquet
 from nws_data.text import check_text
 
 if TYPE_CHECKING:

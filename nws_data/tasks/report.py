@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nws_data.errors import TaskError, TaskNotAvailable
-from nws_data.reading.dataset import NWSDataset, open_rows
+from nws_data.format.manifest import Manifest
+from nws_data.format.tiers import FULL
+from nws_data.read.dataset import NWSDataset, open_rows
 from nws_data.space.identity import SPLITS
-from nws_data.storage.manifest import Manifest
-from nws_data.storage.tiers import FULL
 from nws_data.tasks.selection import select_sides
 from nws_data.tasks.table import matching_names, official_names, parse_task
 from nws_data.terminal import align

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from nws_data.errors import TaskError, TaskNotAvailable, one_of
-from nws_data.reading.dataset import NWSDataset
-from nws_data.reading.selection import last_of_each
+from nws_data.read.dataset import NWSDataset
+from nws_data.read.selection import last_of_each
 from nws_data.space.hyperparameters import CLASSES
 from nws_data.space.identity import SPLITS, fold_split_of, id_hash, split_of
 from nws_data.tasks.table import MIN_TRAININGS, WIDEST, TaskSpec

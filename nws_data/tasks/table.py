@@ -10,9 +10,9 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 from nws_data.errors import SelectionError, TaskError, one_of
+from nws_data.format.tiers import FULL, tier_name
 from nws_data.space.hyperparameters import CLASSES
 from nws_data.space.trajectory import N_SNAPSHOTS
-from nws_data.storage.tiers import FULL, tier_name
 
 WINDOW_LENGTH = 5000
 """Values of a window unless a name says otherwise (Eilertsen et al. 2020, Section 5.3)."""

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from nws_data.errors import PredictionError, TaskError, TaskNotAvailable, one_of
+from nws_data.format.manifest import Manifest
+from nws_data.format.tiers import FULL
 from nws_data.randomness import Purpose, permutation
-from nws_data.reading.dataset import NWSDataset, local_folder, open_rows
-from nws_data.reading.views import FixedWindows, GlobalVectors, RandomWindows, WeightView
+from nws_data.read.dataset import NWSDataset, local_folder, open_rows
+from nws_data.read.views import FixedWindows, GlobalVectors, RandomWindows, WeightView
 from nws_data.space.identity import SPLITS
-from nws_data.storage.manifest import Manifest
-from nws_data.storage.tiers import FULL
 from nws_data.tasks.predictions import Keys, Predictions, align, check_finite, encode_classes
 from nws_data.tasks.scores import Score, score_classes, score_numbers
 from nws_data.tasks.selection import Sides, present_classes, select_sides

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from nws_data.format.records import TrainingRecord
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import CLASSES
 from nws_data.space.identity import split_of
-from nws_data.storage.records import TrainingRecord
 from tests.conftest import IMAGE_SETS, make_record, write
 
 SIZES = {"fixed": 30, "random": 60}

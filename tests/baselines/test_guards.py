@@ -9,7 +9,7 @@ import pytest
 from baselines.guards import HyperParametersOnly, LengthOnly, Majority
 from baselines.method import MethodError
 from baselines.registry import METHODS, make_method
-from nws_data.reading.views import GlobalVectors
+from nws_data.read.views import GlobalVectors
 from nws_data.tasks.task import load_task
 
 GUARDS = ("majority", "hyperparameters", "length")

@@ -15,7 +15,7 @@ from baselines.shallow import BINNED, LinearSvm, RbfSvm
 from baselines.tabular import class_scores, sampled_items
 from nws_data.errors import SelectionError
 from nws_data.features.extract import statistics_features
-from nws_data.reading.views import FixedWindows
+from nws_data.read.views import FixedWindows
 from nws_data.tasks.task import load_task
 
 SIXTEEN = ("svm-linear-16", "svm-rbf-16", "boosting-16", "logistic-16")

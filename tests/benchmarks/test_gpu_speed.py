@@ -13,9 +13,9 @@ import torch
 from benchmarks.speed import gpu
 from benchmarks.speed.gpu_eager import eager_work, side_by_side
 from benchmarks.speed.gpu_workload import DRY, FULL, WORKLOADS, one_of_each, queues, write_images
-from builders.cost import training_flop
-from builders.gpu.shape import DeviceShape
-from builders.plan import plan_trainings
+from builders.plan.cost import training_flop
+from builders.plan.device_shape import DeviceShape
+from builders.plan.trainings import plan_trainings
 from nws_data.errors import BuildError
 from nws_data.space.architecture import Architecture
 

@@ -10,7 +10,7 @@ from benchmarks.speed import loading
 from benchmarks.speed.loading_data import write_random_dataset
 from benchmarks.speed.loading_readers import Pieces, memcpy
 from nws_data.errors import SelectionError
-from nws_data.reading.dataset import NWSDataset
+from nws_data.read.dataset import NWSDataset
 
 
 @pytest.fixture(scope="module")

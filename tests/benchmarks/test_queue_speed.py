@@ -9,8 +9,8 @@ import torch
 
 from benchmarks.speed import queue
 from benchmarks.speed.profile import Stopwatch
-from builders.cost import forward_flop
 from builders.images.bank import ImageBank
+from builders.plan.cost import forward_flop
 from nws_data.space.architecture import Architecture
 
 

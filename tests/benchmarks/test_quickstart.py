@@ -15,7 +15,7 @@ from benchmarks.quickstart import GUARD, Reading
 from builders.config import PRESETS
 from builders.images.prepare import ImageOptions
 from nws_data.cli import main
-from nws_data.storage.info import align
+from nws_data.format.describe import align
 from nws_data.tasks.scores import ClassificationScore
 from nws_data.tasks.table import parse_task
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from builders.compute.compute_path import enter_compute_path
 from builders.images.arrays import image_arrays, limit_images
 from builders.images.bank import ImageBank, write_bank
 from builders.images.sources import load_images
-from builders.plan import PlannedTraining
-from builders.training.compute_path import enter_compute_path
+from builders.plan.trainings import PlannedTraining
 from nws_data.space.hyperparameters import HyperParameters
 from nws_data.space.identity import training_id, training_seed
 

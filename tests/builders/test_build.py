@@ -18,16 +18,16 @@ import pytest
 import nws_data
 from builders.build import build
 from builders.cli import config_of
+from builders.compute.trainer import train_fleet
 from builders.config import BuildConfig
-from builders.engine.jobs import make_jobs
-from builders.engine.worker import Reporter, WorkerSettings, run_job
 from builders.images.prepare import ImageOptions
-from builders.plan import plan_trainings
-from builders.training.trainer import train_fleet
+from builders.plan.jobs import make_jobs
+from builders.plan.trainings import plan_trainings
+from builders.run.worker import Reporter, WorkerSettings, run_job
+from nws_data.check.verify import verify
 from nws_data.cli import main
 from nws_data.errors import BuildError
-from nws_data.storage.manifest import Manifest
-from nws_data.storage.verify import verify
+from nws_data.format.manifest import Manifest
 from tests.crash.compare import differences
 
 SEED = 1671  # its first seven fixed and four random trainings have small batches, so that few images are enough
@@ -168,7 +168,7 @@ def test_a_damaged_staged_training_is_trained_again(built, tmp_path):
 
 @pytest.mark.slow
 def test_workers_that_are_killed_at_once_are_reported_and_the_build_goes_on(built, tmp_path, monkeypatch):
-    monkeypatch.setattr("builders.engine.local.run_worker", _killed_worker)
+    monkeypatch.setattr("builders.run.local.run_worker", _killed_worker)
     with pytest.raises(BuildError, match=r"4 workers died before they had a job.*run the same command again"):
         build(config(tmp_path / "nws", workers=1))
     monkeypatch.undo()
@@ -298,9 +298,9 @@ def test_command_line_errors_are_one_line_with_status_2(tmp_path, capsys):
 
 
 def test_a_non_finite_training_is_kept_and_flagged(tmp_path, monkeypatch):
+    from builders.compute.member import Member
     from builders.images.bank import ImageBank, write_bank
     from builders.images.sources import limit_images, load_images
-    from builders.training.member import Member
 
     write_bank(tmp_path / "images", [limit_images(load_images("digits"), 120, 50)])
     bank = ImageBank.open(tmp_path / "images")
@@ -339,7 +339,7 @@ def test_a_preset_can_be_narrowed():
 
 @pytest.mark.parametrize(("backend", "said"), [(None, True), ("portable", False)])
 def test_without_a_compiler_the_build_says_how_it_computes(tmp_path, monkeypatch, capsys, backend, said):
-    monkeypatch.setattr("builders.devices.default_cpu_backend", lambda: "portable")
+    monkeypatch.setattr("builders.compute.devices.default_cpu_backend", lambda: "portable")
     with pytest.raises(BuildError, match="too little for this build"):  # which comes next
         build(config(tmp_path / "nws", backend=backend, memory=10**8))
     assert ("no C compiler works here" in capsys.readouterr().err) == said

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from builders.cli import add_commands, config_of
+from builders.compute.compute_path import compute_path
 from builders.config import PRESETS, BuildConfig
 from builders.images.prepare import ImageOptions
-from builders.training.compute_path import compute_path
 from nws_data.cli import main
 from nws_data.errors import BuildError, NWSError
 from nws_data.randomness import GENERATOR

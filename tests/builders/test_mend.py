@@ -10,12 +10,12 @@ import pytest
 from builders.build import build
 from builders.config import BuildConfig
 from builders.images.prepare import ImageOptions
+from nws_data.check.verify import verify
 from nws_data.errors import BuildError, FormatError
-from nws_data.storage.manifest import MANIFEST, Manifest
-from nws_data.storage.manifest_copy import MANIFEST_COPY
-from nws_data.storage.metadata import read_table
-from nws_data.storage.root import UNFINISHED
-from nws_data.storage.verify import verify
+from nws_data.format.manifest import MANIFEST, Manifest
+from nws_data.format.manifest_copy import MANIFEST_COPY
+from nws_data.format.metadata import read_table
+from nws_data.format.root import UNFINISHED
 from tests.crash.compare import differences
 from tests.crash.power import damage
 

@@ -24,8 +24,8 @@ from builders.images.sources import load_images
 from builders.rebuild import _check_path, rebuild, recorded_images
 from nws_data.cli import main
 from nws_data.errors import BuildError, SelectionError
-from nws_data.storage.manifest import Manifest
-from nws_data.storage.records import TrainingRecord
+from nws_data.format.manifest import Manifest
+from nws_data.format.records import TrainingRecord
 from tests.builders.test_build import IMAGES, config
 
 

@@ -11,11 +11,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from builders.engine.processes import start_process
+from builders.compute.compute_path import enter_compute_path
+from builders.compute.trainer import train_fleet
 from builders.images.bank import ImageBank
-from builders.training import stopping
-from builders.training.compute_path import enter_compute_path
-from builders.training.trainer import train_fleet
+from builders.recipe import stopping
+from builders.run.processes import start_process
 from tests.builders.conftest import planned
 
 

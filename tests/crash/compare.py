@@ -11,7 +11,7 @@ _PROVENANCE = re.compile(r"(metadata/provenance/trainings)-[0-9a-f]{12}\.parquet
 
 def problems(out: Path, goal: Path) -> list[str]:
     """Return what is wrong with a dataset, [] when nothing: deep verification, and each difference from the goal."""
-    from nws_data.storage.verify import verify
+    from nws_data.check.verify import verify
 
     return [*verify(out).problems, *differences(out, goal)]
 
@@ -26,8 +26,8 @@ def differences(out: Path, goal: Path) -> list[str]:
 
 def _contents(root: Path) -> dict[str, object]:
     """Return file contents by name; what records timings without them: provenance by the trainings in it."""
-    from nws_data.storage.manifest import Manifest
-    from nws_data.storage.manifest_copy import MANIFEST_COPY
+    from nws_data.format.manifest import Manifest
+    from nws_data.format.manifest_copy import MANIFEST_COPY
 
     contents: dict[str, object] = {}
     for path in root.rglob("*"):

@@ -15,9 +15,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nws_data.storage.manifest import MANIFEST, data_digest
-from nws_data.storage.metadata import parquet_bytes
-from nws_data.storage.root import CHECKSUMS, README
+from nws_data.format.manifest import MANIFEST, data_digest
+from nws_data.format.metadata import parquet_bytes
+from nws_data.format.root import CHECKSUMS, README
 
 TEXTS = (
     "",

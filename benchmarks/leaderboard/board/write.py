@@ -10,7 +10,7 @@ from benchmarks.leaderboard.board.standings import arrange
 from benchmarks.leaderboard.files.against_data import check_against_data, recompute
 from benchmarks.leaderboard.files.collection import read_results, refuse
 from benchmarks.leaderboard.files.results import Result, ResultError
-from nws_data.storage.atomic import write_bytes
+from nws_data.atomic import write_bytes
 
 MARKDOWN, HTML = "board.md", "board.html"
 

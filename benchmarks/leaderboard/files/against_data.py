@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.leaderboard.files.json_text import difference
 from benchmarks.leaderboard.files.results import Result, ResultError, prediction_name, score_fields, test_fields
 from nws_data.errors import NWSError
-from nws_data.storage.manifest import Manifest
+from nws_data.format.manifest import Manifest
 from nws_data.tasks.scores import ClassificationScore, Score, pool
 from nws_data.tasks.table import parse_task
 from nws_data.tasks.task import Task, load_task

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from nws_data.reading.windows import N_OFFICIAL
+from nws_data.read.windows import N_OFFICIAL
 from nws_data.space.hyperparameters import CLASSES
 from nws_data.space.identity import fold_split_of, parse_id, split_of
 from nws_data.tasks.table import MIN_TRAININGS, N_FOLDS, TaskSpec, parse_task

@@ -19,8 +19,8 @@ from baselines.registry import METHODS
 from benchmarks.leaderboard.files.checks import problem, test_problem
 from benchmarks.leaderboard.files.json_text import difference, digest, readable
 from benchmarks.leaderboard.files.summary import summarize
+from nws_data.atomic import write_bytes
 from nws_data.errors import NWSError
-from nws_data.storage.atomic import write_bytes
 from nws_data.tasks.scores import ClassificationScore, RegressionScore, Score
 
 FORMAT = "nws-result"

@@ -17,7 +17,7 @@ from benchmarks.leaderboard.files.against_data import test_sets
 from benchmarks.leaderboard.files.checks import METHOD, METHOD_RULE, control_character
 from benchmarks.leaderboard.files.results import SOURCE
 from nws_data.errors import NWSError, TaskError, TaskNotAvailable, one_of
-from nws_data.storage.manifest import Manifest
+from nws_data.format.manifest import Manifest
 from nws_data.tasks.table import N_FOLDS, matching_names, parse_task
 from nws_data.tasks.task import load_task
 

@@ -22,7 +22,7 @@ from benchmarks.leaderboard.runs.environment import commit, hardware, versions
 from benchmarks.leaderboard.runs.plans import Plan, is_path, method_label, source_file
 from benchmarks.leaderboard.runs.unfinished import Unfinished
 from nws_data.errors import NWSError
-from nws_data.storage.manifest import Manifest
+from nws_data.format.manifest import Manifest
 from nws_data.tasks.scores import pool
 from nws_data.tasks.table import parse_task
 from nws_data.tasks.task import Task, load_task

@@ -13,9 +13,9 @@ from typing import Any
 
 from benchmarks.leaderboard.files.json_text import digest, readable
 from benchmarks.leaderboard.files.results import SeedRun, safe_name, seed_run_from_dict, seed_run_to_dict
+from nws_data.atomic import make_folder, write_bytes
 from nws_data.errors import BuildError, NWSError
-from nws_data.storage.atomic import make_folder, write_bytes
-from nws_data.storage.lock import locked
+from nws_data.lock import locked
 from nws_data.tasks.scores import ClassificationScore
 from nws_data.terminal import say
 

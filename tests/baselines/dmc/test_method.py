@@ -17,8 +17,8 @@ from baselines.dmc.budget import RotatingSampler
 from baselines.dmc.method import DMC, item_length, standardisation
 from baselines.method import MethodError
 from baselines.registry import make_method
-from nws_data.reading.sampler import EpochSampler
-from nws_data.reading.views import LayerTensors
+from nws_data.read.sampler import EpochSampler
+from nws_data.read.views import LayerTensors
 from nws_data.tasks.lightning import TaskDataModule
 from nws_data.tasks.task import load_task
 

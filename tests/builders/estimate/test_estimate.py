@@ -11,11 +11,11 @@ from builders.config import PRESETS, BuildConfig
 from builders.estimate.estimate import estimate
 from builders.estimate.report import format_estimate, span_text, to_dict
 from builders.images.prepare import prepare_images
-from builders.workspace import open_workspace
+from builders.run.workspace import open_workspace
 from nws_data.cli import main
 from nws_data.errors import BuildError
-from nws_data.storage.manifest import Manifest
-from nws_data.storage.tiers import choose_tier, tier_bytes
+from nws_data.format.manifest import Manifest
+from nws_data.format.tiers import choose_tier, tier_bytes
 from tests.builders.test_build import SEED, config
 
 

@@ -11,10 +11,10 @@ import time
 import numpy as np
 import pytest
 
+from builders.compute.compute_path import default_cpu_backend
 from builders.estimate.calibration import calibrate, sample_by_cost
 from builders.estimate.speed import REFERENCE, SCORE_TERMS, STEP_TERMS, Sample, coefficients, fit_speed, reference_speed
-from builders.plan import plan_trainings
-from builders.training.compute_path import default_cpu_backend
+from builders.plan.trainings import plan_trainings
 from nws_data.errors import BuildError
 
 PLAN = list(plan_trainings("random", 400, 3, ["digits"]))

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from builders.cost import forward_flop
 from builders.estimate.image_counts import OFFICIAL, ImageCounts, image_counts
 from builders.estimate.work import MEAN_EPOCHS, Work, assumed_epochs, total, work_of
 from builders.images.prepare import ImageOptions
 from builders.images.sources import load_images
-from builders.plan import plan_trainings
-from builders.training.epochs import split_images, steps_per_epoch
+from builders.plan.cost import forward_flop
+from builders.plan.trainings import plan_trainings
+from builders.recipe.epochs import split_images, steps_per_epoch
 from nws_data.errors import BuildError
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import IMAGE_SETS

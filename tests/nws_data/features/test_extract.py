@@ -15,18 +15,18 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-import nws_data.reading.dataset as nws
+import nws_data.read.dataset as nws
+from nws_data.check.verify import verify
 from nws_data.errors import SelectionError
 from nws_data.features.cache import decode_block, default_folder, encode_block
 from nws_data.features.extract import feature_names, statistics_features
 from nws_data.features.statistics import STATISTICS
-from nws_data.reading.views import FixedWindows, GlobalVectors, LayerTensors, RandomWindows, WeightView
+from nws_data.format.root import sha256_of
+from nws_data.read.views import FixedWindows, GlobalVectors, LayerTensors, RandomWindows, WeightView
 from nws_data.space.architecture import KINDS, Architecture
-from nws_data.storage.root import sha256_of
-from nws_data.storage.verify import verify
 from tests.conftest import TinyDataset, make_record, stage, write
 from tests.nws_data.features.test_statistics import oracle
-from tests.nws_data.storage.forging import seal
+from tests.nws_data.format.forging import seal
 
 
 @pytest.fixture

@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from nws_data.check.verify import verify
 from nws_data.errors import DownloadError
+from nws_data.format.manifest import Manifest
+from nws_data.format.partial import restricted
+from nws_data.format.root import sha256_of
 from nws_data.hub.pull import _check_space
 from nws_data.hub.repository import Repository, in_words, parse_repository
-from nws_data.storage.manifest import Manifest
-from nws_data.storage.partial import restricted
-from nws_data.storage.root import sha256_of
-from nws_data.storage.verify import verify
 from tests.conftest import TinyDataset, stage, write
+from tests.nws_data.format.forging import seal
 from tests.nws_data.hub.client import Client, environment
 from tests.nws_data.hub.hub_server import REPOSITORY, Hub, serve
-from tests.nws_data.storage.forging import seal
 
 TIER = "40MB"
 

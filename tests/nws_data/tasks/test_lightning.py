@@ -12,7 +12,7 @@ import torch
 from lightning import LightningModule, Trainer
 
 from nws_data.errors import WindowError
-from nws_data.reading.views import RandomWindows
+from nws_data.read.views import RandomWindows
 from nws_data.tasks.lightning import TaskDataModule
 from nws_data.tasks.task import load_task
 

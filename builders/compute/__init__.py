@@ -1,0 +1,1 @@
+"""How trainings are computed: backends of one meaning for CPUs and cards, behind one interface."""

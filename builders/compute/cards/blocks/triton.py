@@ -1,0 +1,345 @@
+"""The conv block as Triton kernels: implicit GEMM with bias and moments, then norm, pool and activation in one pass.
+
+Forward: convolution (also each tile's moments), moments, finish. Backward: two sums of batch norm over tiles and their
+total, the gradient through activation, pool and norm (also each tile's sum for the bias) and its total, the data gradient
+(the same convolution with the turned window; not for the images), the kernel gradient over splits of the pixels and its
+total. Only the convolution's output and ``x`` are kept between the two.
+
+Tile sizes are a fixed function of the layer and dtype: autotuning would choose by timing, and with the tile the order of
+the sums and so the bits change.
+
+What bounds it, by arithmetic alone (estimates, not measurements; bfloat16, forward and backward, an image and model): the
+smallest, fixed and largest architecture move 143, 255 and 607 KB and do 1.3, 12.3 and 137 MFLOP (6.9, 22 and 197 with the
+padding of tiles), which is 43, 76 and 181 ns of an H100's 3.35 TB/s (30, 53 and 126 of an H200's 4.8) against 9, 28 and 250
+ns of 790 TFLOP/s. So memory bounds the smallest and the fixed architecture, most of all in the first layer, whose output of
+32 x 32 pixels and its gradient are read or written six times; the matrix units bound the largest from its third layer on.
+Full float32 leaves the matrix units: 183 ns of 67 TFLOP/s for the fixed architecture, 2 µs for the largest.
+
+On the CPU the kernels run in Triton's interpreter, slowly: start Python with ``TRITON_INTERPRET=1``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from builders.compute.cards.blocks.triton_conv import INTERPRETED, conv_kernel, kernel_gradient_kernel, sum_splits_kernel
+from builders.compute.cards.blocks.triton_norm import (
+    finish_gradient_kernel,
+    finish_kernel,
+    moments_kernel,
+    norm_sums_kernel,
+    sum_tiles_kernel,
+)
+from nws_data.errors import BuildError, one_of
+from nws_data.space.network import BATCH_NORM_EPS
+
+DTYPES = (torch.float32, torch.bfloat16)
+SPLIT = 2048
+"""Pixels whose products one program of the kernel gradient adds up."""
+
+_PIXELS = 128  # of one convolution tile
+_ELEMENTS = 1024  # of one elementwise tile
+_INT32 = 2**31
+_EXACT = {"enable_fp_fusion": False}
+"""Products and sums outside the convolutions are rounded each: forward and backward must find the same greatest cell. (The
+compiler's default differs between its versions; fused or not, the bits of one version are the same in every run.)"""
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Sizes of a product's tile, and how the compiler runs it."""
+
+    pixels: int
+    depth: int
+    columns: int
+    warps: int
+    stages: int
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a layer's launches depend on: shapes, and the precision of products."""
+
+    members: int
+    batch: int
+    height: int
+    width: int
+    n_in: int
+    n_out: int
+    filter_size: int
+    pool: bool
+    norm: bool
+    dtype: torch.dtype
+    precision: str  # of float32 products: "ieee" or "tf32"
+
+    @property
+    def n_pixels(self) -> int:
+        """Pixels of a member before the pool."""
+        return self.batch * self.height * self.width
+
+    @property
+    def n_after(self) -> int:
+        """Pixels of a member after the pool."""
+        return self.n_pixels // 4 if self.pool else self.n_pixels
+
+    @property
+    def n_tiles(self) -> int:
+        """Tiles of the convolution."""
+        return -(-self.n_pixels // _PIXELS)
+
+    @property
+    def block_c(self) -> int:
+        """Channels of an elementwise tile: all of them, and Triton wants a power of two."""
+        return _power_of_two(self.n_out)
+
+    @property
+    def block_q(self) -> int:
+        """Output pixels of an elementwise tile."""
+        return _ELEMENTS // self.block_c
+
+
+def conv_tiles(n_in: int, n_out: int, filter_size: int, dtype: torch.dtype, precision: str) -> Tiles:
+    """Return the tile of a convolution with so many input and output channels."""
+    columns = max(16, _power_of_two(n_out))
+    if dtype == torch.float32 and precision == "ieee":  # ordinary arithmetic: a deep tile only costs registers
+        return Tiles(_PIXELS, 16, columns, 8 if columns > 32 else 4, 2)
+    deep = dtype == torch.bfloat16 and filter_size**2 * n_in >= 128
+    return Tiles(_PIXELS, 64 if deep else 32, columns, 4, 3)
+
+
+def gradient_tiles(n_in: int, n_out: int, filter_size: int, dtype: torch.dtype, precision: str) -> Tiles:
+    """Return the tile of a kernel gradient: depth is its rows, pixels what it sums over."""
+    columns = max(16, _power_of_two(n_out))
+    rows = 64 if filter_size**2 * n_in <= 64 else 128
+    if dtype == torch.float32 and precision == "ieee":
+        return Tiles(16, rows, columns, 8 if columns > 32 else 4, 2)
+    return Tiles(64 if dtype == torch.bfloat16 else 32, rows, columns, 4, 3)
+
+
+def triton_block(
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor,
+    beta: Tensor | None,
+    gamma: Tensor | None,
+    codes: Tensor,
+    *,
+    pool: bool,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Apply the layer, see :class:`builders.compute.cards.blocks.ConvBlock`. Bias is added in float32.
+
+    Float32 products follow ``torch.set_float32_matmul_precision``: "highest" is IEEE, else TF32. Raises ``BuildError``
+    for a dtype without kernels, for tensors on the CPU outside the interpreter, and for a batch beyond int32 offsets.
+    """
+    x, kernel = _whole_vectors(x, kernel)
+    members, batch, height, width, n_in = x.shape
+    shape = Shape(
+        members=members,
+        batch=batch,
+        height=height,
+        width=width,
+        n_in=n_in,
+        n_out=kernel.shape[1],
+        filter_size=kernel.shape[-1],
+        pool=pool,
+        norm=beta is not None,
+        dtype=x.dtype,
+        precision="ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32",
+    )
+    _check(shape, x.device)
+    with torch.cuda.device_of(x):  # Triton launches on the current device, whatever the tensors'
+        y, mean, variance = _Block.apply(x, kernel, bias, beta, gamma, codes, shape)
+    return y, mean, variance
+
+
+class _Block(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx,
+        x: Tensor,
+        kernel: Tensor,
+        bias: Tensor,
+        beta: Tensor | None,
+        gamma: Tensor | None,
+        codes: Tensor,
+        shape: Shape,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        x = x.contiguous()
+        weight = _packed(kernel, x.dtype)
+        z, mean, variance = _convolve(x, weight, bias.contiguous(), shape)
+        norm = [None if t is None else t.contiguous() for t in (mean, variance, beta, gamma)]
+        y = _finish(z, norm, codes, shape)
+        ctx.save_for_backward(x, weight, z, *norm, codes)  # type: ignore[arg-type]  # None is allowed
+        ctx.shape = shape  # type: ignore[attr-defined]
+        if mean is not None and variance is not None:
+            ctx.mark_non_differentiable(mean, variance)
+        return y, mean, variance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, z, *norm, codes = ctx.saved_tensors  # type: ignore[attr-defined]
+        shape: Shape = ctx.shape  # type: ignore[attr-defined]
+        dy = gradients[0].contiguous()
+        sums = _norm_sums(dy, z, norm, codes, shape) if shape.norm else None
+        dz, d_bias = _finish_gradient(dy, z, norm, codes, sums, shape)
+        dx = _data_gradient(dz, weight, shape) if ctx.needs_input_grad[0] else None  # type: ignore[attr-defined]
+        d_beta, d_gamma = (None, None) if sums is None else sums.unbind()
+        return dx, _kernel_gradient(x, dz, shape), d_bias, d_beta, d_gamma, None, None
+
+
+def _check(shape: Shape, device: torch.device) -> None:
+    if shape.dtype not in DTYPES:
+        raise BuildError(f"dtype of the triton block: {one_of(shape.dtype, DTYPES)}; the block `grouped` takes others")
+    if device.type == "cpu" and not INTERPRETED.value:
+        raise BuildError("got a tensor on the CPU, where Triton only runs in its interpreter: start with TRITON_INTERPRET=1")
+    if shape.n_pixels * max(shape.n_in, shape.n_out) >= _INT32:
+        raise BuildError(
+            f"got a batch of {shape.batch}: a member's activations must stay below 2**31 values; take a smaller"
+        )
+
+
+def _whole_vectors(x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
+    """Fill the input channels up to a multiple of four with zeros.
+
+    Images have three, which the kernels would load one by one: a copy of the image is the cheaper by far.
+    """
+    missing = -x.shape[-1] % 4
+    return (F.pad(x, (0, missing)), F.pad(kernel, (0, 0, 0, 0, 0, missing))) if missing else (x, kernel)
+
+
+def _power_of_two(n: int) -> int:
+    return 1 << (n - 1).bit_length()
+
+
+def _packed(kernel: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return kernels as ``(members, f * f, C_in, C_out)`` in the compute dtype."""
+    members, n_out, n_in, size, _ = kernel.shape
+    packed = kernel.new_empty(members, size, size, n_in, n_out, dtype=dtype)
+    return packed.copy_(kernel.permute(0, 3, 4, 2, 1))
+
+
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor, shape: Shape) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Return z ``(members, batch, H, W, C_out)`` and its mean and variance, None without norm."""
+    s, tiles = shape, conv_tiles(shape.n_in, shape.n_out, shape.filter_size, shape.dtype, shape.precision)
+    z = x.new_empty(*x.shape[:-1], s.n_out)
+    parts = bias.new_empty(2, s.members, s.n_tiles, s.n_out) if s.norm else bias.new_empty(2)
+    conv_kernel[(s.n_tiles, s.members)](
+        x, weight, bias, z, parts[0], parts[1], s.n_pixels, s.height, s.width, s.n_in, s.n_out, s.filter_size,
+        BACKWARD=False, MOMENTS=s.norm, PRECISION=s.precision, **_product(tiles),
+    )  # fmt: skip
+    if not s.norm:
+        return z, None, None
+    mean, variance = bias.new_empty(s.members, s.n_out), bias.new_empty(s.members, s.n_out)
+    blocks = _sum_blocks(s.n_tiles, s.n_out)
+    moments_kernel[(-(-s.n_out // blocks["BLOCK_C"]), s.members)](
+        parts[0], parts[1], mean, variance, s.n_pixels, s.n_tiles, s.n_out, TILE=_PIXELS, **blocks
+    )
+    return z, mean, variance
+
+
+def _finish(z: Tensor, norm: list[Tensor | None], codes: Tensor, shape: Shape) -> Tensor:
+    """Return y ``(members, batch, H', W', C)``."""
+    s, half = shape, 2 if shape.pool else 1
+    y = z.new_empty(s.members, s.batch, s.height // half, s.width // half, s.n_out)
+    finish_kernel[(-(-s.n_after // s.block_q), s.members)](
+        z, *_or(norm, z), codes, y, s.n_after, s.height, s.width, s.n_out, NORM=s.norm, **_pointwise(s)
+    )
+    return y
+
+
+def _norm_sums(dy: Tensor, z: Tensor, norm: list[Tensor], codes: Tensor, shape: Shape) -> Tensor:
+    """Return the gradients of beta and gamma ``(2, members, C)`` float32."""
+    s, n_tiles = shape, -(-shape.n_after // shape.block_q)
+    parts = norm[0].new_empty(2, s.members, n_tiles, s.n_out)
+    norm_sums_kernel[(n_tiles, s.members)](
+        dy, z, *norm, codes, parts, s.n_after, s.height, s.width, s.n_out, **_pointwise(s)
+    )
+    return _sum_tiles(parts)
+
+
+def _finish_gradient(
+    dy: Tensor, z: Tensor, norm: list[Tensor | None], codes: Tensor, sums: Tensor | None, shape: Shape
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients of z and of the bias; ``sums`` are the gradients of beta and gamma, None without norm."""
+    s, n_tiles = shape, -(-shape.n_after // shape.block_q)
+    dz = torch.empty_like(z)
+    parts = torch.empty(s.members, n_tiles, s.n_out, dtype=torch.float32, device=z.device)
+    finish_gradient_kernel[(n_tiles, s.members)](
+        dy,
+        z,
+        *_or(norm, z),
+        codes,
+        *_or([sums], parts),
+        dz,
+        parts,
+        s.n_after,
+        s.height,
+        s.width,
+        s.n_out,
+        NORM=s.norm,
+        **_pointwise(s),
+    )
+    return dz, _sum_tiles(parts)
+
+
+def _data_gradient(dz: Tensor, weight: Tensor, shape: Shape) -> Tensor:
+    s, tiles = shape, conv_tiles(shape.n_out, shape.n_in, shape.filter_size, shape.dtype, shape.precision)
+    dx = dz.new_empty(*dz.shape[:-1], s.n_in)
+    conv_kernel[(s.n_tiles, s.members)](
+        dz, weight, dz, dx, dz, dz, s.n_pixels, s.height, s.width, s.n_out, s.n_in, s.filter_size,
+        BACKWARD=True, MOMENTS=False, PRECISION=s.precision, **_product(tiles),
+    )  # fmt: skip
+    return dx
+
+
+def _kernel_gradient(x: Tensor, dz: Tensor, shape: Shape) -> Tensor:
+    s, tiles = shape, gradient_tiles(shape.n_in, shape.n_out, shape.filter_size, shape.dtype, shape.precision)
+    n_splits, depth = -(-s.n_pixels // SPLIT), s.filter_size**2 * s.n_in
+    parts = torch.empty(s.members, n_splits, depth, s.n_out, dtype=torch.float32, device=x.device)
+    kernel_gradient_kernel[(-(-depth // tiles.depth), n_splits, s.members)](
+        x, dz, parts, s.n_pixels, s.height, s.width, s.n_in, s.n_out, s.filter_size,
+        PRECISION=s.precision, SPLIT=SPLIT, **_product(tiles),
+    )  # fmt: skip
+    out = parts.new_empty(s.members, s.n_out, s.n_in, s.filter_size, s.filter_size)
+    sum_splits_kernel[(-(-depth * s.n_out // 512), s.members)](
+        parts, out, n_splits, s.n_in, s.n_out, s.filter_size, BLOCK=512, num_warps=4
+    )
+    return out
+
+
+def _sum_tiles(parts: Tensor) -> Tensor:
+    """Sum ``(..., tiles, C)`` over the tiles."""
+    *lines, n_tiles, n_channels = parts.shape
+    out = parts.new_empty(*lines, n_channels)
+    blocks = _sum_blocks(n_tiles, n_channels)
+    sum_tiles_kernel[(-(-n_channels // blocks["BLOCK_C"]), out.numel() // n_channels)](
+        parts, out, n_tiles, n_channels, **blocks
+    )
+    return out
+
+
+def _sum_blocks(n_tiles: int, n_channels: int) -> dict[str, int]:
+    block_c = min(16, _power_of_two(n_channels))
+    return {"BLOCK_T": min(4096 // block_c, max(16, _power_of_two(n_tiles))), "BLOCK_C": block_c, "num_warps": 4} | _EXACT
+
+
+def _product(tiles: Tiles) -> dict[str, int]:
+    sizes = {"BLOCK_P": tiles.pixels, "BLOCK_K": tiles.depth, "BLOCK_N": tiles.columns}
+    return sizes | {"num_warps": tiles.warps, "num_stages": tiles.stages, "enable_fp_fusion": True}
+
+
+def _pointwise(shape: Shape) -> dict[str, Any]:
+    blocks = {"BLOCK_Q": shape.block_q, "BLOCK_C": shape.block_c}
+    return {"POOL": shape.pool, "EPS": BATCH_NORM_EPS, "num_warps": 4} | blocks | _EXACT
+
+
+def _or(tensors: list[Tensor | None], other: Tensor) -> list[Tensor]:
+    """Put something in the place of tensors that a launch does not read."""
+    return [other if t is None else t for t in tensors]

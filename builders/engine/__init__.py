@@ -1,1 +1,0 @@
-"""Running a plan on this machine: jobs, worker processes, progress."""

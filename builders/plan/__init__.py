@@ -1,0 +1,1 @@
+"""What a build trains: which trainings, in which jobs, at what cost."""

@@ -1,0 +1,125 @@
+"""What a worker of any engine does with a job: train it and stage what is finished."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from builders.compute.trainer import Interrupted, train_fleet
+from builders.images.bank import ImageBank
+from builders.plan.jobs import Job
+from builders.plan.trainings import PlannedTraining
+from builders.run.messages import Finished, Progress
+from builders.run.token import sees_token
+from nws_data.errors import FormatError
+from nws_data.format.records import TrainingRecord
+
+_REPORT_EVERY_S = 0.5
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What every worker of a build needs to know."""
+
+    images: Path  # folder of the image bank
+    staging: Path  # folder of finished trainings
+    epoch_cap: int
+    precision: str
+    device: str = "cpu"  # or "cuda"
+    backend: str = "portable"  # how the device computes, see builders/compute/devices.py
+    spill: bool = False  # snapshots of unfinished trainings in files of the staging folder, not in memory
+    token: str | None = None  # the file that allows writing into the staging folder, see builders/run/token.py
+    plan: str = ""  # digest of the plan; staged trainings name it
+
+
+class Reporter:
+    """Adds up progress of one run, passes it on now and then, and notices when the worker has to stop.
+
+    Args:
+        send: takes the messages.
+        should_stop: asked at every report.
+        run: number of the run.
+        flop_per_image: operations of training one network on one image.
+    """
+
+    def __init__(
+        self, send: Callable[[Progress | Finished], None], should_stop: Callable[[], bool], run: int, flop_per_image: int
+    ) -> None:
+        self._send, self._should_stop = send, should_stop
+        self._run, self._flop_per_image = run, flop_per_image
+        self._n_images = 0
+        self._flop = 0.0
+        self._next_s = 0.0
+
+    def step(self, n_images: int, flop: float | None = None) -> None:
+        """Count a step of a fleet and its operations, if they are not those of the job's shape; raises ``Interrupted``."""
+        self._n_images += n_images
+        self._flop += float(n_images) * self._flop_per_image if flop is None else flop
+        if time.monotonic() >= self._next_s:
+            self._flush()
+            self._next_s = time.monotonic() + _REPORT_EVERY_S
+            if self._should_stop():
+                raise Interrupted
+
+    def finished(self, record: TrainingRecord) -> None:
+        """Report a training that is staged."""
+        self._flush()
+        self._send(Finished(record.training, record.n_epochs, self._run))
+
+    def _flush(self) -> None:
+        if self._n_images:
+            self._send(Progress(self._n_images, self._flop, self._run))
+            self._n_images, self._flop = 0, 0.0
+
+
+def run_job(job: Job, settings: WorkerSettings, reporter: Reporter) -> None:
+    """Train what is not staged yet of a job; every finished training is staged at once, complete or not at all.
+
+    Raises:
+        Interrupted: the worker has to stop.
+        BuildError: the images cannot be read, the disk is full, there is no such device, ...
+    """
+    todo = []
+    for planned in job.trainings:
+        record = _staged(settings.staging / f"{planned.id}.safetensors")
+        if record is None:
+            todo.append(planned)
+        else:
+            reporter.finished(record)
+    for record in _train(job, todo, settings, reporter):
+        if settings.token and not sees_token(settings.staging, settings.token):
+            raise Interrupted
+        record.save(settings.staging / f"{record.training}.safetensors", settings.plan)
+        reporter.finished(record)
+
+
+def _train(
+    job: Job, todo: Sequence[PlannedTraining], settings: WorkerSettings, reporter: Reporter
+) -> Iterator[TrainingRecord]:
+    """Train on the CPU or a card."""
+    bank, spill = ImageBank.open(settings.images), settings.staging if settings.spill else None
+    if settings.device == "cpu":
+        return train_fleet(
+            todo,
+            bank,
+            epoch_cap=settings.epoch_cap,
+            precision=settings.precision,
+            on_step=reporter.step,
+            spill=spill,
+            backend=settings.backend,
+        )
+    from builders.compute.cards.job import train_job
+    from builders.compute.cards.lane import DeviceSettings
+
+    how = DeviceSettings(settings.backend, settings.precision, settings.epoch_cap, spill)
+    return train_job(todo, bank, job.device or settings.device, how, reporter.step)
+
+
+def _staged(path: Path) -> TrainingRecord | None:
+    """Return a training that an earlier run of the job staged, if it is there and sound."""
+    try:
+        return TrainingRecord.load(path) if path.exists() else None
+    except FormatError:
+        return None

@@ -1,0 +1,164 @@
+"""The hidden folder of an unfinished build: lock, plan, images and finished trainings that wait for their shard."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from builders.run.token import remove_tokens
+from nws_data.atomic import remove_stale, write_bytes
+from nws_data.errors import BuildError, FormatError
+from nws_data.format.manifest import Manifest
+from nws_data.format.plan import plan_differences, plan_digest
+from nws_data.format.records import TrainingRecord, staged_plan
+from nws_data.lock import locked
+
+FOLDER = ".build"
+_LOCK, _PLANS = "lock", "plans.json"
+_N_TRIES = 100
+
+
+class Workspace:
+    """``<out>/.build``. Open it with :func:`open_workspace`."""
+
+    def __init__(self, out: Path) -> None:
+        self.folder = out / FOLDER
+        self.staging = self.folder / "trainings"
+        self.images = self.folder / "images"
+
+    def claim_plan(self, population: str, identity: dict[str, Any]) -> None:
+        """Record what is being built, or check that an earlier, unfinished build here is the same.
+
+        A damaged record, after a power cut, is written again: staged trainings name their plan themselves.
+
+        Raises:
+            BuildError: another plan; names the options that differ.
+        """
+        plans = self._plans()
+        staged = sorted(self.staging.glob(f"{population}-*.safetensors"))
+        if population not in plans:
+            self._check_staged_plans(population, staged, identity)
+        known = plans.setdefault(population, identity) if staged else identity  # else nothing was trained by the old plan
+        if different := plan_differences(known, identity):
+            raise BuildError(
+                f"{self.folder.parent} holds an unfinished build of {population} with other options: "
+                f"{'; '.join(different)}. Give the same options to go on, another --out, or remove {self.folder}"
+            )
+        plans[population] = identity
+        write_bytes(self.folder / _PLANS, json.dumps(plans, indent=1).encode())
+
+    def claimed_plan(self, population: str) -> dict[str, Any] | None:
+        """Return the plan of an unfinished build whose trainings wait here, None where there is none."""
+        return self._plans().get(population) if any(self.staging.glob(f"{population}-*")) else None
+
+    def compute_path_of(self, stored: Manifest | None, population: str) -> str | None:
+        """Return the path of a population's trainings, in the dataset or in an unfinished build; None without any."""
+        if stored and population in stored.populations:
+            return stored.populations[population].plan.get("compute_path")
+        return (self.claimed_plan(population) or {}).get("compute_path")
+
+    def _plans(self) -> dict[str, dict[str, Any]]:
+        """Return the recorded plans by population; none when the file is missing or damaged."""
+        try:
+            plans = json.loads((self.folder / _PLANS).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return {}
+        if not isinstance(plans, dict) or not all(isinstance(plan, dict) for plan in plans.values()):
+            return {}
+        return plans
+
+    def _check_staged_plans(self, population: str, staged: Iterable[Path], identity: dict[str, Any]) -> None:
+        """Do what the lost record would do: refuse trainings of another plan, remove those that name none."""
+        asked = plan_digest(identity)
+        for path in staged:
+            named = staged_plan(path)
+            if not named:
+                path.unlink()
+            elif named != asked:
+                raise BuildError(
+                    f"{self.folder.parent} holds an unfinished build of {population} with other options, and {_PLANS}, "
+                    f"which would name them, is damaged. Give the same options to go on, another --out, or remove "
+                    f"{self.folder}"
+                )
+
+    def staged(self, population: str) -> dict[str, Path]:
+        """Return the finished trainings by id, every byte checked; damaged ones are removed and start anew."""
+        remove_stale(self.staging)
+        found = {}
+        for path in sorted(self.staging.glob(f"{population}-*.safetensors")):
+            try:
+                found[TrainingRecord.load(path).training] = path
+            except FormatError:
+                path.unlink()
+        return found
+
+    def path_of(self, training: str) -> Path:
+        """Return where a finished training is staged."""
+        return self.staging / f"{training}.safetensors"
+
+    def remove_staged(self, trainings: Iterable[str]) -> None:
+        """Forget trainings that stand in shards now."""
+        for training in trainings:
+            self.path_of(training).unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Remove what builds put here, unless trainings wait: of another population, or beyond the number asked for.
+
+        Anything else stays, and what a link leads to: ``.build`` is also what other tools call their folder.
+        """
+        if any(self.staging.glob("*.safetensors")):
+            return
+        for folder in (self.staging, self.images):
+            if folder.is_dir() and not folder.is_symlink():
+                shutil.rmtree(folder)
+        remove_stale(self.folder)
+        (self.folder / _PLANS).unlink(missing_ok=True)
+
+
+@contextmanager
+def open_workspace(out: Path) -> Iterator[Workspace]:
+    """Claim the workspace of an output folder for this process. It goes in the end unless finished trainings wait in it.
+
+    Raises:
+        BuildError: another build runs in this folder, or it cannot be written.
+    """
+    workspace = Workspace(out)
+    try:
+        with ExitStack() as stack:
+            _enter(workspace, stack)
+            yield workspace
+    finally:
+        for folder in (workspace.folder, out):
+            with suppress(OSError):  # not empty: something waits there, or the next build has begun
+                folder.rmdir()
+
+
+def _enter(workspace: Workspace, stack: ExitStack) -> None:
+    """Lock the workspace, which is cleared and unlocked when ``stack`` closes; raises as :func:`open_workspace`."""
+    out = workspace.folder.parent
+    try:
+        refusal = f"another build runs in {out}; wait for it or choose another --out"
+        stack.enter_context(_locked_folder(workspace.folder, refusal))
+        stack.callback(workspace.clear)
+        workspace.staging.mkdir(exist_ok=True)
+        remove_tokens(workspace.staging)  # workers that outlived a killed build stop writing here
+    except OSError as error:
+        raise BuildError(f"{out} cannot be used as output folder: {error.strerror}; choose another --out") from error
+
+
+def _locked_folder(folder: Path, refusal: str) -> ExitStack:
+    """Make and lock a folder; raises ``OSError``, and ``BuildError`` with the message ``refusal``."""
+    for tries_left in reversed(range(_N_TRIES)):
+        try:
+            with ExitStack() as stack:
+                folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(folder / _LOCK, refusal))
+                return stack.pop_all()
+        except (FileNotFoundError, FileExistsError):  # a build that ends now removes the folder between two steps of ours
+            if not tries_left:
+                raise
+    raise BuildError(refusal)

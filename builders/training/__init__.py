@@ -1,1 +1,0 @@
-"""Training many networks as one program, each as if it were alone."""

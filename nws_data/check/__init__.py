@@ -1,0 +1,1 @@
+"""Checking a dataset folder: every byte and every statement of its files."""

@@ -1,0 +1,212 @@
+"""One finished training as builders hand it to the writer: a staging file that is complete or absent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import numpy as np
+
+from nws_data.atomic import write_bytes
+from nws_data.errors import FormatError, NWSError, one_of
+from nws_data.format.safetensors_header import Header, read_safetensors_header
+from nws_data.format.shards import MAX_PLAN_INDEX
+from nws_data.format.untrusted import parse_json
+from nws_data.space.architecture import Architecture
+from nws_data.space.hyperparameters import HyperParameters
+from nws_data.space.identity import parse_id, split_of
+from nws_data.space.trajectory import CURVES, N_SNAPSHOTS, STOP_REASONS
+
+PROVENANCE = ("wall_s", "finished_at", "host", "nws_version", "python_version")
+"""Fields that may differ between two builds of the same training."""
+
+RECORD_VERSION = 1
+_METADATA_KEY = "nws_record"
+_TENSOR = "weights"
+_TUPLES = ("snapshot_epochs", *CURVES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingFacts:
+    """Everything known of a finished training but its weights. Raises ``FormatError`` when inconsistent."""
+
+    training: str  # id, such as "fixed-000017"
+    seed: int
+    hyperparameters: HyperParameters
+    snapshot_epochs: tuple[int, ...]  # 20, ascending from 0 to the last epoch
+    snapshot_stride: int  # spacing in epochs of the evaluations kept for choosing snapshots
+    train_accuracy: tuple[float, ...]  # one per evaluation, the first before any training; in [0, 1]
+    validation_accuracy: tuple[float, ...]
+    test_accuracy: tuple[float, ...]
+    stop_reason: str
+    generator: str  # name and version of the random numbers
+    compute_path: str
+    precision: str
+    device: str
+    torch_version: str
+    wall_s: float
+    finished_at: str  # ISO 8601, UTC
+    host: str
+    nws_version: str
+    python_version: str
+
+    def __post_init__(self) -> None:
+        if self.plan_index > MAX_PLAN_INDEX:
+            raise FormatError(f"{self.training}: plan index must be at most {MAX_PLAN_INDEX}")
+        if self.stop_reason not in STOP_REASONS:
+            raise FormatError(f"{self.training}: stop_reason: {one_of(self.stop_reason, STOP_REASONS)}")
+        if self.snapshot_stride < 1:
+            raise FormatError(f"{self.training}: snapshot_stride must be at least 1, got {self.snapshot_stride}")
+        self._check_curves()
+        self._check_epochs()
+
+    def _check_curves(self) -> None:
+        for name in CURVES:
+            curve = getattr(self, name)
+            if len(curve) != len(self.test_accuracy):
+                raise FormatError(f"{self.training}: {name} has {len(curve)} values, test_accuracy {self.n_epochs + 1}")
+            if not all(0 <= value <= 1 for value in curve):
+                raise FormatError(f"{self.training}: {name} must be in [0, 1], got {min(curve)} to {max(curve)}")
+
+    def _check_epochs(self) -> None:
+        epochs = self.snapshot_epochs
+        ascending = all(a < b for a, b in pairwise(epochs))
+        if len(epochs) != N_SNAPSHOTS or not ascending or epochs[0] != 0 or epochs[-1] != self.n_epochs:
+            raise FormatError(
+                f"{self.training}: snapshot_epochs must be {N_SNAPSHOTS} ascending epochs from 0 to {self.n_epochs}, "
+                f"got {epochs}"
+            )
+
+    @property
+    def population(self) -> str:
+        """``fixed`` or ``random``, from the id."""
+        return parse_id(self.training)[0]
+
+    @property
+    def plan_index(self) -> int:
+        """Place in the population's plan, from the id."""
+        return parse_id(self.training)[1]
+
+    @property
+    def split(self) -> str:
+        """The split, a property of the id."""
+        return split_of(self.training)
+
+    @property
+    def architecture(self) -> Architecture:
+        """What the hyper-parameters describe."""
+        return Architecture.of(self.hyperparameters)
+
+    @property
+    def n_epochs(self) -> int:
+        """Epochs trained: evaluations less the one of the initialisation."""
+        return len(self.test_accuracy) - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingHeader(TrainingFacts):
+    """A staged training without its weights."""
+
+    finite: bool  # every value of every snapshot is finite
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingRecord(TrainingFacts):
+    """One finished training: facts and weights, float32 ``(20, n_weights)`` in time order."""
+
+    weights: np.ndarray = field(repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shape = (N_SNAPSHOTS, self.architecture.n_weights)
+        if self.weights.shape != shape or self.weights.dtype != np.float32:
+            raise FormatError(
+                f"{self.training}: weights must be float32 {shape}, got {self.weights.dtype} {self.weights.shape}"
+            )
+
+    @cached_property
+    def finite(self) -> bool:
+        """Whether every value of every snapshot is finite."""
+        return bool(np.isfinite(self.weights).all())
+
+    def save(self, path: Path, plan: str = "") -> None:
+        """Write the staging file atomically (safetensors: one tensor, one JSON string); raises ``BuildError``.
+
+        ``plan`` is the digest of the plan that the training was made by, see :func:`staged_plan`.
+        """
+        from safetensors.numpy import save
+
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(TrainingFacts)}
+        values |= {"hyperparameters": asdict(self.hyperparameters), "finite": self.finite, "record_version": RECORD_VERSION}
+        values["plan"] = plan
+        weights = np.ascontiguousarray(self.weights)
+        values["weights_sha256"] = hashlib.sha256(weights.data).hexdigest()
+        write_bytes(path, save({_TENSOR: weights}, {_METADATA_KEY: json.dumps(values, sort_keys=True)}))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a staging file; raises ``FormatError`` when truncated, foreign or inconsistent."""
+        header = read_safetensors_header(path)
+        values = _facts(header, path)
+        values.pop("finite")
+        digest = values.pop("weights_sha256")
+        tensor = header.tensors[_TENSOR]
+        weights = np.fromfile(path, dtype="<f4", offset=tensor.offset).reshape(tensor.shape)
+        if hashlib.sha256(weights.data).hexdigest() != digest:
+            raise FormatError(f"{path}: the weights are damaged (SHA-256); remove it and train again")
+        return _construct(cls, {**values, "weights": weights}, path)
+
+
+def staged_plan(path: Path) -> str:
+    """Return the digest of the plan that a staged training was made by, "" when unknown or the file is damaged."""
+    try:
+        values = parse_json(read_safetensors_header(path).metadata[_METADATA_KEY])
+        return str(values["plan"])
+    except (FormatError, ValueError, TypeError, KeyError):
+        return ""
+
+
+_Facts = TypeVar("_Facts", bound=TrainingFacts)
+
+
+def load_header(path: Path) -> TrainingHeader:
+    """Read a staging file's facts without its weights; raises ``FormatError`` as :meth:`TrainingRecord.load`."""
+    header = read_safetensors_header(path)
+    values = _facts(header, path)
+    values.pop("weights_sha256")
+    staged = _construct(TrainingHeader, values, path)
+    shape = (N_SNAPSHOTS, staged.architecture.n_weights)
+    found = header.tensors[_TENSOR].shape
+    if found != shape:
+        raise FormatError(f"{path}: weights are {found}, expected {shape}; remove it and train again")
+    return staged
+
+
+def _facts(header: Header, path: Path) -> dict[str, Any]:
+    """Return the constructor's arguments from a staging file's header, ``finite`` and ``weights_sha256`` included."""
+    if list(header.metadata) != [_METADATA_KEY] or list(header.tensors) != [_TENSOR]:
+        raise FormatError(f"{path}: not a staged training of NWS; remove it and train again")
+    try:
+        values = parse_json(header.metadata[_METADATA_KEY])
+        version = values.pop("record_version")
+        values.pop("plan", None)
+        if version != RECORD_VERSION or header.tensors[_TENSOR].dtype != "F32":
+            raise FormatError(f"record version {version!r}, this nws_data reads {RECORD_VERSION}")
+        values["weights_sha256"] = str(values["weights_sha256"])
+        values["hyperparameters"] = HyperParameters.from_dict(values["hyperparameters"])
+        return dict(values) | {name: tuple(values[name]) for name in _TUPLES}
+    except (NWSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise FormatError(f"{path}: not a staged training of NWS: {error}; remove it and train again") from error
+
+
+def _construct(cls: type[_Facts], values: Mapping[str, Any], path: Path) -> _Facts:
+    try:
+        return cls(**values)
+    except (TypeError, NWSError) as error:
+        raise FormatError(f"{path}: {error}; remove it and train again") from error

@@ -1,0 +1,111 @@
+"""Metadata of a dataset as numpy columns, and where each row's weights lie; what opening a dataset reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nws_data.errors import FormatError
+from nws_data.format.manifest import Manifest
+from nws_data.read.store import VALUE_BYTES, Shard, WeightStore
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_POSITION = ("shard", "key", "row", "offset", "nbytes")
+
+
+def read_columns(root: Path, manifest: Manifest, population: str, splits: Sequence[str]) -> dict[str, np.ndarray]:
+    """Read the metadata of all snapshots of some splits, in the order of split, plan index and snapshot.
+
+    Returns:
+        The columns of FORMAT.md, those of :func:`derived_columns`, ``population``, ``split``, and the fields of the
+        column ``weights`` as ``weights.shard`` and so on; each ``(n,)``.
+
+    Raises:
+        FormatError: a file that is missing or damaged, or contradicts the manifest.
+    """
+    import pyarrow as pa
+
+    from nws_data.format.metadata import read_table
+
+    entries = manifest.populations[population].splits
+    tables = [read_table(root, manifest, entries[split].metadata) for split in splits]
+    table = pa.concat_tables(tables).flatten()
+    columns = {"training": _numpy(table, "training")}
+    columns["population"] = np.full(len(table), population)
+    columns["split"] = np.repeat(list(splits), [len(t) for t in tables])
+    columns |= {name: _numpy(table, name) for name in table.column_names if name != "training"}
+    return columns | derived_columns(columns, {s.name: s.threshold for s in manifest.image_sets})
+
+
+def split_positions(
+    root: Path, columns: dict[str, np.ndarray], sha256: Mapping[str, str]
+) -> tuple[WeightStore, np.ndarray, np.ndarray]:
+    """Take the fields of ``weights`` out of the columns; ``sha256`` is that of the manifest's shards, by path.
+
+    Returns:
+        The store of all shards they name; each row's shard in it, int64 ``(n,)``; and where each row's vector starts
+        in its shard, in float32 values, int64 ``(n,)``. Raises ``FormatError`` for positions that cannot be.
+    """
+    weights = {name: columns.pop(f"weights.{name}") for name in _POSITION}
+    offset = weights["offset"]
+    fits = (
+        (offset % VALUE_BYTES == 0)
+        & (offset >= 0)
+        & (weights["nbytes"] == columns["n_weights"].astype(np.int64) * VALUE_BYTES)
+        & (weights["row"] == columns["snapshot"])
+        & (weights["key"] == np.array([f"t{training[-6:]}" for training in columns["training"].tolist()]))
+    )
+    if not fits.all():
+        raise FormatError(f"{root}: positions of weights in the metadata do not fit; check it with `nws verify {root}`")
+    names, shard_index = np.unique(weights["shard"], return_inverse=True)
+    unlisted = set(names.tolist()) - set(sha256)
+    if unlisted:
+        raise FormatError(f"{root}: the metadata name a shard that the manifest does not list: {min(unlisted)!r}")
+    store = WeightStore(root, _shards(names.tolist(), shard_index, weights, sha256))
+    return store, shard_index, offset // VALUE_BYTES
+
+
+def derived_columns(columns: dict[str, np.ndarray], thresholds: dict[str, float]) -> dict[str, np.ndarray]:
+    """Return the columns that follow from the stored ones; see :class:`NWSDataset`.
+
+    Args:
+        columns: those of the metadata, all snapshots of each training.
+        thresholds: test accuracy in [0, 1] by image set that a converged model must be above (Supplement C).
+    """
+    _, first, of = np.unique(columns["training"], return_index=True, return_inverse=True)
+    final = np.lexsort((columns["snapshot"], of))[np.cumsum(np.bincount(of, minlength=len(first))) - 1]
+    last_epoch, accuracy = columns["epoch"][final][of], columns["test_accuracy"][final][of]
+    names, which = np.unique(columns["dataset"], return_inverse=True)
+    unknown = [name for name in names.tolist() if name not in thresholds]
+    if unknown:
+        raise FormatError(f"the manifest lists no image set {unknown[0]!r}, but trainings use it; fetch or rebuild it")
+    return {
+        "last_epoch": last_epoch,
+        "final_test_accuracy": accuracy,
+        "passed": accuracy > np.array([thresholds[name] for name in names.tolist()], float)[which],
+        "generalisation_gap": columns["train_accuracy"] - columns["test_accuracy"],
+        "progress": columns["epoch"] / np.maximum(last_epoch, 1),
+    }
+
+
+def _numpy(table: pa.Table, name: str) -> np.ndarray:
+    """Return a column as numpy, strings as fixed-width text."""
+    values = table.column(name).to_numpy()
+    return values.astype(str) if values.dtype == object else values
+
+
+def _shards(
+    names: list[str], shard_index: np.ndarray, weights: dict[str, np.ndarray], sha256: Mapping[str, str]
+) -> list[Shard]:
+    """Return each shard with the byte offsets of its tensors, as the metadata give them."""
+    offsets: list[dict[str, int]] = [{} for _ in names]
+    tensors = weights["offset"] - weights["row"] * weights["nbytes"]
+    for shard, key, offset in zip(shard_index.tolist(), weights["key"].tolist(), tensors.tolist(), strict=True):
+        if offsets[shard].setdefault(key, offset) != offset:
+            raise FormatError(f"{names[shard]}: the metadata place {key} at several bytes; check it with `nws verify`")
+    return [Shard(name, found, sha256[name]) for name, found in zip(names, offsets, strict=True)]

@@ -1,0 +1,330 @@
+"""What a model reads: torch Datasets of ``(weights, label)`` over a selection of weight vectors.
+
+Every view gathers a batch at once (``__getitems__``), in a plain ``DataLoader(view, batch_size=64, shuffle=True)``
+too. Prefer ``num_workers=0``: moving batches between processes costs more than reading them.
+"""
+
+from __future__ import annotations
+
+import copy
+import mmap
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from nws_data.errors import SelectionError, WindowError
+from nws_data.read.collate import GatheredBatch
+from nws_data.read.dataset import NWSDataset
+from nws_data.read.windows import (
+    N_OFFICIAL,
+    check_length,
+    official_starts,
+    random_starts,
+    spills,
+    start_range,
+    whole_number,
+)
+from nws_data.space.architecture import Architecture
+
+
+class WeightView(Dataset[tuple[Tensor, Tensor]], ABC):
+    """Base of all views: items ``(weights, label)``, one or several for each row of the selection.
+
+    Args:
+        data: the selection, one row a snapshot.
+        target: column whose label an item has, see :meth:`NWSDataset.labels`; by default the label is the row's
+            position in ``data`` (int64).
+        per_vector: items of each row, side by side.
+
+    Raises:
+        SelectionError: an empty selection or an unknown target.
+    """
+
+    _shown: tuple[str, ...] = ()
+    """Attributes that tell views of a class apart, for ``repr``."""
+
+    def __init__(self, data: NWSDataset, target: str | None = None, per_vector: int = 1) -> None:
+        if not len(data):
+            raise SelectionError("the selection is empty: widen its conditions")
+        self.data = data
+        self.target = target
+        self.per_vector = whole_number("windows_per_vector", per_vector, 1)
+        labels = np.arange(len(data)) if target is None else data.labels(target)
+        self.row_labels = torch.from_numpy(labels)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Each item's row in :attr:`data`, int64 ``(len(self),)``."""
+        return np.repeat(np.arange(len(self.data)), self.per_vector)
+
+    @property
+    def labels(self) -> Tensor:
+        """The label of every item, ``(len(self),)``: int64, or float32 where the target is a number."""
+        return self.row_labels.repeat_interleave(self.per_vector)
+
+    def with_row_labels(self, labels: Tensor) -> Self:
+        """Return the same view with other labels, one a row: tensor ``(len(data),)``; such as permuted ones.
+
+        Raises ``SelectionError`` when there are more or fewer.
+        """
+        if labels.shape != self.row_labels.shape:
+            raise SelectionError(f"labels must have shape {tuple(self.row_labels.shape)}, got {tuple(labels.shape)}")
+        view = copy.copy(self)
+        view.row_labels = labels
+        return view
+
+    @property
+    def classes(self) -> tuple[Any, ...]:
+        """Values of the target in label order; raises ``SelectionError`` when it is none or a number."""
+        if self.target is None:
+            raise SelectionError("this view has no target: its labels are row numbers")
+        return self.data.classes(self.target)
+
+    def __len__(self) -> int:
+        return len(self.data) * self.per_vector
+
+    def __repr__(self) -> str:
+        found = {name: getattr(self, name) for name in (*self._shown, "target")}
+        return f"{type(self).__name__}({len(self):,} items, {', '.join(f'{k}={v!r}' for k, v in found.items())})"
+
+    def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``(weights, label)`` of an item, or of a slice or whole numbers ``(n,)`` both as batches.
+
+        Raises ``IndexError`` out of range, ``SelectionError`` for what is no index.
+        """
+        if isinstance(index, slice):
+            return self._gather(np.arange(*index.indices(len(self))))
+        items = np.asarray(index)
+        if items.ndim > 1 or (items.size and items.dtype.kind not in "iu"):
+            raise SelectionError(f"items are chosen by whole numbers, a list of them or a slice, got {index!r}")
+        wrong = items[(items < -len(self)) | (items >= len(self))]
+        if wrong.size:
+            raise IndexError(f"index {wrong.flat[0]} is out of range: this view has {len(self)} items")
+        weights, labels = self._gather(np.atleast_1d(items).astype(np.int64) % len(self))
+        return (weights, labels) if items.ndim else (weights[0], labels[0])
+
+    def __getitems__(self, indices: Sequence[int]) -> GatheredBatch:
+        """Return the items as one batch: one gather, writable tensors that belong to the caller."""
+        return GatheredBatch(*self._gather(np.asarray(indices, np.int64)))
+
+    def _gather(self, items: np.ndarray) -> tuple[Tensor, Tensor]:
+        rows = items // self.per_vector if self.per_vector > 1 else items
+        return self._weights(items, rows), self.row_labels[torch.from_numpy(rows)]
+
+    @abstractmethod
+    def _weights(self, items: np.ndarray, rows: np.ndarray) -> Tensor:
+        """Return the weights of items, which belong to ``rows`` of the selection, in one new tensor."""
+
+
+class GlobalVectors(WeightView):
+    """Whole weight vectors: items float32 ``(length,)`` and a label.
+
+    Args:
+        data: the selection.
+        target: see :class:`WeightView`.
+        length: needed where vectors differ in length: shorter ones are filled up with zeros, longer ones cut at the
+            end. ``"max"`` is the longest of the selection. By default the common length.
+
+    Raises:
+        SelectionError: vectors of different lengths and no ``length``.
+        WindowError: a length that is neither a whole number of at least 1 nor ``"max"``.
+    """
+
+    _shown = ("length",)
+
+    def __init__(self, data: NWSDataset, target: str | None = None, length: int | Literal["max"] | None = None) -> None:
+        super().__init__(data, target)
+        n = data["n_weights"]
+        shortest, longest = int(n.min()), int(n.max())
+        if length is None and shortest != longest:
+            raise SelectionError(
+                f"the vectors of this selection have {shortest} to {longest} values: give length= (zeros fill up, the rest "
+                f'is cut; "max" keeps all), or select one architecture, or use RandomWindows'
+            )
+        if isinstance(length, str) and length != "max":
+            raise WindowError(f'length must be a whole number or "max", got {length!r}')
+        self.length = longest if length is None or isinstance(length, str) else whole_number("length", length, 1)
+        self._lengths = None if shortest >= self.length else np.minimum(n, self.length).astype(np.int64)
+
+    def _weights(self, items: np.ndarray, rows: np.ndarray) -> Tensor:
+        shards, starts = self.data.shard_index[rows], self.data.value_offset[rows]
+        if self._lengths is None:
+            return self.data.store.gather(shards, starts, self.length)
+        return self.data.store.gather_padded(shards, starts, self._lengths[rows], self.length)
+
+
+class _Windows(WeightView):
+    """What random and fixed windows share: length, part and the range of starts."""
+
+    _shown = ("length", "part")
+
+    def __init__(self, data: NWSDataset, length: int, part: str, target: str | None, per_vector: int) -> None:
+        super().__init__(data, target, per_vector)
+        n, n_conv = data["n_weights"], data["n_weights_conv"]
+        self.length = check_length(length, n)
+        self.part = part
+        self.first_start, self.last_start = start_range(part, self.length, n, n_conv)
+        self._spills = spills(part, self.length, n, n_conv)
+
+    @property
+    def spill_share(self) -> float:
+        """Share of vectors whose part is shorter than the window, which then runs on into the neighbour part."""
+        return float(self._spills.mean())
+
+    @abstractmethod
+    def starts(self) -> np.ndarray:
+        """Return where every item's window starts in its vector: int64 ``(len(self),)``."""
+
+    def _weights(self, items: np.ndarray, rows: np.ndarray) -> Tensor:
+        starts = self.data.value_offset[rows] + self.starts()[items]
+        return self.data.store.gather(self.data.shard_index[rows], starts, self.length)
+
+
+class FixedWindows(_Windows):
+    """The official evaluation windows: starts ``round(linspace(first, last, windows_per_vector))`` of every vector.
+
+    Items float32 ``(length,)`` and a label; a vector's windows stand side by side. Arguments and errors as in
+    :class:`RandomWindows`.
+    """
+
+    def __init__(
+        self,
+        data: NWSDataset,
+        length: int = 5000,
+        part: str = "all",
+        target: str | None = None,
+        windows_per_vector: int = N_OFFICIAL,
+    ) -> None:
+        super().__init__(data, length, part, target, windows_per_vector)
+        self._starts = official_starts(self.first_start, self.last_start, self.per_vector)
+
+    def starts(self) -> np.ndarray:
+        """Return where every item's window starts in its vector: int64 ``(len(self),)``."""
+        return self._starts
+
+
+class RandomWindows(_Windows):
+    """One or more new random windows of every vector in each epoch: items float32 ``(length,)`` and a label.
+
+    A start is a function of (seed, epoch, item): order, batch size and worker processes do not matter. Call
+    :meth:`set_epoch` before each pass (in Lightning, in ``on_train_epoch_start``), else every epoch sees the windows of
+    epoch 0.
+
+    Args:
+        data: the selection.
+        length: values of a window.
+        part: ``"all"``, ``"conv"`` or ``"fc"``; see :func:`nws_data.read.windows.start_range`.
+        target: see :class:`WeightView`.
+        seed: of the starts, in [0, 2^63).
+        windows_per_vector: items of each row, side by side.
+
+    Raises:
+        WindowError: a length that the shortest vector does not hold, or a seed or number of windows out of range.
+        SelectionError: an unknown part or target, or an empty selection.
+    """
+
+    def __init__(
+        self,
+        data: NWSDataset,
+        length: int = 5000,
+        part: str = "all",
+        target: str | None = None,
+        seed: int = 0,
+        windows_per_vector: int = 1,
+    ) -> None:
+        super().__init__(data, length, part, target, windows_per_vector)
+        self.seed = whole_number("seed", seed, 0, 2**63)
+        self._epoch = _SharedNumber()
+        self._drawn: tuple[int, np.ndarray] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_drawn": None}
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose windows are read."""
+        return int(self._epoch.value)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, in every worker process as well; call it before the loader's iterator is made."""
+        self._epoch.value.fill_(whole_number("epoch", epoch, 0, 2**32))
+
+    def starts(self, epoch: int | None = None) -> np.ndarray:
+        """Return where every item's window starts in its vector: int64 ``(len(self),)``, by default of this epoch."""
+        epoch = self.epoch if epoch is None else whole_number("epoch", epoch, 0, 2**32)
+        if self._drawn is None or self._drawn[0] != epoch:
+            self._drawn = epoch, random_starts(self.first_start, self.last_start, self.seed, epoch, self.per_vector)
+        return self._drawn[1]
+
+
+class _SharedNumber:
+    """An int64 ``value`` that worker processes which live on see change, without a descriptor for each.
+
+    Forked ones share anonymous memory. For others torch moves it to a shared file when it pickles the view for them.
+    """
+
+    def __init__(self, value: int = 0) -> None:
+        self.value = torch.frombuffer(mmap.mmap(-1, 8), dtype=torch.int64).fill_(value)
+
+    def __setstate__(self, state: dict[str, Tensor]) -> None:
+        value = state["value"]
+        self.value = value if value.is_shared() else _SharedNumber(int(value)).value
+
+
+class LayerTensors(WeightView):
+    """One tensor of one layer: items float32 shaped as the tensor (kernels as in PyTorch) and a label.
+
+    Args:
+        data: the selection.
+        layer: such as ``"conv1"`` or ``"fc2"``.
+        kind: ``"kernel"``, ``"bias"``, ``"beta"``, ``"gamma"``, ``"mean"`` or ``"variance"``.
+        target: see :class:`WeightView`.
+
+    Raises:
+        SelectionError: an architecture without that layer or kind, or tensors of different shapes.
+    """
+
+    _shown = ("layer", "kind", "shape")
+
+    def __init__(self, data: NWSDataset, layer: str = "conv1", kind: str = "kernel", target: str | None = None) -> None:
+        super().__init__(data, target)
+        architectures, which = data.architectures()
+        tensors = [architecture.layer(layer)[kind] for architecture in architectures]
+        shapes = sorted({tensor.shape for tensor in tensors})
+        if len(shapes) > 1:
+            names = deciding_columns(architectures, layer, kind)
+            example = ", ".join(f"{name}={getattr(architectures[0], name)}" for name in names)
+            raise SelectionError(
+                f"{layer} {kind} has {len(shapes)} shapes in this selection, such as {shapes[0]} and {shapes[-1]}: select "
+                f"one value of {' and '.join(names)}, such as data.select({example})"
+            )
+        self.layer, self.kind, self.shape = layer, kind, shapes[0]
+        self._length = tensors[0].stop - tensors[0].start
+        self._starts = np.array([tensor.start for tensor in tensors])[which]
+
+    def _weights(self, items: np.ndarray, rows: np.ndarray) -> Tensor:
+        starts = self.data.value_offset[rows] + self._starts[rows]
+        return self.data.store.gather(self.data.shard_index[rows], starts, self._length).view(-1, *self.shape)
+
+
+def deciding_columns(architectures: Sequence[Architecture], layer: str, kind: str) -> list[str]:
+    """Return the columns on which a tensor's shape depends, of those in which the architectures differ."""
+    names = []
+    for name in (f.name for f in fields(Architecture)):
+        values = {getattr(a, name) for a in architectures}
+        if any(len({_shape(replace(a, **{name: v}), layer, kind) for v in values}) > 1 for a in architectures):
+            names.append(name)
+    return names
+
+
+def _shape(architecture: Architecture, layer: str, kind: str) -> tuple[int, ...] | None:
+    try:
+        return architecture.layer(layer)[kind].shape
+    except SelectionError:  # another depth has no such layer
+        return None

@@ -1,1 +1,0 @@
-"""The dataset folder as FORMAT.md describes it: written, checked, summed up."""

@@ -1,0 +1,295 @@
+"""The one writer of datasets: staged trainings in, a complete dataset folder out (FORMAT.md, "Writing").
+
+Order: shards, metadata, README.md, SHA256SUMS, manifest.json; then old metadata goes. Every step is a pure function of
+the stored manifest and the staged trainings, so a run that was killed anywhere is repeated, not repaired.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nws_data.errors import BuildError, FormatError
+from nws_data.format.manifest import Manifest, PopulationEntry, ShardEntry, SplitEntry
+from nws_data.format.metadata import (
+    PROVENANCE_SCHEMA,
+    SNAPSHOT_SCHEMA,
+    TRAINING_SCHEMA,
+    Row,
+    provenance_row,
+    read_table,
+    snapshot_rows,
+    training_row,
+)
+from nws_data.format.plan import plan_differences
+from nws_data.format.records import TrainingHeader, TrainingRecord, load_header
+from nws_data.format.root import (
+    check_ours,
+    exclusive,
+)
+from nws_data.format.shards import SHARD_SIZES, WrittenShard, divide_into_shards, shard_key, shard_path, write_shard
+from nws_data.space.identity import SPLITS, check_population, parse_id, training_seed
+from nws_data.space.image_sets import ImageSet
+from nws_data.write.publish import Tables, publish
+from nws_data.write.recover import sound_manifest, unfinished
+
+
+def write_population(
+    root: str | Path,
+    *,
+    population: str,
+    plan: Mapping[str, Any],
+    image_sets: Sequence[ImageSet],
+    records: Sequence[str | Path],
+    card_template: str,
+    shard_sizes: Sequence[int] = SHARD_SIZES,
+) -> Manifest:
+    """Create a dataset or append to one; trainings that it holds already are skipped.
+
+    Old shards are never touched. Killed anywhere and run again, it leaves the bytes of an undisturbed run.
+
+    Args:
+        root: the dataset's folder; new, empty, or an NWS dataset. A hidden folder such as ``.build`` may stand in it.
+        population: ``"fixed"`` or ``"random"``; all records must be of it. The other one is left as it is.
+        plan: everything that decides what a training is, but their number, as JSON values. ``build_seed`` is required:
+            an int, or None where trainings were imported and have no seed to check.
+        image_sets: in label order; those that the dataset has come first, unchanged; others may follow.
+        records: staging files of :class:`TrainingRecord`, in any order.
+        card_template: text of dataset_card.md with its placeholders.
+        shard_sizes: bytes at which a split's shards are closed, the last one repeating.
+
+    Returns:
+        The manifest as written.
+
+    Raises:
+        BuildError: the folder holds something else or is in use, or plan, image sets or records do not fit it.
+        FormatError: a staged file or the dataset is damaged.
+    """
+    check_population(population)
+    root = Path(root)
+    with exclusive(root):
+        old = sound_manifest(root)
+        plan = _checked_plan(old, population, plan)
+        _check_image_sets(old, image_sets)
+        staged = _new_records(root, old, population, plan["build_seed"], image_sets, [Path(path) for path in records])
+        with unfinished(root, old):
+            splits, rows = _write_shards(root, old, population, staged, shard_sizes)
+            headers = list(staged.values())
+            manifest = _write_metadata(root, old, population, plan, image_sets, splits, rows, headers)
+            publish(root, manifest, card_template)
+    return manifest
+
+
+def check_appendable(
+    root: str | Path,
+    population: str | None = None,
+    plan: Mapping[str, Any] | None = None,
+    image_sets: Sequence[ImageSet] = (),
+) -> Manifest | None:
+    """Check before any work what :func:`write_population` will refuse; nothing is written.
+
+    Args:
+        root: as there.
+        population: with ``plan`` and ``image_sets``, as there; None checks the folder alone.
+        plan: see population.
+        image_sets: see population.
+
+    Returns:
+        The manifest of the dataset that is there, or None.
+
+    Raises:
+        BuildError: the folder holds something else, or plan or image sets do not fit the dataset.
+        FormatError: the dataset is damaged or of another version.
+    """
+    root = Path(root)
+    check_ours(root)
+    old = sound_manifest(root)
+    if population is not None and plan is not None:
+        _checked_plan(old, population, plan)
+        _check_image_sets(old, image_sets)
+    return old
+
+
+def _checked_plan(old: Manifest | None, population: str, plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the plan as JSON stores it; raises ``BuildError`` when it is not the one of the stored population."""
+    plan = json.loads(json.dumps(dict(plan)))
+    seed = plan.get("build_seed", "missing")
+    if seed is not None and not isinstance(seed, int):
+        raise BuildError(f"plan needs build_seed, an int or None for imported trainings, got {seed!r}")
+    stored = old.populations[population].plan if old and population in old.populations else plan
+    if different := plan_differences(stored, plan):
+        raise BuildError(
+            f"population {population} was built with other options: {'; '.join(different)}. Give those, or build into "
+            "another folder"
+        )
+    return dict(plan)
+
+
+def _check_image_sets(old: Manifest | None, image_sets: Sequence[ImageSet]) -> None:
+    names = [image_set.name for image_set in image_sets]
+    if len(set(names)) != len(names):
+        raise BuildError(f"image sets must have different names, got {', '.join(names)}")
+    stored = old.image_sets if old else ()
+    if tuple(image_sets[: len(stored)]) != stored:
+        raise BuildError(
+            f"the dataset's image sets are {stored}; these must come first and unchanged, got {tuple(image_sets)}. "
+            "Build into another folder"
+        )
+
+
+def _new_records(
+    root: Path,
+    old: Manifest | None,
+    population: str,
+    build_seed: int | None,
+    image_sets: Sequence[ImageSet],
+    records: Sequence[Path],
+) -> dict[Path, TrainingHeader]:
+    """Return the staged trainings that the dataset does not hold, in plan order; raises ``BuildError``."""
+    headers = {path: load_header(path) for path in records}
+    stored = _stored_seeds(root, old)
+    known = {image_set.name for image_set in image_sets}
+    seen: set[str] = set()
+    for path, header in headers.items():
+        _check_record(path, header, population, build_seed, known)
+        if header.training in seen:
+            raise BuildError(f"{path}: {header.training} is staged twice; remove one of the files")
+        if stored.get(header.training, header.seed) != header.seed:
+            raise BuildError(f"{path}: seed {header.seed}, the dataset's {header.training} has {stored[header.training]}")
+        seen.add(header.training)
+    new = {path: header for path, header in headers.items() if header.training not in stored}
+    _check_order(old, population, new.values())
+    if not new and not stored:
+        raise BuildError("no trainings to write; stage at least one")
+    return dict(sorted(new.items(), key=lambda item: item[1].plan_index))
+
+
+def _stored_seeds(root: Path, old: Manifest | None) -> dict[str, int]:
+    """Return seed by id of every training that the dataset holds."""
+    seeds: dict[str, int] = {}
+    if old is None:
+        return seeds
+    for path in old.trainings.values():
+        table = read_table(root, old, path, ("training", "seed"))
+        seeds |= dict(zip(table["training"].to_pylist(), table["seed"].to_pylist(), strict=True))
+    return seeds
+
+
+def _check_record(path: Path, header: TrainingHeader, population: str, build_seed: int | None, known: set[str]) -> None:
+    if header.population != population:
+        raise BuildError(f"{path}: {header.training} is not of population {population}")
+    if header.hyperparameters.dataset not in known:
+        raise BuildError(f"{path}: image set {header.hyperparameters.dataset!r} is not among {', '.join(sorted(known))}")
+    if build_seed is not None and header.seed != training_seed(build_seed, population, header.plan_index):
+        raise BuildError(f"{path}: seed {header.seed} does not follow from build seed {build_seed}; stage it again")
+
+
+def _check_order(old: Manifest | None, population: str, headers: Iterable[TrainingHeader]) -> None:
+    """Raise ``BuildError`` when a new training would have to stand before one that a stored shard holds."""
+    stored = old.populations[population].splits if old and population in old.populations else {}
+    last = {name: parse_id(split.shards[-1].last)[1] for name, split in stored.items()}
+    for header in headers:
+        if header.plan_index <= last.get(header.split, -1):
+            raise BuildError(
+                f"{header.training} comes before training {last[header.split]} of split {header.split}, which is written "
+                "already, and shards are never rewritten; build into another folder"
+            )
+
+
+def _write_shards(
+    root: Path,
+    old: Manifest | None,
+    population: str,
+    staged: Mapping[Path, TrainingHeader],
+    shard_sizes: Sequence[int],
+) -> tuple[dict[str, tuple[ShardEntry, ...]], dict[str, list[Row]]]:
+    """Write the new shards; return old and new entries, and the new rows of metadata/<population>, by split."""
+    stored = old.populations[population].splits if old and population in old.populations else {}
+    entries: dict[str, tuple[ShardEntry, ...]] = {}
+    rows: dict[str, list[Row]] = {}
+    for split in SPLITS:
+        paths = [path for path, header in staged.items() if header.split == split]
+        shards = list(stored[split].shards) if split in stored else []
+        nbytes = [_tensor_nbytes(staged[path]) for path in paths]
+        rows[split] = []
+        for count in divide_into_shards(nbytes, len(shards), shard_sizes):
+            members, paths = {path: staged[path] for path in paths[:count]}, paths[count:]
+            name = shard_path(population, split, len(shards))
+            written = _write_members(root / name, population, split, members)
+            shards.append(_entry(name, written, list(members.values())))
+            for header in members.values():
+                rows[split] += snapshot_rows(header, name, written.positions[shard_key(header.plan_index)])
+        if shards:
+            entries[split] = tuple(shards)
+    return entries, rows
+
+
+def _tensor_nbytes(header: TrainingHeader) -> int:
+    return 4 * len(header.snapshot_epochs) * header.architecture.n_weights
+
+
+def _write_members(path: Path, population: str, split: str, members: Mapping[Path, TrainingHeader]) -> WrittenShard:
+    n_weights = {shard_key(header.plan_index): header.architecture.n_weights for header in members.values()}
+    tensors = (_staged_weights(staging, header) for staging, header in members.items())
+    return write_shard(path, population, split, n_weights, tensors)
+
+
+def _staged_weights(path: Path, header: TrainingHeader) -> np.ndarray:
+    """Return a staged training's weights; raises ``FormatError`` when they are not what its header said."""
+    record = TrainingRecord.load(path)
+    if (record.training, record.finite) != (header.training, header.finite):
+        raise FormatError(f"{path}: its weights are not those that its header describes; remove it and train again")
+    return record.weights
+
+
+def _entry(name: str, written: WrittenShard, members: Sequence[TrainingHeader]) -> ShardEntry:
+    ids = {"first": members[0].training, "last": members[-1].training, "n_trainings": len(members)}
+    return ShardEntry(path=name, nbytes=written.nbytes, sha256=written.sha256, **ids)  # type: ignore[arg-type]
+
+
+def _write_metadata(
+    root: Path,
+    old: Manifest | None,
+    population: str,
+    plan: dict[str, Any],
+    image_sets: Sequence[ImageSet],
+    shards: Mapping[str, tuple[ShardEntry, ...]],
+    rows: Mapping[str, Sequence[Row]],
+    headers: Sequence[TrainingHeader],
+) -> Manifest:
+    """Write the tables of old and new rows; return the manifest of the dataset that they describe."""
+    tables = Tables(root, old)
+    populations = dict(old.populations) if old else {}
+    stored = populations[population].splits if population in populations else {}
+    splits = {}
+    for split, entries in shards.items():
+        before = stored[split].metadata if split in stored else None
+        path = tables.write(f"{population}/{split}-00000-of-00001", SNAPSHOT_SCHEMA, rows[split], before)
+        splits[split] = SplitEntry(metadata=path, shards=entries)
+    populations[population] = PopulationEntry(plan=plan, splits=splits)
+
+    trainings = {}
+    for split in SPLITS:
+        before = old.trainings.get(split) if old else None
+        new = [training_row(header) for header in headers if header.split == split]
+        if before or new:
+            trainings[split] = tables.write(f"trainings/{split}-00000-of-00001", TRAINING_SCHEMA, new, before)
+    before = old.provenance if old else None
+    provenance = tables.write("provenance/trainings", PROVENANCE_SCHEMA, [provenance_row(h) for h in headers], before)
+
+    kept = {p.metadata for name, e in populations.items() if name != population for p in e.splits.values()}
+    sha256 = tables.sha256 | {path: value for path, value in (old.sha256 if old else {}).items() if path in kept}
+    manifest = Manifest(
+        data_digest="",
+        image_sets=tuple(image_sets),
+        populations=populations,
+        trainings=trainings,
+        provenance=provenance,
+        sha256=sha256,
+    )
+    return replace(manifest, data_digest=manifest.digest())

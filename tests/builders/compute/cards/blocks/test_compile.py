@@ -1,0 +1,66 @@
+"""The Triton kernels compile for cards that are not here, within their registers and shared memory.
+
+Compiling proves neither results nor speed; results are tested in the interpreter and, where there is a card, on it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[4]
+KERNELS = {
+    "conv_kernel",
+    "kernel_gradient_kernel",
+    "sum_splits_kernel",
+    "moments_kernel",
+    "sum_tiles_kernel",
+    "finish_kernel",
+    "norm_sums_kernel",
+    "finish_gradient_kernel",
+}
+PRODUCTS = {"conv_kernel", "kernel_gradient_kernel"}
+SHARED = {80: 163 * 1024, 90: 227 * 1024}
+"""Bytes of shared memory that one block may take, by compute capability (CUDA C++ Programming Guide)."""
+
+
+def compiled(tmp_path: Path, capability: int, *jobs: str) -> list[dict[str, Any]]:
+    """Compile in a process of its own, without the interpreter and with an empty cache."""
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"TRITON_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "tests.builders.compute.cards.blocks.compile_kernels", str(capability), *jobs]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def check(kernels: list[dict[str, Any]], capability: int) -> None:
+    for kernel in kernels:
+        assert kernel["STACK"] == kernel["LOCAL"] == 0, f"registers spill: {kernel}"
+        assert kernel["shared"] <= SHARED[capability], kernel
+        assert kernel["REG"] * kernel["warps"] * 32 <= 65536, kernel
+
+
+@pytest.mark.slow
+def test_kernels_compile_for_hopper(tmp_path):
+    kernels = compiled(tmp_path, 90, "largest:bfloat16", "largest:tf32", "ablation:float32")
+    assert {kernel["kernel"] for kernel in kernels} == KERNELS
+    check(kernels, 90)
+    for kernel in kernels:
+        if kernel["kernel"] in PRODUCTS:
+            assert kernel["wgmma"] == ("float32" not in kernel["job"]), f"not on the matrix units: {kernel}"
+            if "bfloat16" in kernel["job"]:  # 8 or 16 bytes at once; 4 channels are 8 bytes
+                assert kernel["copies"] and set(kernel["copies"]) <= {"0x8", "0x10"}, kernel
+
+
+@pytest.mark.slow
+def test_kernels_compile_for_an_older_card(tmp_path):
+    kernels = compiled(tmp_path, 80, "fixed:bfloat16")
+    assert {kernel["kernel"] for kernel in kernels} == KERNELS
+    check(kernels, 80)
+    assert all(kernel["mma"] for kernel in kernels if kernel["kernel"] in PRODUCTS)

@@ -1,0 +1,53 @@
+"""The device path's name, and what is said where there is no card."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from builders.compute.cards.compute_path import backend_of, device_compute_path, enter_device_path, find_device, products
+from builders.compute.compute_path import compute_path
+from nws_data.errors import BuildError
+
+
+def test_the_name_says_backend_card_and_precision():
+    path = device_compute_path(torch.device("cpu"), "grouped", "float32")
+    assert path == "cuda-fleet-1/grouped/cpu/float32"
+    assert backend_of(path) == "grouped"
+    assert backend_of("cuda-fleet-1/triton/NVIDIA-H100-80GB-HBM3/bfloat16") == "triton"
+    assert backend_of(compute_path()) is None
+
+
+@pytest.mark.parametrize("name", ["mps", "xpu:0"])
+def test_other_devices_are_refused(name):
+    with pytest.raises(BuildError, match="cpu, cuda"):
+        find_device(name)
+
+
+def test_a_card_that_is_not_there_is_refused_with_the_next_step():
+    with pytest.raises(BuildError, match=r"--device cuda:99: .*(nvidia-smi|counted from 0)"):
+        find_device("cuda:99")
+    assert find_device("cpu") == torch.device("cpu")
+
+
+def test_tf32_is_allowed_inside_alone():
+    assert torch.get_float32_matmul_precision() == "highest"
+    with products("tf32"):
+        assert torch.get_float32_matmul_precision() != "highest" and torch.backends.cudnn.allow_tf32
+        with products("float32"):
+            assert torch.get_float32_matmul_precision() == "highest" and not torch.backends.cudnn.allow_tf32
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_a_process_of_the_device_path_sums_in_float32_and_repeats_itself(monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic
+    try:
+        enter_device_path(torch.device("cpu"))
+        assert torch.are_deterministic_algorithms_enabled() and torch.backends.cudnn.deterministic
+        assert not torch.utils.deterministic.fill_uninitialized_memory
+        assert not torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
+        assert torch.get_float32_matmul_precision() == "highest" and not torch.backends.cudnn.allow_tf32
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.deterministic = before[1]

@@ -1,0 +1,38 @@
+"""The kernel draws the numbers of the CPU path, bit for bit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from builders.compute.cards.draw import augment_drawn, draw
+from builders.images.augmentation import augment, draw_noise, draw_words
+from tests.builders.compute.cards.blocks.test_compile import check, compiled
+
+SEEDS, STEPS = [0, 2**62 + 12345, 7], [0, 99_999, 2**32 - 1]
+
+
+@pytest.mark.slow
+def test_the_kernel_compiles_for_a_card(tmp_path):
+    (kernel,) = compiled(tmp_path, 90, "draw")
+    assert kernel["kernel"] == "draw_kernel"
+    check([kernel], 90)
+
+
+@pytest.fixture
+def slots(device_bank):
+    return tuple(torch.tensor(values, device=device_bank.device) for values in (SEEDS, STEPS))
+
+
+def test_words_and_noise_are_those_of_the_cpu_path(slots):
+    words, noise = draw(*slots, per_member=4)
+    expected = draw_words(*slots, 12, slice(0, 12), slots[0].device)
+    assert torch.equal(noise, draw_noise(expected))
+    assert torch.equal(words, torch.stack([word[:, :3] for word in expected], dim=-1).flatten(1))
+    assert len({row.numpy().tobytes() for row in words.cpu()}) == 12
+
+
+def test_images_are_those_of_the_cpu_path(slots, device_bank):
+    rows = torch.tensor([device_bank.first_row("colour", "train") + i for i in range(6)], device=device_bank.device)
+    images = device_bank.gather(rows)[0]
+    assert torch.equal(augment_drawn(images, *slots), augment(images, *slots))

@@ -1,0 +1,133 @@
+"""Jobs for cards: every training once, shared out evenly; a job trains all its shapes."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+from torch.utils import deterministic
+
+import nws_data
+from builders.build import build
+from builders.compute.cards.blocks import ACTIVATION_CODES, BACKENDS, conv_block
+from builders.compute.cards.job import train_job
+from builders.compute.cards.lane import DeviceSettings
+from builders.compute.compute_path import compute_path
+from builders.compute.devices import check_arithmetic, device_of, path_of, resolve_device
+from builders.config import BuildConfig
+from builders.images.prepare import ImageOptions
+from builders.plan.jobs import make_device_jobs
+from builders.run.host_memory import plan_card_memory
+from builders.run.messages import Progress
+from builders.run.worker import Reporter, WorkerSettings, run_job
+from nws_data.errors import BuildError
+from nws_data.format.records import TrainingRecord
+from nws_data.space.hyperparameters import CLASSES
+from tests.builders.conftest import planned
+
+
+@pytest.fixture
+def device_path():
+    """Undo what entering the device path sets in this process."""
+    workspace = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
+    yield
+    torch.use_deterministic_algorithms(False)
+    deterministic.fill_uninitialized_memory = True
+    torch.backends.cudnn.deterministic = False
+    if workspace is None:
+        os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+
+
+def test_a_job_trains_all_its_shapes(bank, worker_path, device_path):
+    steps: list[tuple[int, float]] = []
+    trainings = [planned(0), planned(1, batch_size=64)]
+    settings = DeviceSettings(epoch_cap=19, slots=1)
+    records = list(train_job(trainings, bank, "cpu", settings, lambda *step: steps.append(step)))
+    assert {record.training for record in records} == {training.id for training in trainings}
+    assert sum(n for n, _ in steps) == 19 * (64 + 64)  # an epoch of the 80 to 90 training images has 64 or so
+    assert torch.are_deterministic_algorithms_enabled()
+
+
+def test_an_empty_job_needs_no_device(bank):
+    assert list(train_job([], bank, "cuda:99", DeviceSettings(), print)) == []
+
+
+def test_device_jobs_cover_the_trainings_once_and_evenly():
+    trainings = [planned(i, batch_size=CLASSES["batch_size"][i % 2], width_fc=(64, 128)[i % 3 % 2]) for i in range(150)]
+    jobs = make_device_jobs(trainings, ["cuda:0", "cuda:1"])
+    assert [job.device for job in jobs] == ["cuda:0", "cuda:1"]
+    covered = [training.id for job in jobs for training in job.trainings]
+    assert sorted(covered) == sorted(training.id for training in trainings)
+    sizes = [len(job.trainings) for job in jobs]
+    assert max(sizes) - min(sizes) <= 32  # one piece: four fillings of eight slots
+
+
+def test_fewer_trainings_than_cards():
+    (job,) = make_device_jobs([planned(0)], ["cuda:0", "cuda:1"])
+    assert job.device == "cuda:0" and len(job.trainings) == 1
+    assert make_device_jobs([], ["cuda:0"]) == []
+
+
+def test_paths_lead_back_to_device_and_backend():
+    assert path_of("cpu", "portable", "float32") == compute_path("portable")
+    assert device_of(compute_path("portable")) == ("cpu", "portable")
+    assert device_of("cuda-fleet-1/triton/NVIDIA-H100-80GB-HBM3/bfloat16") == ("cuda", "triton")
+
+
+def test_auto_takes_the_card_if_there_is_one():
+    assert resolve_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert resolve_device("cpu") == "cpu"
+    with pytest.raises(BuildError, match="cpu, cuda, auto"):
+        resolve_device("gpu")
+
+
+def test_arithmetic_that_a_device_has_not_is_refused():
+    check_arithmetic("cuda", "grouped", "tf32")
+    check_arithmetic("cpu", "portable", "bfloat16")
+    with pytest.raises(BuildError, match=r"--precision on cpu: .*tf32 needs --device cuda"):
+        check_arithmetic("cpu", "rows", "tf32")
+    with pytest.raises(BuildError, match=r"--backend on cuda: .*grouped"):
+        check_arithmetic("cuda", "cudnn", "float32")
+
+
+def test_backends_are_there_and_others_refused():
+    assert set(ACTIVATION_CODES) == set(CLASSES["activation"])
+    assert all(callable(conv_block(name)) for name in BACKENDS)
+    with pytest.raises(BuildError, match=r"backend: .*grouped"):
+        conv_block("cudnn")
+
+
+def test_a_build_on_a_card_is_refused_without_one_else_done(bank, tmp_path):
+    options = {"trainings": {"fixed": 2}, "images": ImageOptions(sources=("digits",), n_train=300, n_test=100)}
+    if not torch.cuda.is_available():
+        with pytest.raises(BuildError, match=r"--device cuda: .* Give --device cpu"):
+            BuildConfig(out=tmp_path / "nws", device="cuda", epoch_cap=19, **options)
+        return
+    build(BuildConfig(out=tmp_path / "nws", device="cuda", epoch_cap=19, **options))
+    assert len(nws_data.open(tmp_path / "nws", "fixed")) == 40
+
+
+@pytest.mark.slow
+def test_a_worker_stages_what_a_device_trains(bank, worker_path, device_path, tmp_path):
+    (job,) = make_device_jobs([planned(0)], ["cpu"])  # stands in for a card
+    messages: list[object] = []
+    settings = WorkerSettings(bank.folder, tmp_path, 19, "float32", "cuda", "grouped")
+    run_job(job, settings, Reporter(messages.append, lambda: False, 0, job.flop_per_image))
+    record = TrainingRecord.load(tmp_path / "random-000000.safetensors")
+    assert record.compute_path == "cuda-fleet-1/grouped/cpu/float32" and record.n_epochs == 19
+    images = sum(message.n_images for message in messages if isinstance(message, Progress))
+    flop = sum(message.flop for message in messages if isinstance(message, Progress))
+    assert images == 19 * 64 and flop == images * job.flop_per_image
+
+
+def test_memory_of_a_card_build_is_planned_from_the_members_in_flight():
+    trainings = [planned(i, width_fc=(64, 128)[i % 2]) for i in range(40)]
+    jobs = make_device_jobs(trainings, ["cuda:0", "cuda:1"])
+    rich = plan_card_memory(jobs, epoch_cap=1000, bank_bytes=0, limit=10**11)
+    assert rich.n_workers == 2 and not rich.spill
+    spilling = plan_card_memory(jobs, epoch_cap=1000, bank_bytes=0, limit=rich.total - 1)
+    assert spilling.spill and spilling.total < rich.total
+    with pytest.raises(BuildError, match="too little for 2 cards"):
+        plan_card_memory(jobs, epoch_cap=1000, bank_bytes=0, limit=10**9)
+    assert plan_card_memory([], epoch_cap=19, bank_bytes=0, limit=1).n_workers == 0

@@ -1,0 +1,110 @@
+"""Kernels are compiled once and kept; where there is no compiler the portable path takes over and says why."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_REPORT = """
+from builders.compute.compute_path import compute_path, default_cpu_backend
+print(default_cpu_backend(), compute_path())
+try:
+    print(compute_path("native"))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def report(tmp_path: Path, **environment: str) -> list[str]:
+    """What a fresh process with its own cache says of the backends."""
+    values = {key: value for key, value in os.environ.items() if key != "CC"}
+    values |= {"XDG_CACHE_HOME": str(tmp_path), "TMPDIR": str(tmp_path if tmp_path.is_dir() else tmp_path.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", _REPORT], env=values | environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()
+
+
+def fast_compiler(folder: Path) -> str:
+    """The machine's compiler without the time that optimising takes, as a command with an option."""
+    program = folder / "fast-cc"
+    program.write_text('#!/bin/sh\nexec cc $(echo "$@" | sed s/-O3/-O0/)\n')
+    program.chmod(0o755)
+    return f"{program} -g0"
+
+
+@pytest.mark.slow
+def test_compiled_once(tmp_path):
+    first = report(tmp_path)
+    assert first[0].startswith("native cpu-native-1/")
+    (compiled,) = (tmp_path / "nws").glob("kernels-*.so")
+    made = compiled.stat().st_mtime_ns
+    assert report(tmp_path) == first
+    assert compiled.stat().st_mtime_ns == made
+
+
+@pytest.mark.parametrize("program", ["/no/such/compiler", "false"])
+def test_without_a_compiler(tmp_path, program):
+    first, second = report(tmp_path, CC=program)
+    assert first.startswith("portable cpu-fleet-2/")
+    assert second.startswith("BuildError --backend native needs a C compiler") and "--backend portable" in second
+
+
+@pytest.mark.slow
+def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    assert report(file, CC=fast_compiler(tmp_path))[0].startswith("native ")
+
+
+def fake_compiler(tmp_path: Path, lines: str) -> str:
+    """A program that answers ``--version`` and else runs ``lines`` of shell, in which $out is the file to write."""
+    program = tmp_path / "fake-cc"
+    find = 'while [ $# -gt 0 ]; do [ "$1" = -o ] && out=$2; shift; done'
+    program.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo fake && exit 0\n{find}\n{lines}\n')
+    program.chmod(0o755)
+    return str(program)
+
+
+def test_a_compiler_that_writes_garbage_or_nothing_is_none(tmp_path):
+    for lines in ('echo garbage > "$out"', ': > "$out"', "exit 0", 'cc -shared -x c /dev/null -o "$out"'):
+        first, second = report(tmp_path, CC=fake_compiler(tmp_path, lines))
+        assert first.startswith("portable ") and second.startswith("BuildError "), lines
+    assert not list((tmp_path / "nws").glob(".*")), "the compiler's files stayed"
+
+
+def test_a_compiler_that_is_no_program_is_none(tmp_path):
+    text = tmp_path / "cc"
+    text.write_bytes(b"\0no program")
+    text.chmod(0o755)
+    assert report(tmp_path, CC=str(text))[0].startswith("portable ")
+    assert report(tmp_path, CC="cc 'without an end")[0].startswith("portable ")
+
+
+@pytest.mark.slow
+def test_a_damaged_library_in_the_cache_is_made_again(tmp_path):
+    compiler = fast_compiler(tmp_path)
+    first = report(tmp_path, CC=compiler)
+    assert first[0].startswith("native ")
+    (compiled,) = (tmp_path / "nws").glob("kernels-*.so")
+    good = compiled.read_bytes()
+    for bad in (b"", b"garbage", good[: len(good) // 2], good[:-1], bytes(len(good))):
+        compiled.write_bytes(bad)
+        assert report(tmp_path, CC=compiler) == first
+        assert compiled.read_bytes() == good
+
+
+@pytest.mark.slow
+def test_another_users_folder_of_compiled_kernels_is_not_trusted(tmp_path):
+    shared = tmp_path / f"nws-{os.getuid()}"
+    shared.mkdir()
+    shared.chmod(0o777)
+    environment = {"XDG_CACHE_HOME": "/dev/null", "TMPDIR": str(tmp_path), "CC": fast_compiler(tmp_path)}
+    assert report(tmp_path, **environment)[0].startswith("portable ")
+    shared.chmod(0o700)
+    assert report(tmp_path, **environment)[0].startswith("native ")
+    assert list(shared.glob("kernels-*.so"))

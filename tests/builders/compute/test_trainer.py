@@ -1,0 +1,202 @@
+"""Whole trainings: the same bits in any company, the oracle's values, and records as the format wants them."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+import builders.compute.member
+from builders.compute.compute_path import CPU_BACKENDS
+from builders.compute.trainer import Interrupted, train_fleet
+from builders.images.augmentation import augment, to_float
+from builders.images.bank import ImageBank
+from builders.plan.trainings import PlannedTraining
+from builders.recipe.dropout import dropout_mask
+from builders.recipe.epochs import epoch_batches, split_images
+from builders.recipe.initialization import initial_vector
+from nws_data.format.records import PROVENANCE, TrainingRecord
+from tests.builders.compute.oracle import Oracle
+from tests.builders.conftest import planned
+
+CAP = 19
+
+
+@pytest.fixture(params=CPU_BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def train(trainings: list[PlannedTraining], bank: ImageBank, epoch_cap: int = CAP, **options) -> dict[str, TrainingRecord]:
+    """Train in one fleet; return the records by id."""
+    records = list(train_fleet(trainings, bank, epoch_cap=epoch_cap, **options))
+    assert len({record.training for record in records}) == len(records) == len(trainings)
+    return {record.training: record for record in records}
+
+
+def assert_same(a: TrainingRecord, b: TrainingRecord) -> None:
+    """Every field but the provenance is equal, the weights bit for bit."""
+    for field in fields(TrainingRecord):
+        if field.name == "weights":
+            assert a.weights.tobytes() == b.weights.tobytes()
+        elif field.name not in PROVENANCE:
+            assert getattr(a, field.name) == getattr(b, field.name), field.name
+
+
+def mixed(n: int, **changes) -> list[PlannedTraining]:
+    """Trainings of one shape that differ in all that a fleet may mix."""
+    optimizers, initializations = ("adam", "rmsprop", "momentum"), ("glorot_uniform", "random_normal", "constant")
+    return [
+        planned(
+            i,
+            dataset=("digits", "colour")[i // 2 % 2],
+            augmentation=i % 2 == 1,
+            optimizer=optimizers[i % 3],
+            initialization=initializations[i // 2 % 3],
+            learning_rate=0.001 + 0.0005 * i,
+            **changes,
+        )
+        for i in range(n)
+    ]
+
+
+# More trainings than the four slots, so that slots are refilled; the cap of 24 lets some stop earlier than others.
+@pytest.mark.parametrize(
+    ("precision", "n", "changes"),
+    [
+        ("float32", 5, {"activation": "elu"}),
+        pytest.param("bfloat16", 6, {}, marks=pytest.mark.slow),
+        pytest.param("float32", 6, {"batch_norm": False, "activation": "tanh"}, marks=pytest.mark.slow),
+    ],
+)
+def test_the_same_bits_in_any_company(bank, worker_path, backend, precision, n, changes):
+    trainings = mixed(n, **changes)
+    together = train(trainings, bank, 24, precision=precision, backend=backend)
+    backwards = train(trainings[::-1], bank, 24, precision=precision, backend=backend)
+    for training in trainings:
+        assert_same(together[training.id], backwards[training.id])
+    for training in trainings[::2]:
+        alone = train([training], bank, 24, precision=precision, backend=backend)
+        assert_same(together[training.id], alone[training.id])
+    assert len({record.weights[-1].tobytes() for record in together.values()}) == n
+
+
+def test_a_longer_cap_begins_with_the_same_epochs(bank, worker_path, backend):
+    (training,) = mixed(1)
+    short, long = (train([training], bank, cap, backend=backend)[training.id] for cap in (19, 23))
+    assert long.n_epochs == 23 and short.n_epochs == 19
+    for name in ("train_accuracy", "validation_accuracy", "test_accuracy"):
+        assert getattr(long, name)[:20] == getattr(short, name)
+    assert long.weights[0].tobytes() == short.weights[0].tobytes()
+
+
+def test_records_are_as_the_format_wants_them(bank, worker_path, backend):
+    trainings = mixed(3)
+    records = train(trainings, bank, backend=backend)
+    for training in trainings:
+        record = records[training.id]
+        assert record.n_epochs == 19 and record.stop_reason in ("cap", "falling")
+        assert record.snapshot_epochs == tuple(range(20)) and record.snapshot_stride == 1
+        for name in ("train_accuracy", "validation_accuracy", "test_accuracy"):
+            assert len(getattr(record, name)) == 20
+        expected = initial_vector(training.hyperparameters, training.seed).float().numpy()
+        assert np.array_equal(record.weights[0], expected)
+        assert record.finite
+        assert len({row.tobytes() for row in record.weights}) == 20
+
+
+@pytest.mark.parametrize("changes", [{"optimizer": "rmsprop", "augmentation": True}, {"dataset": "colour"}])
+def test_a_training_equals_the_oracles(bank, worker_path, backend, changes):
+    training = planned(11, activation="elu", **changes)
+    hp, seed = training.hyperparameters, training.seed
+    record = train([training, planned(12, activation="elu")], bank, precision="float64", backend=backend)[training.id]
+
+    images, labels = bank.images(hp.dataset, "train"), bank.labels(hp.dataset, "train")
+    split, oracle, step = split_images(len(labels), seed), Oracle(hp, initial_vector(hp, seed)), 0
+    for epoch in range(20):
+        assert np.abs(oracle.vector().numpy() - record.weights[epoch]).max() < 1e-6
+        for rows in epoch_batches(split, labels, seed, epoch, 32):
+            batch = augment(images[rows], seed, step) if hp.augmentation else to_float(images[rows])
+            keep = dropout_mask([seed], [step], 32, 64 + 32)[0]
+            oracle.step(batch.double(), labels[rows].long(), keep, epoch)
+            step += 1
+
+
+def test_a_training_learns(bank, worker_path, backend):
+    training = planned(1, learning_rate=0.005)
+    record = train([training], bank, 40, backend=backend)[training.id]
+    assert record.train_accuracy[0] < 0.5 < record.train_accuracy[-1]
+    assert record.test_accuracy[-1] > 0.4
+
+
+def test_a_non_finite_training_is_kept_and_harms_no_companion(bank, worker_path, backend, monkeypatch):
+    trainings = mixed(5)
+    healthy = train(trainings, bank, backend=backend)
+
+    def poisoned(hyperparameters, seed):
+        vector = initial_vector(hyperparameters, seed)
+        if seed == trainings[1].seed:
+            vector[100] = float("inf")
+        return vector
+
+    monkeypatch.setattr(builders.compute.member, "initial_vector", poisoned)
+    records = train(trainings, bank, backend=backend)
+    assert not records[trainings[1].id].finite
+    assert np.isnan(records[trainings[1].id].weights[-1]).any()
+    assert records[trainings[1].id].n_epochs == 19
+    for training in trainings[:1] + trainings[2:]:  # the fifth trains in a slot that is free again
+        assert records[training.id].finite
+        assert_same(records[training.id], healthy[training.id])
+
+
+def test_a_training_that_diverges_is_kept_and_flagged(bank, worker_path, backend, tmp_path):
+    # Without batch norm, standard normal kernels, ELU and momentum at the highest rate overflow by themselves.
+    wild = {
+        "batch_norm": False,
+        "activation": "elu",
+        "initialization": "random_normal",
+        "optimizer": "momentum",
+        "learning_rate": 0.005,
+    }
+    training, tame = planned(0, **wild), planned(1, batch_norm=False, activation="elu")
+    records = train([training, tame], bank, backend=backend)
+    record = records[training.id]
+    assert not record.finite
+    assert np.isfinite(record.weights[0]).all() and not np.isfinite(record.weights[-1]).all()
+    record.save(tmp_path / "staged.safetensors")
+    loaded = TrainingRecord.load(tmp_path / "staged.safetensors")
+    assert loaded.weights.tobytes() == record.weights.tobytes() and not loaded.finite
+    assert_same(records[tame.id], train([tame], bank, backend=backend)[tame.id])
+
+
+def test_steps_are_reported_and_can_be_interrupted(bank, worker_path, backend):
+    seen: list[int] = []
+
+    def stop_after_five(n_images: int) -> None:
+        seen.append(n_images)
+        if len(seen) == 5:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        train(mixed(3), bank, on_step=stop_after_five, backend=backend)
+    assert seen == [32 if backend == "native" else 96] * 5
+
+
+def test_an_empty_queue_trains_nothing(bank):
+    assert train([], bank) == {}
+
+
+@pytest.mark.parametrize(("backend", "slots"), [("portable", 4), ("native", 1)])
+def test_the_queue_is_pulled_as_slots_become_free(bank, worker_path, backend, slots):
+    pulled: list[int] = []
+
+    def queue():
+        for i, training in enumerate(mixed(6)):
+            pulled.append(i)
+            yield training
+
+    records = train_fleet(queue(), bank, epoch_cap=CAP, backend=backend)
+    next(records)
+    assert pulled == list(range(slots + 1))  # the slots and one that waits
+    records.close()

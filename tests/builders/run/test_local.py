@@ -1,0 +1,57 @@
+"""The local engine: workers that are killed are replaced, and nothing of what they had finished is lost."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+
+import pytest
+
+from builders.run.local import run_jobs
+from builders.run.messages import Ended, Finished, Notice
+from nws_data.errors import BuildError
+from nws_data.format.records import TrainingRecord
+
+
+def kill_a_worker() -> None:
+    for process in multiprocessing.active_children()[:1]:
+        os.kill(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_replaced(jobs, settings, staged):
+    messages = []
+
+    def report(message):
+        messages.append(message)
+        if len(messages) == 1:
+            kill_a_worker()
+
+    run_jobs(jobs, settings, 1, report)
+    assert staged() == {planned.id for job in jobs for planned in job.trainings}
+    assert [TrainingRecord.load(path).n_epochs for path in settings.staging.glob("*.safetensors")] == [19] * 5
+    (notice,) = [m.text for m in messages if isinstance(m, Notice)]
+    assert "killed by SIGKILL (often: out of memory" in notice
+    assert "(1 of 3 retries)" in notice
+    assert [m.lost for m in messages if isinstance(m, Ended)] == [True, False, False, False]
+    assert len({m.training for m in messages if isinstance(m, Finished)}) == 5
+
+
+@pytest.mark.slow
+def test_a_job_whose_workers_always_die_ends_the_build(jobs, settings, staged):
+    def report(message):
+        if not isinstance(message, Ended | Notice):
+            kill_a_worker()
+
+    with pytest.raises(BuildError, match=r"lost its worker 4 times in a row.*SIGKILL.*run the same command again"):
+        run_jobs(jobs[:1], settings, 1, report)
+    assert staged() == set()
+    assert multiprocessing.active_children() == []
+
+
+def test_a_worker_s_error_reaches_the_user_and_is_not_tried_again(jobs, settings):
+    messages = []
+    with pytest.raises(BuildError, match="is no image bank"):
+        run_jobs(jobs, type(settings)(settings.staging, settings.staging, 19, "float32"), 1, messages.append)
+    assert messages == []

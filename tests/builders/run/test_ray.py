@@ -1,0 +1,337 @@
+"""The engine for clusters on a real Ray, whose workers and nodes are killed, unlike this machine, or lack something."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from builders.build import build
+from builders.config import BuildConfig
+from builders.images.prepare import ImageOptions
+from builders.plan.jobs import Job
+from builders.run.engines import Engine
+from builders.run.messages import Ended, Finished, Message, Notice, Progress
+from builders.run.ray import run_jobs
+from builders.run.ray_cluster import ROOT, RayOptions, _start_or_join, connected
+from builders.run.ray_worker import Outbox
+from builders.run.worker import Reporter, run_job
+from nws_data.check.verify import verify
+from nws_data.errors import BuildError
+from nws_data.format.records import TrainingRecord
+from tests.builders.conftest import planned
+from tests.builders.run.ray_processes import (
+    another_node,
+    kill,
+    processes_of,
+    ray_cluster,
+    ray_folder,
+    wait_until,
+    workers,
+)
+from tests.crash.compare import differences
+
+SEED = 11705  # its first twelve fixed trainings have small batches, so that few images are enough
+OPTIONS = {"trainings": {"fixed": 12}, "images": ImageOptions(sources=("digits",), n_train=120, n_test=50)}
+
+
+def config(out: Path, **changes) -> BuildConfig:
+    return BuildConfig(**{"out": out, "seed": SEED, "epoch_cap": 19, "workers": 2, **OPTIONS} | changes)
+
+
+def start_build(out: Path, address: str) -> subprocess.Popen:
+    """Start the same build as a command."""
+    options = ["--population", "fixed", "--trainings", "12", "--images", "digits", "--train-images", "120", "--test-images",
+               "50", "--epoch-cap", "19", "--seed", str(SEED), "--workers", "2", "--out", str(out)]  # fmt: skip
+    command = [sys.executable, "-m", "builders", "build", *options, "--engine", "ray", "--address", address]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    with ray_cluster(2) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """The dataset of the local engine."""
+    out = tmp_path_factory.mktemp("local") / "nws"
+    build(config(out))
+    return out
+
+
+@pytest.fixture
+def singles() -> list[Job]:
+    """Eight jobs of one training each."""
+    trainings = [planned(i) for i in range(8)]
+    return [Job(shape, (training,)) for training in trainings for shape in [_shape(training)]]
+
+
+def _shape(training):
+    from builders.plan.fleet_shape import FleetShape
+
+    return FleetShape.of(training.hyperparameters)
+
+
+@pytest.fixture
+def run(cluster, settings) -> Callable[..., list[Message]]:
+    """Return a function that runs jobs on the cluster and returns all messages."""
+
+    def run_on_cluster(jobs: list[Job], on_message: Callable[[Message], None] = lambda message: None, **changes):
+        messages: list[Message] = []
+
+        def report(message: Message) -> None:
+            messages.append(message)
+            on_message(message)
+
+        run_jobs(jobs, replace(settings, **changes), RayOptions(cluster.address, 1), report)
+        return messages
+
+    return run_on_cluster
+
+
+def notices(messages: list[Message]) -> list[str]:
+    return [message.text for message in messages if isinstance(message, Notice)]
+
+
+def n_images(messages: list[Message]) -> int:
+    return sum(message.n_images for message in messages if isinstance(message, Progress))
+
+
+@pytest.mark.slow
+def test_the_same_bytes_as_the_local_engine_though_a_worker_is_killed(cluster, built, tmp_path, capsys):
+    out = tmp_path / "nws"
+
+    def strike() -> None:
+        wait_until(lambda: list(out.glob(".build/trainings/*.safetensors")), "finished training")
+        kill(workers(cluster.head_node, "ray::Board"))
+        kill(wait_until(lambda: workers(cluster.head_node), "worker at a job")[:1])
+
+    with ThreadPoolExecutor() as pool:
+        struck = pool.submit(strike)
+        (report,) = build(config(out, engine=Engine(name="ray", address=cluster.address)))
+        struck.result()
+    assert (report.n_trainings, report.n_new) == (12, 12)
+    printed = capsys.readouterr().err
+    assert "fixed: Ray: cluster at" in printed
+    assert "starts again (1 of 3 retries)" in printed
+    assert printed.splitlines()[-1] == "fixed: 12/12 trainings"
+    assert differences(out, built) == []
+    assert verify(out).ok
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_tasks_and_the_same_command_goes_on(cluster, built, tmp_path):
+    out = tmp_path / "nws"
+    process = start_build(out, cluster.address)
+    staging = out / ".build" / "trainings"
+    wait_until(lambda: list(staging.glob("*.safetensors")) or process.poll() is not None, "finished training")
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "run the same command again" in stderr
+    assert "Traceback" not in stderr
+    kept = sorted(path.name for path in staging.iterdir())
+    assert kept and all(name.endswith(".safetensors") for name in kept)
+    wait_until(lambda: not workers(cluster.head_node), "end of the tasks")
+    (report,) = build(config(out, engine=Engine(name="ray", address=cluster.address)))
+    assert report.n_new == 12 - len(kept)
+    assert differences(out, built) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_ray_that_was_started_for_a_build_ends_with_it(tmp_path, number):
+    with ray_folder() as folder:
+        process = start_build(tmp_path / "nws", "local")
+        wait_until(lambda: list(tmp_path.glob("nws/.build/trainings/*.safetensors")), "finished training")
+        assert len(processes_of(folder)) > 3
+        os.kill(process.pid, number)
+        process.communicate(timeout=60)
+        wait_until(lambda: not processes_of(folder), "end of Ray's processes")
+
+
+@pytest.mark.slow
+def test_messages_and_bits_are_those_of_a_worker_in_this_process(run, jobs, settings, worker_path, tmp_path):
+    messages = run(jobs)
+    assert [type(message) for message in messages if isinstance(message, Ended)] == [Ended] * len(jobs)
+    assert {m.training for m in messages if isinstance(m, Finished)} == {p.id for job in jobs for p in job.trainings}
+    here, mine = [], replace(settings, staging=tmp_path / "here")
+    mine.staging.mkdir()
+    for job in jobs:
+        run_job(job, mine, Reporter(here.append, lambda: False, 1, job.flop_per_image))
+    assert n_images(messages) == n_images(here)  # none is lost and none counted twice
+    for path in mine.staging.iterdir():
+        staged = TrainingRecord.load(settings.staging / path.name)
+        assert np.array_equal(staged.weights, TrainingRecord.load(path).weights)
+    assert run([]) == []
+
+
+@pytest.mark.slow
+def test_workers_import_the_code_that_was_shipped(cluster, monkeypatch):
+    monkeypatch.chdir(ROOT)  # which Ray would import from
+    with connected(RayOptions(cluster.address, 1)):
+        import ray
+
+        def places():
+            import os
+
+            import builders.run.ray_worker as worker
+            import nws_data
+
+            return worker.__file__, nws_data.__file__, os.environ["OMP_NUM_THREADS"]
+
+        *files, threads = ray.get(ray.remote(places).remote())
+    assert threads == "1"
+    assert all(os.environ["RAY_TMPDIR"] in file for file in files)
+    assert Path.cwd() == ROOT
+
+
+@pytest.mark.slow
+def test_the_jobs_of_a_node_that_dies_start_again_on_another(cluster, run, singles, staged):
+    struck = []
+
+    with another_node(cluster) as node:
+
+        def strike(message: Message) -> None:
+            if not struck and isinstance(message, Progress) and workers(node):
+                struck.append(node)
+                cluster.remove_node(node, allow_graceful=False)
+
+        messages = run(singles, strike)
+    assert struck
+    assert staged() == {planned.id for job in singles for planned in job.trainings}
+    assert any("starts again" in text for text in notices(messages))
+
+
+@pytest.mark.slow
+def test_a_node_that_computes_other_bits_is_left_unused_and_named(cluster, run, singles, staged, settings, monkeypatch):
+    with another_node(cluster, ATEN_CPU_CAPABILITY="default"):
+        messages = run(singles)
+        unused = [text for text in notices(messages) if "left unused" in text]
+        assert len(unused) == 1
+        assert "computes by" in unused[0] and "DEFAULT" in unused[0]
+        assert len(staged()) == 8
+        paths = {TrainingRecord.load(path).compute_path for path in settings.staging.glob("*.safetensors")}
+        assert len(paths) == 1 and "DEFAULT" not in paths.pop()
+        monkeypatch.setattr("builders.run.ray.compute_path_of", lambda settings: "abacus")
+        with pytest.raises(BuildError, match=r"no node computes as this machine does.*abacus"):
+            run(singles)
+
+
+@pytest.mark.slow
+def test_a_node_without_torch_says_so(cluster, run, singles, staged, tmp_path):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "torch.py").write_text("raise ModuleNotFoundError('No module named torch', name='torch')")
+    with (
+        another_node(cluster, PYTHONPATH=str(tmp_path / "broken")),
+        pytest.raises(BuildError, match=r"node .* cannot import torch .*install the same packages on all nodes"),
+    ):
+        run(singles)
+    assert all(TrainingRecord.load(path) for path in tmp_path.glob("build/trainings/*.safetensors"))
+
+
+@pytest.mark.slow
+def test_a_node_with_another_torch_is_refused(run, singles, staged, monkeypatch):
+    mine = torch.__version__
+    monkeypatch.setattr(torch, "__version__", "2.0.0")
+    with pytest.raises(BuildError, match=r"node .* has torch .*, this machine 2\.0\.0.*install the same version") as error:
+        run(singles)
+    assert str(mine) in str(error.value)
+    assert staged() == set()
+
+
+@pytest.mark.slow
+def test_a_node_that_does_not_see_the_folder_is_refused(run, singles, staged, settings):
+    def hide(message: Message) -> None:
+        for token in settings.staging.glob("token-*"):
+            token.unlink()
+
+    with pytest.raises(BuildError, match=r"does not see the build's folder .*trainings: --out has to lie on a file system"):
+        run(singles, hide)
+    assert staged() == set()
+
+
+@pytest.mark.slow
+def test_a_worker_s_error_is_one_clear_message_and_not_tried_again(run, singles, staged, settings):
+    with pytest.raises(BuildError, match=r"node .*: .*is no image bank") as error:
+        run(singles, images=settings.staging)
+    assert "Traceback" not in str(error.value)
+    assert staged() == set()
+
+
+def test_without_ray_the_message_says_what_to_install(tmp_path):
+    code = (
+        "import sys; sys.modules['ray'] = None; from nws_data.cli import main\n"
+        "sys.exit(main(['build', '--population', 'fixed', '--trainings', '1', '--images', 'digits', '--train-images', '300',"
+        f" '--test-images', '10', '--seed', '{SEED}', '--engine', 'ray', '--out', {str(tmp_path / 'nws')!r}]))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "pip install 'nws-data[ray]'" in result.stderr and "Traceback" not in result.stderr
+    assert not (tmp_path / "nws").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "slurm"}, "--engine: got 'slurm'; choose one of local, ray"),
+        ({"address": "head:6379"}, "--address head:6379 belongs to --engine ray"),
+        ({"name": "ray", "gpus_per_fleet": 0.0}, "--gpus-per-fleet must be above 0 and at most 1, got 0"),
+        ({"name": "ray", "gpus_per_fleet": 2.0}, "got 2"),
+    ],
+)
+def test_wrong_options(options, message):
+    with pytest.raises(BuildError, match=message):
+        Engine(**options)
+
+
+class SlowRay:
+    """Ray where its node does not start in time: it raises this, of no other class."""
+
+    def init(self, **_):
+        raise Exception("The current node timed out during startup. This could happen.")
+
+
+@pytest.mark.parametrize(
+    ("address", "advice"), [("local", "less busy, or use --engine local"), (None, "`ray status` shows")]
+)
+def test_a_ray_that_does_not_start_in_time_is_one_message(address, advice, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(BuildError, match=rf"timed out during startup. This could happen\. .*{advice}"):
+        _start_or_join(SlowRay(), RayOptions(address, 2))
+
+
+def test_ray_client_is_refused():
+    with (
+        pytest.raises(BuildError, match="ray://head:10001: Ray Client is not supported"),
+        connected(RayOptions("ray://head:10001", 1)),
+    ):
+        pass
+
+
+def test_the_outbox_never_waits_and_loses_no_finished_training():
+    parcels, arrived = [], [False]
+    outbox = Outbox(lambda messages: parcels.append(messages) or "ticket", lambda ticket: arrived[0])
+    outbox.send(Progress(1, 1.0))
+    outbox.send(Finished("random-000000", 19))
+    outbox.send(Progress(2, 2.0))
+    assert parcels == [[Progress(1, 1.0)]]
+    arrived[0] = True
+    outbox.send(Progress(3, 3.0))
+    assert parcels[1:] == [[Finished("random-000000", 19), Progress(2, 2.0), Progress(3, 3.0)]]
+    arrived[0] = False
+    outbox.send(Progress(4, 4.0))  # never posted, but counted
+    assert outbox.n_images == 10
+    assert outbox.finished == [Finished("random-000000", 19)]

@@ -1,0 +1,113 @@
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from nws_data.errors import FormatError
+from nws_data.format.metadata import (
+    PROVENANCE_SCHEMA,
+    SNAPSHOT_SCHEMA,
+    TRAINING_SCHEMA,
+    header_from_rows,
+    make_table,
+    parquet_bytes,
+    provenance_row,
+    read_table,
+    snapshot_rows,
+    training_row,
+)
+from nws_data.format.records import TrainingHeader, load_header
+from nws_data.format.shards import Position
+from nws_data.space.architecture import Architecture
+from nws_data.space.hyperparameters import COLUMNS
+from tests.conftest import TinyDataset
+
+
+@pytest.fixture
+def header(tiny_dataset: TinyDataset) -> TrainingHeader:
+    return load_header(tiny_dataset.staged["random"][3])
+
+
+def test_columns_are_those_of_format_md() -> None:
+    accuracies = ["train_accuracy", "validation_accuracy", "test_accuracy"]
+    lengths = ["n_weights", "n_weights_conv"]
+    assert SNAPSHOT_SCHEMA.names == ["training", "snapshot", "epoch", *accuracies, *COLUMNS, *lengths, "finite", "weights"]
+    assert TRAINING_SCHEMA.names[:5] == ["training", "population", "split", "plan_index", "seed"]
+    assert set(COLUMNS) < set(TRAINING_SCHEMA.names)
+    types = {field.name: str(field.type) for field in SNAPSHOT_SCHEMA}
+    assert {types[name] for name in [*accuracies, "learning_rate"]} == {"double"}
+    assert {types[name] for name in ("batch_size", "width_fc", "snapshot", "n_weights")} == {"int32"}
+    assert types["weights"] == "struct<shard: string, key: string, row: int32, offset: int64, nbytes: int64>"
+
+
+def test_rows_of_a_training(header: TrainingHeader) -> None:
+    n = header.architecture.n_weights
+    rows = snapshot_rows(header, "weights/random/test-00000.safetensors", Position(1000, 80 * n, n))
+    assert [row["snapshot"] for row in rows] == list(range(20))
+    last = rows[19]
+    assert last["epoch"] == header.n_epochs
+    assert last["test_accuracy"] == header.test_accuracy[-1]
+    assert last["weights"]["key"] == "t000003"
+    assert last["weights"]["offset"] == 1000 + 19 * 4 * n
+    assert last["weights"]["nbytes"] == 4 * n
+    assert rows[0]["train_accuracy"] == header.train_accuracy[0]
+    assert all(row["dataset"] == header.hyperparameters.dataset for row in rows)
+
+
+def test_layers_lead_to_the_tensors(header: TrainingHeader) -> None:
+    vector = np.arange(header.architecture.n_weights)
+    layers = training_row(header)["layers"]
+    assert [(layers[0]["layer"], layers[0]["kind"], layers[0]["shape"])] == [("conv1", "kernel", [4, 3, 3, 3])]
+    pieces = [vector[layer["start"] : layer["stop"]].reshape(layer["shape"]) for layer in layers]
+    np.testing.assert_array_equal(np.concatenate([piece.ravel() for piece in pieces]), vector)
+    assert layers[-1]["stop"] == Architecture.of(header.hyperparameters).n_weights
+
+
+def test_rows_give_the_training_back(header: TrainingHeader) -> None:
+    assert header_from_rows(training_row(header), provenance_row(header)) == header
+
+
+def test_parquet_bytes_repeat_and_hold_the_table(header: TrainingHeader) -> None:
+    table = make_table([training_row(header)], TRAINING_SCHEMA)
+    content = parquet_bytes(table)
+    assert content == parquet_bytes(make_table([training_row(header)], TRAINING_SCHEMA))
+    read = pq.read_table(pa.BufferReader(content))
+    assert read.to_pylist() == table.to_pylist()
+    assert read.column("seed").to_pylist() == [header.seed]
+    assert read.schema.metadata is None  # nothing that ties the file to this package
+
+
+def test_tables_sort_by_population_plan_index_and_snapshot(tiny_dataset: TinyDataset) -> None:
+    headers = [load_header(path) for paths in tiny_dataset.staged.values() for path in paths]
+    late = make_table(map(provenance_row, headers[9::-1]), PROVENANCE_SCHEMA)
+    both = make_table(map(provenance_row, headers[:9:-1]), PROVENANCE_SCHEMA, late)
+    assert both["training"].to_pylist() == [header.training for header in headers]
+
+
+def test_file_names_hold_the_digest(tiny_dataset: TinyDataset) -> None:
+    for path, sha256 in tiny_dataset.manifest.sha256.items():
+        assert hashlib.sha256((tiny_dataset.root / path).read_bytes()).hexdigest() == sha256
+        assert path.endswith(f"-{sha256[:12]}.parquet")
+
+
+def test_damaged_and_foreign_tables_are_refused(tiny_dataset: TinyDataset, tmp_path: Path) -> None:
+    manifest = tiny_dataset.manifest
+    path = manifest.trainings["train"]
+    (tmp_path / path).parent.mkdir(parents=True)
+    with pytest.raises(FormatError, match="cannot be read"):
+        read_table(tmp_path, manifest, path)
+    (tmp_path / path).write_bytes((tiny_dataset.root / path).read_bytes()[:-10])
+    with pytest.raises(FormatError, match="altered: its SHA-256 is not the recorded one"):
+        read_table(tmp_path, manifest, path)
+    other = (tiny_dataset.root / manifest.populations["fixed"].splits["train"].metadata).read_bytes()
+    for content, message in ((other, "rows, expected"), (b"PAR1", "not a table")):
+        (tmp_path / path).write_bytes(content)
+        named = replace(manifest, sha256={path: hashlib.sha256(content).hexdigest()})
+        with pytest.raises(FormatError, match=message):
+            read_table(tmp_path, named, path)
+    columns = read_table(tiny_dataset.root, manifest, path, ("seed", "training")).column_names
+    assert columns == ["seed", "training"]
