@@ -218,6 +218,10 @@ def read_table(root: Path, manifest: Manifest, path: str, columns: Sequence[str]
     try:
         n_rows = manifest.n_rows(path)
         table = read_parquet(raw, range(n_rows, n_rows + 1), columns)
+        types = {field.name: field.type for field in pq.read_schema(pa.BufferReader(raw))}
+        for field in expected:
+            if types[field.name] != field.type:  # other readers would give other values
+                raise ValueError(f"{field.name} is of type {types[field.name]}, not {field.type}")
         table = table.select(expected.names).cast(expected).combine_chunks()
         for field in expected:
             _check_column(field.name, table[field.name].combine_chunks())
