@@ -91,7 +91,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # From nothing to a dataset in minutes on two cores: with fewer, the tasks of benchmarks/quickstart.py lack trainings.
     "quickstart": {
         "trainings": {"fixed": 80, "random": 70},
-        "images": ImageOptions(sources=("digits",), n_train=500, n_test=200),
+        "images": ImageOptions(sources=("digits",), n_train=440, n_test=200),
         "epoch_cap": 19,
     },
     # The dataset of the paper (Table 2).

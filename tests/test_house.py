@@ -283,3 +283,15 @@ def test_ruff(command):
 def test_mypy():
     result = run("-m", "mypy")
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(("document", "most_kb"), [("README.md", 12), ("ARCHITECTURE.md", 4)])
+def test_front_pages_are_short(document, most_kb):
+    assert len((ROOT / document).read_bytes()) <= most_kb * 1000
+
+
+def test_links_between_documents_lead_somewhere():
+    documents = tracked("*.md")
+    assert ROOT / "README.md" in documents
+    found = [(d, link) for d in documents for link in re.findall(r"\]\((?!https?:|#)([^)#]+)[^)]*\)", d.read_text())]
+    assert [f"{d.name}: {link}" for d, link in found if not (d.parent / link).exists()] == []

@@ -333,7 +333,7 @@ def test_a_preset_can_be_narrowed():
     add_commands(parser.add_subparsers())
     parsed = config_of(parser.parse_args(["build", "--preset", "quickstart", "--population", "fixed", "--trainings", "5"]))
     assert parsed.trainings == {"fixed": 5}
-    assert parsed.images == ImageOptions(sources=("digits",), n_train=500, n_test=200)
+    assert parsed.images == ImageOptions(sources=("digits",), n_train=440, n_test=200)
     assert parsed.epoch_cap == 19
 
 
