@@ -102,14 +102,14 @@ FOLDERS = {
         "recipe": {"plan", "images"},
         "compute": {"plan", "images", "recipe"},
         "run": {"plan", "images", "recipe", "compute"},
-        "estimate": {"plan", "images", "recipe", "compute", "run", "config", "resources"},
+        "estimate": {"plan", "images", "recipe", "compute", "run", "config"},
     },
 }
 """What the files of a folder may import of its package, beside the folder itself; "" are the files beside the folders."""
 
 ENTRY_POINTS = {
     "nws_data": {"__init__", "__main__", "cli"},
-    "builders": {"__init__", "__main__", "cli", "config", "build", "rebuild", "resources", "mend"},
+    "builders": {"__init__", "__main__", "cli", "config", "build", "rebuild", "mend"},
 }
 
 

@@ -13,10 +13,8 @@ from builders.estimate.disk import shards_to_be, tiers_of
 from builders.estimate.image_counts import ImageCounts, image_counts
 from builders.estimate.speed import Speed, reference_speed
 from builders.estimate.work import Work, assumed_epochs, total, work_of
-from builders.plan.jobs import Job
+from builders.plan.jobs import Job, make_jobs
 from builders.plan.trainings import PlannedTraining, plan_trainings
-from builders.resources import jobs_of, memory_plan
-from builders.run.memory import MemoryPlan
 from builders.run.workspace import Workspace
 from nws_data.errors import BuildError
 from nws_data.format.manifest import Manifest, PopulationEntry
@@ -61,7 +59,7 @@ class Estimate:
     epochs: float  # assumed, of a training on average
     epoch_cap: int
     precision: str
-    memory: MemoryPlan
+    n_workers: int
     speed: Speed | None  # None without calibration
     disk_bytes: int  # in the end
     staging_bytes: int  # most that finished trainings take beside the shards
@@ -110,13 +108,10 @@ def estimate(config: BuildConfig, *, epochs: float | None = None, seconds: float
     for item in found:
         item.works = {p.id: work_of(p, counts[p.hyperparameters.dataset], mean) for p in item.plan}
     todo = [planned for item in found for planned in item.todo]
-    jobs = jobs_of(config, todo)
-    bank_bytes, n_images = sum(s.nbytes for s in counts.values()), max(s.n_train for s in counts.values())
-    memory = memory_plan(config, jobs, bank_bytes, n_images)
     speed = None
     if seconds is not None and todo:
-        speed = _calibrated(config, found, todo, memory.n_workers, seconds)
-    populations = [_estimated(config, item, speed, memory.n_workers) for item in found]
+        speed = _calibrated(config, found, todo, seconds)
+    populations = [_estimated(config, item, speed) for item in found]
     staging, disk = _disk(populations, found, stored)
     return Estimate(
         populations=populations,
@@ -124,11 +119,11 @@ def estimate(config: BuildConfig, *, epochs: float | None = None, seconds: float
         epochs=mean,
         epoch_cap=config.epoch_cap,
         precision=config.precision,
-        memory=memory,
+        n_workers=config.workers,
         speed=speed,
         disk_bytes=disk,
         staging_bytes=staging,
-        images_bytes=bank_bytes,
+        images_bytes=sum(item.nbytes for item in counts.values()),
     )
 
 
@@ -160,9 +155,7 @@ def _told(plan: Mapping[str, object], image_sets: Sequence[str] | None = None) -
     return {**plan, "image_sets": [[name, ""] for name in names]}
 
 
-def _calibrated(
-    config: BuildConfig, found: Sequence[_Population], todo: Sequence[PlannedTraining], n_workers: int, seconds: float
-) -> Speed:
+def _calibrated(config: BuildConfig, found: Sequence[_Population], todo: Sequence[PlannedTraining], seconds: float) -> Speed:
     works = {training: work for item in found for training, work in item.works.items()}
     typical = reference_speed(config.precision)
 
@@ -171,12 +164,12 @@ def _calibrated(
         return typical.seconds(planned, work.train_images, work.scored_images)
 
     backend = config.backend or default_backend(config.device)
-    return calibrate(todo, cost, precision=config.precision, backend=backend, n_workers=n_workers, seconds=seconds)
+    return calibrate(todo, cost, precision=config.precision, backend=backend, n_workers=config.workers, seconds=seconds)
 
 
-def _estimated(config: BuildConfig, item: _Population, speed: Speed | None, n_workers: int) -> PopulationEstimate:
+def _estimated(config: BuildConfig, item: _Population, speed: Speed | None) -> PopulationEstimate:
     """Return the estimate of one population, with times where there is a speed."""
-    works = item.works
+    works, backend = item.works, config.backend or default_backend(config.device)
     if speed is not None:
         timed = {p.id: speed.seconds(p, works[p.id].train_images, works[p.id].scored_images) for p in item.plan}
         works = {key: Work(w.n_trainings, w.train_images, w.scored_images, w.flop, timed[key]) for key, w in works.items()}
@@ -191,7 +184,7 @@ def _estimated(config: BuildConfig, item: _Population, speed: Speed | None, n_wo
         n_trainings=len(item.plan),
         n_there=len(item.plan) - len(item.todo),
         work=total(works[planned.id] for planned in item.todo),
-        wall_s=_wall_s(jobs_of(config, item.todo), lambda p: works[p.id].seconds, n_workers, speed.start_s)
+        wall_s=_wall_s(make_jobs(item.todo, backend), lambda p: works[p.id].seconds, config.workers, speed.start_s)
         if speed
         else None,
         n_shards=len(flat),

@@ -10,7 +10,6 @@ from builders.estimate.image_counts import ImageCounts
 from builders.estimate.speed import Speed
 from builders.estimate.work import MEAN_EPOCHS, Work
 from builders.recipe.stopping import MIN_EPOCH_CAP
-from builders.run.memory import MemoryPlan, size_text
 from nws_data.terminal import align
 
 
@@ -45,14 +44,7 @@ def to_dict(found: Estimate) -> dict[str, Any]:
         "disk_bytes": found.disk_bytes,
         "staging_bytes": found.staging_bytes,
         "images_bytes": found.images_bytes,
-        "memory": {
-            "n_workers": found.memory.n_workers,
-            "worker": found.memory.worker,
-            "shared": found.memory.shared,
-            "total": found.memory.total,
-            "limit": found.memory.limit if found.memory.limited else None,
-            "snapshots_in_files": found.memory.spill,
-        },
+        "n_workers": found.n_workers,
     }
 
 
@@ -111,28 +103,27 @@ def _tier_rows(found: Estimate) -> list[list[str]]:
     rows = [["tier", "population", "to train", "FLOP", *(["time"] if timed else []), "GB", "shards"]]
     for item in found.populations:
         for tier in item.tiers:
-            times = [_time(tier.work.seconds / max(1, found.memory.n_workers), found.speed)] if timed else []
+            times = [_time(tier.work.seconds / found.n_workers, found.speed)] if timed else []
             cells = [*_cells(tier.work), *times, _gb(tier.nbytes), f"{tier.n_shards:,}"]
             rows.append([tier.name, item.population, *cells])
     return rows
 
 
 def _notes(found: Estimate) -> list[str]:
-    memory, speed = found.memory, found.speed
+    speed = found.speed
     lines = [
         f"{found.precision}, {_epochs_text(found)}",
         f"image sets: {_sources(found.image_sets)}",
-        f"disk: {size_text(found.disk_bytes)} of shards in the end; while building up to {size_text(found.staging_bytes)} "
-        f"of finished trainings beside them and {size_text(found.images_bytes)} of images",
-        _memory(memory),
+        f"disk: {_size(found.disk_bytes)} of shards in the end; while building up to {_size(found.staging_bytes)} "
+        f"of finished trainings beside them and {_size(found.images_bytes)} of images",
     ]
     work = _sum(item.work for item in found.populations)
     lines.append(f"work: {work.train_images:.2e} images x models trained on, {work.scored_images:.2e} scored")
     if speed is None:
         return [*lines, "time: not calibrated" if work.n_trainings else "time: all trainings are there, nothing to do"]
-    rate = work.train_images / work.seconds * memory.n_workers if work.seconds else 0.0
+    rate = work.train_images / work.seconds * found.n_workers if work.seconds else 0.0
     lines.append(
-        f"time: of {_workers(memory.n_workers)} on this machine ({rate:,.0f} images x models/s, evaluations included), from "
+        f"time: of {_workers(found.n_workers)} on this machine ({rate:,.0f} images x models/s, evaluations included), from "
         f"{speed.n_samples} trained shapes; one differs from the fit by {speed.scatter:.0%}, their sum by about "
         f"{speed.error:.0%}"
     )
@@ -142,18 +133,6 @@ def _notes(found: Estimate) -> list[str]:
             f"this load {_time((found.wall_s or 0.0) * speed.busy, speed)}"
         )
     return lines
-
-
-def _memory(memory: MemoryPlan) -> str:
-    if not memory.limited:
-        return (
-            f"memory: at most {size_text(memory.worker)} a worker, {size_text(memory.shared)} for all of a machine; no limit"
-        )
-    return (
-        f"memory: at most {size_text(memory.total)}: {_workers(memory.n_workers)} of {size_text(memory.worker)}"
-        f"{' with their snapshots in files' if memory.spill else ''}, {size_text(memory.shared)} for all "
-        f"(limit {size_text(memory.limit)})"
-    )
 
 
 def _epochs_text(found: Estimate) -> str:
@@ -195,6 +174,10 @@ def span_text(low: float, high: float) -> str:
     unit, name = (1, "s") if high < 120 else (60, "min") if high < 7200 else (3600, "h")
     ends = [f"{s / unit:,.0f}" if s / unit >= 10 else f"{s / unit:.1f}" for s in (low, high)]
     return f"{' to '.join(dict.fromkeys(ends))} {name}"
+
+
+def _size(nbytes: float) -> str:
+    return f"{nbytes / 1e9:,.1f} GB" if nbytes >= 1e9 else f"{nbytes / 1e6:,.0f} MB"
 
 
 def _gb(nbytes: float) -> str:

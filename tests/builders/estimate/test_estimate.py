@@ -55,13 +55,10 @@ def test_what_a_build_refuses_is_refused(built, tmp_path):
         estimate(config(root, fixed=2), seconds=None)
     with pytest.raises(BuildError, match="built with other options: epoch_cap was 19, now 40"):
         estimate(config(root, fixed=4, epoch_cap=40), seconds=None)
-    with pytest.raises(BuildError, match="too little for this build"):
-        estimate(config(tmp_path / "new", memory=10**8), seconds=None)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").touch()
     with pytest.raises(BuildError):
         estimate(config(tmp_path / "other"), seconds=None)
-    assert not (tmp_path / "new").exists()
 
 
 def test_what_is_begun_goes_on_as_it_began(tmp_path):
@@ -79,13 +76,10 @@ def test_what_is_begun_goes_on_as_it_began(tmp_path):
             estimate(config(out, fixed=3, backend="native"), seconds=None)
 
 
-def test_memory_without_a_limit_is_no_number(built):
-    root, *_ = built
-    done = estimate(config(root, fixed=3), seconds=None)
-    text = format_estimate(done)
-    assert "no limit" in text and "all trainings are there" in text
-    assert to_dict(done)["memory"]["limit"] is None
-    assert "(limit 2.0 GB)" in format_estimate(estimate(config(root, fixed=4, memory=2 * 10**9), seconds=None))
+def test_a_build_without_anything_to_do(built):
+    done = estimate(config(built[0], fixed=3), seconds=None)
+    assert "all trainings are there" in format_estimate(done)
+    assert to_dict(done)["n_workers"] == 2
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +125,7 @@ def test_the_command(tmp_path, capsys):
 
 @pytest.mark.parametrize("there", ["a dataset with another plan", "a larger one", "something else"])
 def test_the_command_estimates_a_new_folder_where_the_build_would_not_go_into_this_one(built, tmp_path, capsys, there):
-    options = ["plan", "--images", "digits", "--population", "fixed", "--no-calibrate", "--memory", "4GB", "--json"]
+    options = ["plan", "--images", "digits", "--population", "fixed", "--no-calibrate", "--json"]
     same = ["--train-images", "120", "--test-images", "50", "--epoch-cap", "19", "--seed", str(SEED)]
     options += ["--trainings", "2", *same] if there == "a larger one" else ["--trainings", "4"]
     out = tmp_path if there == "something else" else built[0]
@@ -160,7 +154,6 @@ def test_the_command_calibrates(tmp_path, capsys):
     [
         (["--epochs", "5"], "--epochs must be in [19, 1000], the cap; got 5"),
         (["--calibrate", "0"], "--calibrate must be a positive number of seconds, got 0"),
-        (["--memory", "100MB"], "--memory 100 MB is too little for this build"),
         (["--train-images", "15"], "positive multiple of 10"),
         (["--train-images", "100"], "too few images (100, a tenth of them for validation)"),
     ],
