@@ -43,7 +43,7 @@ LIBRARY_NEEDS = {
     "fsspec",
     "yaml",
     "tqdm",
-    "torchmetrics",
+    "scipy",
 }
 """What the wheel's dependencies bring, by import name."""
 
