@@ -38,6 +38,7 @@ LIBRARY_NEEDS = {
     "safetensors",
     "datasets",
     "huggingface_hub",
+    "filelock",
     "pyarrow",
     "pandas",
     "fsspec",
