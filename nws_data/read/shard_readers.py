@@ -62,7 +62,7 @@ class LocalShards:
         path = self._root / shard
         try:
             found = path.stat()
-        except (FileNotFoundError, NotADirectoryError) as error:
+        except OSError as error:  # a link in a circle, too
             raise FormatError(missing_shard(self._root, shard)) from error
         state = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
         if shard not in self._known or self._known[shard][0] != state:
