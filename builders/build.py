@@ -25,7 +25,6 @@ from builders.run.worker import WorkerSettings
 from builders.run.workspace import Workspace, open_workspace
 from nws_data.errors import BuildError
 from nws_data.format.manifest import Manifest
-from nws_data.format.plan import plan_digest
 from nws_data.space.architecture import N_CLASSES, Architecture
 from nws_data.space.identity import training_id
 from nws_data.space.image_sets import ImageSet
@@ -134,7 +133,6 @@ def _train(
             config.device,
             config.backend or "",
             spill=memory.spill,
-            plan=plan_digest(identity),
         )
         config.engine.run_jobs(jobs, settings, memory.n_workers, progress.report)
     return progress.n_images
