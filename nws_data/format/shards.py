@@ -61,7 +61,7 @@ class Position:
 
 @dataclass(frozen=True)
 class ShardHeader:
-    """A checked shard: whose it is, and the position of every key, in plan order."""
+    """A checked shard: its population and split, and the position of every key, in plan order."""
 
     population: str
     split: str

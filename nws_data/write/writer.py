@@ -12,9 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from nws_data.errors import BuildError, FormatError
+from nws_data.errors import BuildError
 from nws_data.format.manifest import Manifest, PopulationEntry, ShardEntry, SplitEntry
 from nws_data.format.metadata import (
     PROVENANCE_SCHEMA,
@@ -235,16 +233,8 @@ def _write_shards(
 
 def _write_members(path: Path, population: str, split: str, members: Mapping[Path, TrainingHeader]) -> WrittenShard:
     n_weights = {shard_key(header.plan_index): header.architecture.n_weights for header in members.values()}
-    tensors = (_staged_weights(staging, header) for staging, header in members.items())
+    tensors = (TrainingRecord.load(staging).weights for staging in members)
     return write_shard(path, population, split, n_weights, tensors)
-
-
-def _staged_weights(path: Path, header: TrainingHeader) -> np.ndarray:
-    """Return a staged training's weights; raises ``FormatError`` when they are not what its header said."""
-    record = TrainingRecord.load(path)
-    if (record.training, record.finite) != (header.training, header.finite):
-        raise FormatError(f"{path}: its weights are not those that its header describes; remove it and train again")
-    return record.weights
 
 
 def _entry(name: str, written: WrittenShard, members: Sequence[TrainingHeader]) -> ShardEntry:
