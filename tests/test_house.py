@@ -110,7 +110,7 @@ FOLDERS = {
 
 ENTRY_POINTS = {
     "nws_data": {"__init__", "__main__", "cli"},
-    "builders": {"__init__", "__main__", "cli", "config", "build", "rebuild", "mend"},
+    "builders": {"__init__", "__main__", "cli", "config", "build", "rebuild"},
 }
 
 

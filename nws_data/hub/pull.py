@@ -16,14 +16,14 @@ from nws_data.atomic import make_folder, sync_folder
 from nws_data.errors import BuildError, DownloadError, FormatError, SelectionError, one_of
 from nws_data.format.card import default_config
 from nws_data.format.manifest import MANIFEST, Manifest, ShardEntry
-from nws_data.format.manifest_copy import MANIFEST_COPY
 from nws_data.format.partial import Pulled
-from nws_data.format.root import CHECKSUMS, LOCK, README, read_checksums, refuse_links
+from nws_data.format.root import CHECKSUMS, LOCK, README, read_checksums
 from nws_data.format.tiers import NAMED_TIERS, choose_tier, tier_bytes, tier_name
 from nws_data.format.untrusted import MAX_FILE_NBYTES, MAX_TABLE_NBYTES
 from nws_data.hashing import file_sha256
 from nws_data.hub.repository import Received, Repository, fetch, find_commit
 from nws_data.lock import locked
+from nws_data.write.folder import refuse_links
 
 STAGING = ".pull"
 """Hidden folder beside the dataset's files, where they are downloaded and checked."""
@@ -75,8 +75,6 @@ def pull(
     refuse_links(out, STAGING)
     with locked(out / LOCK, f"{out}: another process writes in this folder; wait until it has finished"):
         staging = out / STAGING
-        if not staging.is_dir():  # rmtree would wait for a writer of a FIFO
-            staging.unlink(missing_ok=True)
         shutil.rmtree(staging, ignore_errors=True)
         try:
             commit = _commit(repository, known, out)
@@ -88,7 +86,6 @@ def pull(
             missing = source.fetch_missing(manifest, shards, progress)
             kept = [s.path for s in manifest.shards if s.path in pinned.shards or s in shards]
             replace(pinned, shards=tuple(kept)).save(out)
-            (out / MANIFEST_COPY).unlink(missing_ok=True)  # of a dataset that was here before
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     return PullReport(

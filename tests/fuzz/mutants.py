@@ -226,7 +226,6 @@ def change_files(root: Path, rng: random.Random) -> str:
         hidden = (
             ".nws-pulled",
             ".nws-unfinished",
-            ".nws-manifest",
             ".nws-lock",
             "croissant.json",
             ".features/vector/x.block",

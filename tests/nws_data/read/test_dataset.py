@@ -92,7 +92,7 @@ def test_not_a_dataset(tmp_path: Path) -> None:
 def test_unknown_format_version(tiny_dataset: Any, tmp_path: Path) -> None:
     content = json.loads((tiny_dataset.root / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(json.dumps(content | {"format_version": 2}))
-    with pytest.raises(FormatError, match="format version 2, this nws_data reads version 1; install"):
+    with pytest.raises(FormatError, match="format version 2, this nws_data reads version 1; upgrade nws-data"):
         nws.open(tmp_path)
 
 
