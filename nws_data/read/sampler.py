@@ -7,10 +7,10 @@ from typing import Any
 
 from torch.utils.data import ConcatDataset, Sampler, Subset
 
+from nws_data.arguments import whole_number
 from nws_data.errors import SelectionError
 from nws_data.randomness import Purpose, permutation
 from nws_data.read.views import WeightView
-from nws_data.read.windows import whole_number
 
 
 class EpochSampler(Sampler[int]):
@@ -25,7 +25,7 @@ class EpochSampler(Sampler[int]):
         shuffle: false keeps the order of the view; windows still change with the epoch.
 
     Raises:
-        WindowError: a seed or an epoch out of range.
+        ArgumentError: a seed or an epoch out of range.
         SelectionError: a dataset in which no view is found.
     """
 

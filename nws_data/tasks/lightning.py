@@ -7,10 +7,10 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from nws_data.arguments import whole_number
 from nws_data.errors import NWSError
 from nws_data.read.sampler import EpochSampler
 from nws_data.read.views import WeightView
-from nws_data.read.windows import whole_number
 from nws_data.tasks.task import Task
 
 try:
@@ -37,7 +37,7 @@ class TaskDataModule(LightningDataModule):
         sampler: makes the sampler of the training view; by default all items in random order.
 
     Raises:
-        WindowError: a batch size or seed out of range.
+        ArgumentError: a batch size or seed out of range.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ import torch
 
 import nws_data
 from nws_data.cli import main
-from nws_data.errors import FormatError, PredictionError, TaskError, TaskNotAvailable
+from nws_data.errors import FormatError, PredictionError, TaskError, TaskNotAvailableError
 from nws_data.tasks.predictions import Predictions
 from nws_data.tasks.task import Task
 from tests.conftest import stage, write
@@ -396,5 +396,5 @@ def test_datasets_that_are_none(tmp_path):
     with pytest.raises(FormatError, match=r"no manifest.json"):
         nws_data.load_task("global/optimizer", tmp_path)
     write(tmp_path / "one", "fixed", stage(tmp_path / "staged", "fixed", range(2)))
-    with pytest.raises(TaskNotAvailable, match=r"needs the population random, .* has fixed; build it"):
+    with pytest.raises(TaskNotAvailableError, match=r"needs the population random, .* has fixed; build it"):
         nws_data.load_task("local/optimizer", tmp_path / "one")
