@@ -1,4 +1,4 @@
-"""A task as a LightningDataModule. Imports Lightning: load this module only where it is used."""
+"""A task as a LightningDataModule."""
 
 from __future__ import annotations
 
@@ -15,8 +15,14 @@ from nws_data.tasks.task import Task
 
 try:
     from lightning import LightningDataModule
-except ModuleNotFoundError as error:
-    raise NWSError(f"TaskDataModule needs Lightning ({error}); install it with pip install 'nws-data[bench]'") from error
+except ModuleNotFoundError:
+
+    class LightningDataModule:  # type: ignore[no-redef]
+        """In its place where Lightning is not installed: ``help(nws_data)`` and ``import *`` need the name."""
+
+        def __init__(self) -> None:
+            raise NWSError("TaskDataModule needs Lightning; install it with pip install 'nws-data[bench]'")
+
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
 

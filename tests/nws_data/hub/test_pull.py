@@ -18,7 +18,7 @@ from nws_data.format.manifest import Manifest
 from nws_data.format.partial import restricted
 from nws_data.format.root import sha256_of
 from nws_data.hub.pull import _check_space
-from nws_data.hub.repository import Repository, in_words, parse_repository
+from nws_data.hub.repository import Repository, parse_repository, translated_errors
 from tests.conftest import TinyDataset, stage, write
 from tests.nws_data.format.forging import seal
 from tests.nws_data.hub.client import Client, environment
@@ -328,6 +328,6 @@ def test_a_disk_that_is_full(tiny_dataset: TinyDataset, tmp_path: Path) -> None:
         _check_space(tmp_path, [huge])
     with (
         pytest.raises(DownloadError, match="no space left for x of owner/nws: free some"),
-        in_words(Repository("owner/nws"), "x"),
+        translated_errors(Repository("owner/nws"), "x"),
     ):
         raise OSError(28, "No space left on device")

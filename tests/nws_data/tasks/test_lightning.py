@@ -153,15 +153,3 @@ def test_wrong_arguments_are_refused(task_dataset):
         TaskDataModule(task, 0)
     with pytest.raises(ArgumentError, match=r"seed must be in \[0, 2\^63\), got -1"):
         TaskDataModule(task, seed=-1)
-
-
-def test_a_missing_lightning_is_named_with_the_command_that_brings_it():
-    code = (
-        "import sys\n"
-        "sys.modules['lightning'] = None\n"
-        "from nws_data.errors import NWSError\n"
-        "try:\n    import nws_data.tasks.lightning\n"
-        "except NWSError as error:\n    print(error)\n"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "pip install 'nws-data[bench]'" in result.stdout
