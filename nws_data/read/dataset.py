@@ -82,7 +82,7 @@ class NWSDataset:
         return tuple(self._columns)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """Return a column, ``(len(self),)``; raises ``SelectionError`` when there is none of that name."""
+        """Return a column, ``(len(self),)``; raises ``SelectionError`` for an unknown name."""
         if not isinstance(name, str):  # iteration comes here too
             raise SelectionError(
                 "data[...] and iteration give no rows: columns by name, such as data['optimizer'], rows by take(), vector() "
@@ -96,13 +96,14 @@ class NWSDataset:
         """Return the rows that meet all conditions.
 
         Args:
-            values: refused: a condition names its column.
+            values: an error: conditions are given by column.
             last: keep the last so many snapshots of each training, of those that meet the other conditions.
             conditions: by column: a value, a collection of values, or a callable from the column to a bool mask, as
                 in ``select(optimizer="adam", snapshot=range(10, 20), learning_rate=lambda x: x < 1e-3, passed=True)``.
 
         Raises:
             SelectionError: an unknown column, or a value that no row has.
+            ArgumentError: ``last`` is not a whole number of at least 1.
         """
         if values:
             raise SelectionError(f"select takes conditions by column, such as select(optimizer='adam'), got {values[0]!r}")

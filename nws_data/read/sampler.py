@@ -1,4 +1,4 @@
-"""The order in which a training run sees a view's items: new in every epoch, and the same again after a restart."""
+"""The order in which a training run sees a view's items: new in every epoch, the same after a restart."""
 
 from __future__ import annotations
 
@@ -39,6 +39,9 @@ class EpochSampler(Sampler[int]):
         self.seed = whole_number("seed", seed, 0, 2**63)
         self.shuffle = shuffle
         self.epoch = 0
+
+    def __repr__(self) -> str:
+        return f"EpochSampler({self.view!r}, seed={self.seed}, shuffle={self.shuffle}, epoch={self.epoch})"
 
     def __len__(self) -> int:
         return len(self.view)

@@ -29,7 +29,7 @@ def training_id(population: str, index: int) -> str:
 
 
 def parse_id(training: str) -> tuple[Population, int]:
-    """Return (population, plan index) of an id; raises ``SelectionError`` when it is none."""
+    """Return (population, plan index) of an id; raises ``SelectionError`` for another text."""
     match = re.fullmatch(ID_PATTERN, training)
     if not match or training_id(match[1], int(match[2])) != training:
         raise SelectionError(f"not a training id: {training!r}; ids look like random-004711")

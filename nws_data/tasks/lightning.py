@@ -31,7 +31,7 @@ class TaskDataModule(LightningDataModule):
     """Loaders of a task for ``lightning.Trainer``: batches ``[weights, labels]``, float32 ``(n, length)`` and ``(n,)``.
 
     Order and random windows of training are new in every epoch, functions of (seed, epoch): no hook is needed, and a
-    training resumed from the end of an epoch goes on with what it would have seen. From a checkpoint in the middle of one,
+    training resumed from the end of an epoch continues with what it would have seen. From a checkpoint in the middle of one,
     that epoch's first batches are seen again instead of its last ones, as Lightning warns.
 
     Args:

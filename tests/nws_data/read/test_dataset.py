@@ -165,7 +165,7 @@ def test_a_dataset_that_was_built_anew_since(tiny_dataset: Any, tmp_path: Path) 
     shutil.rmtree(tmp_path / "nws")
     replace(record, weights=-record.weights).save(tmp_path / path.name)
     write(tmp_path / "nws", "fixed", [tmp_path / path.name])
-    with pytest.raises(FormatError, match="the dataset was built anew since it was opened: open it again"):
+    with pytest.raises(FormatError, match="the dataset was built again since it was opened: open it again"):
         data.vector(0)
     np.testing.assert_array_equal(mapped.vector(3), record.weights[3])
     np.testing.assert_array_equal(nws.open(tmp_path / "nws").vector(3), -record.weights[3])

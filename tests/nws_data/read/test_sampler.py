@@ -59,6 +59,7 @@ def test_the_windows_of_parts_and_joined_views_follow(view):
 
 
 def test_odd_arguments_are_refused(view):
+    assert repr(EpochSampler(view, seed=3)) == f"EpochSampler({view!r}, seed=3, shuffle=True, epoch=0)"
     with pytest.raises(ArgumentError, match="seed must be in"):
         EpochSampler(view, seed=-1)
     with pytest.raises(ArgumentError, match="epoch must be in"):

@@ -68,6 +68,14 @@ def test_training_windows_follow_the_seed(task_dataset):
     assert starts[0] == starts[1] != starts[2]
 
 
+@pytest.mark.parametrize("side", ["train", "validation", "test"])
+@pytest.mark.parametrize("name", [LOCAL, "regress/test_accuracy"])
+def test_views_with_a_transform(task_dataset, side, name):
+    task = nws_data.load_task(name, task_dataset.root)
+    plain, changed = task.view(side), task.view(side, transform=torch.Tensor.asinh)
+    assert torch.equal(changed[:5][0], plain[:5][0].asinh()) and torch.equal(changed.labels, plain.labels)
+
+
 def test_permuted_labels_stay_together_and_change_training_alone(task_dataset, local):
     task = nws_data.load_task(f"{LOCAL}/permuted=1", task_dataset.root)
     ids, labels = task.train.data["training"], task.train.row_labels
@@ -82,6 +90,8 @@ def test_permuted_labels_stay_together_and_change_training_alone(task_dataset, l
 
 def test_perfect_and_constant_predictions(local):
     labels = local.test.labels
+    shown = f"Predictions({local.name!r}: {len(labels):,} values, data {local.data_digest[:12]})"
+    assert repr(local.predictions(labels)) == shown
     score = local.evaluate(labels)
     assert score.accuracy == 1 and score.accuracy_low < 1 == score.accuracy_high and score.classes == ("False", "True")
     constant = local.evaluate(np.zeros(len(labels), int))
