@@ -72,14 +72,11 @@ def pull(
         BuildError: another process writes there, or a folder inside is a link.
         SelectionError: a tier that is not a size, or a population that the dataset does not hold.
     """
-    source = parse_repository(repository)
-    if source is None:
+    parsed = parse_repository(repository)
+    if parsed is None:
         raise DownloadError(f"a repository is owner/name or owner/name@revision, got {repository!r}")
-    return _pull(source, Path(out).expanduser(), tier_name(tier), populations, progress)
-
-
-def _pull(repository: Repository, out: Path, tier: str, populations: Sequence[str], progress: Progress | None) -> PullReport:
-    known = _owned(out, repository)
+    tier, out = tier_name(tier), Path(out).expanduser()
+    known = _owned(out, parsed)
     make_folder(out)
     refuse_links(out, STAGING)
     with locked(out / LOCK, f"{out}: another process writes in this folder; wait until it has finished"):
@@ -88,12 +85,12 @@ def _pull(repository: Repository, out: Path, tier: str, populations: Sequence[st
             staging.unlink(missing_ok=True)
         shutil.rmtree(staging, ignore_errors=True)
         try:
-            commit = _commit(repository, known, out)
-            pinned = known or Pulled(repository=repository.name, commit=commit, shards=())
+            commit = _commit(parsed, known, out)
+            pinned = known or Pulled(repository=parsed.name, commit=commit, shards=())
             pinned.save(out)
-            source = _Source(repository, commit, out, staging)
+            source = _Source(parsed, commit, out, staging)
             manifest = source.manifest()
-            shards = tier_shards(manifest, tier, populations, repository)
+            shards = tier_shards(manifest, tier, populations, parsed)
             missing = source.fetch_missing(manifest, shards, progress)
             kept = [s.path for s in manifest.shards if s.path in pinned.shards or s in shards]
             replace(pinned, shards=tuple(kept)).save(out)
@@ -101,7 +98,7 @@ def _pull(repository: Repository, out: Path, tier: str, populations: Sequence[st
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     return PullReport(
-        repository=repository.name,
+        repository=parsed.name,
         commit=commit,
         tier=tier,
         populations=tuple(populations or manifest.populations),

@@ -41,7 +41,7 @@ class EpochSampler(Sampler[int]):
         self.epoch = 0
 
     def __repr__(self) -> str:
-        return f"EpochSampler({self.view!r}, seed={self.seed}, shuffle={self.shuffle}, epoch={self.epoch})"
+        return f"{type(self).__name__}({self.view!r}, seed={self.seed}, shuffle={self.shuffle}, epoch={self.epoch})"
 
     def __len__(self) -> int:
         return len(self.view)

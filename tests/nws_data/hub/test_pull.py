@@ -96,6 +96,10 @@ def test_one_population(hub: Hub, client: Client, tiny_dataset: TinyDataset, tmp
     assert {path for path in hub.fetched() if path.startswith("weights/")} == tier
     status, text = client.nws("info", str(out))
     assert status == 0 and "here: 0 trainings in 0 shards" in text
+    code = "import nws_data as n; result = n.pull({!r}, {!r}, tier={!r}, populations=['random']).n_fetched"
+    assert client.python(code.format(REPOSITORY, str(tmp_path / "other"), TIER)) == len(tier)
+    assert client.python(code.format(REPOSITORY, str(out), TIER)) == 0
+    assert "DownloadError: a repository is owner/name" in client.python(code.format("nws", str(out), TIER))
     status, text = client.nws("pull", REPOSITORY, "--tier", TIER, "--population", "big", "--out", str(out))
     assert status == 2 and "population: got 'big'; choose one of fixed, random" in text
 
