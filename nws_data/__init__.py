@@ -20,16 +20,16 @@ Datasets: ``open``, ``NWSDataset``, ``pull`` from the hub, ``describe``, ``verif
 Names are loaded when they are first used, so that ``import nws_data`` stays light. ``__init__.pyi`` lists them.
 """
 
-import ast
 import importlib
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 __version__ = "0.1.0"
 
-_STUB = ast.parse(Path(__file__).with_name("__init__.pyi").read_text(encoding="utf-8"))
-_MODULES = {alias.name: node.module for node in _STUB.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+_STUB = Path(__file__).with_name("__init__.pyi").read_text(encoding="utf-8")
+_MODULES = {name: module for module, name in re.findall(r"^from (\S+) import (\w+) as", _STUB, re.MULTILINE)}
 """The module of each public name."""
 
 __all__ = sorted(_MODULES)  # noqa: PLE0605  # type checkers read the stub
