@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Literal, cast, get_args
 
 from nws_data.errors import SelectionError, one_of
+from nws_data.hashing import sha256_of
 from nws_data.space.hyperparameters import POPULATIONS, Population
 
 Split = Literal["train", "validation", "test"]
@@ -38,7 +39,7 @@ def parse_id(training: str) -> tuple[Population, int]:
 
 def id_hash(training: str) -> str:
     """Return SHA-256 of the id in hex: the order in which balanced selections keep trainings."""
-    return hashlib.sha256(training.encode()).hexdigest()
+    return sha256_of(training.encode())
 
 
 def training_seed(build_seed: int, population: str, index: int) -> int:
