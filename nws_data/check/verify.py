@@ -80,10 +80,10 @@ def verify(
         progress: called after every training read.
 
     Returns:
-        The report. A folder that is no dataset at all gives one problem; nothing is raised for what the folder holds.
+        The report. A folder that is not a dataset gives one problem; nothing is raised for what the folder holds.
 
     Raises:
-        SelectionError: no tier, or one that is too small for this dataset.
+        SelectionError: a tier that is not a size, or one that is too small for this dataset.
     """
     root = Path(root)
     try:

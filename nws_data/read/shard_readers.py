@@ -49,7 +49,7 @@ def _position(positions: dict[str, Position], place: Mapping[str, Any]) -> Posit
 
 
 class LocalShards:
-    """Vectors from mapped files in a folder; a file that was replaced is mapped anew."""
+    """Vectors from mapped files in a folder; a file that was replaced is mapped again."""
 
     def __init__(self, root: str) -> None:
         self._root = Path(root)

@@ -25,7 +25,7 @@ MIXED = {"filter_size": 5, "depth_conv": 5, "depth_fc": 4, "width_conv": 48, "wi
 
 
 def start(training: PlannedTraining, break_ties: bool = False) -> Tensor:
-    """The initial vector; see tests/builders/compute/test_fleet.py for why ties of max-pool windows are broken."""
+    """The initial vector, optionally without ties: of equal values in a max-pool window either may get the gradient."""
     vector = initial_vector(training.hyperparameters, training.seed)
     if break_ties:
         generator = torch.Generator().manual_seed(training.seed % 2**32)
