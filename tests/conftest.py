@@ -22,8 +22,9 @@ from nws_data.space.identity import training_id, training_seed
 from nws_data.space.image_sets import ImageSet, threshold_of
 from nws_data.write.writer import write_population
 
+ROOT = Path(__file__).parents[1]
 # What is cached, compiled kernels above all, outlives a run and goes with `make clean`; features are those of one run.
-CACHE = Path(__file__).parents[1] / ".pytest_cache" / "user"
+CACHE = ROOT / ".pytest_cache" / "user"
 
 
 def pytest_configure(config: pytest.Config) -> None:
