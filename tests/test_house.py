@@ -38,12 +38,13 @@ LIBRARY_NEEDS = {
     "safetensors",
     "datasets",
     "huggingface_hub",
+    "filelock",
     "pyarrow",
     "pandas",
     "fsspec",
     "yaml",
     "tqdm",
-    "torchmetrics",
+    "scipy",
 }
 """What the wheel's dependencies bring, by import name."""
 
