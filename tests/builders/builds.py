@@ -5,28 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 
-import torch
 from filelock import FileLock
 
 from builders.build import build
 from builders.config import BuildConfig
 from builders.images.prepare import ImageOptions
-from tests.conftest import CACHE, ROOT
+from tests.conftest import ROOT, cached_folder
 
 SEED = 1671  # its first seven fixed and four random trainings have small batches, so that few images are enough
 IMAGES = ImageOptions(sources=("digits",), n_train=120, n_test=50)
 _OPTIONS = {"images": IMAGES, "epoch_cap": 19, "seed": SEED}
-_BUILDS = CACHE.parent / "builds"
-_CODE = ("nws_data", "builders")
+_BUILDS = cached_folder("builds", "nws_data", "builders")
 
 
 def config(out: Path, fixed: int = 4, **changes) -> BuildConfig:
@@ -37,26 +33,13 @@ def config(out: Path, fixed: int = 4, **changes) -> BuildConfig:
 def built(fixed: int = 4, **changes) -> Path:
     """Return the dataset of :func:`config`, built once for all tests and runs of the same code: never change its files."""
     options = repr(config(Path("nws"), fixed, **changes))
-    folder = _BUILDS / _code_digest() / hashlib.sha256(options.encode()).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _BUILDS / hashlib.sha256(options.encode()).hexdigest()[:16]
+    folder.mkdir(exist_ok=True)
     with FileLock(folder / "lock"):  # of the workers of pytest-xdist one builds, the others wait
         if not (folder / "reports.json").exists():
             reports = build(config(folder / "nws", fixed, **changes))
             (folder / "reports.json").write_text(json.dumps([asdict(report) for report in reports]))
     return folder / "nws"
-
-
-@cache
-def _code_digest() -> str:
-    """Return a digest of all that decides what a build writes beside its options; remove builds of other code."""
-    digest = hashlib.sha256(f"{sys.version} {torch.__version__} {torch.backends.cpu.get_cpu_capability()}".encode())
-    for path in sorted(path for name in _CODE for path in (ROOT / name).rglob("*") if path.suffix in (".py", ".c", ".h")):
-        digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
-    mine = digest.hexdigest()[:16]
-    for other in _BUILDS.glob("*"):
-        if other.name != mine:
-            shutil.rmtree(other, ignore_errors=True)
-    return mine
 
 
 def start_build(out: Path, *more: str, trainings: int = 4, seed: int = SEED, workers: int = 1) -> subprocess.Popen:

@@ -21,12 +21,12 @@ from tests.builders.builds import SEED, config
 
 
 @pytest.fixture
-def built(tmp_path):
+def built(tmp_path_factory):
     """A copy of a dataset of three trainings, its estimate before, and the report of its build."""
-    root = builds.built(fixed=3)
-    expected = estimate(config(tmp_path / "none", fixed=3), seconds=None)
+    root, copy = builds.built(fixed=3), tmp_path_factory.mktemp("plan") / "nws"
+    expected = estimate(config(copy, fixed=3), seconds=None)
     (report,) = json.loads((root.parent / "reports.json").read_text())
-    return shutil.copytree(root, tmp_path / "built" / "nws"), expected.populations["fixed"], report
+    return shutil.copytree(root, copy), expected.populations["fixed"], report
 
 
 def test_a_build_is_what_was_planned(built):
