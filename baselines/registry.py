@@ -54,9 +54,9 @@ METHODS: dict[str, MethodEntry] = {
     "dmc-asinh-short": MethodEntry(
         "baselines.dmc.method:DMC", "the same, trained for minutes on a core", {"inputs": "asinh", "budget": "short"}
     ),
-    "majority": MethodEntry("baselines.guards:Majority", "guard: the most frequent training class, or the mean"),
-    "hyperparameters": MethodEntry("baselines.guards:HyperParametersOnly", "guard: all other hyper-parameters, no weights"),
-    "length": MethodEntry("baselines.guards:LengthOnly", "guard: the length of the weight vector alone"),
+    "majority": MethodEntry("baselines.trivial:Majority", "trivial: the most frequent training class, or the mean"),
+    "hyperparameters": MethodEntry("baselines.trivial:HyperParametersOnly", "trivial: all other hyper-parameters"),
+    "length": MethodEntry("baselines.trivial:LengthOnly", "trivial: the length of the weight vector alone"),
     "svm-linear-16": MethodEntry("baselines.shallow:LinearSvm", "linear SVM, 16 features", {"features": "vector"}),
     "svm-linear-480": MethodEntry(
         "baselines.shallow:LinearSvm", "linear SVM, 480 features of layers", {"features": "layers"}, inputs=("vector",)

@@ -3,52 +3,45 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from builders.compute.devices import default_backend
 from builders.config import BuildConfig
-from builders.estimate.calibration import calibrate
-from builders.estimate.disk import shards_to_be, tiers_of
+from builders.estimate.disk import bytes_of_others, shards_to_be, size_of, staging_bytes, tiers_of, trainings_in
 from builders.estimate.image_counts import ImageCounts, image_counts
-from builders.estimate.speed import Speed, reference_speed
+from builders.estimate.speed import Speed, calibrate
 from builders.estimate.work import Work, assumed_epochs, total, work_of
-from builders.plan.jobs import Job
+from builders.plan.jobs import make_jobs
 from builders.plan.trainings import PlannedTraining, plan_trainings
-from builders.resources import jobs_of, memory_plan
-from builders.run.memory import MemoryPlan
 from builders.run.workspace import Workspace
 from nws_data.errors import BuildError
 from nws_data.format.manifest import Manifest, PopulationEntry
 from nws_data.format.plan import plan_differences
-from nws_data.space.architecture import Architecture
-from nws_data.space.trajectory import N_SNAPSHOTS
 from nws_data.write.writer import check_appendable
 
 
 @dataclass(frozen=True)
 class TierEstimate:
-    """One tier of a population, and what it takes to train all of it."""
+    """One tier of a population."""
 
-    name: str
-    n_trainings: int
     n_shards: int
     nbytes: int  # of its shards
-    work: Work
+    work: Work  # of training all of it
 
 
 @dataclass(frozen=True)
 class PopulationEstimate:
     """One population."""
 
-    population: str
     n_trainings: int  # as asked for
     n_there: int  # in shards, or finished and waiting for them
     work: Work  # of those to train
-    wall_s: float | None  # of all workers together, until the last one has ended
+    core_s: float | None  # processor time of that work; None without calibration
+    wall_s: float | None  # until the last worker has ended
     n_shards: int  # in the end
     nbytes: int  # of all shards in the end
-    tiers: list[TierEstimate]
+    tiers: dict[str, TierEstimate]
     image_sets: dict[str, Work]  # of those to train
 
 
@@ -56,12 +49,12 @@ class PopulationEstimate:
 class Estimate:
     """What a build will cost."""
 
-    populations: list[PopulationEstimate]
+    populations: dict[str, PopulationEstimate]
     image_sets: list[ImageCounts]
     epochs: float  # assumed, of a training on average
     epoch_cap: int
     precision: str
-    memory: MemoryPlan
+    n_workers: int
     speed: Speed | None  # None without calibration
     disk_bytes: int  # in the end
     staging_bytes: int  # most that finished trainings take beside the shards
@@ -70,19 +63,17 @@ class Estimate:
     @property
     def wall_s(self) -> float | None:
         """Seconds of the whole build, None without calibration."""
-        times = [item.wall_s for item in self.populations]
-        return sum(t for t in times if t is not None) if self.speed else None
+        return sum(item.wall_s or 0.0 for item in self.populations.values()) if self.speed else None
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Population:
     """One population on the way to its estimate."""
 
-    name: str
     plan: list[PlannedTraining]
     todo: list[PlannedTraining]
     stored: PopulationEntry | None
-    works: dict[str, Work] = field(default_factory=dict)  # of every training of the plan, by id
+    backend: str
 
 
 def estimate(config: BuildConfig, *, epochs: float | None = None, seconds: float | None = 20.0) -> Estimate:
@@ -99,36 +90,27 @@ def estimate(config: BuildConfig, *, epochs: float | None = None, seconds: float
     """
     counts = {item.name: item for item in image_counts(config.images)}
     mean = assumed_epochs(config.epoch_cap, epochs)
-    stored = check_appendable(config.out)
-    workspace = Workspace(config.out)
-    paths = {name: workspace.compute_path_of(stored, name) for name in config.trainings}
-    found = [
-        _population(config.continuing(paths[name]), workspace, stored, list(counts), name, n)
-        for name, n in config.trainings.items()
-    ]
-    config = config.continuing(next((paths[item.name] for item in found if item.todo), None))
-    for item in found:
-        item.works = {p.id: work_of(p, counts[p.hyperparameters.dataset], mean) for p in item.plan}
-    todo = [planned for item in found for planned in item.todo]
-    jobs = jobs_of(config, todo)
-    bank_bytes, n_images = sum(s.nbytes for s in counts.values()), max(s.n_train for s in counts.values())
-    memory = memory_plan(config, jobs, bank_bytes, n_images)
+    stored, workspace = check_appendable(config.out), Workspace(config.out)
+    found = {name: _population(config, workspace, stored, list(counts), name, n) for name, n in config.trainings.items()}
+    works = {p: work_of(p, counts[p.hyperparameters.dataset], mean) for item in found.values() for p in item.plan}
     speed = None
-    if seconds is not None and todo:
-        speed = _calibrated(config, found, todo, memory.n_workers, seconds)
-    populations = [_estimated(config, item, speed, memory.n_workers) for item in found]
-    staging, disk = _disk(populations, found, stored)
+    if seconds is not None and any(item.todo for item in found.values()):
+        todo = {name: {planned: works[planned] for planned in item.todo} for name, item in found.items()}
+        backend = next(item.backend for item in found.values() if item.todo)
+        speed = calibrate(todo, precision=config.precision, backend=backend, n_workers=config.workers, seconds=seconds)
+    populations = {name: _estimated(name, item, works, speed, config.workers) for name, item in found.items()}
+    new = (item.plan[item.stored.n_trainings if item.stored else 0 :] for item in found.values())
     return Estimate(
         populations=populations,
         image_sets=list(counts.values()),
         epochs=mean,
         epoch_cap=config.epoch_cap,
         precision=config.precision,
-        memory=memory,
+        n_workers=config.workers,
         speed=speed,
-        disk_bytes=disk,
-        staging_bytes=staging,
-        images_bytes=bank_bytes,
+        disk_bytes=sum(item.nbytes for item in populations.values()) + bytes_of_others(stored, list(populations)),
+        staging_bytes=max(map(staging_bytes, new)),
+        images_bytes=sum(item.nbytes for item in counts.values()),
     )
 
 
@@ -136,6 +118,7 @@ def _population(
     config: BuildConfig, workspace: Workspace, stored: Manifest | None, image_sets: Sequence[str], population: str, n: int
 ) -> _Population:
     """Return what is planned and what of it is left; raises ``BuildError`` as the build would."""
+    config = config.continuing(workspace.compute_path_of(stored, population))
     entry = stored.populations.get(population) if stored else None
     n_stored = entry.n_trainings if entry else 0
     if n < n_stored:
@@ -144,95 +127,55 @@ def _population(
             "another --out"
         )
     known = entry.plan if entry else workspace.claimed_plan(population)
-    if known and (different := plan_differences(_told(known), _told(config.identity(()), image_sets))):
+    mine = config.identity(()) | {"image_sets": [[name, ""] for name in image_sets]}
+    if known:  # without the digests of its images, which are not read here
+        known = {**known, "image_sets": [[name, ""] for name, _ in known.get("image_sets", ())]}
+    if known and (different := plan_differences(known, mine)):
         begun = "was built" if entry else f"was begun in {workspace.folder}"
         raise BuildError(
             f"population {population} {begun} with other options: {'; '.join(different)}. Give those, or another --out"
         )
     plan = list(plan_trainings(population, n, config.seed, image_sets, config.batch_norm))
     staged = {path.stem for path in workspace.staging.glob(f"{population}-*.safetensors")}
-    return _Population(population, plan, [p for p in plan[n_stored:] if p.id not in staged], entry)
+    todo = [planned for planned in plan[n_stored:] if planned.id not in staged]
+    return _Population(plan, todo, entry, config.backend or default_backend(config.device))
 
 
-def _told(plan: Mapping[str, object], image_sets: Sequence[str] | None = None) -> dict[str, object]:
-    """Return a plan without the digests of its images, which are not read here."""
-    names = image_sets if image_sets is not None else dict(plan.get("image_sets", ()))  # type: ignore[call-overload]
-    return {**plan, "image_sets": [[name, ""] for name in names]}
-
-
-def _calibrated(
-    config: BuildConfig, found: Sequence[_Population], todo: Sequence[PlannedTraining], n_workers: int, seconds: float
-) -> Speed:
-    works = {training: work for item in found for training, work in item.works.items()}
-    typical = reference_speed(config.precision)
-
-    def cost(planned: PlannedTraining) -> float:
-        work = works[planned.id]
-        return typical.seconds(planned, work.train_images, work.scored_images)
-
-    backend = config.backend or default_backend(config.device)
-    return calibrate(todo, cost, precision=config.precision, backend=backend, n_workers=n_workers, seconds=seconds)
-
-
-def _estimated(config: BuildConfig, item: _Population, speed: Speed | None, n_workers: int) -> PopulationEstimate:
+def _estimated(
+    population: str, item: _Population, works: Mapping[PlannedTraining, Work], speed: Speed | None, n_workers: int
+) -> PopulationEstimate:
     """Return the estimate of one population, with times where there is a speed."""
-    works = item.works
-    if speed is not None:
-        timed = {p.id: speed.seconds(p, works[p.id].train_images, works[p.id].scored_images) for p in item.plan}
-        works = {key: Work(w.n_trainings, w.train_images, w.scored_images, w.flop, timed[key]) for key, w in works.items()}
     shards = shards_to_be(item.plan, item.stored)
     by_set: dict[str, Work] = {}
     for planned in item.todo:
         name = planned.hyperparameters.dataset
-        by_set[name] = by_set.get(name, Work()) + works[planned.id]
-    flat = [shard for split in shards.values() for shard in split]
+        by_set[name] = by_set.get(name, Work()) + works[planned]
+    work = total(by_set.values())
+    core_s = wall_s = None
+    if speed is not None:
+        core_s = speed.seconds(population, work)
+        wall_s = _wall_s(item, works, core_s / (work.cost or 1.0), n_workers) + speed.start_s * bool(item.todo)
+    n_shards, nbytes = size_of(shards)
     return PopulationEstimate(
-        population=item.name,
         n_trainings=len(item.plan),
         n_there=len(item.plan) - len(item.todo),
-        work=total(works[planned.id] for planned in item.todo),
-        wall_s=_wall_s(jobs_of(config, item.todo), lambda p: works[p.id].seconds, n_workers, speed.start_s)
-        if speed
-        else None,
-        n_shards=len(flat),
-        nbytes=sum(shard.nbytes for shard in flat),
-        tiers=[
-            TierEstimate(
-                tier.name,
-                tier.n_trainings,
-                tier.n_shards,
-                tier.nbytes,
-                total(works[planned.id] for planned in item.plan if tier.holds(planned.id)),
-            )
-            for tier in tiers_of(shards, item.plan)
-        ],
+        work=work,
+        core_s=core_s,
+        wall_s=wall_s,
+        n_shards=n_shards,
+        nbytes=nbytes,
+        tiers={
+            name: TierEstimate(*size_of(taken), total(works[planned] for planned in trainings_in(taken, item.plan)))
+            for name, taken in tiers_of(shards).items()
+        },
         image_sets=dict(sorted(by_set.items())),
     )
 
 
-def _wall_s(jobs: Sequence[Job], seconds: Callable[[PlannedTraining], float], n_workers: int, start_s: float) -> float:
+def _wall_s(item: _Population, works: Mapping[PlannedTraining, Work], seconds_per_cost: float, n_workers: int) -> float:
     """Return when the last worker ends that takes job after job, as the engine hands them out."""
-    if not jobs:
-        return 0.0
     free_s = [0.0] * n_workers
-    for job in jobs:
-        heapq.heappush(free_s, heapq.heappop(free_s) + sum(seconds(planned) for planned in job.trainings))
-    return start_s + max(free_s)
-
-
-def _disk(
-    populations: Sequence[PopulationEstimate], found: Sequence[_Population], stored: Manifest | None
-) -> tuple[int, int]:
-    """Return the most that staged trainings take at a time, and all shards in the end."""
-    staging = 0
-    for item in found:
-        new = item.plan[item.stored.n_trainings if item.stored else 0 :]
-        staging = max(staging, sum(4 * N_SNAPSHOTS * Architecture.of(p.hyperparameters).n_weights for p in new))
-    others = sum(
-        shard.nbytes
-        for name, entry in (stored.populations if stored else {}).items()
-        if name not in {item.name for item in found}
-        for split in entry.splits.values()
-        for shard in split.shards
-    )
-    return staging, others + sum(item.nbytes for item in populations)
+    for job in make_jobs(item.todo, item.backend):
+        job_s = seconds_per_cost * total(works[planned] for planned in job.trainings).cost
+        heapq.heappush(free_s, heapq.heappop(free_s) + job_s)
+    return max(free_s)

@@ -1,141 +1,189 @@
-"""A model of a worker's speed: seconds for an image of a training and of an evaluation, from what each costs by shape.
+"""Measures how fast this machine trains: the real trainer on shapes of the plan, in as many processes as the build has.
 
-Time is linear in what a step does: a constant, augmentation, operations, values that convolutions put out (memory traffic),
-activations, the weights' update and calls of the framework. The shares of these were measured on one machine; a
-calibration of twenty seconds is too short to find them all anew, so it moves the measured coefficients as far as its
-samples demand and no farther (ridge regression towards them). ``python -m benchmarks.speed.plan`` measures them again.
+Time is operations times one factor, measured for each population. An image that is trained on costs more than its
+network's operations: memory traffic, the calls of a step, augmentation. ``IMAGE_FLOP`` and ``AUGMENTED_FLOP`` count that in
+operations, so that small networks are not taken for faster than they are. Shapes are drawn in proportion to their cost,
+which makes the mean of their factors that of the sum. Processor time is what counts: other programs disturb it little.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import fmean, median, stdev
 
 import numpy as np
 
-from builders.plan.cost import conv_values, forward_flop
+from builders.compute.compute_path import enter_compute_path
+from builders.compute.trainer import Interrupted, train_fleet
+from builders.estimate.work import Work, work_of_images
+from builders.images.arrays import image_arrays
+from builders.images.bank import ImageBank, write_bank
 from builders.plan.trainings import PlannedTraining
-from nws_data.space.architecture import IMAGE_SHAPE, Architecture
+from builders.recipe.epochs import split_images, steps_per_epoch
+from builders.run.processes import start_process
+from nws_data.errors import BuildError
+from nws_data.space.identity import id_hash
+from nws_data.terminal import say
 
-STEP_TERMS = ("image", "augmentation", "MFLOP", "conv values", "ELU values", "sigmoid or tanh values", "weights", "layers")
-SCORE_TERMS = ("image", "MFLOP", "conv values", "ELU values", "sigmoid or tanh values")
-
-REFERENCE: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
-    "float32": ((33.0, 57.0, 15.8, 1.4, 5.3, 7.0, 22.0, 260.0), (40.0, 6.1, 0.3, 1.0, 1.8)),
-    "bfloat16": ((24.0, 51.0, 10.8, 0.4, 3.4, 4.9, 2.1, 2070.0), (40.0, 5.5, 0.3, 2.2, 2.8)),
-}
-"""Coefficients by precision: microseconds for each unit of ``STEP_TERMS`` and ``SCORE_TERMS`` (thousands of values and of
-weights), on a core of an AMD EPYC 9005 with torch 2.15 and the native backend, 30 shapes."""
-
-_TRUST = 1.0  # weight of the reference against one sample
+_N_TRAIN = {32: 200, 64: 200, 128: 400, 256: 720}  # by batch size: at least two steps an epoch
+_SCORED = 0.63  # images that an evaluation scores for each trained one, as in the paper's dataset
+_MEMBERS = 8  # at least as many trainings as a fleet has slots
+_SHAPES_EACH = 40  # more than a worker has time for
+_LEAST_S, _MOST_SHARE = 0.6, 12  # time for a shape: at least this, and a twelfth of the whole
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A measured shape: seconds of processor time for an image x model."""
+    """A measured shape."""
 
-    planned: PlannedTraining
-    step_s: float
-    score_s: float
+    population: str
+    seconds_per_cost: float  # of processor time, for a unit of :attr:`Work.cost`
     busy: float  # wall time for each second of processor time: above 1 where other programs took the core
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds of one worker, and how far to trust them."""
+    """What all samples say, of one worker."""
 
-    step: tuple[float, ...]  # seconds for each unit of STEP_TERMS
-    score: tuple[float, ...]
-    n_samples: int
-    scatter: float  # standard deviation of measured over fitted times, of one shape
-    busy: float  # median of the samples'
-    start_s: float  # until a worker is ready
-
-    def seconds(self, planned: PlannedTraining, train_images: float, scored_images: float) -> float:
-        """Return the processor time of a training."""
-        step, score = _step_terms(planned), _score_terms(planned)
-        return float(train_images * (step @ np.asarray(self.step)) + scored_images * (score @ np.asarray(self.score)))
+    seconds_per_cost: dict[str, float]  # by population
+    n_shapes: int
+    scatter: float  # relative standard deviation of one shape
+    busy: float  # median of the samples', at least 1
+    start_s: float  # until the workers are ready
 
     @property
     def error(self) -> float:
         """Relative standard error of the time of many trainings: the scatter averages out, five percent do not."""
-        return float(np.hypot(0.05, self.scatter / max(1, self.n_samples) ** 0.5))
+        return float(np.hypot(0.05, self.scatter / self.n_shapes**0.5))
+
+    def seconds(self, population: str, work: Work) -> float:
+        """Return the processor time of work on a population's trainings; of one that is complete, at the others' mean."""
+        return self.seconds_per_cost.get(population, fmean(self.seconds_per_cost.values())) * work.cost
 
 
-def reference_speed(precision: str) -> Speed:
-    """Return the speed of the machine that the coefficients come from."""
-    step, score = REFERENCE[precision]
-    return Speed(tuple(1e-6 * c for c in step), tuple(1e-6 * c for c in score), 0, 0.0, 1.0, 0.0)
+def calibrate(
+    todo: Mapping[str, Mapping[PlannedTraining, Work]], *, precision: str, backend: str, n_workers: int, seconds: float
+) -> Speed:
+    """Measure for about so many seconds, besides starting the workers.
+
+    Args:
+        todo: the trainings that the speed is for, by population, and what each takes; a population may have none.
+        precision: of the build.
+        backend: of the CPU, of the build.
+        n_workers: processes, as many as the build will have, since they share caches and memory.
+        seconds: how long to measure.
+
+    Raises:
+        BuildError: a worker ended, or a population could not be measured in that time.
+        KeyboardInterrupt: Ctrl-C; nothing is left behind.
+    """
+    drawn = [sample_by_cost(works, n_workers * _SHAPES_EACH) for works in todo.values() if works]
+    chosen = [planned for turn in zip(*drawn, strict=True) for planned in turn]  # populations in turns
+    with tempfile.TemporaryDirectory(prefix="nws-plan-") as bank:
+        write_images(Path(bank))
+        say(f"measuring this machine for {seconds:g} s", error=True)
+        samples, start_s = _measured(
+            Path(bank), [chosen[i::n_workers] for i in range(n_workers)], precision, backend, seconds
+        )
+    by_population = {name: [s.seconds_per_cost for s in samples if s.population == name] for name in todo if todo[name]}
+    if not all(by_population.values()):
+        raise BuildError(f"--calibrate {seconds:g}: too few shapes could be measured in that time; give more seconds")
+    means = {name: fmean(values) for name, values in by_population.items()}
+    relative = [sample.seconds_per_cost / means[sample.population] for sample in samples]
+    scatter = stdev(relative) if len(samples) > 1 else 0.3
+    return Speed(means, len(samples), scatter, max(1.0, median(sample.busy for sample in samples)), start_s)
 
 
-def fit_speed(samples: Sequence[Sample], precision: str, start_s: float) -> Speed:
-    """Fit the model to samples of the trainings that it is for, drawn in proportion to their cost."""
-    reference = reference_speed(precision)
-    step, step_ratio = _fit([_step_terms(s.planned) for s in samples], [s.step_s for s in samples], reference.step)
-    score, _ = _fit([_score_terms(s.planned) for s in samples], [s.score_s for s in samples], reference.score)
-    busy = float(np.median([s.busy for s in samples]))
-    return Speed(step, score, len(samples), float(np.std(step_ratio)), max(1.0, busy), start_s)
+def sample_by_cost(works: Mapping[PlannedTraining, Work], n: int) -> list[PlannedTraining]:
+    """Return ``n`` trainings, drawn in proportion to their cost, in an order whose beginnings are fair samples too.
+
+    Systematic: at equal steps of the summed cost of all trainings, sorted by cost. A function of the plan alone.
+    """
+    ordered = sorted(works, key=lambda planned: (works[planned].cost, planned.id))
+    reached = np.cumsum([works[planned].cost for planned in ordered])
+    places = np.searchsorted(reached, (np.arange(n) + 0.5) / n * reached[-1])
+    order = sorted(range(n), key=lambda i: id_hash(f"calibration {i}"))
+    return [ordered[min(places[i], len(ordered) - 1)] for i in order]
 
 
-def coefficients(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the coefficients, in seconds, that fit many samples best by themselves: no reference, none negative."""
-    step = _nonnegative([_step_terms(s.planned) for s in samples], [s.step_s for s in samples])
-    return step, _nonnegative([_score_terms(s.planned) for s in samples], [s.score_s for s in samples])
+def write_images(folder: Path) -> None:
+    """Write the bank that :func:`measure` trains on: random pixels, a set for each batch size."""
+    generator = np.random.default_rng(0)
+    sets = []
+    for batch_size, n_train in _N_TRAIN.items():
+        sizes = (n_train, round(_SCORED * 0.9 * n_train) - 2 * (n_train // 10))
+        train, test = ((generator.integers(0, 256, (n, 3, 32, 32), np.uint8), np.arange(n) % 10) for n in sizes)
+        sets.append(image_arrays(f"random-{batch_size}", train, test, "random pixels"))
+    write_bank(folder, sets)
 
 
-def _nonnegative(rows: Sequence[np.ndarray], seconds: Sequence[float]) -> np.ndarray:
-    """Return nonnegative least squares of relative residuals."""
-    from scipy.optimize import nnls
-
-    terms, y = np.asarray(rows), np.asarray(seconds)
-    scale = np.maximum(terms.max(axis=0), 1e-12)
-    return np.asarray(nnls(terms / scale / y[:, None], np.ones(len(y)))[0] / scale)
-
-
-def _fit(
-    rows: Sequence[np.ndarray], seconds: Sequence[float], reference: tuple[float, ...]
-) -> tuple[tuple[float, ...], np.ndarray]:
-    """Return coefficients, and measured over fitted time of every sample."""
-    terms, y = np.asarray(rows), np.asarray(seconds)
-    prior = np.asarray(reference)
-    prior = prior * np.median(y / (terms @ prior))
-    # Unknown is each coefficient as a multiple of the prior; residuals are relative, so that small shapes count as well.
-    weights = np.vstack([terms * prior / y[:, None], np.eye(len(prior)) * _TRUST**0.5])
-    target = np.concatenate([np.ones(len(y)), np.full(len(prior), _TRUST**0.5)])
-    multiples = np.linalg.lstsq(weights, target, rcond=None)[0].clip(0.05)
-    fitted = terms @ (prior * multiples)
-    level = float(np.mean(y / fitted))  # samples are drawn in proportion to cost: this makes the sum unbiased
-    return tuple((prior * multiples * level).tolist()), y / (fitted * level)
+def _measured(
+    bank: Path, shares: Sequence[Sequence[PlannedTraining]], precision: str, backend: str, seconds: float
+) -> tuple[list[Sample], float]:
+    """Return the samples of a process for each share, and how long the processes took to start."""
+    started_s = time.monotonic()
+    processes = []
+    try:
+        for share in shares:
+            processes.append(start_process(_measure_all, bank, list(share), precision, backend, seconds, duplex=False))
+        answers = [connection.recv() for _, connection in processes]
+    except EOFError:
+        raise BuildError("a calibrating process ended (often: out of memory); give fewer --workers") from None
+    finally:
+        for process, connection in processes:
+            process.kill()  # it owns nothing
+            process.join()
+            connection.close()
+    return [sample for answer in answers for sample in answer], max(0.0, time.monotonic() - started_s - seconds)
 
 
-def _step_terms(planned: PlannedTraining) -> np.ndarray:
-    hp = planned.hyperparameters
-    architecture = Architecture.of(hp)
-    per_batch = 1 / hp.batch_size
-    return np.array(
-        [
-            1.0,
-            float(hp.augmentation),
-            forward_flop(architecture) / 1e6,
-            conv_values(architecture) / 1e3,
-            *_activation_terms(architecture, hp.activation),
-            architecture.n_weights * per_batch / 1e3,
-            len(architecture.layers) * per_batch / 4,
-        ]
-    )
+def _measure_all(
+    connection: Connection, bank: Path, share: Sequence[PlannedTraining], precision: str, backend: str, seconds: float
+) -> None:
+    """Process entry: measure one shape after another until the time is over."""
+    enter_compute_path()
+    images, end_s = ImageBank.open(bank), time.monotonic() + seconds
+    each_s, samples = max(_LEAST_S, seconds / _MOST_SHARE), []
+    for planned in share:
+        if time.monotonic() + each_s / 2 >= end_s:
+            break
+        samples.append(measure(planned, images, precision, backend, min(each_s, end_s - time.monotonic())))
+    connection.send([sample for sample in samples if sample is not None])
 
 
-def _score_terms(planned: PlannedTraining) -> np.ndarray:
-    architecture = Architecture.of(planned.hyperparameters)
-    activation = _activation_terms(architecture, planned.hyperparameters.activation)
-    return np.array([1.0, forward_flop(architecture) / 1e6, conv_values(architecture) / 1e3, *activation])
+def measure(planned: PlannedTraining, bank: ImageBank, precision: str, backend: str, seconds: float) -> Sample | None:
+    """Train as many as a fleet holds like ``planned`` for a while; None when not even an epoch was done in five times that.
 
+    Whole epochs count, each with its evaluation: from the first step to the first one of a later epoch.
+    """
+    hp = replace(planned.hyperparameters, dataset=f"random-{planned.hyperparameters.batch_size}")
+    members = [PlannedTraining(planned.id, planned.seed, hp)] * _MEMBERS  # of one seed: their epochs end together
+    labels = bank.labels(hp.dataset, "train")
+    steps = steps_per_epoch(labels[split_images(len(labels), planned.seed).train], hp.batch_size)
+    n_scored = 2 * (len(labels) // 10) + len(bank.labels(hp.dataset, "test"))
+    stamps: list[tuple[float, float]] = []
+    started_s, step, width = time.perf_counter(), 0, 0
 
-def _activation_terms(architecture: Architecture, activation: str) -> tuple[float, float]:
-    """Return thousands of values that an ELU takes, and that a sigmoid or tanh takes: after the pool, where there is one."""
-    area, values = IMAGE_SHAPE[1] * IMAGE_SHAPE[2], 0
-    for layer in architecture.layers:
-        if layer.is_conv:
-            area //= 4 if layer.pool_after else 1
-            values += layer.n_out * area
-    return (values / 1e3 * (activation == "elu"), values / 1e3 * (activation in ("sigmoid", "tanh")))
+    def count(n_images: int) -> None:
+        nonlocal step, width
+        step, width = step + 1, n_images // hp.batch_size
+        if step % steps == 1:
+            stamps.append((time.perf_counter(), time.thread_time()))
+        spent_s = time.perf_counter() - started_s
+        if (len(stamps) > 1 and spent_s >= seconds) or spent_s > 5 * seconds:
+            raise Interrupted
+
+    with suppress(Interrupted):
+        list(train_fleet(members, bank, epoch_cap=1000, precision=precision, backend=backend, on_step=count))
+    if len(stamps) < 2:
+        return None
+    wall_s, own_s = (last - first for first, last in zip(stamps[0], stamps[-1], strict=True))
+    n = width * (len(stamps) - 1)  # epochs x models
+    work = work_of_images(planned, n * steps * hp.batch_size, n * n_scored)
+    return Sample(planned.id.partition("-")[0], own_s / work.cost, wall_s / max(own_s, 1e-9))

@@ -1,18 +1,31 @@
-"""``nws bench board``: from a folder of result files to board.md and board.html. The same files give the same bytes."""
+"""``nws bench board``: from a folder of result files to board.md and board.html. The same files give the same bytes.
+
+The page needs nothing else: styles, script and charts are inside.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Sequence
+from itertools import groupby
 from pathlib import Path
 
-from benchmarks.leaderboard.board.markdown import board_markdown
-from benchmarks.leaderboard.board.page import board_html
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from benchmarks.leaderboard.board import words
+from benchmarks.leaderboard.board.charts import draw
 from benchmarks.leaderboard.board.standings import arrange
+from benchmarks.leaderboard.board.tables import differences_table, runs_table, scores_table
 from benchmarks.leaderboard.files.against_data import check_against_data, recompute
+from benchmarks.leaderboard.files.checks import CONTROL
 from benchmarks.leaderboard.files.collection import read_results, refuse
 from benchmarks.leaderboard.files.results import Result, ResultError
 from nws_data.atomic import write_bytes
 
 MARKDOWN, HTML = "board.md", "board.html"
+
+_PLAIN = re.compile(r"(?:\w|[ ,%±()\[\]+=:\N{EN DASH}\N{MINUS SIGN}²-]|\.(?!\w*[^\W\d])|/(?!/))*")
+"""Texts without markup, mentions and links: no point before a word with letters, no two slashes."""
 
 
 def write_board(results: Path, out: Path, data: Path | None = None, predictions: Path | None = None) -> list[Result]:
@@ -33,8 +46,7 @@ def write_board(results: Path, out: Path, data: Path | None = None, predictions:
     found = read_results(results)
     recomputed = set() if data is None else _check_all(found, results, data, predictions)
     standing = [result for _, result in found]
-    sections = arrange(standing)
-    pages = {MARKDOWN: board_markdown(sections, standing, recomputed), HTML: board_html(sections, standing, recomputed)}
+    pages = {name: render(name, standing, recomputed) for name in (MARKDOWN, HTML)}
     for name, text in pages.items():
         write_bytes(out / name, text.encode())
     return standing
@@ -52,3 +64,37 @@ def _check_all(found: list[tuple[Path, Result]], folder: Path, data: Path, predi
             refused.append(f"{path.relative_to(folder)}: {error}")
     refuse(folder, refused)
     return recomputed
+
+
+def render(name: str, results: Sequence[Result], recomputed: Collection[Path]) -> str:
+    """Return the board as a file's text; ``recomputed`` has the paths of results whose predictions were scored again."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=name == HTML,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters["plain_markdown"] = plain_markdown
+    datasets = [
+        {
+            "population": population,
+            "digest": digest,
+            "statuses": [(status, list(own)) for status, own in groupby(found, key=lambda section: section.status)],
+            "runs": runs_table([result for result in results if result.data_digest == digest], recomputed),
+        }
+        for (population, digest), found in groupby(arrange(results), key=lambda s: (s.population, s.data_digest))
+    ]
+    functions = {"scores_table": scores_table, "differences_table": differences_table, "draw": draw}
+    return environment.get_template(f"{name}.j2").render(words=words, datasets=datasets, **functions).rstrip() + "\n"
+
+
+def plain_markdown(text: str) -> str:
+    """Keep a text from being taken for markup, a link or a mention, and from ending its cell or turning the writing round.
+
+    What is not plain becomes code, in which nothing is read as markup; what would end the code becomes ``?``.
+    """
+    if _PLAIN.fullmatch(text):
+        return re.sub(r"([_\[\]])", r"\\\1", text)
+    shown = re.sub(r"[`|\\]", "?", CONTROL.sub(" ", text))
+    return f"`{shown}`"

@@ -3,7 +3,7 @@
 A layer of four channels fills a quarter of a vector of sixteen. In channels last, p neighbouring pixels of C channels are
 one pixel of p C channels without moving a byte; a kernel of f taps becomes one of 2 ceil((f - 1) / 2 / p) + 1 taps with
 p times the channels on both sides, most of them zeros or repeated. The extra products cost less than the empty lanes
-where channels are few: PIXELS says where, as measured on Zen 4 (`python -m benchmarks.speed.convolution`).
+where channels are few: PIXELS says where, as measured on Zen 4. It decides bits.
 """
 
 from __future__ import annotations

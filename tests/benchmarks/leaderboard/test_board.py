@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.leaderboard.board.charts import colour_classes
-from benchmarks.leaderboard.board.markdown import _escape
 from benchmarks.leaderboard.board.standings import arrange, differences
 from benchmarks.leaderboard.board.tables import RUN_HEADERS, runs_table, scores_table
-from benchmarks.leaderboard.board.write import write_board
+from benchmarks.leaderboard.board.write import plain_markdown, write_board
 from benchmarks.leaderboard.files.formats import NONE, difference_text
 from benchmarks.leaderboard.files.results import Result, ResultError
 from nws_data.tasks.metrics import clustered_accuracy, paired_difference
@@ -190,9 +189,9 @@ def test_nothing_is_written_when_a_file_is_refused(folder: Path) -> None:
 def test_charts_draw_every_score_at_its_height(folder: Path) -> None:
     write_board(folder, folder)
     text = (folder / "board.html").read_text()
-    svg = re.findall(r"<svg.*?</svg>", text)
+    svg = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
     assert len(svg) == 4  # a chart for each table of classes, none of regression
-    bars = re.findall(r"<title>([^<]*): ([\d.]+)[^<]*</title><rect [^>]*height=\"([\d.]+)\"", svg[0])
+    bars = re.findall(r"<title>([^<]*): ([\d.]+)[^<]*</title>\s*<rect [^>]*height=\"([\d.]+)\"", svg[0])
     assert {name: (float(score), float(height)) for name, score, height in bars} == {
         "global/dataset, svm-linear-16": (95.0, 237.5),  # of 250 for 100 %
         "global/augmentation, majority": (50.0, 125.0),
@@ -248,25 +247,25 @@ def test_a_method_keeps_its_colour_and_a_chart_has_each_once() -> None:
 def test_markdown_takes_no_text_for_markup() -> None:
     for text in ODD:
         for around in (text, f"a {text}", f"{text}, b"):
-            assert re.fullmatch(r"`[^`|\\]*`", _escape(around)), around
-    assert _escape("a\nb\x1b\u2028\u202ec|") == "`a b   c?`"
+            assert re.fullmatch(r"`[^`|\\]*`", plain_markdown(around)), around
+    assert plain_markdown("a\nb\x1b\u2028\u202ec|") == "`a b   c?`"
     for text in ("global/dataset/threshold=0.15", "71.4 ± 0.1", "penalty=1.0, on=True", "2026-01-01T00:00:00Z", NONE):
-        assert _escape(text) == text
-    assert _escape("[x](y)") == "\\[x\\](y)"
-    assert _escape("[x](y)") == "\\[x\\](y)"
-    assert _escape("max_iter [1.0, 2.0]") == "max\\_iter \\[1.0, 2.0\\]"
+        assert plain_markdown(text) == text
+    assert plain_markdown("[x](y)") == "\\[x\\](y)"
+    assert plain_markdown("[x](y)") == "\\[x\\](y)"
+    assert plain_markdown("max_iter [1.0, 2.0]") == "max\\_iter \\[1.0, 2.0\\]"
 
 
-def test_methods_stand_in_the_order_of_their_rank_and_guards_are_never_the_best() -> None:
+def test_methods_stand_in_the_order_of_their_rank_and_trivial_ones_are_never_the_best() -> None:
     scores = {"majority": 9, "svm-rbf-16": 6, "boosting-16": 7, "hyperparameters": 2}
     found = [make_result([class_score([n] * 4)], method=method, options={}) for method, n in scores.items()]
     one_more = make_result([class_score([1] * 4)], task="global/dataset", method="svm-rbf-16", options={})
     section = arrange([*found, one_more])[0]
     assert section.methods == ("svm-rbf-16", "boosting-16", "majority", "hyperparameters")  # the first ran on both tasks
-    assert section.guards == ("majority", "hyperparameters")
+    assert section.trivial == ("majority", "hyperparameters")
     assert not any(cell.best for cell in section.cells.values())
     assert [m for (_, m), cell in arrange(found[1:])[0].cells.items() if cell.best] == ["boosting-16"]
-    assert scores_table(arrange(found[:1])[0]).rows == ()  # a board of guards alone
+    assert scores_table(arrange(found[:1])[0]).rows == ()  # a board of trivial baselines alone
 
 
 @pytest.mark.parametrize(

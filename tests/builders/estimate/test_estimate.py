@@ -9,7 +9,7 @@ import pytest
 from builders.build import build
 from builders.config import PRESETS, BuildConfig
 from builders.estimate.estimate import estimate
-from builders.estimate.report import format_estimate, span_text, to_dict
+from builders.estimate.report import format_estimate, span_text
 from builders.images.prepare import prepare_images
 from builders.run.workspace import open_workspace
 from nws_data.cli import main
@@ -24,7 +24,7 @@ def built(tmp_path_factory):
     root = tmp_path_factory.mktemp("plan") / "nws"
     expected = estimate(config(root, fixed=3), seconds=None)
     (report,) = build(config(root, fixed=3))
-    return root, expected.populations[0], report
+    return root, expected.populations["fixed"], report
 
 
 def test_a_build_is_what_was_planned(built):
@@ -37,15 +37,15 @@ def test_a_build_is_what_was_planned(built):
 
 def test_what_is_there_is_not_counted_again(built):
     root, *_ = built
-    (same,) = estimate(config(root, fixed=3), seconds=20.0).populations  # nothing to calibrate for either
+    (same,) = estimate(config(root, fixed=3), seconds=20.0).populations.values()  # nothing to calibrate for either
     assert (same.n_there, same.work.n_trainings, same.nbytes) == (3, 0, built[1].nbytes)
-    (more,) = estimate(config(root, fixed=5), seconds=None).populations
+    (more,) = estimate(config(root, fixed=5), seconds=None).populations.values()
     assert (more.n_there, more.work.n_trainings) == (3, 2)
     both = estimate(config(root, trainings={"random": 2}), seconds=None)
-    assert both.disk_bytes == both.populations[0].nbytes + same.nbytes
+    assert both.disk_bytes == both.populations["random"].nbytes + same.nbytes
     (root / ".build" / "trainings").mkdir(parents=True)
     (root / ".build" / "trainings" / "fixed-000004.safetensors").touch()
-    (waiting,) = estimate(config(root, fixed=5), seconds=None).populations
+    (waiting,) = estimate(config(root, fixed=5), seconds=None).populations.values()
     assert (waiting.n_there, waiting.work.n_trainings, waiting.nbytes) == (4, 1, more.nbytes)
 
 
@@ -55,8 +55,6 @@ def test_what_a_build_refuses_is_refused(built, tmp_path):
         estimate(config(root, fixed=2), seconds=None)
     with pytest.raises(BuildError, match="built with other options: epoch_cap was 19, now 40"):
         estimate(config(root, fixed=4, epoch_cap=40), seconds=None)
-    with pytest.raises(BuildError, match="too little for this build"):
-        estimate(config(tmp_path / "new", memory=10**8), seconds=None)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").touch()
     with pytest.raises(BuildError):
@@ -71,7 +69,7 @@ def test_what_is_begun_goes_on_as_it_began(tmp_path):
         sets = prepare_images(workspace.images, portable.images)
         workspace.claim_plan("fixed", portable.identity(sets))
         (workspace.staging / "fixed-000001.safetensors").touch()
-        (begun,) = estimate(config(out, fixed=3), seconds=None).populations  # no --backend: that of what is there
+        (begun,) = estimate(config(out, fixed=3), seconds=None).populations.values()  # no --backend: that of what is there
         assert (begun.n_there, begun.work.n_trainings) == (1, 2)
         with pytest.raises(BuildError, match=r"begun in .* other options: epoch_cap was 19, now 40. Give those, or another"):
             estimate(config(out, fixed=3, epoch_cap=40), seconds=None)
@@ -79,13 +77,9 @@ def test_what_is_begun_goes_on_as_it_began(tmp_path):
             estimate(config(out, fixed=3, backend="native"), seconds=None)
 
 
-def test_memory_without_a_limit_is_no_number(built):
+def test_nothing_to_do_is_said(built):
     root, *_ = built
-    done = estimate(config(root, fixed=3), seconds=None)
-    text = format_estimate(done)
-    assert "no limit" in text and "all trainings are there" in text
-    assert to_dict(done)["memory"]["limit"] is None
-    assert "(limit 2.0 GB)" in format_estimate(estimate(config(root, fixed=4, memory=2 * 10**9), seconds=None))
+    assert "all trainings are there" in format_estimate(estimate(config(root, fixed=3), seconds=None))
 
 
 @pytest.fixture(scope="module")
@@ -95,23 +89,21 @@ def paper(tmp_path_factory):
 
 
 def test_parts_add_up(paper):
-    for item in paper.populations:
+    for item in paper.populations.values():
         assert sum(work.n_trainings for work in item.image_sets.values()) == item.work.n_trainings == item.n_trainings
         assert sum(work.flop for work in item.image_sets.values()) == pytest.approx(item.work.flop)
-        assert item.tiers[-1].name == "full"
-        assert item.tiers[-1].nbytes == item.nbytes
-        assert item.tiers[-1].work.flop == pytest.approx(item.work.flop)
-        names = [tier.name for tier in item.tiers]
-        assert names == ["1GB", "full"]
-        assert item.tiers[0].nbytes <= 10**9 < item.nbytes
-        assert 0 < item.tiers[0].n_trainings < item.n_trainings
+        assert list(item.tiers) == ["1GB", "full"]
+        first, full = item.tiers.values()
+        assert (full.nbytes, full.work.flop) == (item.nbytes, pytest.approx(item.work.flop))
+        assert first.nbytes <= 10**9 < item.nbytes
+        assert 0 < first.work.n_trainings < item.n_trainings
 
 
 def test_tiers_are_those_that_readers_find(built):
     root, expected, _ = built
     splits = {name: split.shards for name, split in Manifest.load(root).populations["fixed"].splits.items()}
     chosen = choose_tier(splits, tier_bytes("full"))
-    assert sum(s.n_trainings for shards in chosen.values() for s in shards) == expected.tiers[-1].n_trainings
+    assert sum(s.n_trainings for shards in chosen.values() for s in shards) == expected.tiers["full"].work.n_trainings
 
 
 OPTIONS = ["--population", "fixed", "--trainings", "4", "--images", "mnist", "svhn", "--no-calibrate"]
@@ -131,7 +123,7 @@ def test_the_command(tmp_path, capsys):
 
 @pytest.mark.parametrize("there", ["a dataset with another plan", "a larger one", "something else"])
 def test_the_command_estimates_a_new_folder_where_the_build_would_not_go_into_this_one(built, tmp_path, capsys, there):
-    options = ["plan", "--images", "digits", "--population", "fixed", "--no-calibrate", "--memory", "4GB", "--json"]
+    options = ["plan", "--images", "digits", "--population", "fixed", "--no-calibrate", "--json"]
     same = ["--train-images", "120", "--test-images", "50", "--epoch-cap", "19", "--seed", str(SEED)]
     options += ["--trainings", "2", *same] if there == "a larger one" else ["--trainings", "4"]
     out = tmp_path if there == "something else" else built[0]
@@ -151,7 +143,7 @@ def test_the_command_calibrates(tmp_path, capsys):
     options = ["--population", "fixed", "--trainings", "4", "--images", "digits", "--epoch-cap", "40"]
     assert main(["plan", *options, "--calibrate", "6", "--workers", "1", "--out", str(tmp_path / "nws"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["wall_s"] > 0 and found["calibration"]["n_shapes"] >= 1
+    assert found["wall_s"] > 0 and found["speed"]["n_shapes"] >= 1
     assert found["populations"]["fixed"]["core_s"] < found["wall_s"] * 1.01
 
 
@@ -160,7 +152,6 @@ def test_the_command_calibrates(tmp_path, capsys):
     [
         (["--epochs", "5"], "--epochs must be in [19, 1000], the cap; got 5"),
         (["--calibrate", "0"], "--calibrate must be a positive number of seconds, got 0"),
-        (["--memory", "100MB"], "--memory 100 MB is too little for this build"),
         (["--train-images", "15"], "positive multiple of 10"),
         (["--train-images", "100"], "too few images (100, a tenth of them for validation)"),
     ],

@@ -1,4 +1,4 @@
-"""The model of a worker's speed against times that are known, and the calibration against a real trainer."""
+"""The speed of a machine: which shapes are measured, and the measurement of the real trainer."""
 
 from __future__ import annotations
 
@@ -12,81 +12,50 @@ import numpy as np
 import pytest
 
 from builders.compute.compute_path import default_cpu_backend
-from builders.estimate.calibration import calibrate, sample_by_cost
-from builders.estimate.speed import REFERENCE, SCORE_TERMS, STEP_TERMS, Sample, coefficients, fit_speed, reference_speed
+from builders.estimate.speed import Speed, calibrate, sample_by_cost
+from builders.estimate.work import Work, work_of_images
 from builders.plan.trainings import plan_trainings
 from nws_data.errors import BuildError
 
 PLAN = list(plan_trainings("random", 400, 3, ["digits"]))
+FIXED = list(plan_trainings("fixed", 20, 3, ["digits"]))
 
 
-def made_up(factor: float, noise: float, n: int = 24) -> list[Sample]:
-    """Samples of a machine whose times are those of the reference, times a factor and some noise."""
-    rng, speed = np.random.default_rng(0), reference_speed("float32")
-    rows = sample_by_cost(PLAN, lambda planned: speed.seconds(planned, 1.0, 0.5), n)
-    times = factor * np.exp(noise * rng.standard_normal((n, 2)))
-    return [
-        Sample(planned, speed.seconds(planned, 1.0, 0.0) * a, speed.seconds(planned, 0.0, 1.0) * b, 1.0)
-        for planned, (a, b) in zip(rows, times, strict=True)
-    ]
-
-
-def test_every_term_has_a_coefficient():
-    for step, score in REFERENCE.values():
-        assert (len(step), len(score)) == (len(STEP_TERMS), len(SCORE_TERMS))
-
-
-@pytest.mark.parametrize("factor", [0.2, 1.0, 7.0])
-def test_a_machine_of_another_speed(factor):
-    speed = fit_speed(made_up(factor, 0.0), "float32", 1.0)
-    for planned in PLAN[:50]:
-        expected = factor * reference_speed("float32").seconds(planned, 1e4, 2e4)
-        assert speed.seconds(planned, 1e4, 2e4) == pytest.approx(expected, rel=1e-6)
-    assert speed.scatter < 1e-6
-
-
-def test_noise_averages_out_in_the_sum():
-    speed = fit_speed(made_up(2.0, 0.2), "float32", 1.0)
-    truth = sum(2 * reference_speed("float32").seconds(planned, 1e4, 2e4) for planned in PLAN)
-    found = sum(speed.seconds(planned, 1e4, 2e4) for planned in PLAN)
-    assert abs(found / truth - 1) < 2 * speed.error
-    assert 0.08 < speed.scatter < 0.3
-
-
-def test_many_samples_give_their_coefficients_without_a_reference():
-    step, score = coefficients(made_up(1.0, 0.0, 200))
-    assert step == pytest.approx(1e-6 * np.array(REFERENCE["float32"][0]), rel=1e-3, abs=1e-9)
-    assert score == pytest.approx(1e-6 * np.array(REFERENCE["float32"][1]), rel=1e-3, abs=1e-9)
+def works(trainings) -> dict:
+    return {planned: work_of_images(planned, 1e4, 5e3) for planned in trainings}
 
 
 def test_the_sample_follows_the_cost():
-    cost = {planned.id: float(i + 1) for i, planned in enumerate(PLAN)}
-    chosen = sample_by_cost(PLAN, lambda planned: cost[planned.id], 100)
-    assert chosen == sample_by_cost(PLAN[::-1], lambda planned: cost[planned.id], 100)
+    cost = {planned: Work(cost=float(i + 1)) for i, planned in enumerate(PLAN)}
+    chosen = sample_by_cost(cost, 100)
+    assert chosen == sample_by_cost(dict(reversed(cost.items())), 100)
     # Each half of the summed cost gives half of the sample, and of its first tenth about half.
-    ordered = sorted(cost.values())
+    ordered = sorted(work.cost for work in cost.values())
     half = ordered[int(np.searchsorted(np.cumsum(ordered), sum(ordered) / 2))]
-    assert sum(cost[planned.id] <= half for planned in chosen) == pytest.approx(50, abs=1)
-    assert 2 <= sum(cost[planned.id] <= half for planned in chosen[:10]) <= 8
+    assert sum(cost[planned].cost <= half for planned in chosen) == pytest.approx(50, abs=1)
+    assert 2 <= sum(cost[planned].cost <= half for planned in chosen[:10]) <= 8
+
+
+def test_the_error_falls_with_the_number_of_shapes_but_not_below_five_percent():
+    few, many = (Speed({"fixed": 1e-11}, n, 0.2, 1.0, 1.0) for n in (4, 4_000_000))
+    assert few.error == pytest.approx((0.05**2 + 0.1**2) ** 0.5) and many.error == pytest.approx(0.05, rel=1e-3)
+    assert few.seconds("fixed", Work(cost=1e12)) == pytest.approx(10.0)
 
 
 @pytest.mark.slow
 def test_a_calibration_of_the_real_trainer():
-    speed = calibrate(
-        PLAN[:20],
-        lambda planned: reference_speed("float32").seconds(planned, 1.0, 0.5),
-        precision="float32",
-        backend=default_cpu_backend(),
-        n_workers=1,
-        seconds=8.0,
-    )
-    assert speed.n_samples >= 1 and speed.start_s > 0
-    assert all(value > 0 for value in (*speed.step, *speed.score))
+    todo = {"fixed": works(FIXED), "random": works(PLAN[:20])}
+    options = {"precision": "float32", "backend": default_cpu_backend(), "n_workers": 1}
+    speed = calibrate(todo, seconds=8.0, **options)
+    assert set(speed.seconds_per_cost) == {"fixed", "random"} and speed.n_shapes >= 2 and speed.start_s >= 0
+    for value in speed.seconds_per_cost.values():
+        assert 1e-13 < value < 1e-8  # 0.1 GFLOP/s to 10 TFLOP/s
 
 
 def test_a_calibration_without_time():
-    with pytest.raises(BuildError, match=r"--calibrate 0.01: no shape could be measured"):
-        calibrate(PLAN[:2], lambda planned: 1.0, precision="float32", backend="portable", n_workers=1, seconds=0.01)
+    options = {"precision": "float32", "backend": default_cpu_backend(), "n_workers": 1}
+    with pytest.raises(BuildError, match=r"--calibrate 0.01: too few shapes could be measured"):
+        calibrate({"fixed": {}, "random": works(PLAN[:2])}, seconds=0.01, **options)
 
 
 def test_ctrl_c_leaves_nothing(tmp_path):

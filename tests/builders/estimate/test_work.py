@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from builders.estimate.image_counts import OFFICIAL, ImageCounts, image_counts
-from builders.estimate.work import MEAN_EPOCHS, Work, assumed_epochs, total, work_of
+from builders.estimate.work import AUGMENTED_FLOP, IMAGE_FLOP, MEAN_EPOCHS, Work, assumed_epochs, total, work_of
 from builders.images.prepare import ImageOptions
 from builders.images.sources import load_images
 from builders.plan.cost import forward_flop
@@ -61,7 +61,8 @@ def test_work_of_one_training_by_hand():
     assert work.train_images == pytest.approx(20 * 138 * 64, rel=0.01)  # of 9,000 images about 138 batches are balanced
     assert work.scored_images == 21 * (1_000 + 1_000 + 300)
     assert work.flop == flop * (3 * work.train_images + work.scored_images)
-    assert total([work, work]) == Work(2, 2 * work.train_images, 2 * work.scored_images, 2 * work.flop)
+    assert work.cost == work.flop + work.train_images * (IMAGE_FLOP + AUGMENTED_FLOP * training.hyperparameters.augmentation)
+    assert total([work, work]) == Work(2, 2 * work.train_images, 2 * work.scored_images, 2 * work.flop, 2 * work.cost)
 
 
 def test_epochs():
