@@ -8,10 +8,9 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-
-from builders.run.processes import start_process
 
 Work = Callable[[], None]
 Setup = Callable[[], Work]
@@ -41,11 +40,14 @@ def alternate(contenders: Mapping[str, Setup], rounds: int) -> dict[str, Timing]
 
     Raises ``RuntimeError`` when a contender's process ends by itself; it has printed why. The others are told to stop.
     """
+    context = get_context("spawn")
     connections: dict[str, Connection] = {}
     processes: list[BaseProcess] = []
     for name, setup in contenders.items():
-        process, connections[name] = start_process(_contender, setup)
-        processes.append(process)
+        connections[name], theirs = context.Pipe()
+        processes.append(context.Process(target=_contender, args=(setup, theirs), daemon=True))
+        processes[-1].start()
+        theirs.close()  # else this process would hold the last one's pipe open, and wait for ever once that one is dead
     times: dict[str, list[float]] = {name: [] for name in contenders}
     peaks: dict[str, float] = {}
     for i in range(rounds + 1):
@@ -71,7 +73,7 @@ def _dismiss(connections: Iterable[Connection], processes: Iterable[BaseProcess]
         process.join()
 
 
-def _contender(connection: Connection, setup: Setup) -> None:
+def _contender(setup: Setup, connection: Connection) -> None:
     work = setup()
     while connection.recv():
         started_s = time.perf_counter()
