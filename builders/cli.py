@@ -96,7 +96,7 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--backend",
         choices=ALL_BACKENDS,
-        help="how the device computes: native (C kernels) or portable on a CPU, grouped, rows or triton on a card "
+        help="how the device computes: native (C kernels) or portable on a CPU, triton or grouped on a card "
         "(default: as the trainings that are there already, else native or rows)",
     )
     where.add_argument(

@@ -23,7 +23,7 @@ from builders.plan.trainings import plan_trainings
 from builders.run.worker import Reporter, WorkerSettings, run_job
 from nws_data.check.verify import verify
 from nws_data.cli import main
-from nws_data.errors import BuildError
+from nws_data.errors import BuildError, FormatError
 from nws_data.format.manifest import Manifest
 from tests.builders import builds
 from tests.builders.builds import IMAGES, SEED, config, interrupt, start_build, wait_for
@@ -48,7 +48,6 @@ def test_a_build_is_sound_and_leaves_nothing_behind(built):
     assert report.ok, report.problems
     assert report.n_trainings == 4
     assert sorted(path.name for path in built.iterdir()) == [
-        ".nws-manifest",
         "README.md",
         "SHA256SUMS",
         "manifest.json",
@@ -106,6 +105,23 @@ def test_a_build_killed_at_its_very_end_is_completed_by_the_same_command(built, 
     (report,) = build(config(copy))
     assert report.n_new == 0
     assert verify(copy).ok, verify(copy).problems
+    assert differences(copy, built) == []
+
+
+@pytest.mark.parametrize("lost", ["shard", "table", "manifest"])
+def test_a_damaged_dataset_is_refused_before_any_work(built, tmp_path, lost):
+    copy = Path(shutil.copytree(built, tmp_path / "nws"))
+    manifest = Manifest.load(copy)
+    name = {"shard": manifest.shards[0].path, "table": manifest.provenance, "manifest": "manifest.json"}[lost]
+    (copy / name).write_bytes((copy / name).read_bytes()[:-9])
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    expected = "not a readable manifest" if lost == "manifest" else rf"damaged: 1 files .+{name}.+`nws pull`.+new folder"
+    for n in (4, 5):
+        with pytest.raises(FormatError, match=expected):
+            build(config(copy, n))
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+    (copy / name).write_bytes((built / name).read_bytes())  # fetched again
+    build(config(copy))
     assert differences(copy, built) == []
 
 
