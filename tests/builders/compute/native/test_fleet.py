@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
@@ -11,10 +13,11 @@ from builders.compute.native.inference import NativeInference
 from builders.compute.portable.fleet import Fleet
 from builders.plan.fleet_shape import FleetShape
 from builders.recipe.optimizers import rate
-from nws_data.space.architecture import Architecture, all_architectures
+from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters
 from tests.builders.compute.portable.test_fleet import MIXED, batches, run_oracle, start
 from tests.builders.conftest import SMALLEST, hyperparameters
+from tests.pairs import all_pairs
 
 
 def run(
@@ -28,9 +31,10 @@ def run(
     return fleet.vectors[0].clone()
 
 
-@pytest.mark.parametrize("activation", CLASSES["activation"])
-@pytest.mark.parametrize("optimizer", CLASSES["optimizer"])
-@pytest.mark.parametrize("initialization", CLASSES["initialization"])
+@pytest.mark.parametrize(
+    ("optimizer", "activation", "initialization"),
+    all_pairs(itertools.product(*(CLASSES[name] for name in ("optimizer", "activation", "initialization")))),
+)
 def test_float64_equals_the_oracle(optimizer, activation, initialization):
     hp = hyperparameters(optimizer=optimizer, activation=activation, initialization=initialization, learning_rate=0.003)
     expected = run_oracle(hp, 7, 4, break_ties=True)
@@ -86,10 +90,11 @@ def test_inference_equals_the_portable_one(changes, activation):
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
 
 
+KINDS = [*FIXED_ARCHITECTURE, "optimizer", "activation"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("i", range(0, 243, 9))
-def test_every_kind_of_architecture_equals_the_oracle(i):
-    architecture = all_architectures()[i]
-    changes = {name: getattr(architecture, name) for name in FIXED_ARCHITECTURE}
-    hp = hyperparameters(optimizer=CLASSES["optimizer"][i % 3], activation=CLASSES["activation"][i % 4], **changes)
-    torch.testing.assert_close(run(hp, i, 2, "float64", True), run_oracle(hp, i, 2, True), rtol=0, atol=1e-8)
+@pytest.mark.parametrize("case", all_pairs(itertools.product(*(CLASSES[name] for name in KINDS))), ids=str)
+def test_every_kind_of_architecture_equals_the_oracle(case):
+    hp = hyperparameters(**dict(zip(KINDS, case, strict=True)))
+    torch.testing.assert_close(run(hp, 3, 2, "float64", True), run_oracle(hp, 3, 2, True), rtol=0, atol=1e-8)
