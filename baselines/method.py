@@ -27,7 +27,7 @@ class Method(ABC):
     A subclass's options are the keyword arguments of its ``__init__``, each annotated and with a default; a registry or
     command line reads them there and hands them over as values of the annotated type. ``__init__`` only stores them.
 
-    Labels come from ``view.labels`` alone, never from ``view.data[target]``: guards against leaks permute the former.
+    Labels come from ``view.labels`` alone, never from ``view.data[target]``: the check for leaks permutes the former.
 
     Args:
         seed: of everything the method draws, at least 0. The same seed, task and options give the same predictions on

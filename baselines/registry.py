@@ -70,9 +70,9 @@ METHODS: dict[str, MethodEntry] = {
     "dmc-short": _dmc("the same, trained for minutes on a core", budget="short"),
     "dmc-asinh": _dmc("DMC on asinh(20 w) of the weights w", inputs="asinh"),
     "dmc-asinh-short": _dmc("the same, trained for minutes on a core", inputs="asinh", budget="short"),
-    "majority": MethodEntry("baselines.guards:Majority", "guard: the most frequent training class, or the mean"),
-    "hyperparameters": MethodEntry("baselines.guards:HyperParametersOnly", "guard: all other hyper-parameters, no weights"),
-    "length": MethodEntry("baselines.guards:LengthOnly", "guard: the length of the weight vector alone"),
+    "majority": MethodEntry("baselines.trivial:Majority", "trivial: the most frequent training class, or the mean"),
+    "hyperparameters": MethodEntry("baselines.trivial:HyperParametersOnly", "trivial: all other hyper-parameters"),
+    "length": MethodEntry("baselines.trivial:LengthOnly", "trivial: the length of the weight vector alone"),
 } | {
     f"{family}-{suffix}": MethodEntry(f"baselines.shallow:{name}", f"{what}, {of}", options, inputs, kinds)
     for family, name, what, suffixes, kinds in _SHALLOW

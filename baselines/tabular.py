@@ -1,4 +1,4 @@
-"""Methods that fit an estimator of scikit-learn on a table with one row an item: what shallow methods and guards share."""
+"""Methods that fit an estimator of scikit-learn on a table with one row an item: shared by shallow and trivial baselines."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ TASKS = {
 }
 """Tasks that a build of this size has enough trainings for, in five folds, and the method that reads the weights."""
 
-GUARD = "hyperparameters"
+TRIVIAL = "hyperparameters"
 """Beside each: what all other hyper-parameters tell, without a weight."""
 
 
@@ -157,8 +157,8 @@ def _loaded_windows(out: Path) -> Iterator[str]:
 
 
 def _read(out: Path, results: Path) -> Iterator[Reading]:
-    """Run each task's method and the guard, in five folds; yield what came of it. Says on stderr what was not possible."""
-    plans = [plan for task, method in TASKS.items() for plan in make_plans([task], [method, GUARD], {}, 1, folds=True)]
+    """Run each task's method and `TRIVIAL` in five folds; yield what came of it. Says on stderr what was not possible."""
+    plans = [plan for task, method in TASKS.items() for plan in make_plans([task], [method, TRIVIAL], {}, 1, folds=True)]
     total = sum(plan.n_fits for plan in plans)
     with progress_bar(total=total, bar_format=FITS) as bar:
         outcomes = list(run_all(plans, out.resolve(), results.resolve(), tick=lambda name: bar.update()))

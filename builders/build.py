@@ -10,16 +10,15 @@ from typing import Any
 
 import torch
 
-from builders.compute.devices import default_backend
+from builders.compute.devices import default_backend, local_cards
 from builders.config import BuildConfig
 from builders.images.bank import ImageBank
 from builders.images.prepare import prepare_images
 from builders.mend import mend_dataset
 from builders.plan.cost import training_flop
+from builders.plan.jobs import Job, make_device_jobs, make_jobs
 from builders.plan.trainings import PlannedTraining, plan_trainings
 from builders.recipe.epochs import enough_images, split_images, steps_per_epoch, too_few_images
-from builders.resources import jobs_of, memory_plan
-from builders.run.memory import size_text
 from builders.run.messages import Notice
 from builders.run.progress import BuildProgress
 from builders.run.worker import WorkerSettings
@@ -28,6 +27,7 @@ from nws_data.errors import BuildError
 from nws_data.format.manifest import Manifest
 from nws_data.format.plan import plan_digest
 from nws_data.format.root import check_ours
+from nws_data.machine import available_memory
 from nws_data.space.architecture import N_CLASSES, Architecture
 from nws_data.space.identity import training_id
 from nws_data.space.image_sets import ImageSet
@@ -35,6 +35,9 @@ from nws_data.terminal import say
 from nws_data.write.writer import check_appendable, write_population
 
 _NO_COMPILER = ("cpu", "portable")
+_TRAININGS_A_CARD = 512  # of a job that any card of a cluster may take
+WORKER_BYTES = 200_000_000
+"""What a worker on the CPU takes of its own at most; measured by ``benchmarks/speed/memory.py``."""
 CARD_TEMPLATE = Path(__file__).parents[1] / "dataset_card.md"
 
 
@@ -119,13 +122,10 @@ def _train(
     bank = ImageBank.open(workspace.images)
     flop_per_epoch = {planned.id: _flop_per_epoch(planned, bank) for planned in todo}
     with BuildProgress(population, flop_per_epoch, n_done, config.epoch_cap) as progress:
-        jobs = jobs_of(config, todo)
-        sets = bank.sets.values()
-        memory = memory_plan(config, jobs, sum(item.nbytes for item in sets), max(item.n_train for item in sets))
-        if memory.n_workers < config.workers and jobs and config.device == "cpu":
-            progress.report(
-                Notice(f"{size_text(memory.limit)} of memory are enough for {memory.n_workers} of {config.workers} workers")
-            )
+        jobs = _jobs(config, todo)
+        n_workers = config.workers if config.device == "cpu" else len(jobs)
+        if notice := _little_memory(config, sum(item.nbytes for item in bank.sets.values())):
+            progress.report(Notice(notice))
         settings = WorkerSettings(
             workspace.images,
             workspace.staging,
@@ -133,11 +133,29 @@ def _train(
             config.precision,
             config.device,
             config.backend or "",
-            spill=memory.spill,
             plan=plan_digest(identity),
         )
-        config.engine.run_jobs(jobs, settings, memory.n_workers, progress.report)
+        config.engine.run_jobs(jobs, settings, n_workers, progress.report)
     return progress.n_images
+
+
+def _jobs(config: BuildConfig, todo: Sequence[PlannedTraining]) -> list[Job]:
+    """Return the build's jobs: for cards one each, which keeps several fleets in flight; smaller ones for Ray."""
+    if config.device == "cpu":
+        return make_jobs(todo, config.backend or "")
+    cards = local_cards() if config.engine.name == "local" else [""] * -(-len(todo) // _TRAININGS_A_CARD)
+    return make_device_jobs(todo, cards)
+
+
+def _little_memory(config: BuildConfig, bank_bytes: int) -> str | None:
+    """Return a warning where this machine has too little memory for its workers and the images, which they share."""
+    need, free = config.workers * WORKER_BYTES + bank_bytes, available_memory()
+    if config.engine.name != "local" or config.device != "cpu" or free is None or free >= need:
+        return None
+    return (
+        f"{config.workers} workers and the images may need {need / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free: if "
+        "workers get killed, give fewer --workers"
+    )
 
 
 def _with_recorded(stored: Manifest | None, image_sets: tuple[ImageSet, ...]) -> tuple[ImageSet, ...]:

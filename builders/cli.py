@@ -38,8 +38,8 @@ images a second, summed over the networks trained side by side.
 
 _REBUILD_EXAMPLES = """\
 examples:
-  nws rebuild fixed-000017 --check
-  nws rebuild random-000003 mine --check --images cells=cells.npz
+  nws rebuild fixed-000017
+  nws rebuild random-000003 mine --images cells=cells.npz
 
 Exit status: 0 identical, 1 different, 2 it cannot be trained again here (the
 message says why).
@@ -56,7 +56,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     _add_build_options(parser)
     parser.set_defaults(run=_run_build)
-    parser = commands.add_parser("plan", help="what a build will cost before it starts: work, hours, gigabytes, memory")
+    parser = commands.add_parser("plan", help="what a build will cost before it starts: work, hours, gigabytes")
     _add_build_options(parser)
     add_plan_options(parser)
     parser.set_defaults(run=lambda options: run_plan(config_of(options), options))
@@ -89,12 +89,7 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
     _add_image_options(parser)
     where = parser.add_argument_group("where and how")
     where.add_argument("--out", type=Path, default=Path("nws"), help="folder of the dataset (default: nws)")
-    where.add_argument("--workers", type=int, metavar="W", help="one-thread processes (default: all cores)")
-    where.add_argument(
-        "--memory",
-        metavar="SIZE",
-        help="bound on all processes here, such as 4GB: fewer workers, snapshots in files (default: 80 %% of what is free)",
-    )
+    where.add_argument("--workers", type=int, metavar="W", help="one-thread processes of up to 0.2 GB (default: all cores)")
     where.add_argument(
         "--device", choices=DEVICES, default="cpu", help="cuda: NVIDIA cards; auto: cards if there are any (default cpu)"
     )
@@ -122,7 +117,6 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
 def _add_rebuild_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("training", metavar="ID", help="such as fixed-000017")
     parser.add_argument("folder", type=Path, nargs="?", default=Path("nws"), help="folder of the dataset (default: nws)")
-    parser.add_argument("--check", action="store_true", help="compare with the stored training bit for bit (always done)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the rebuilt training to this safetensors file")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     _add_image_options(parser, "default: as the dataset records them")
@@ -153,10 +147,7 @@ def config_of(options: argparse.Namespace) -> BuildConfig:
     if not values["trainings"]:
         raise BuildError("nothing to build: give --population and --trainings, or a --preset")
     values["images"] = image_options_of(options, values.get("images"))
-    from builders.run.memory import parse_size
-
-    memory = parse_size(options.memory) if options.memory is not None else None
-    given = {"epoch_cap": options.epoch_cap, "workers": options.workers, "memory": memory}
+    given = {"epoch_cap": options.epoch_cap, "workers": options.workers}
     values |= {name: value for name, value in given.items() if value is not None}
     return BuildConfig(
         out=options.out,

@@ -13,15 +13,11 @@ from builders.recipe.stopping import MAX_EPOCHS, MIN_EPOCH_CAP
 from builders.run.engines import Engine
 from nws_data.errors import BuildError, one_of
 from nws_data.format.shards import MAX_PLAN_INDEX
+from nws_data.machine import usable_cores
 from nws_data.randomness import GENERATOR
 from nws_data.space.hyperparameters import IMAGE_SETS, SAMPLING
 from nws_data.space.identity import check_population
 from nws_data.space.image_sets import ImageSet
-
-
-def usable_cores() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +35,6 @@ class BuildConfig:
     device: str = "cpu"  # or "cuda", "auto": see builders/compute/devices.py
     backend: str | None = None  # how the device computes; None: as the trainings that are there already, else its default
     engine: Engine = field(default_factory=Engine)  # who runs them
-    memory: int | None = None  # bytes that all processes on this machine may take; None: most of what is free
 
     def __post_init__(self) -> None:
         try:
@@ -96,7 +91,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # From nothing to a dataset in minutes on two cores: with fewer, the tasks of benchmarks/quickstart.py lack trainings.
     "quickstart": {
         "trainings": {"fixed": 80, "random": 70},
-        "images": ImageOptions(sources=("digits",), n_train=500, n_test=200),
+        "images": ImageOptions(sources=("digits",), n_train=440, n_test=200),
         "epoch_cap": 19,
     },
     # The dataset of the paper (Table 2).

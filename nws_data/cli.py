@@ -21,7 +21,7 @@ from nws_data.terminal import plain, say, say_json
 CHECKOUT_COMMANDS = {
     "bench": ("benchmarks.cli", "run methods on tasks; turn the results into the leaderboard"),
     "build": ("builders.cli", "train networks and write or extend a dataset"),
-    "plan": ("builders.cli", "what a build will cost before it starts: work, hours, gigabytes, memory"),
+    "plan": ("builders.cli", "what a build will cost before it starts: work, hours, gigabytes"),
     "quickstart": ("benchmarks.cli", "from nothing to a dataset and what its weights tell, in minutes"),
     "rebuild": ("builders.cli", "train one training again from its id and compare it bit for bit"),
 }

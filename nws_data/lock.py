@@ -1,83 +1,39 @@
-"""Who may write in a folder: one process at a time, by a lock on a file that goes with its holder.
+"""One process at a time in a folder: a lock on a file, which ends with its process however that ends (``flock``).
 
-``flock`` belongs to the open file, not to a process id: it ends with its process however that ends, and holds between
-containers and process namespaces of one machine. Between machines it holds where the shared file system passes locks on
-(NFS with its lock service, Lustre with ``flock``), not on object stores.
+It holds between processes and containers of one machine, and between machines where the file system passes locks on.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from nws_data.errors import BuildError
 
 
 @contextmanager
 def locked(path: Path, refusal: str) -> Iterator[None]:
-    """Hold a lock file, made and removed here, while the block runs; what the block does last is under the lock too.
-
-    The file is removed while it is locked. Somebody who opened it just before so holds the lock of a file that is
-    nowhere: whoever gets the lock looks whether the path still leads to that file, and else begins anew.
-
-    Args:
-        path: the lock file; its folder must exist.
-        refusal: message of the error when another process holds it.
+    """Hold a lock file while the block runs; the file is made here and removed in the end, still under the lock.
 
     Raises:
-        BuildError: another process holds it.
-        OSError: the file cannot be made.
+        BuildError: with the message ``refusal`` when another process holds it, or removes it now with its folder; with
+            another message when the file cannot be made or locked.
     """
-    descriptor = _claim(path, refusal)
     try:
-        yield
-    finally:
-        try:
-            path.unlink(missing_ok=True)
-        finally:
-            os.close(descriptor)
-
-
-def _claim(path: Path, refusal: str) -> int:
-    """Return the descriptor of the locked file that stands at ``path``; raises as :func:`locked`."""
-    while True:
-        descriptor = _open(path)
-        try:
-            if not _try_lock(path, descriptor):
-                raise BuildError(refusal)
-            if _leads_to(path, descriptor):
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-
-
-def _open(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
-
-
-def _try_lock(path: Path, descriptor: int) -> bool:
-    """Whether the lock could be had alone, at once; raises ``BuildError`` where the file system has none."""
-    import fcntl  # here, because reading and checking datasets must work where it does not exist
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        held = FileLock(path, blocking=False, fallback_to_soft=False).acquire()  # a soft lock would outlive a kill
+    except (Timeout, FileNotFoundError, FileExistsError) as error:
+        raise BuildError(refusal) from error
     except OSError as error:
         raise BuildError(
-            f"{path} cannot be locked ({error.strerror}): its file system must have locks, so that two processes do not "
-            "write in one folder; give a folder on another one"
+            f"{path} cannot be locked ({error.strerror}): it must be a file, not a link, that may be written, on a file "
+            "system with locks; give a folder on another one"
         ) from error
-    return True
-
-
-def _leads_to(path: Path, descriptor: int) -> bool:
-    """Whether the path leads to the open file."""
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
+    with held:
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink()

@@ -1,4 +1,4 @@
-"""Examples of README and CONTRIBUTING, run as they stand there, in a folder that holds a dataset ``nws``."""
+"""Examples of README, docs/ and CONTRIBUTING, run as they stand there, in a folder that holds a dataset ``nws``."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from tests.baselines.planted import write_planted
 from tests.conftest import TinyDataset
 
 ROOT = Path(__file__).parents[1]
+DOCUMENTS = [path.relative_to(ROOT).as_posix() for path in (*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")))]
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +62,8 @@ def test_the_method_of_contributing(folder: Path) -> None:
 
 
 def build_examples() -> list[str]:
-    """All whole ``nws build`` commands of README, SCALE.md and the command's help."""
-    text = [(ROOT / name).read_text() for name in ("README.md", "SCALE.md")] + [
-        run(ROOT, "-m", "nws_data", "build", "--help")
-    ]
+    """All whole ``nws build`` commands of README, docs/ and the command's help."""
+    text = [(ROOT / name).read_text() for name in DOCUMENTS] + [run(ROOT, "-m", "nws_data", "build", "--help")]
     joined = re.sub(r"\\\n\s*", "", "\n".join(text))  # a command that goes on in the next line
     found = re.findall(r"(?:^[ $]*|`)(nws build -[^`#\n]*)", joined, re.MULTILINE)
     return [line for line in dict.fromkeys(map(str.strip, found)) if "--population" in line or "--preset" in line]
@@ -92,7 +91,7 @@ def test_every_build_example_is_accepted_beside_the_dataset_of_the_quickstart(
 
 @pytest.mark.slow
 def test_the_readmes_task(folder: Path) -> None:
-    code = blocks("README.md", "## Official tasks and their evaluator", "python")[0]
+    code = blocks("README.md", "## Official tasks", "python")[0]
     printed = run(folder, "-c", code).splitlines()
     assert "(False, True) 0.5" in printed[0]
     assert printed[1].startswith("1.0 ")  # the planted signal
@@ -100,7 +99,7 @@ def test_the_readmes_task(folder: Path) -> None:
     assert "100.0" in run(folder, "-m", "nws_data", *shlex.split(command)[1:])
 
 
-@pytest.mark.parametrize("document", ["README.md", "FORMAT.md", "SCALE.md", "CONTRIBUTING.md", "dataset_card.md"])
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_examples_name_nothing_that_their_section_does_not_define(document: str, tmp_path: Path) -> None:
     for i, section in enumerate(re.split(r"^## ", (ROOT / document).read_text(), flags=re.MULTILINE)):
         code = re.findall(r"^```python\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)

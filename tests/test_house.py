@@ -38,12 +38,13 @@ LIBRARY_NEEDS = {
     "safetensors",
     "datasets",
     "huggingface_hub",
+    "filelock",
     "pyarrow",
     "pandas",
     "fsspec",
     "yaml",
     "tqdm",
-    "torchmetrics",
+    "scipy",
 }
 """What the wheel's dependencies bring, by import name."""
 
@@ -102,14 +103,14 @@ FOLDERS = {
         "recipe": {"plan", "images"},
         "compute": {"plan", "images", "recipe"},
         "run": {"plan", "images", "recipe", "compute"},
-        "estimate": {"plan", "images", "recipe", "compute", "run", "config", "resources"},
+        "estimate": {"plan", "images", "recipe", "compute", "run", "config"},
     },
 }
 """What the files of a folder may import of its package, beside the folder itself; "" are the files beside the folders."""
 
 ENTRY_POINTS = {
     "nws_data": {"__init__", "__main__", "cli"},
-    "builders": {"__init__", "__main__", "cli", "config", "build", "rebuild", "resources", "mend"},
+    "builders": {"__init__", "__main__", "cli", "config", "build", "rebuild", "mend"},
 }
 
 
@@ -283,3 +284,15 @@ def test_ruff(command):
 def test_mypy():
     result = run("-m", "mypy")
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(("document", "most_kb"), [("README.md", 12), ("ARCHITECTURE.md", 4)])
+def test_front_pages_are_short(document, most_kb):
+    assert len((ROOT / document).read_bytes()) <= most_kb * 1000
+
+
+def test_links_between_documents_lead_somewhere():
+    documents = tracked("*.md")
+    assert ROOT / "README.md" in documents
+    found = [(d, link) for d in documents for link in re.findall(r"\]\((?!https?:|#)([^)#]+)[^)]*\)", d.read_text())]
+    assert [f"{d.name}: {link}" for d, link in found if not (d.parent / link).exists()] == []

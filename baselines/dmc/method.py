@@ -12,7 +12,7 @@ from baselines.dmc.layers import DMCLayers
 from baselines.dmc.options import TrainingOptions
 from baselines.method import Method, MethodError
 from nws_data.errors import one_of
-from nws_data.memory import keep_freed_memory
+from nws_data.machine import keep_freed_memory
 
 if TYPE_CHECKING:  # not at run time: the list of methods reads the options below without torch
     import numpy as np

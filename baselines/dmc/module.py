@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from lightning import LightningModule
 from torch import Tensor
+from torchmetrics.functional.classification import multiclass_accuracy
 
 from baselines.dmc.layers import DMCLayers
 from baselines.dmc.network import DMCNetwork
@@ -103,7 +104,7 @@ class DMCModule(LightningModule):
         values = {}
         if self.classifies:
             loss = F.cross_entropy(out, labels)
-            values["accuracy"] = (out.detach().argmax(dim=1) == labels).float().mean()
+            values["accuracy"] = multiclass_accuracy(out.detach(), labels, out.shape[1], "micro", validate_args=False)
         else:
             loss = F.mse_loss(out / self.target_scale, labels / self.target_scale)
         values["loss"] = loss.detach()

@@ -27,7 +27,7 @@ from baselines.dmc.layers import GLOBAL_ABOVE, DMCLayers
 from baselines.dmc.network import DMCNetwork
 from benchmarks.speed.loading_data import write_random_dataset
 from nws_data.errors import SelectionError
-from nws_data.memory import keep_freed_memory
+from nws_data.machine import keep_freed_memory
 from nws_data.read.dataset import open as open_dataset
 from nws_data.read.sampler import EpochSampler
 from nws_data.read.views import GlobalVectors, RandomWindows, WeightView

@@ -26,7 +26,7 @@ from baselines.dmc import network as dmc
 from baselines.dmc.layers import GLOBAL_ABOVE, DMCLayers
 from benchmarks.speed.dmc import model_step
 from nws_data.batch_norm import batch_norm
-from nws_data.memory import keep_freed_memory
+from nws_data.machine import keep_freed_memory
 from nws_data.read.dataset import open as open_dataset
 from nws_data.read.views import GlobalVectors, RandomWindows, WeightView
 

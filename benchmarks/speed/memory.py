@@ -1,4 +1,4 @@
-"""How much private memory a building process takes, against the estimate that ``nws build --memory`` goes by.
+"""How much memory of its own a building process takes; ``WORKER_BYTES`` of ``builders/build.py`` is the number to keep.
 
     python -m benchmarks.speed.memory [--json]
 
@@ -6,8 +6,8 @@ Writes a bank of random pixels in the paper's sizes (0.9 GB). Then, each in a pr
 accounting read in the end:
 
 - the largest architecture for a few steps and an evaluation, with snapshot buffers as full as they get;
-- a small, wide one for 19, 62, 150 and 300 epochs, early stopping off, and 300 with its snapshots in a file: the buffers
-  hold 64 vectors however many epochs there are.
+- a small, wide one for 19, 62, 150 and 300 epochs, early stopping off: the buffers hold 64 vectors however many epochs
+  there are.
 
 Needs Linux; a minute on a free core.
 """
@@ -35,8 +35,7 @@ from builders.plan.trainings import PlannedTraining
 from builders.recipe import stopping
 from builders.recipe.snapshots import CAPACITY
 from builders.recipe.stopping import MAX_EPOCHS
-from builders.run.memory import worker_bytes
-from builders.run.processes import are_forked, start_process
+from builders.run.processes import start_process
 from nws_data.space.architecture import Architecture, all_architectures
 from nws_data.space.hyperparameters import FIXED_ARCHITECTURE, HyperParameters
 from nws_data.terminal import align
@@ -94,14 +93,10 @@ def worst_worker(bank_folder: Path, backend: str) -> dict[str, float]:
             member.advance()
     for slot, member in enumerate(members):
         member.evaluate(fleet.vectors[slot])
-    shape = FleetShape.of(hyperparameters)
-    bound = worker_bytes(
-        shape, precision, backend, MAX_EPOCHS, n_images=max(n for n, _ in SIZES.values()), forked=are_forked("cpu")
-    )
-    return {**memory_mb(), "bound": bound / 1e6}
+    return memory_mb()
 
 
-def long_training(bank_folder: Path, backend: str, epochs: int, spill: bool) -> dict[str, float]:
+def long_training(bank_folder: Path, backend: str, epochs: int) -> dict[str, float]:
     """Train two small, wide networks for so many epochs; return the memory."""
     enter_compute_path()
     stopping._FALLING = stopping._BELOW_AVERAGE = stopping._STATIONARY = sys.maxsize
@@ -109,14 +104,9 @@ def long_training(bank_folder: Path, backend: str, epochs: int, spill: bool) -> 
     hyperparameters = _hyperparameters(wide, "tiny", 32)
     with tempfile.TemporaryDirectory() as folder:
         trainings = [PlannedTraining(f"random-{i:06d}", i, hyperparameters) for i in range(2)]
-        options = {"epoch_cap": epochs, "backend": backend, "spill": Path(folder) if spill else None}
-        for record in train_fleet(trainings, ImageBank.open(bank_folder), **options):  # type: ignore[arg-type]
+        for record in train_fleet(trainings, ImageBank.open(bank_folder), epoch_cap=epochs, backend=backend):
             record.save(Path(folder, f"{record.training}.safetensors"))
-    shape = FleetShape.of(hyperparameters)
-    return {
-        **memory_mb(),
-        "bound": worker_bytes(shape, "float32", backend, epochs, spill=spill, forked=are_forked("cpu")) / 1e6,
-    }
+    return memory_mb()
 
 
 def _hyperparameters(architecture: Architecture, dataset: str, batch_size: int) -> HyperParameters:
@@ -134,17 +124,18 @@ def _hyperparameters(architecture: Architecture, dataset: str, batch_size: int) 
 
 def measure(bank: Path, backend: str) -> dict[str, dict[str, float]]:
     """Return the memory of every process by what it did."""
-
-    def alone(work: Callable[..., dict[str, float]], *arguments: object) -> dict[str, float]:
-        process, connection = start_process(_tell, work, bank, backend, *arguments)
-        result: dict[str, float] = connection.recv()
-        process.join()
-        return result
-
-    result = {"largest architecture, full buffers": alone(worst_worker)}
+    result = {"largest architecture, full buffers": alone(worst_worker, bank, backend)}
     for epochs in (19, 62, 150, 300):
-        result[f"small one, {epochs} epochs"] = alone(long_training, epochs, False)
-    return result | {"small one, 300 epochs, snapshots in a file": alone(long_training, 300, True)}
+        result[f"small one, {epochs} epochs"] = alone(long_training, bank, backend, epochs)
+    return result
+
+
+def alone(work: Callable[..., dict[str, float]], *arguments: object) -> dict[str, float]:
+    """Return what a function returns in a process of its own."""
+    process, connection = start_process(_tell, work, *arguments)
+    result: dict[str, float] = connection.recv()
+    process.join()
+    return result
 
 
 def _tell(connection: Connection, work: Callable[..., dict[str, float]], *arguments: object) -> None:
@@ -152,7 +143,7 @@ def _tell(connection: Connection, work: Callable[..., dict[str, float]], *argume
 
 
 def main() -> None:
-    """Print what workers take and what was estimated."""
+    """Print what workers take."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backend", choices=CPU_BACKENDS, nargs="+", default=CPU_BACKENDS)
     parser.add_argument("--json", action="store_true")
@@ -165,10 +156,10 @@ def main() -> None:
         print(json.dumps({"bank_mb": bank_mb, "workers": result}, indent=1))
         return
     print(f"bank: {bank_mb:,.0f} MB in files, mapped and shared; workers, MB:")
-    rows = [["backend", "worker", "private", "estimated bound", "mapped files"]]
+    rows = [["backend", "worker", "private", "mapped files"]]
     for backend, found in result.items():
         for name, m in found.items():
-            rows.append([backend, name, *(f"{m[key]:,.0f}" for key in ("private", "bound", "of_files"))])
+            rows.append([backend, name, *(f"{m[key]:,.0f}" for key in ("private", "of_files"))])
     print("\n".join(align(rows)))
 
 

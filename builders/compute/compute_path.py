@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from builders.compute.native.library import load_library
 from nws_data.errors import BuildError, one_of
-from nws_data.memory import keep_freed_memory
+from nws_data.machine import keep_freed_memory
 
 PRECISIONS = ("float32", "bfloat16")
 

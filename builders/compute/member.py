@@ -6,7 +6,6 @@ Source: Eilertsen et al. 2020, Supplement A.2.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -46,7 +45,6 @@ class Member:
         images: its image set.
         epoch_cap: bound on epochs.
         fleet: what trains it: its augmentation and its inference are the member's.
-        spill: folder for a file that holds the snapshots; None keeps them in memory.
     """
 
     def __init__(
@@ -55,7 +53,6 @@ class Member:
         images: TrainingImages,
         epoch_cap: int,
         fleet: type[Fleet] | type[NativeFleet] = Fleet,
-        spill: Path | None = None,
     ) -> None:
         self.planned = planned
         self.seed = planned.seed
@@ -64,7 +61,7 @@ class Member:
         self._images = images
         self._split = split_images(len(images.train_labels), planned.seed)
         self._fleet = fleet
-        self.history = History(planned, epoch_cap, spill)
+        self.history = History(planned, epoch_cap)
         self._batches = torch.empty(0)
         self._cursor = 0
 

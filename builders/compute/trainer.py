@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 
 from builders.compute.compute_path import compute_path, default_cpu_backend
 from builders.compute.member import Member, TrainingImages
@@ -26,7 +25,6 @@ def train_fleet(
     epoch_cap: int,
     precision: str = "float32",
     on_step: Callable[[int], None] = lambda n_images: None,
-    spill: Path | None = None,
     backend: str | None = None,
 ) -> Iterator[TrainingRecord]:
     """Train trainings of one shape and yield each as it finishes.
@@ -37,7 +35,6 @@ def train_fleet(
         epoch_cap: bound on epochs, at least 19.
         precision: ``"float32"`` or ``"bfloat16"``.
         on_step: called after each step with the number of images x models; may raise :class:`Interrupted`.
-        spill: folder for files that hold the snapshots; None keeps them in memory. The bits are the same.
         backend: ``"native"`` or ``"portable"``; None takes the faster one that works here.
     """
     backend = backend or default_cpu_backend()
@@ -52,7 +49,7 @@ def train_fleet(
     while True:
         while waiting is not None and len(members) < fleet.slots:
             images = TrainingImages.of(bank, waiting.hyperparameters.dataset)
-            member = Member(waiting, images, epoch_cap, type(fleet), spill)
+            member = Member(waiting, images, epoch_cap, type(fleet))
             fleet.load(len(members), member.initial_vector(), waiting.hyperparameters.optimizer)
             member.evaluate(fleet.vectors[len(members)])
             members.append(member)

@@ -9,7 +9,6 @@ import platform
 import socket
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,13 +28,12 @@ class History:
     Args:
         planned: id, seed and hyper-parameters.
         epoch_cap: bound on epochs.
-        spill: folder for a file that holds the snapshots; None keeps them in memory.
     """
 
-    def __init__(self, planned: PlannedTraining, epoch_cap: int, spill: Path | None = None) -> None:
+    def __init__(self, planned: PlannedTraining, epoch_cap: int) -> None:
         self.planned = planned
         self.stop_reason: str | None = None
-        self.snapshots = SnapshotBuffer(folder=spill)
+        self.snapshots = SnapshotBuffer()
         self._stopping = EarlyStopping(epoch_cap)
         self._curves: dict[str, list[float]] = {name: [] for name in CURVES}
         self._started_s = time.perf_counter()

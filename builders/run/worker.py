@@ -29,7 +29,6 @@ class WorkerSettings:
     precision: str
     device: str = "cpu"  # or "cuda"
     backend: str = "portable"  # how the device computes, see builders/compute/devices.py
-    spill: bool = False  # snapshots of unfinished trainings in files of the staging folder, not in memory
     token: str | None = None  # the file that allows writing into the staging folder, see builders/run/token.py
     plan: str = ""  # digest of the plan; staged trainings name it
 
@@ -99,7 +98,7 @@ def _train(
     job: Job, todo: Sequence[PlannedTraining], settings: WorkerSettings, reporter: Reporter
 ) -> Iterator[TrainingRecord]:
     """Train on the CPU or a card."""
-    bank, spill = ImageBank.open(settings.images), settings.staging if settings.spill else None
+    bank = ImageBank.open(settings.images)
     if settings.device == "cpu":
         return train_fleet(
             todo,
@@ -107,13 +106,12 @@ def _train(
             epoch_cap=settings.epoch_cap,
             precision=settings.precision,
             on_step=reporter.step,
-            spill=spill,
             backend=settings.backend,
         )
     from builders.compute.cards.job import train_job
     from builders.compute.cards.lane import DeviceSettings
 
-    how = DeviceSettings(settings.backend, settings.precision, settings.epoch_cap, spill)
+    how = DeviceSettings(settings.backend, settings.precision, settings.epoch_cap)
     return train_job(todo, bank, job.device or settings.device, how, reporter.step)
 
 

@@ -19,7 +19,6 @@ from nws_data.lock import locked
 
 FOLDER = ".build"
 _LOCK, _PLANS = "lock", "plans.json"
-_N_TRIES = 100
 
 
 class Workspace:
@@ -140,25 +139,14 @@ def open_workspace(out: Path) -> Iterator[Workspace]:
 def _enter(workspace: Workspace, stack: ExitStack) -> None:
     """Lock the workspace, which is cleared and unlocked when ``stack`` closes; raises as :func:`open_workspace`."""
     out = workspace.folder.parent
+    refusal = f"another build runs in {out}; wait for it or choose another --out"
     try:
-        refusal = f"another build runs in {out}; wait for it or choose another --out"
-        stack.enter_context(_locked_folder(workspace.folder, refusal))
+        workspace.folder.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(locked(workspace.folder / _LOCK, refusal))
         stack.callback(workspace.clear)
         workspace.staging.mkdir(exist_ok=True)
         remove_tokens(workspace.staging)  # workers that outlived a killed build stop writing here
+    except (FileNotFoundError, FileExistsError) as error:  # a build that ends now removed the folder
+        raise BuildError(refusal) from error
     except OSError as error:
         raise BuildError(f"{out} cannot be used as output folder: {error.strerror}; choose another --out") from error
-
-
-def _locked_folder(folder: Path, refusal: str) -> ExitStack:
-    """Make and lock a folder; raises ``OSError``, and ``BuildError`` with the message ``refusal``."""
-    for tries_left in reversed(range(_N_TRIES)):
-        try:
-            with ExitStack() as stack:
-                folder.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(locked(folder / _LOCK, refusal))
-                return stack.pop_all()
-        except (FileNotFoundError, FileExistsError):  # a build that ends now removes the folder between two steps of ours
-            if not tries_left:
-                raise
-    raise BuildError(refusal)

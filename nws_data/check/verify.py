@@ -26,12 +26,12 @@ from nws_data.format.root import (
     UNFINISHED,
     listed_files,
     read_checksums,
-    sha256_of,
     visible_files,
 )
 from nws_data.format.shards import SHARD_SIZES, ShardHeader, read_header
 from nws_data.format.tiers import tier_name
 from nws_data.format.untrusted import read_file
+from nws_data.hashing import sha256_of
 from nws_data.space.identity import split_of, training_id
 
 ALTERED = "its SHA-256 is not the recorded one; fetch it again or rebuild the dataset"

@@ -13,7 +13,6 @@ File: 64 hex digits of SHA-256 over all that follows the newline behind them, on
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import warnings
@@ -25,6 +24,7 @@ import numpy as np
 
 from nws_data.atomic import write_bytes
 from nws_data.errors import BuildError, NWSError
+from nws_data.hashing import sha256_of
 from nws_data.home import user_cache
 
 _DIGITS = 64
@@ -39,7 +39,7 @@ def block_key(shard: Path, sha256: str, snapshot: int, kind: str, parameters: Ma
     found = shard.stat()
     content = {"shard": [sha256, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns], "snapshot": snapshot}
     content |= {"kind": kind, "parameters": parameters, "version": version}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return sha256_of(json.dumps(content, sort_keys=True).encode())
 
 
 def default_folder() -> Path:
@@ -89,13 +89,13 @@ def encode_block(key: str, block: Block) -> bytes:
     features = np.stack([block[training] for training in trainings]).astype(_FLOAT64)
     head = json.dumps({"key": key, "trainings": trainings, "shape": features.shape}).encode()
     content = head + b"\n" + features.tobytes()
-    return hashlib.sha256(content).hexdigest().encode() + b"\n" + content
+    return sha256_of(content).encode() + b"\n" + content
 
 
 def decode_block(key: str, raw: bytes) -> Block:
     """Return the block in a file's bytes; raises ``ValueError``, ``KeyError`` or ``TypeError`` when it is not right."""
     content = raw[_DIGITS + 1 :]
-    if hashlib.sha256(content).hexdigest().encode() + b"\n" != raw[: _DIGITS + 1]:
+    if sha256_of(content).encode() + b"\n" != raw[: _DIGITS + 1]:
         raise ValueError("not the bytes that were written")
     head, _, values = content.partition(b"\n")
     about = json.loads(head)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from nws_data.atomic import write_bytes
 from nws_data.errors import FormatError, NWSError
 from nws_data.format.shards import FORMAT_VERSION, shard_path
 from nws_data.format.untrusted import parse_json, read_file
+from nws_data.hashing import sha256_of
 from nws_data.space.identity import SPLITS, check_population, parse_id, split_of
 from nws_data.space.image_sets import ImageSet
 from nws_data.space.trajectory import N_SNAPSHOTS
@@ -130,7 +130,7 @@ class Manifest:
         lines = [f"{self.file_sha256[path]}  {path}\n" for path in sorted(paths)]
         trained_on = {name for name, _ in entry.plan.get("image_sets", [])}
         lines += [f"{s.threshold!r}  {s.name}\n" for s in self.image_sets if s.name in trained_on]
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        return sha256_of("".join(lines).encode())
 
     def to_bytes(self) -> bytes:
         """Return the JSON text of manifest.json."""
@@ -166,7 +166,7 @@ class Manifest:
 def data_digest(sha256: Mapping[str, str], provenance: str) -> str:
     """Return SHA-256 over the lines ``<sha256>  <path>`` of all files but provenance, sorted by path."""
     lines = (f"{sha256[path]}  {path}\n" for path in sorted(sha256) if path != provenance)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return sha256_of("".join(lines).encode())
 
 
 def parse_manifest(raw: bytes, name: str) -> Manifest:

@@ -5,7 +5,6 @@ The columns are those of FORMAT.md. Each file's name holds the first digits of i
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
 from collections.abc import Iterable, Sequence
@@ -22,6 +21,7 @@ from nws_data.format.manifest import Manifest
 from nws_data.format.records import PROVENANCE, TrainingHeader
 from nws_data.format.shards import KEY_PATTERN, MAX_N_WEIGHTS, SHARD_PATTERN, Position, shard_key
 from nws_data.format.untrusted import MAX_TABLE_NBYTES, read_file, read_parquet
+from nws_data.hashing import sha256_of
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import CLASSES, COLUMNS, LEARNING_RATE, POPULATIONS, HyperParameters
 from nws_data.space.identity import ID_PATTERN, SPLITS, parse_id
@@ -187,7 +187,7 @@ def parquet_bytes(table: pa.Table) -> bytes:
 
 def digest_name(stem: str, content: bytes) -> str:
     """Return ``<stem>-<first 12 hex digits of SHA-256>.parquet``."""
-    return f"{stem}-{hashlib.sha256(content).hexdigest()[:12]}.parquet"
+    return f"{stem}-{sha256_of(content)[:12]}.parquet"
 
 
 def schema_of(path: str) -> pa.Schema:
@@ -213,11 +213,15 @@ def read_table(root: Path, manifest: Manifest, path: str, columns: Sequence[str]
         raw = read_file(root / path, MAX_TABLE_NBYTES)
     except OSError as error:
         raise FormatError(f"{root / path}: cannot be read ({error.strerror}); {_SCHEMA_HINT}") from error
-    if hashlib.sha256(raw).hexdigest() != manifest.sha256[path]:
+    if sha256_of(raw) != manifest.sha256[path]:
         raise FormatError(f"{root / path}: altered: its SHA-256 is not the recorded one; {_SCHEMA_HINT}")
     try:
         n_rows = manifest.n_rows(path)
         table = read_parquet(raw, range(n_rows, n_rows + 1), columns)
+        types = {field.name: field.type for field in pq.read_schema(pa.BufferReader(raw))}
+        for field in expected:
+            if types[field.name] != field.type:  # other readers would give other values
+                raise ValueError(f"{field.name} is of type {types[field.name]}, not {field.type}")
         table = table.select(expected.names).cast(expected).combine_chunks()
         for field in expected:
             _check_column(field.name, table[field.name].combine_chunks())

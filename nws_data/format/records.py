@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -18,6 +17,7 @@ from nws_data.errors import FormatError, NWSError, one_of
 from nws_data.format.safetensors_header import Header, read_safetensors_header
 from nws_data.format.shards import MAX_PLAN_INDEX
 from nws_data.format.untrusted import parse_json
+from nws_data.hashing import sha256_of
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import HyperParameters
 from nws_data.space.identity import parse_id, split_of
@@ -146,7 +146,7 @@ class TrainingRecord(TrainingFacts):
         values |= {"hyperparameters": asdict(self.hyperparameters), "finite": self.finite, "record_version": RECORD_VERSION}
         values["plan"] = plan
         weights = np.ascontiguousarray(self.weights)
-        values["weights_sha256"] = hashlib.sha256(weights.data).hexdigest()
+        values["weights_sha256"] = sha256_of(weights.data)
         write_bytes(path, save({_TENSOR: weights}, {_METADATA_KEY: json.dumps(values, sort_keys=True)}))
 
     @classmethod
@@ -158,7 +158,7 @@ class TrainingRecord(TrainingFacts):
         digest = values.pop("weights_sha256")
         tensor = header.tensors[_TENSOR]
         weights = np.fromfile(path, dtype="<f4", offset=tensor.offset).reshape(tensor.shape)
-        if hashlib.sha256(weights.data).hexdigest() != digest:
+        if sha256_of(weights.data) != digest:
             raise FormatError(f"{path}: the weights are damaged (SHA-256); remove it and train again")
         return _construct(cls, {**values, "weights": weights}, path)
 

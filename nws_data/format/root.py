@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -133,11 +132,6 @@ def visible_files(root: Path) -> list[str]:
         shown = [n for n in names if not n.startswith(".") and not is_temporary(n)]
         paths += [(Path(folder) / name).relative_to(root).as_posix() for name in shown]
     return sorted(paths)
-
-
-def sha256_of(content: bytes) -> str:
-    """Return SHA-256 in hex."""
-    return hashlib.sha256(content).hexdigest()
 
 
 def checksum_lines(sha256: Mapping[str, str]) -> str:

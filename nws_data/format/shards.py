@@ -88,6 +88,11 @@ def shard_key(plan_index: int) -> str:
     return f"t{plan_index:06d}"
 
 
+def tensor_nbytes(n_weights: int) -> int:
+    """Return the bytes of a training's tensor, float32 ``(20, n_weights)``."""
+    return N_SNAPSHOTS * n_weights * _FLOAT32.itemsize
+
+
 def shard_path(population: str, split: str, number: int) -> str:
     """Return the path inside the dataset, such as ``weights/fixed/train-00000.safetensors``."""
     return f"weights/{population}/{split}-{number:05d}.safetensors"
@@ -177,7 +182,7 @@ def parse_header(raw: bytes, file_nbytes: int, name: str) -> ShardHeader:
 def _planned_positions(header_nbytes: int, n_weights: Mapping[str, int]) -> dict[str, Position]:
     positions, offset = {}, header_nbytes
     for key, n in n_weights.items():
-        positions[key] = Position(offset, N_SNAPSHOTS * n * _FLOAT32.itemsize, n)
+        positions[key] = Position(offset, tensor_nbytes(n), n)
         offset += positions[key].nbytes
     return positions
 

@@ -5,7 +5,6 @@ Everything comes from one commit, and every file's SHA-256 is checked before it 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +21,7 @@ from nws_data.format.partial import Pulled
 from nws_data.format.root import CHECKSUMS, LOCK, README, read_checksums, refuse_links
 from nws_data.format.tiers import NAMED_TIERS, choose_tier, tier_bytes, tier_name
 from nws_data.format.untrusted import MAX_FILE_NBYTES, MAX_TABLE_NBYTES
+from nws_data.hashing import file_sha256
 from nws_data.hub.repository import Received, Repository, fetch, find_commit
 from nws_data.lock import locked
 
@@ -219,7 +219,7 @@ class _Source:
             manifest, sums = Manifest.load(file.parent), read_checksums(self._here_or_fetched(CHECKSUMS).parent)
         except FormatError as error:
             raise DownloadError(f"{self.repository}: {error}") from error
-        if sums.get(MANIFEST) != _sha256(file):
+        if sums.get(MANIFEST) != file_sha256(file):
             raise DownloadError(
                 f"{self.repository}: {MANIFEST} is not the one that {CHECKSUMS} names; remove both from {self.root} if they "
                 "are there, and try again"
@@ -235,7 +235,7 @@ class _Source:
         _check_space(self.root, missing)
         sums = read_checksums(self._here_or_fetched(CHECKSUMS).parent)
         for path, sha256 in (manifest.sha256 | {README: sums.get(README, "")}).items():
-            if not (self.root / path).is_file() or _sha256(self.root / path) != sha256:
+            if not (self.root / path).is_file() or file_sha256(self.root / path) != sha256:
                 self._get(path, sha256, MAX_FILE_NBYTES if path == README else MAX_TABLE_NBYTES)
         for name in (CHECKSUMS, MANIFEST):
             self._place(self._here_or_fetched(name), name)
@@ -268,7 +268,7 @@ class _Source:
         if self.staging is None:
             _drop(self.root / path)
         file = self._fetch(path, limit, received)
-        if _sha256(file) != sha256:
+        if file_sha256(file) != sha256:
             _drop(file)
             raise DownloadError(
                 f"{path} of {self.repository} came damaged: its SHA-256 is not the one of {MANIFEST}; run the same again"
@@ -291,8 +291,3 @@ def _drop(file: Path) -> None:
     if file.is_symlink():
         file.resolve().unlink(missing_ok=True)
     file.unlink(missing_ok=True)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

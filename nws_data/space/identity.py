@@ -7,6 +7,7 @@ import re
 from functools import lru_cache
 
 from nws_data.errors import SelectionError, one_of
+from nws_data.hashing import sha256_of
 from nws_data.space.hyperparameters import POPULATIONS
 
 SPLITS = ("train", "validation", "test")
@@ -36,7 +37,7 @@ def parse_id(training: str) -> tuple[str, int]:
 
 def id_hash(training: str) -> str:
     """Return SHA-256 of the id in hex: the order in which balanced selections keep trainings."""
-    return hashlib.sha256(training.encode()).hexdigest()
+    return sha256_of(training.encode())
 
 
 def training_seed(build_seed: int, population: str, index: int) -> int:

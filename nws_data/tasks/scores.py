@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
-import torch
 
 from nws_data.errors import PredictionError
 from nws_data.tasks.metrics import Sums, clustered_accuracy, clustered_regression, kendall_tau
@@ -166,13 +165,10 @@ def score_classes(
         trainings: ids ``(n,)``, one an item.
         classes: names in label order.
     """
-    from torchmetrics.functional.classification import multiclass_confusion_matrix
-
-    n_classes = max(len(classes), 2)  # torchmetrics counts no less
-    matrix = multiclass_confusion_matrix(torch.from_numpy(predicted), torch.from_numpy(truth), num_classes=n_classes)
+    n = len(classes)
+    confusion = np.bincount(truth * n + predicted, minlength=n * n).reshape(n, n).tolist()
     ids, of = np.unique(trainings, return_inverse=True)
     right = np.bincount(of, weights=predicted == truth, minlength=len(ids)).astype(np.int64)
-    confusion = matrix[: len(classes), : len(classes)].tolist()
     return ClassificationScore.from_counts(classes, confusion, ids.tolist(), np.bincount(of).tolist(), right.tolist())
 
 

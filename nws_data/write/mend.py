@@ -27,9 +27,10 @@ from nws_data.format.metadata import (
     training_row,
 )
 from nws_data.format.records import TrainingHeader, TrainingRecord, load_header
-from nws_data.format.root import CHECKSUMS, UNFINISHED, data_files, exclusive, read_checksums, sha256_of
+from nws_data.format.root import CHECKSUMS, UNFINISHED, data_files, exclusive, read_checksums
 from nws_data.format.shards import read_header, shard_key, write_shard
 from nws_data.format.untrusted import read_file
+from nws_data.hashing import sha256_of
 from nws_data.space.identity import parse_id, split_of, training_id
 from nws_data.write.publish import Tables, publish
 from nws_data.write.recover import damaged_files, sound_manifest, unfinished

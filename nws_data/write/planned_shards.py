@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from nws_data.format.shards import SHARD_SIZES, divide_into_shards, encode_shard_header, shard_key, shard_path
+from nws_data.format.shards import SHARD_SIZES, divide_into_shards, encode_shard_header, shard_key, shard_path, tensor_nbytes
 from nws_data.space.identity import SPLITS, parse_id, split_of
-from nws_data.space.trajectory import N_SNAPSHOTS
-
-_VALUE_BYTES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +44,7 @@ def _shards(
 ) -> tuple[PlannedShard, ...]:
     shards: list[PlannedShard] = []
     start = 0
-    for count in divide_into_shards([_tensor_nbytes(n) for _, n in members], n_existing, shard_sizes):
+    for count in divide_into_shards([tensor_nbytes(n) for _, n in members], n_existing, shard_sizes):
         inside = members[start : start + count]
         start += count
         population = parse_id(inside[0][0])[0]
@@ -55,14 +52,10 @@ def _shards(
         shards.append(
             PlannedShard(
                 path=shard_path(population, split, n_existing + len(shards)),
-                nbytes=len(header) + sum(_tensor_nbytes(n) for _, n in inside),
+                nbytes=len(header) + sum(tensor_nbytes(n) for _, n in inside),
                 first=inside[0][0],
                 last=inside[-1][0],
                 n_trainings=count,
             )
         )
     return tuple(shards)
-
-
-def _tensor_nbytes(n_weights: int) -> int:
-    return N_SNAPSHOTS * n_weights * _VALUE_BYTES

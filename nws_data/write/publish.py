@@ -12,7 +12,8 @@ from nws_data.format.card import render_card
 from nws_data.format.manifest import MANIFEST, Manifest
 from nws_data.format.manifest_copy import write_copy
 from nws_data.format.metadata import Row, digest_name, make_table, parquet_bytes, read_table
-from nws_data.format.root import CHECKSUMS, README, checksum_lines, remove_unlisted, sha256_of
+from nws_data.format.root import CHECKSUMS, README, checksum_lines, remove_unlisted
+from nws_data.hashing import sha256_of
 
 
 class Tables:

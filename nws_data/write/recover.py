@@ -6,7 +6,6 @@ replaced last, came out of a power cut empty, the dataset before that writer is 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,9 +17,9 @@ from nws_data.format.manifest_copy import copied_manifest
 from nws_data.format.root import CHECKSUMS, UNFINISHED
 from nws_data.format.shards import read_header
 from nws_data.format.untrusted import read_file
+from nws_data.hashing import file_sha256
 
 _NEW = b"new\n"
-_CHUNK = 1 << 22  # bytes
 
 
 @contextmanager
@@ -98,15 +97,6 @@ def _is_sound_shard(path: Path, shard: ShardEntry) -> bool:
         return path.stat().st_size == shard.nbytes and len(read_header(path).positions) == shard.n_trainings
     except FormatError:
         return False
-
-
-def file_sha256(path: Path) -> str:
-    """Return SHA-256 in hex of a file of any length."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _content(path: Path) -> bytes | None:

@@ -32,7 +32,15 @@ from nws_data.format.root import (
     check_ours,
     exclusive,
 )
-from nws_data.format.shards import SHARD_SIZES, WrittenShard, divide_into_shards, shard_key, shard_path, write_shard
+from nws_data.format.shards import (
+    SHARD_SIZES,
+    WrittenShard,
+    divide_into_shards,
+    shard_key,
+    shard_path,
+    tensor_nbytes,
+    write_shard,
+)
 from nws_data.space.identity import SPLITS, check_population, parse_id, training_seed
 from nws_data.space.image_sets import ImageSet
 from nws_data.write.publish import Tables, publish
@@ -215,7 +223,7 @@ def _write_shards(
     for split in SPLITS:
         paths = [path for path, header in staged.items() if header.split == split]
         shards = list(stored[split].shards) if split in stored else []
-        nbytes = [_tensor_nbytes(staged[path]) for path in paths]
+        nbytes = [tensor_nbytes(staged[path].architecture.n_weights) for path in paths]
         rows[split] = []
         for count in divide_into_shards(nbytes, len(shards), shard_sizes):
             members, paths = {path: staged[path] for path in paths[:count]}, paths[count:]
@@ -227,10 +235,6 @@ def _write_shards(
         if shards:
             entries[split] = tuple(shards)
     return entries, rows
-
-
-def _tensor_nbytes(header: TrainingHeader) -> int:
-    return 4 * len(header.snapshot_epochs) * header.architecture.n_weights
 
 
 def _write_members(path: Path, population: str, split: str, members: Mapping[Path, TrainingHeader]) -> WrittenShard:

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import quickstart
 from benchmarks.leaderboard.files.results import Result
-from benchmarks.quickstart import GUARD, Reading
+from benchmarks.quickstart import TRIVIAL, Reading
 from builders.config import PRESETS
 from builders.images.prepare import ImageOptions
 from nws_data.cli import main
@@ -104,7 +104,7 @@ def _check_words(printed: str, results: Path) -> None:
     saved = [Result.load(path) for path in results.rglob("*.json")]
     by_name = {(result.task, result.method): result for result in saved}
     for (task, method), (target, *numbers) in zip(SMALL_TASKS.items(), found, strict=False):
-        weights, guard = by_name[task, method], by_name[task, GUARD]
+        weights, trivial = by_name[task, method], by_name[task, TRIVIAL]
         assert (weights.folds, weights.seeds) == (5, (0,))
         summary, run = weights.summary["accuracy"], weights.runs[0].score
         assert isinstance(run, ClassificationScore)
@@ -113,7 +113,7 @@ def _check_words(printed: str, results: Path) -> None:
             summary["low"],
             summary["high"],
             weights.summary["chance"],
-            guard.summary["accuracy"]["mean"],
+            trivial.summary["accuracy"]["mean"],
         ]
         expected = [sum(run.n_right), sum(run.n_items), *(round(100 * share) for share in shares)]
         assert (target, list(map(int, numbers))) == (parse_task(task).target, expected)

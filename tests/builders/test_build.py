@@ -333,13 +333,23 @@ def test_a_preset_can_be_narrowed():
     add_commands(parser.add_subparsers())
     parsed = config_of(parser.parse_args(["build", "--preset", "quickstart", "--population", "fixed", "--trainings", "5"]))
     assert parsed.trainings == {"fixed": 5}
-    assert parsed.images == ImageOptions(sources=("digits",), n_train=500, n_test=200)
+    assert parsed.images == ImageOptions(sources=("digits",), n_train=440, n_test=200)
     assert parsed.epoch_cap == 19
+
+
+@pytest.mark.parametrize(("free", "said"), [(10**8, True), (10**10, False)])
+def test_a_build_says_when_its_workers_may_lack_memory(tmp_path, monkeypatch, capsys, free, said):
+    monkeypatch.setattr("builders.build.available_memory", lambda: free)
+    build(config(tmp_path / "nws", fixed=1))
+    notice = (
+        "2 workers and the images may need 0.4 GB of memory, 0.1 GB are free: if workers get killed, give fewer --workers"
+    )
+    assert (notice in capsys.readouterr().err) == said
 
 
 @pytest.mark.parametrize(("backend", "said"), [(None, True), ("portable", False)])
 def test_without_a_compiler_the_build_says_how_it_computes(tmp_path, monkeypatch, capsys, backend, said):
     monkeypatch.setattr("builders.compute.devices.default_cpu_backend", lambda: "portable")
-    with pytest.raises(BuildError, match="too little for this build"):  # which comes next
-        build(config(tmp_path / "nws", backend=backend, memory=10**8))
+    with pytest.raises(BuildError, match="too few images"):  # which comes next
+        build(config(tmp_path / "nws", backend=backend, images=replace(IMAGES, n_train=30)))
     assert ("no C compiler works here" in capsys.readouterr().err) == said

@@ -59,7 +59,7 @@ def copy(dataset, tmp_path) -> Path:
 
 def test_the_id_is_enough(dataset, tmp_path, capsys):
     out = tmp_path / "again.safetensors"
-    assert main(["rebuild", "fixed-000000", str(dataset), "--check", "--out", str(out)]) == 0
+    assert main(["rebuild", "fixed-000000", str(dataset), "--out", str(out)]) == 0
     assert "fixed-000000: identical, bit for bit: all snapshots and learning curves" in capsys.readouterr().out
     stored = nws_data.open(dataset).select(training="fixed-000000")
     assert np.array_equal(TrainingRecord.load(out).weights, [stored.vector(i).numpy() for i in range(20)])
@@ -83,7 +83,7 @@ def test_one_flipped_bit_is_found(copy, capsys):
     content = bytearray((copy / shard.path).read_bytes())
     content[-4] ^= 0x01  # the lowest bit of the last value of the last snapshot
     (copy / shard.path).write_bytes(content)
-    assert main(["rebuild", "fixed-000000", str(copy), "--check", "--json"]) == 1
+    assert main(["rebuild", "fixed-000000", str(copy), "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert (found["result"], found["first_different"], found["n_different"]) == ("different", 19, 1)
     assert 0 < found["largest_difference"] < 1e-6
@@ -106,7 +106,7 @@ def test_other_images(dataset, tmp_path):
 
 def test_another_way_of_computing(dataset, monkeypatch, capsys):
     monkeypatch.setattr("builders.rebuild.path_of", lambda device, backend, precision: "cpu-fleet-9/ABACUS")
-    assert main(["rebuild", "fixed-000000", str(dataset), "--check", "--json"]) == 2
+    assert main(["rebuild", "fixed-000000", str(dataset), "--json"]) == 2
     printed = capsys.readouterr()
     assert "was computed on path cpu-" in printed.err and "this machine has cpu-fleet-9/ABACUS" in printed.err
     assert json.loads(printed.out)["result"] == "cannot"

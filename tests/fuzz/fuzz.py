@@ -156,7 +156,9 @@ def _differences(root: Path, values: dict[str, Any]) -> list[str]:
             places[row["training"], row["snapshot"]] = row["weights"]
     shards: dict[str, Any] = {}
     for vector, training, snapshot in zip(values["vectors"], values["ids"], values["snapshots"], strict=True):
-        place = places[training, snapshot]
+        place = places.get((training, snapshot))
+        if place is None:
+            return [f"{training}, snapshot {snapshot} is not in the file, and verify says that it is sound"]
         tensors = shards.setdefault(place["shard"], load_file(root / place["shard"]))
         right = tensors[f"t{training[-6:]}"][snapshot]
         if not np.array_equal(vector, right, equal_nan=True):

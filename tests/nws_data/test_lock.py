@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -30,23 +32,50 @@ def test_one_holder_and_nothing_left(tmp_path: Path) -> None:
 
 
 def test_a_lock_on_a_file_that_was_removed_meanwhile_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody opens the file, its holder ends and removes it, a third makes a new one: the first must not get in."""
-    path, real, n_opened = tmp_path / "lock", os.open, 0
+    """One process opens the file, its holder ends and removes it, a third makes a new one: the first must not get in."""
+    path, real, n_locked = tmp_path / "lock", fcntl.flock, 0
 
-    def overtaken(*arguments: object, **options: object) -> int:
-        nonlocal n_opened
-        descriptor = real(*arguments, **options)  # type: ignore[arg-type]
-        n_opened += 1
-        if n_opened == 1:
+    def overtaken(descriptor: int, operation: int) -> None:
+        nonlocal n_locked
+        n_locked += 1
+        if n_locked == 1:
             path.unlink()
-        return descriptor
+        real(descriptor, operation)
 
-    monkeypatch.setattr(os, "open", overtaken)
+    monkeypatch.setattr(fcntl, "flock", overtaken)
+    with pytest.raises(BuildError, match="taken"), locked(path, "taken"):
+        pass
+    assert n_locked == 1
     with locked(path, "taken"):
-        assert n_opened == 2
-        monkeypatch.undo()
-        with pytest.raises(BuildError, match="taken"), locked(path, "taken"):
+        pass
+
+
+@pytest.mark.parametrize("target", ["theirs", "nowhere"])
+def test_a_link_is_refused_and_its_target_left_alone(tmp_path: Path, target: str) -> None:
+    (tmp_path / "theirs").write_text("theirs")
+    (tmp_path / "lock").symlink_to(tmp_path / target)
+    with pytest.raises(BuildError, match=r"lock cannot be locked .+ not a link"), locked(tmp_path / "lock", "taken"):
+        pass
+    assert (tmp_path / "theirs").read_text() == "theirs" and not (tmp_path / "nowhere").exists()
+
+
+def test_a_child_that_is_forked_neither_holds_nor_ends_the_lock(tmp_path: Path) -> None:
+    with locked(tmp_path / "lock", "taken"):
+        if not (child := os.fork()):
+            try:
+                with locked(tmp_path / "lock", "taken"):
+                    os._exit(1)
+            except BuildError:
+                os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        with pytest.raises(BuildError, match="taken"), locked(tmp_path / "lock", "taken"):
             pass
+        if not (child := os.fork()):
+            time.sleep(60)
+            os._exit(0)
+    with locked(tmp_path / "lock", "taken"):  # though the child lives on
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_a_killed_holder_is_no_hindrance(tmp_path: Path) -> None:

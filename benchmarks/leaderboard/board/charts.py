@@ -6,7 +6,7 @@ import zlib
 from typing import Any
 
 from baselines.registry import METHODS
-from benchmarks.leaderboard.board.standings import CHANCE, GUARDS, Section
+from benchmarks.leaderboard.board.standings import CHANCE, TRIVIAL, Section
 from benchmarks.leaderboard.board.tables import group_label
 from benchmarks.leaderboard.files.formats import interval_text, spread_text
 
@@ -50,12 +50,12 @@ def colour_classes(methods: tuple[str, ...]) -> dict[str, str]:
     A registered method has one hue in all charts, by its place in the registry; others have one by their name. Of two
     that would share one in a chart, such as variants of one method, the later takes the next that is free.
     """
-    places = {name: i for i, name in enumerate(name for name in METHODS if name not in GUARDS)}
+    places = {name: i for i, name in enumerate(name for name in METHODS if name not in TRIVIAL)}
     found, taken = {}, set()
     for method in sorted(methods, key=lambda method: method.partition(" (")[0] not in places):
         name = method.partition(" (")[0]
-        if name in GUARDS:
-            found[method] = f"g{GUARDS.index(name)}"
+        if name in TRIVIAL:
+            found[method] = f"g{TRIVIAL.index(name)}"
             continue
         slot = places.get(name, zlib.crc32(name.encode())) % (2 * N_HUES)
         slot = next((n for i in range(2 * N_HUES) if (n := (slot + i) % (2 * N_HUES)) not in taken), slot)

@@ -20,11 +20,11 @@ from nws_data.tasks.table import FAMILIES, TaskSpec, parse_task
 STATUSES = ("official", "folds", "other", "other-folds")
 """Groups of results that must not be mixed, in their order on the board."""
 
-GUARDS = ("majority", "hyperparameters", "length")
-"""Methods that look at no weights: apart in every table, never its best, grey in charts."""
+TRIVIAL = ("majority", "hyperparameters", "length")
+"""Trivial baselines, which look at no weights: apart in every table, never its best, grey in charts."""
 
 CHANCE = "chance"
-REFERENCES = (CHANCE, *GUARDS)
+REFERENCES = (CHANCE, *TRIVIAL)
 """What methods are compared with in paired differences."""
 
 
@@ -40,7 +40,7 @@ class Cell:
     std: float | None  # None of one fit
     low: float
     high: float
-    best: bool  # no guard, there are others in the table, and none has a higher mean
+    best: bool  # no trivial baseline, there are others in the table, and none has a higher mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +52,8 @@ class Section:
     family: str  # such as "global"
     kind: str  # "classification" or "regression"
     tasks: tuple[str, ...]
-    methods: tuple[str, ...]  # labels, best first, guards last
-    guards: tuple[str, ...]  # those of the labels that are of guards
+    methods: tuple[str, ...]  # labels, best first, trivial baselines last
+    trivial: tuple[str, ...]  # those of the labels that are of trivial baselines
     cells: dict[tuple[str, str], Cell]  # by task and method
 
     @property
@@ -119,11 +119,11 @@ def _section(group: tuple[Any, ...], results: list[Result]) -> Section:
             found = main_metric(result)
             cells[task, labels[result.path]] = Cell(
                 result=result,
-                best=len(of_task) > 1 and result.method not in GUARDS and bool(found["mean"] == top),
+                best=len(of_task) > 1 and result.method not in TRIVIAL and bool(found["mean"] == top),
                 **found,
             )
-    guards = {label for (_, label), cell in cells.items() if cell.result.method in GUARDS}
-    methods = sorted({label for _, label in cells}, key=lambda label: (label in guards, *_place(label, cells)))
+    trivial = {label for (_, label), cell in cells.items() if cell.result.method in TRIVIAL}
+    methods = sorted({label for _, label in cells}, key=lambda label: (label in trivial, *_place(label, cells)))
     return Section(
         data_digest=digest,
         status=status,
@@ -131,7 +131,7 @@ def _section(group: tuple[Any, ...], results: list[Result]) -> Section:
         kind=kind,
         tasks=tuple(tasks),
         methods=tuple(methods),
-        guards=tuple(label for label in methods if label in guards),
+        trivial=tuple(label for label in methods if label in trivial),
         cells=cells,
     )
 
@@ -180,7 +180,7 @@ def _task_order(task: str) -> tuple[Any, ...]:
 
 
 def differences(section: Section) -> list[Differences]:
-    """Return every method's paired differences from chance and from the guards; none for regression."""
+    """Return every method's paired differences from chance and from the trivial baselines; none for regression."""
     found = []
     for task in section.tasks if section.kind == "classification" else ():
         right = {
@@ -189,7 +189,7 @@ def differences(section: Section) -> list[Differences]:
             if (task, method) in section.cells
         }
         n_items = np.asarray(section.first(task).runs[0].score.n_items)
-        references = {name: right[name] for name in GUARDS if name in right}
+        references = {name: right[name] for name in TRIVIAL if name in right}
         for method, of_method in right.items():
             against = {CHANCE: less_chance(n_items, of_method, section.chance(task) or 0.0)}
             against |= {n: paired_difference(n_items, of_method, r) for n, r in references.items() if n != method}

@@ -55,7 +55,7 @@ def _text(value: str) -> TableCell:
 def scores_table(section: Section) -> Table:
     """Return methods by tasks, best first: mean ± standard deviation over seeds with the interval.
 
-    Apart are what looks at no weights, chance and the guards, and the number of test trainings.
+    Apart are what looks at no weights, chance and the trivial baselines, and the number of test trainings.
     """
 
     def row(method: str) -> tuple[TableCell, ...]:
@@ -65,10 +65,10 @@ def scores_table(section: Section) -> Table:
     counts = [section.n_trainings(task) for task in section.tasks]
     apart = [
         (_text(CHANCE), *(_value(guess, section.kind) for guess in guesses)),
-        *(row(method) for method in section.guards),
+        *(row(method) for method in section.trivial),
         (_text("test trainings"), *(TableCell(count_text(n), n) for n in counts)),
     ]
-    rows = (row(method) for method in section.methods if method not in section.guards)
+    rows = (row(method) for method in section.methods if method not in section.trivial)
     return Table(("method", *map(group_label, section.tasks)), tuple(rows), tuple(apart))
 
 

@@ -20,8 +20,9 @@ NOTES = (
     "clustered by training; bars of charts show the same interval. ± says how much the seed matters, the interval how "
     "much the choice of test trainings does.",
     "Chance is the accuracy of guessing the most frequent class of the test items.",
-    "The best mean of each task is marked, unless a guard has it; where intervals overlap, another method may be as good.",
-    "majority, hyperparameters and length look at no weights: they guard against short cuts. They stand apart with chance.",
+    "The best mean of each task is marked, unless a trivial baseline has it; where intervals overlap, another "
+    "method may be as good.",
+    "majority, hyperparameters and length are trivial baselines: they look at no weights. They stand apart with chance.",
 )
 STATUSES = {
     "official": "Official tasks",
@@ -42,9 +43,9 @@ STATUS_NOTES = {
     "results, nor with five folds of official tasks.",
 }
 DIFFERENCES_NOTE = (
-    "Paired differences: accuracy of a method less that of chance and of the guards on the same test trainings, in "
-    "percentage points, the mean over seeds with its 95 % interval clustered by training. Less chance, the interval is that "
-    "of the accuracy. No interval where the gain is the same on every training, which shows no spread. Bold where the "
+    "Paired differences: accuracy of a method less that of chance and of the trivial baselines on the same test trainings, "
+    "in percentage points, the mean over seeds with its 95 % interval clustered by training. Less chance, the interval is "
+    "that of the accuracy. No interval where the gain is the same on every training, which shows no spread. Bold where the "
     "interval leaves out 0."
 )
 RUNS_NOTE = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from benchmarks.leaderboard.files.json_text import difference
 from benchmarks.leaderboard.files.results import Result, ResultError, as_json, prediction_name, test_fields
 from nws_data.errors import NWSError
 from nws_data.format.manifest import Manifest
+from nws_data.hashing import file_sha256
 from nws_data.tasks.scores import ClassificationScore, Score, pool
 from nws_data.tasks.table import parse_task
 from nws_data.tasks.task import Task, load_task
@@ -59,7 +59,7 @@ def recompute(result: Result, root: Path, predictions: Path) -> bool:
             path = predictions / prediction_name(result.task, result.folds, result.method, result.options, name, run.seed)
             if not path.is_file():
                 return False
-            if (found := hashlib.sha256(path.read_bytes()).hexdigest()) != sha256:
+            if (found := file_sha256(path)) != sha256:
                 raise ResultError(f"the SHA-256 of {path} is {found[:12]}..., the result's {sha256[:12]}...: another file")
             try:
                 parts.append(_task(name, root).evaluate(path))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
+
+from nws_data.hashing import sha256_of
 
 WIDTH = 120
 _TOLERANCE = 1e-9
@@ -39,7 +40,7 @@ def digest(content: Mapping[str, Any]) -> str:
     """Return SHA-256 in hex over the canonical JSON of all fields but ``sha256``: sorted keys, no spaces."""
     rest = {key: value for key, value in content.items() if key != "sha256"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256_of(text.encode())
 
 
 def difference(found: Any, expected: Any, path: str = "", source: str = "the rest of the file") -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import nws_data
+from nws_data.machine import usable_cores
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 RESULTS = "benchmarks/results"
@@ -23,7 +24,7 @@ def hardware() -> dict[str, Any]:
 
     return {
         "processor": processor_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "cores": usable_cores(),
         "threads": torch.get_num_threads(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from benchmarks.leaderboard.files.checks import METHOD, control_character
 from benchmarks.leaderboard.files.results import SOURCE
 from nws_data.errors import NWSError, TaskError, TaskNotAvailable, one_of
 from nws_data.format.manifest import Manifest
+from nws_data.hashing import file_sha256
 from nws_data.tasks.table import N_FOLDS, matching_names, parse_task
 from nws_data.tasks.task import load_task
 
@@ -197,7 +197,7 @@ def source_digest(method: str) -> str | None:
     Registered methods are told apart by their names. Other people's names are not unique, and what they name changes.
     """
     path = source_file(method)
-    return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    return None if path is None else file_sha256(path)[:12]
 
 
 def source_file(method: str) -> Path | None:

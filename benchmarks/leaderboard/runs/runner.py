@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import operator
 import tempfile
 import time
@@ -23,6 +22,7 @@ from benchmarks.leaderboard.runs.plans import Plan, is_path, method_label, sourc
 from benchmarks.leaderboard.runs.unfinished import Unfinished
 from nws_data.errors import NWSError
 from nws_data.format.manifest import Manifest
+from nws_data.hashing import file_sha256
 from nws_data.tasks.scores import pool
 from nws_data.tasks.table import parse_task
 from nws_data.tasks.task import Task, load_task
@@ -181,7 +181,7 @@ def _fit(plan: Plan, name: str, seed: int, root: Path, digest: str, target: Path
     with tempfile.TemporaryDirectory() as folder:
         path = target or Path(folder, "predictions.parquet")
         predictions.save(path)
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        sha256 = file_sha256(path)
     return SeedRun(
         seed=seed,
         score=task.evaluate(predictions),

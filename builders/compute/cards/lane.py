@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -29,7 +28,6 @@ class DeviceSettings:
     backend: str = "grouped"
     precision: str = "float32"
     epoch_cap: int = 1000
-    spill: Path | None = None  # folder for files that hold the snapshots; None keeps them in memory
     slots: int | None = None  # of every fleet, in tests and measurements; normally the shape decides
 
 
@@ -100,7 +98,7 @@ class Lane:
         filled = free[: len(self._queue)]
         for slot in filled:
             planned = self._queue.popleft()
-            member = DeviceMember(planned, self._bank, self._settings.epoch_cap, self._settings.spill)
+            member = DeviceMember(planned, self._bank, self._settings.epoch_cap)
             self._fleet.load(slot, member.initial_vector(), planned.hyperparameters, planned.seed)
             self._fleet.set_epoch(slot, *member.next_epoch())
             self._members[slot] = member

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
@@ -23,15 +21,14 @@ class DeviceMember:
         planned: id, seed and hyper-parameters.
         bank: the images.
         epoch_cap: bound on epochs.
-        spill: folder for a file that holds the snapshots; None keeps them in memory.
     """
 
-    def __init__(self, planned: PlannedTraining, bank: DeviceBank, epoch_cap: int, spill: Path | None = None) -> None:
+    def __init__(self, planned: PlannedTraining, bank: DeviceBank, epoch_cap: int) -> None:
         hp = planned.hyperparameters
         labels = bank.host.labels(hp.dataset, "train")
         split = split_images(len(labels), planned.seed)
         self.planned = planned
-        self.history = History(planned, epoch_cap, spill)
+        self.history = History(planned, epoch_cap)
         self.left = 0  # steps until the epoch ends
         self._epoch = 0
         self._bank = bank

@@ -256,16 +256,16 @@ def test_markdown_takes_no_text_for_markup() -> None:
     assert plain_markdown("max_iter [1.0, 2.0]") == "max\\_iter \\[1.0, 2.0\\]"
 
 
-def test_methods_stand_in_the_order_of_their_rank_and_guards_are_never_the_best() -> None:
+def test_methods_stand_in_the_order_of_their_rank_and_trivial_ones_are_never_the_best() -> None:
     scores = {"majority": 9, "svm-rbf-16": 6, "boosting-16": 7, "hyperparameters": 2}
     found = [make_result([class_score([n] * 4)], method=method, options={}) for method, n in scores.items()]
     one_more = make_result([class_score([1] * 4)], task="global/dataset", method="svm-rbf-16", options={})
     section = arrange([*found, one_more])[0]
     assert section.methods == ("svm-rbf-16", "boosting-16", "majority", "hyperparameters")  # the first ran on both tasks
-    assert section.guards == ("majority", "hyperparameters")
+    assert section.trivial == ("majority", "hyperparameters")
     assert not any(cell.best for cell in section.cells.values())
     assert [m for (_, m), cell in arrange(found[1:])[0].cells.items() if cell.best] == ["boosting-16"]
-    assert scores_table(arrange(found[:1])[0]).rows == ()  # a board of guards alone
+    assert scores_table(arrange(found[:1])[0]).rows == ()  # a board of trivial baselines alone
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import resource
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from builders.recipe.snapshots import CAPACITY, N_SNAPSHOTS, SnapshotBuffer, choose
-from nws_data.errors import BuildError
 
 # The points are k (E - 1) / 19 for k = 0 ... 19; the choice is the nearest evaluation that was kept.
 CHOICES = {
@@ -98,31 +96,3 @@ def test_a_smaller_buffer_thins_earlier():
         buffer.add(np.full(1, evaluation))
     # 0 1 2 3 | 0 2 4 6 | 0 4 8
     assert buffer.stride == 4 and sorted(buffer._vectors) == [0, 4, 8]
-
-
-def test_a_file_keeps_the_same_snapshots_as_memory(tmp_path):
-    rng = np.random.default_rng(0)
-    for n in (20, 63, 64, 150, 700):
-        in_memory, in_file = SnapshotBuffer(), SnapshotBuffer(folder=tmp_path)
-        for vector in rng.standard_normal((n, 50), dtype=np.float32):
-            vector[0] = np.nan
-            for buffer in (in_memory, in_file):
-                buffer.add(vector)
-        (epochs, weights), (same_epochs, same_weights) = in_memory.result(), in_file.result()
-        assert epochs == same_epochs
-        assert weights.tobytes() == same_weights.tobytes()
-        assert not list(tmp_path.iterdir())  # a file without a name
-
-
-def test_a_full_disk_is_an_error(tmp_path):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-    try:
-        buffer = SnapshotBuffer(folder=tmp_path)
-        with pytest.raises(
-            BuildError, match=r"snapshots cannot be written to .*File too large; make room, or give more --memory"
-        ):
-            for _ in range(10):
-                buffer.add(np.zeros(100, np.float32))
-    finally:
-        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

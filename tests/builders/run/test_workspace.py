@@ -33,7 +33,7 @@ def test_another_process_is_refused_too_and_an_ended_one_is_no_hindrance(tmp_pat
         "with open_workspace(Path(sys.argv[1])): print('open', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root) as other:
         assert other.stdout is not None and other.stdout.readline() == b"open\n"
         with pytest.raises(BuildError, match="another build runs"), open_workspace(tmp_path):
@@ -214,7 +214,7 @@ while n < int(sys.argv[2]):
 def test_builds_that_begin_while_another_ends_never_share_the_folder(tmp_path):
     out = tmp_path / "nws"
     command = [sys.executable, "-c", _BUILDS_IN_A_ROW, str(out), "200"]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     builds = [subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     for process in builds:
         _, stderr = process.communicate(timeout=120)

@@ -14,8 +14,9 @@ from nws_data.format.metadata import (
     SNAPSHOT_SCHEMA,
     TRAINING_SCHEMA,
 )
-from nws_data.format.root import CHECKSUMS, UNFINISHED, sha256_of
+from nws_data.format.root import CHECKSUMS, UNFINISHED
 from nws_data.format.shards import write_shard
+from nws_data.hashing import sha256_of
 from tests.conftest import TinyDataset, stage, write
 from tests.nws_data.format.forging import forge, problems, seal, set_value
 

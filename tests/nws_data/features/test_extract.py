@@ -21,7 +21,7 @@ from nws_data.errors import SelectionError
 from nws_data.features.cache import decode_block, default_folder, encode_block
 from nws_data.features.extract import feature_names, statistics_features
 from nws_data.features.statistics import STATISTICS
-from nws_data.format.root import sha256_of
+from nws_data.hashing import sha256_of
 from nws_data.read.views import FixedWindows, GlobalVectors, LayerTensors, RandomWindows, WeightView
 from nws_data.space.architecture import KINDS, Architecture
 from tests.conftest import TinyDataset, make_record, stage, write

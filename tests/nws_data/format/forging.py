@@ -14,7 +14,8 @@ from nws_data.format.metadata import (
     parquet_bytes,
     read_table,
 )
-from nws_data.format.root import CHECKSUMS, checksum_lines, read_checksums, sha256_of
+from nws_data.format.root import CHECKSUMS, checksum_lines, read_checksums
+from nws_data.hashing import sha256_of
 
 
 def problems(root: Path, deep: bool = True) -> str:

@@ -111,3 +111,22 @@ def test_damaged_and_foreign_tables_are_refused(tiny_dataset: TinyDataset, tmp_p
             read_table(tmp_path, named, path)
     columns = read_table(tiny_dataset.root, manifest, path, ("seed", "training")).column_names
     assert columns == ["seed", "training"]
+
+
+@pytest.mark.parametrize(
+    ("column", "other"), [("snapshot", pa.string()), ("n_weights", pa.int64()), ("test_accuracy", pa.float32())]
+)
+def test_a_column_of_another_type_is_refused(
+    tiny_dataset: TinyDataset, tmp_path: Path, column: str, other: pa.DataType
+) -> None:
+    """It could be cast; but readers that do not cast would give other values."""
+    manifest = tiny_dataset.manifest
+    path = manifest.populations["fixed"].splits["train"].metadata
+    table = pq.read_table(tiny_dataset.root / path)
+    place = table.column_names.index(column)
+    content = parquet_bytes(table.set_column(place, column, table[column].cast(other)))
+    (tmp_path / path).parent.mkdir(parents=True)
+    (tmp_path / path).write_bytes(content)
+    named = replace(manifest, sha256={path: hashlib.sha256(content).hexdigest()})
+    with pytest.raises(FormatError, match=f"{column} is of type {other}"):
+        read_table(tmp_path, named, path)

@@ -16,7 +16,7 @@ from nws_data.check.verify import verify
 from nws_data.errors import DownloadError
 from nws_data.format.manifest import Manifest
 from nws_data.format.partial import restricted
-from nws_data.format.root import sha256_of
+from nws_data.hashing import sha256_of
 from nws_data.hub.pull import _check_space
 from nws_data.hub.repository import Repository, in_words, parse_repository
 from tests.conftest import TinyDataset, stage, write

@@ -11,7 +11,8 @@ from nws_data.check.verify import verify
 from nws_data.errors import FormatError
 from nws_data.format.manifest import MANIFEST, Manifest
 from nws_data.format.root import UNFINISHED
-from nws_data.write.recover import file_sha256, sound_manifest
+from nws_data.hashing import file_sha256
+from nws_data.write.recover import sound_manifest
 from tests.conftest import stage, write
 
 SIZES = (3_000_000,)

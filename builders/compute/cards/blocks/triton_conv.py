@@ -50,9 +50,10 @@ def _dot(a, b, acc, PRECISION: tl.constexpr):
 def _window(k, W: tl.constexpr, C: tl.constexpr, F: tl.constexpr):
     """Return row shift, column shift and memory offset of depth index k from the window's centre.
 
-    The hints say what the compiler does not see, so that it loads as many channels at once as C allows.
+    The hints say what the compiler does not see, so that it loads as many channels at once as C allows. They stay below
+    the shortest tile of k: of a hint longer than its tensor Triton's compiler (3.6 to 3.9) crashes or never returns.
     """
-    V: tl.constexpr = C & -C
+    V: tl.constexpr = (C & -C) if (C & -C) < 8 else 8
     within = k % (F * C)
     row = k // (F * C) - F // 2
     column = within // C - F // 2

@@ -18,7 +18,6 @@ from builders.compute.devices import check_arithmetic, device_of, path_of, resol
 from builders.config import BuildConfig
 from builders.images.prepare import ImageOptions
 from builders.plan.jobs import make_device_jobs
-from builders.run.host_memory import plan_card_memory
 from builders.run.messages import Progress
 from builders.run.worker import Reporter, WorkerSettings, run_job
 from nws_data.errors import BuildError
@@ -119,15 +118,3 @@ def test_a_worker_stages_what_a_device_trains(bank, worker_path, device_path, tm
     images = sum(message.n_images for message in messages if isinstance(message, Progress))
     flop = sum(message.flop for message in messages if isinstance(message, Progress))
     assert images == 19 * 64 and flop == images * job.flop_per_image
-
-
-def test_memory_of_a_card_build_is_planned_from_the_members_in_flight():
-    trainings = [planned(i, width_fc=(64, 128)[i % 2]) for i in range(40)]
-    jobs = make_device_jobs(trainings, ["cuda:0", "cuda:1"])
-    rich = plan_card_memory(jobs, epoch_cap=1000, bank_bytes=0, limit=10**11)
-    assert rich.n_workers == 2 and not rich.spill
-    spilling = plan_card_memory(jobs, epoch_cap=1000, bank_bytes=0, limit=rich.total - 1)
-    assert spilling.spill and spilling.total < rich.total
-    with pytest.raises(BuildError, match="too little for 2 cards"):
-        plan_card_memory(jobs, epoch_cap=1000, bank_bytes=0, limit=10**9)
-    assert plan_card_memory([], epoch_cap=19, bank_bytes=0, limit=1).n_workers == 0

@@ -1,9 +1,9 @@
 """Compiles every kernel of the Triton block for a card that need not be there, and tells what each one takes.
 
-``python -m tests.builders.compute.cards.blocks.compile_kernels 90 smallest:bfloat16 largest:tf32`` runs the first and the
-last conv block of the named architectures, ``... 90 largest:tf32:all`` every one, forward and backward on tensors without
-data ("meta"), with launches replaced by compilation: the same code, arguments and tile sizes as on the card. ``draw`` is
-the kernel of the augmentations' draws. Prints one JSON list. Not for a process with ``TRITON_INTERPRET``.
+``python -m tests.builders.compute.cards.blocks.compile_kernels 90 smallest:bfloat16 3:float32`` runs the first and the last
+conv block of the named architecture and every layer shape of filter size 3, forward and backward on tensors without data
+("meta"), with launches replaced by compilation: the same code, arguments and tile sizes as on the card. ``draw`` is the
+kernel of the augmentations' draws. Prints one JSON list. Not for a process with ``TRITON_INTERPRET``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from triton.runtime import driver
 
 from builders.compute.cards.blocks.triton import triton_block
 from builders.compute.cards.draw import draw
-from nws_data.space.architecture import IMAGE_SHAPE, Architecture
+from nws_data.space.architecture import Architecture
+from tests.builders.compute.cards.blocks.oracle import layer_shapes
 
 ARCHITECTURES = {
     "smallest": Architecture(3, 3, 3, 16, 64),
@@ -53,23 +54,16 @@ class AbsentCard:
         return 0
 
 
-def compile_blocks(architecture: Architecture, dtype: torch.dtype, every: bool) -> None:
-    """Run conv blocks of an architecture forward and backward."""
-    layers = [layer for layer in architecture.layers if layer.is_conv]
-    size = IMAGE_SHAPE[1]
-    for i, layer in enumerate(layers):
-        if 0 < i < len(layers) - 1 and not every:
-            size //= 2 if layer.pool_after else 1
-            continue
-        shape = (MEMBERS, layer.n_out)
-        x = leaf(MEMBERS, BATCH, size, size, layer.n_in, dtype=dtype)
-        kernel = leaf(MEMBERS, *layer["kernel"].shape)
-        norm = [leaf(*shape), leaf(*shape)] if layer.has_norm else [None, None]
-        leaves = [x, kernel, leaf(*shape), *norm]
-        codes = torch.empty(MEMBERS, dtype=torch.int32, device="meta")
-        y, _, _ = triton_block(*leaves, codes, pool=layer.pool_after)
-        torch.autograd.grad(y, [t for t in leaves if t is not None], torch.empty_like(y))
-        size = y.shape[2]
+def compile_block(shape: tuple[int, int, int, int, bool], norm: bool, dtype: torch.dtype) -> None:
+    """Run the conv block of a layer shape, see ``layer_shapes``, forward and backward."""
+    filter_size, n_in, n_out, size, pool = shape
+    x = leaf(MEMBERS, BATCH, size, size, n_in, dtype=dtype)
+    kernel = leaf(MEMBERS, n_out, n_in, filter_size, filter_size)
+    vectors = [leaf(MEMBERS, n_out) for _ in range(3 if norm else 1)]
+    leaves = [x, kernel, *vectors]
+    codes = torch.empty(MEMBERS, dtype=torch.int32, device="meta")
+    y, _, _ = triton_block(*leaves, *[None] * (5 - len(leaves)), codes, pool=pool)
+    torch.autograd.grad(y, leaves, torch.empty_like(y))
 
 
 def leaf(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -112,9 +106,16 @@ def main(capability: int, jobs: list[str]) -> None:
         if job == "draw":
             draw(*(torch.empty(MEMBERS, dtype=torch.int64, device="meta") for _ in range(2)), per_member=BATCH)
             continue
-        name, precision, *every = job.split(":")
+        name, precision = job.split(":")
         torch.set_float32_matmul_precision("highest" if precision == "float32" else "high")
-        compile_blocks(ARCHITECTURES[name], PRECISIONS[precision], bool(every))
+        if name in ARCHITECTURES:
+            architecture = ARCHITECTURES[name]
+            shapes = layer_shapes([architecture])
+            shapes = [min(shapes, key=lambda shape: shape[1]), max(shapes, key=lambda shape: shape[1:3])]
+        else:
+            architecture, shapes = None, [shape for shape in layer_shapes() if shape[0] == int(name)]
+        for shape in shapes:
+            compile_block(shape, architecture is None or architecture.batch_norm, PRECISIONS[precision])
     print(json.dumps(list(_compiled.values())))
 
 

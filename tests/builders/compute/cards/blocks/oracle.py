@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from builders.compute.cards.blocks import ConvBlock
-from nws_data.space.architecture import IMAGE_SHAPE, all_architectures
+from nws_data.space.architecture import IMAGE_SHAPE, Architecture, all_architectures
 
 ACTIVATIONS = (F.relu, F.elu, torch.sigmoid, torch.tanh)
 NAMES = ("x", "kernel", "bias", "beta", "gamma")
@@ -49,10 +50,10 @@ class Layer:
         return Layer(chosen, self.codes[list(members)], self.dy[list(members)], self.pool)
 
 
-def layer_shapes() -> list[tuple[int, int, int, int, bool]]:
-    """Every (filter size, channels in, out, image size, pool) of the 243 architectures."""
+def layer_shapes(architectures: Iterable[Architecture] | None = None) -> list[tuple[int, int, int, int, bool]]:
+    """Every (filter size, channels in, out, image size, pool) of architectures, of all 243 if none are given."""
     shapes = set()
-    for architecture in all_architectures():
+    for architecture in architectures or all_architectures():
         size = IMAGE_SHAPE[1]
         for layer in architecture.layers:
             if layer.is_conv:

@@ -1,4 +1,4 @@
-"""Guards against short cuts: what can be predicted without looking at a weight. A method should beat all of them."""
+"""Trivial baselines: predictions without looking at a weight. A method should beat all of them."""
 
 from __future__ import annotations
 

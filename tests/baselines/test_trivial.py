@@ -1,4 +1,4 @@
-"""Guards see no weights: they find ties between hyper-parameters, and nothing else."""
+"""Trivial baselines see no weights: they find ties between hyper-parameters, and nothing else."""
 
 from pathlib import Path
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from baselines.guards import HyperParametersOnly, LengthOnly, Majority
 from baselines.method import MethodError
 from baselines.registry import METHODS, make_method
+from baselines.trivial import HyperParametersOnly, LengthOnly, Majority
 from nws_data.read.views import GlobalVectors
 from nws_data.tasks.task import load_task
 
-GUARDS = ("majority", "hyperparameters", "length")
+TRIVIAL = ("majority", "hyperparameters", "length")
 
 
 @pytest.fixture
@@ -26,19 +26,19 @@ def fitted(name: str, task: Any) -> Any:
     return method
 
 
-@pytest.mark.parametrize("name", GUARDS)
+@pytest.mark.parametrize("name", TRIVIAL)
 @pytest.mark.parametrize("task_name", ["global/augmentation", "local/augmentation@500", "vote/augmentation@500"])
 def test_scores(root: Path, name: str, task_name: str) -> None:
     task = load_task(task_name, root)
     scores = fitted(name, task).predict(task.test)
     assert scores.shape == (len(task.test), 2) and scores.dtype == np.float64
     assert task.evaluate(scores).accuracy_low <= 0.5
-    # All windows of a vector look the same to a guard.
+    # All windows of a vector look the same to a trivial baseline.
     of_rows = scores.reshape(len(task.test.data), -1, 2)
     np.testing.assert_array_equal(of_rows, np.broadcast_to(of_rows[:, :1], of_rows.shape))
 
 
-@pytest.mark.parametrize("name", GUARDS)
+@pytest.mark.parametrize("name", TRIVIAL)
 @pytest.mark.parametrize("task_name", ["regress/learning_rate", "regress-local/test_accuracy@500"])
 def test_numbers(root: Path, name: str, task_name: str) -> None:
     task = load_task(task_name, root)
@@ -94,22 +94,22 @@ def test_the_length_is_all_that_is_seen(root: Path) -> None:
     assert (scores == scores[0]).all()
 
 
-@pytest.mark.parametrize("guard", [Majority, HyperParametersOnly, LengthOnly])
-def test_fit_comes_first(root: Path, guard: Any) -> None:
+@pytest.mark.parametrize("method", [Majority, HyperParametersOnly, LengthOnly])
+def test_fit_comes_first(root: Path, method: Any) -> None:
     view = load_task("global/augmentation", root).test
-    with pytest.raises(MethodError, match=f"{guard.__name__} predicts after fit"):
-        guard().predict(view)
+    with pytest.raises(MethodError, match=f"{method.__name__} predicts after fit"):
+        method().predict(view)
 
 
-def test_guards_read_no_weights(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trivial_baselines_read_no_weights(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(*_: Any) -> None:
         raise RuntimeError("weights were read")
 
     monkeypatch.setattr(GlobalVectors, "_weights", forbidden)
     task = load_task("global/augmentation", root)
-    for name in GUARDS:
+    for name in TRIVIAL:
         fitted(name, task).predict(task.test)
 
 
 def test_registered() -> None:
-    assert set(GUARDS) <= set(METHODS)
+    assert set(TRIVIAL) <= set(METHODS)

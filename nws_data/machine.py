@@ -1,12 +1,27 @@
-"""How a process that trains on the CPU keeps its memory."""
+"""What a process may use of its machine, and how it keeps its memory."""
 
 from __future__ import annotations
 
 import ctypes
+import os
+import re
 import sys
+from pathlib import Path
 
 # mallopt parameters of glibc, <malloc.h>
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+
+
+def usable_cores() -> int:
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def available_memory() -> int | None:
+    """Return the bytes that new processes can take without swapping; None where the kernel does not say, as on macOS."""
+    meminfo = Path("/proc/meminfo")
+    match = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text(encoding="utf-8")) if meminfo.is_file() else None
+    return int(match[1]) * 1024 if match else None
 
 
 def keep_freed_memory() -> None:
