@@ -89,7 +89,7 @@ def compare(root: Path, length: int, size: int, seeds: int) -> None:
 def step_ratio(root: Path, length: int, size: int, rounds: int) -> None:
     """Print the CPU time of a float32 step over that with PyTorch's norm, as the median of the rounds."""
     weights, labels = batch(root, length, size)
-    steps = {name: model_step(DMCLayers.of(length, 3), "float32") for name in NORMS}
+    steps = {name: model_step(DMCLayers.of(length, 3)) for name in NORMS}
     times_s: dict[str, list[float]] = {name: [] for name in NORMS}
     for _ in range(rounds + 1):
         for name, norm in NORMS.items():
