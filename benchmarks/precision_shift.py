@@ -22,7 +22,7 @@ import numpy as np
 import nws_data
 from baselines.method import Method
 from baselines.registry import make_method
-from nws_data.errors import SelectionError, TaskNotAvailable
+from nws_data.errors import SelectionError, TaskNotAvailableError
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import CLASSES
 from nws_data.tasks.scores import ClassificationScore
@@ -68,13 +68,14 @@ def conv_biases(data: nws_data.NWSDataset) -> dict[str, dict[str, float]]:
 def transfer(folders: Sequence[Path], method: str) -> list[list[float]]:
     """Return accuracies ``[trained on][tested on]`` of an optimizer classifier, mean over the folds of the trainings.
 
-    Folds that lack trainings of an optimizer, as in small builds, are left out; raises ``TaskNotAvailable`` when all do.
+    Folds that lack trainings of an optimizer, as in small builds, are left out; raises ``TaskNotAvailableError``
+    when all do.
     """
     scores, problem = [], None
     for fold in range(N_FOLDS):
         try:
             tasks = [nws_data.load_task(f"global/optimizer/fold={fold}", folder) for folder in folders]
-        except TaskNotAvailable as error:
+        except TaskNotAvailableError as error:
             problem = error
             continue
         fitted = [make_method(method, cache=False) for _ in tasks]
@@ -110,7 +111,7 @@ def compare(folders: Sequence[Path]) -> dict[str, Any]:
     }
     try:
         report["transfer"] = {method: transfer(folders, method) for method in _METHODS}
-    except TaskNotAvailable as error:  # too few good trainings: the other answers stand
+    except TaskNotAvailableError as error:  # too few good trainings: the other answers stand
         report["no_transfer"] = str(error)
     return report
 

@@ -14,7 +14,6 @@ from builders.compute.devices import default_backend, local_cards
 from builders.config import BuildConfig
 from builders.images.bank import ImageBank
 from builders.images.prepare import prepare_images
-from builders.mend import mend_dataset
 from builders.plan.jobs import Job, make_device_jobs, make_jobs
 from builders.plan.trainings import PlannedTraining, plan_trainings
 from builders.recipe.epochs import enough_images, split_images, steps_per_epoch, too_few_images
@@ -24,13 +23,12 @@ from builders.run.worker import WorkerSettings
 from builders.run.workspace import Workspace, open_workspace
 from nws_data.errors import BuildError
 from nws_data.format.manifest import Manifest
-from nws_data.format.plan import plan_digest
-from nws_data.format.root import check_ours
 from nws_data.machine import available_memory
 from nws_data.space.architecture import N_CLASSES
 from nws_data.space.identity import training_id
 from nws_data.space.image_sets import ImageSet
 from nws_data.terminal import say
+from nws_data.write.folder import check_ours
 from nws_data.write.writer import check_appendable, write_population
 
 _NO_COMPILER = ("cpu", "portable")
@@ -56,12 +54,13 @@ def build(config: BuildConfig) -> list[BuildReport]:
 
     Raises:
         BuildError: bad options or images, a folder that holds something else, no space left, a failed worker.
+        FormatError: the dataset in the folder is damaged.
         KeyboardInterrupt: Ctrl-C; finished trainings are kept.
     """
     check_ours(config.out)
     with open_workspace(config.out) as workspace:
+        check_appendable(config.out)
         image_sets = prepare_images(workspace.images, config.images)
-        mend_dataset(config, workspace, image_sets, _train, CARD_TEMPLATE.read_text(encoding="utf-8"))
         return [_build_population(config, workspace, image_sets, name, n) for name, n in config.trainings.items()]
 
 
@@ -132,7 +131,6 @@ def _train(
             config.precision,
             config.device,
             config.backend or "",
-            plan=plan_digest(identity),
         )
         config.engine.run_jobs(jobs, settings, n_workers, progress.report)
     return progress.n_images

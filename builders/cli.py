@@ -74,8 +74,8 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
     presets = "quickstart: minutes on a laptop; paper: 3,000 fixed and 13,000 random"
     precision = "of products and activations (default float32); tf32 on cards alone"
     backend = (
-        "how the device computes: native (C kernels) or portable on a CPU, grouped, rows or triton on a card "
-        "(default: as the trainings that are there already, else native or rows)"
+        "how the device computes: native (C kernels) or portable on a CPU, triton or grouped on a card "
+        "(default: as the trainings that are there already, else native or triton)"
     )
     address = (
         "of the Ray cluster, HOST:PORT; local: a Ray of --workers CPUs, started for this build (default: $RAY_ADDRESS, "
@@ -98,9 +98,7 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
         arg("--workers", type=int, metavar="W", help="one-thread processes of up to 0.2 GB (default: all cores)"),
         arg("--device", choices=DEVICES, help="cuda: NVIDIA cards; auto: cards if there are any (default cpu)"),
         arg("--backend", choices=ALL_BACKENDS, help=backend),
-        arg(
-            "--engine", choices=ENGINES, dest="name", help="local: processes on this machine; ray: a cluster (default local)"
-        ),
+        arg("--engine", choices=ENGINES, dest="name", help="local: this machine; ray: a cluster (default local)"),
         arg("--address", metavar="ADDR", help=address),
         arg("--gpus-per-fleet", type=float, metavar="G", help="with Ray on GPUs: part of a GPU a fleet takes (1)"),
         arg("--json", action="store_true", help="print the report as JSON"),

@@ -16,7 +16,7 @@ from typing import Any
 
 from nws_data import __version__
 from nws_data.commands import DATA, JSON, Commands, add_command, arg
-from nws_data.errors import DownloadError, NWSError
+from nws_data.errors import NWSError
 from nws_data.home import expanded
 from nws_data.terminal import plain, say, say_json
 
@@ -173,15 +173,11 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _pull(options: argparse.Namespace) -> int:
     from nws_data.hub.pull import format_report, pull
-    from nws_data.hub.repository import parse_repository
     from nws_data.progress import bytes_bar
 
-    repository = parse_repository(options.repository)
-    if repository is None:
-        raise DownloadError(f"a repository is owner/name or owner/name@revision, got {options.repository!r}")
-    out = options.out or Path(repository.name.partition("/")[2])
+    out = options.out or Path(options.repository.partition("@")[0].rpartition("/")[2])
     with bytes_bar(shown=not options.json) as show:
-        report = pull(repository, out, options.tier, options.population, show)
+        report = pull(options.repository, out, tier=options.tier, populations=options.population, progress=show)
     say_json(asdict(report)) if options.json else say(format_report(report, out))
     return 0
 

@@ -42,7 +42,7 @@ _TARGET = "optimizer"
 def make_view(root: Path, length: int) -> WeightView:
     """Return random windows of a length, or whole vectors where the global net reads them."""
     if length > GLOBAL_ABOVE:
-        return GlobalVectors(open_dataset(root, "fixed"), _TARGET, length)
+        return GlobalVectors(open_dataset(root, "fixed"), target=_TARGET, length=length)
     return RandomWindows(open_dataset(root, "random"), length, target=_TARGET)
 
 

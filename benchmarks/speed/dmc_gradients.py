@@ -47,7 +47,9 @@ NORMS: dict[str, Callable[..., tuple[Tensor, Tensor, Tensor]]] = {"ours": batch_
 def batch(root: Path, length: int, size: int) -> tuple[Tensor, Tensor]:
     """Return ``size`` random items of a dataset and their labels."""
     data = open_dataset(root, "fixed")
-    view: WeightView = GlobalVectors(data, _TARGET) if length > GLOBAL_ABOVE else RandomWindows(data, length, target=_TARGET)
+    view: WeightView = (
+        GlobalVectors(data, target=_TARGET) if length > GLOBAL_ABOVE else RandomWindows(data, length, target=_TARGET)
+    )
     chosen = torch.randperm(len(view), generator=torch.Generator().manual_seed(0))[:size].tolist()
     items = [view[i] for i in chosen]
     return torch.stack([weights for weights, _ in items]), torch.tensor([int(label) for _, label in items])

@@ -10,7 +10,7 @@ DEVICES = ("cpu", "cuda", "auto")
 ALL_PRECISIONS = tuple(dict.fromkeys((*PRECISIONS, *DEVICE_PRECISIONS)))
 ALL_BACKENDS = (*CPU_BACKENDS, *BACKENDS)
 
-_DEVICE_BACKEND = "rows"  # plain matrix products: no compiler at run time; benchmarks/speed/gpu.py compares
+_DEVICE_BACKEND = "triton"  # needs triton beside torch; grouped is there without it
 
 
 def default_backend(device: str) -> str:

@@ -26,22 +26,18 @@ from nws_data.cli import main
 from nws_data.errors import BuildError, SelectionError
 from nws_data.format.manifest import Manifest
 from nws_data.format.records import TrainingRecord
-from tests.builders.test_build import IMAGES, config
+from tests.builders.builds import IMAGES, built, config
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    root = tmp_path_factory.mktemp("rebuild") / "nws"
-    build(config(root, fixed=2))
-    return root
+def dataset():
+    return built()
 
 
 @pytest.fixture(scope="module")
-def bfloat16(tmp_path_factory):
+def bfloat16():
     """Both populations, products in bfloat16."""
-    root = tmp_path_factory.mktemp("rebuild16") / "nws"
-    build(config(root, precision="bfloat16", trainings={"fixed": 2, "random": 2}))
-    return root
+    return built(precision="bfloat16", trainings={"fixed": 2, "random": 2})
 
 
 def changed(folder: Path, **stored) -> Path:

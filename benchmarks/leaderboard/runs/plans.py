@@ -15,7 +15,7 @@ from baselines.registry import METHODS, find_method, options_of, resolve_options
 from benchmarks.leaderboard.files.against_data import test_sets
 from benchmarks.leaderboard.files.checks import METHOD, control_character
 from benchmarks.leaderboard.files.results import SOURCE
-from nws_data.errors import NWSError, TaskError, TaskNotAvailable, one_of
+from nws_data.errors import NWSError, TaskError, TaskNotAvailableError, one_of
 from nws_data.format.manifest import Manifest
 from nws_data.hashing import file_sha256
 from nws_data.tasks.table import N_FOLDS, matching_names, parse_task
@@ -115,7 +115,7 @@ def reason_missing(task: str, folds: bool, root: Path) -> str | None:
     try:
         for name in test_sets(task, N_FOLDS if folds else 0):
             load_task(name, root)
-    except TaskNotAvailable as error:
+    except TaskNotAvailableError as error:
         return str(error)
     return None
 

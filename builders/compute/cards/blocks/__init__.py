@@ -69,7 +69,6 @@ class ConvBlock(Protocol):
 
 BACKENDS = {
     "grouped": ("builders.compute.cards.blocks.grouped", "grouped_block"),
-    "rows": ("builders.compute.cards.blocks.rows", "rows_block"),
     "triton": ("builders.compute.cards.blocks.triton", "triton_block"),
 }
 """Where each implementation is: module and function. ``grouped`` is the plain path, the oracle of the others."""
@@ -83,5 +82,8 @@ def conv_block(backend: str) -> ConvBlock:
     try:
         block: ConvBlock = getattr(import_module(module), name)
     except ImportError as error:
-        raise BuildError(f"backend {backend} cannot be loaded ({error}); torch for CUDA brings Triton along") from error
+        raise BuildError(
+            f"--backend {backend} cannot be loaded ({error}): install triton, which torch for CUDA brings along, or give "
+            "--backend grouped"
+        ) from error
     return block

@@ -1,7 +1,6 @@
 """Batch norm, max-pool and activation of a fleet as plain tensor operations, deterministic and with small gradients.
 
-PyTorch's own max-pool adds up gradients with atomics on a card, and ``where`` over four activations would keep all of
-them; these keep one tensor each.
+PyTorch's own max-pool adds up gradients with atomics on a card.
 """
 
 from __future__ import annotations
@@ -10,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from nws_data.space.network import BATCH_NORM_EPS
+from builders.compute.cards.blocks import ACTIVATION_CODES
+from nws_data.space.network import ACTIVATIONS, BATCH_NORM_EPS
 
 
 class _Norm(torch.autograd.Function):
@@ -67,26 +67,6 @@ class _Pool(torch.autograd.Function):
         return dx
 
 
-class _Activation(torch.autograd.Function):
-    """Each member's own activation; the derivative is a function of the output."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, codes: Tensor) -> Tensor:
-        code = _spread_members(codes, x)
-        bent = torch.where(code == 0, torch.relu(x), torch.where(code == 1, torch.expm1(x.clamp(max=0)) + x.clamp(min=0), x))
-        y = torch.where(code == 2, torch.sigmoid(x), torch.where(code == 3, torch.tanh(x), bent))
-        ctx.save_for_backward(y, codes)
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None]:
-        y, codes = ctx.saved_tensors  # type: ignore[attr-defined]
-        code, (dy,) = _spread_members(codes, y), gradients
-        bent = torch.where(y > 0, dy, torch.where(code == 1, dy * (y + 1), torch.zeros((), dtype=y.dtype, device=y.device)))
-        return torch.where(code == 2, dy * (y * (1 - y)), torch.where(code == 3, dy * (1 - y * y), bent)), None
-
-
 def norm(x: Tensor, beta: Tensor | None, gamma: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Normalise ``(members, batch, ..., units)`` over all but members and units; nothing happens when beta is None.
 
@@ -107,7 +87,10 @@ def max_pool(x: Tensor) -> Tensor:
 
 def activate(x: Tensor, codes: Tensor) -> Tensor:
     """Apply each member's activation to ``(members, ...)``; ``codes`` as in :class:`ConvBlock`."""
-    y: Tensor = _Activation.apply(x, codes)
+    code = codes.view(-1, *[1] * (x.dim() - 1))
+    y = x
+    for name, function in ACTIVATIONS.items():
+        y = torch.where(code == ACTIVATION_CODES.index(name), function(x), y)
     return y
 
 
@@ -122,10 +105,6 @@ def _sum(x: Tensor) -> Tensor:
 def _spread(values: Tensor, x: Tensor) -> Tensor:
     """Reshape ``(members, units)`` to broadcast with ``(members, batch, ..., units)``."""
     return values.view(len(values), *[1] * (x.dim() - 2), -1)
-
-
-def _spread_members(codes: Tensor, x: Tensor) -> Tensor:
-    return codes.view(-1, *[1] * (x.dim() - 1))
 
 
 def _cells(x: Tensor) -> list[Tensor]:

@@ -37,10 +37,9 @@ def empty_bank(bank) -> DeviceBank:
     return DeviceBank(bank, META)
 
 
-@pytest.mark.parametrize("backend", ["grouped", "rows"])
 @pytest.mark.parametrize("changes", [{}, {"batch_norm": False}, {"depth_conv": 5, "depth_fc": 5, "filter_size": 5}])
-def test_a_step_needs_no_value_and_no_tensor_of_the_host(empty_bank, backend, changes):
-    fleet = DeviceFleet(DeviceShape.of(hyperparameters(**changes)), empty_bank, backend, "bfloat16", slots=3)
+def test_a_step_needs_no_value_and_no_tensor_of_the_host(empty_bank, changes):
+    fleet = DeviceFleet(DeviceShape.of(hyperparameters(**changes)), empty_bank, "grouped", "bfloat16", slots=3)
     fleet.run(1)  # tables that are made once
     for augmenting in (True, False):
         with NoHost() as mode:

@@ -85,7 +85,7 @@ def test_arithmetic_that_a_device_has_not_is_refused():
     check_arithmetic("cuda", "grouped", "tf32")
     check_arithmetic("cpu", "portable", "bfloat16")
     with pytest.raises(BuildError, match=r"--precision on cpu: .*tf32 needs --device cuda"):
-        check_arithmetic("cpu", "rows", "tf32")
+        check_arithmetic("cpu", "triton", "tf32")
     with pytest.raises(BuildError, match=r"--backend on cuda: .*grouped"):
         check_arithmetic("cuda", "cudnn", "float32")
 
