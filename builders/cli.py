@@ -98,9 +98,7 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
         arg("--workers", type=int, metavar="W", help="one-thread processes of up to 0.2 GB (default: all cores)"),
         arg("--device", choices=DEVICES, help="cuda: NVIDIA cards; auto: cards if there are any (default cpu)"),
         arg("--backend", choices=ALL_BACKENDS, help=backend),
-        arg(
-            "--engine", choices=ENGINES, dest="name", help="local: processes on this machine; ray: a cluster (default local)"
-        ),
+        arg("--engine", choices=ENGINES, dest="name", help="local: this machine; ray: a cluster (default local)"),
         arg("--address", metavar="ADDR", help=address),
         arg("--gpus-per-fleet", type=float, metavar="G", help="with Ray on GPUs: part of a GPU a fleet takes (1)"),
         arg("--json", action="store_true", help="print the report as JSON"),
