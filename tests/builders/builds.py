@@ -1,4 +1,4 @@
-"""Builds of a few trainings: their options, a cache of finished ones, builds as commands that tests interrupt, a comparison."""
+"""Builds of a few trainings: their options, a cache of finished ones, commands that tests interrupt, comparison."""
 
 from __future__ import annotations
 
