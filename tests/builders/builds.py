@@ -1,4 +1,4 @@
-"""Builds of a few trainings: their options, a cache of finished ones, and builds as commands that tests interrupt."""
+"""Builds of a few trainings: their options, a cache of finished ones, commands that tests interrupt, comparison."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from filelock import FileLock
@@ -17,6 +17,7 @@ from filelock import FileLock
 from builders.build import build
 from builders.config import BuildConfig
 from builders.images.prepare import ImageOptions
+from nws_data.format.records import PROVENANCE, TrainingRecord
 from tests.conftest import ROOT, cached_folder
 
 SEED = 1671  # its first seven fixed and four random trainings have small batches, so that few images are enough
@@ -65,3 +66,12 @@ def interrupt(process: subprocess.Popen, name: str = "SIGINT") -> None:
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 128 + getattr(signal, name), stderr
     assert "run the same command again" in stderr and "Traceback" not in stderr
+
+
+def assert_same(a: TrainingRecord, b: TrainingRecord) -> None:
+    """Every field but the provenance is equal, the weights bit for bit."""
+    for field in fields(TrainingRecord):
+        if field.name == "weights":
+            assert a.weights.tobytes() == b.weights.tobytes()
+        elif field.name not in PROVENANCE:
+            assert getattr(a, field.name) == getattr(b, field.name), field.name

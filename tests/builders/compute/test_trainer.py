@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import numpy as np
 import pytest
 
@@ -16,7 +14,8 @@ from builders.plan.trainings import PlannedTraining
 from builders.recipe.dropout import dropout_mask
 from builders.recipe.epochs import epoch_batches, split_images
 from builders.recipe.initialization import initial_vector
-from nws_data.format.records import PROVENANCE, TrainingRecord
+from nws_data.format.records import TrainingRecord
+from tests.builders.builds import assert_same
 from tests.builders.compute.oracle import Oracle
 from tests.builders.conftest import planned
 
@@ -33,15 +32,6 @@ def train(trainings: list[PlannedTraining], bank: ImageBank, epoch_cap: int = CA
     records = list(train_fleet(trainings, bank, epoch_cap=epoch_cap, **options))
     assert len({record.training for record in records}) == len(records) == len(trainings)
     return {record.training: record for record in records}
-
-
-def assert_same(a: TrainingRecord, b: TrainingRecord) -> None:
-    """Every field but the provenance is equal, the weights bit for bit."""
-    for field in fields(TrainingRecord):
-        if field.name == "weights":
-            assert a.weights.tobytes() == b.weights.tobytes()
-        elif field.name not in PROVENANCE:
-            assert getattr(a, field.name) == getattr(b, field.name), field.name
 
 
 def mixed(n: int, **changes) -> list[PlannedTraining]:

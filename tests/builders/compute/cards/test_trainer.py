@@ -18,9 +18,10 @@ from builders.plan.cost import training_flop
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.initialization import initial_vector
 from nws_data.errors import BuildError
-from nws_data.format.records import PROVENANCE, TrainingRecord
+from nws_data.format.records import TrainingRecord
 from nws_data.space.architecture import Architecture
 from nws_data.space.trajectory import CURVES
+from tests.builders.builds import assert_same
 from tests.builders.conftest import planned
 
 SETTINGS = DeviceSettings(epoch_cap=19, slots=2)
@@ -30,15 +31,6 @@ def train(trainings: list[PlannedTraining], bank: DeviceBank, settings=SETTINGS,
     records = list(train_on_device(trainings, bank, settings, **options))
     assert len({record.training for record in records}) == len(records) == len(trainings)
     return {record.training: record for record in records}
-
-
-def assert_same(a: TrainingRecord, b: TrainingRecord) -> None:
-    """Every field but the provenance is equal, the weights bit for bit."""
-    for field in dataclasses.fields(TrainingRecord):
-        if field.name == "weights":
-            assert a.weights.tobytes() == b.weights.tobytes()
-        elif field.name not in PROVENANCE:
-            assert getattr(a, field.name) == getattr(b, field.name), field.name
 
 
 def mixed(n: int, augmenting: bool = True) -> list[PlannedTraining]:
