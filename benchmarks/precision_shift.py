@@ -22,7 +22,7 @@ import nws_data
 from baselines.method import Method
 from baselines.registry import make_method
 from builders.build import build
-from builders.compute.devices import ALL_PRECISIONS, DEVICES
+from builders.compute.backend import CARD_PRECISIONS, DEVICES
 from builders.config import BuildConfig
 from builders.images.prepare import ImageOptions
 from nws_data.errors import SelectionError, TaskNotAvailable
@@ -170,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     what.add_argument("--data", type=Path, nargs=2, metavar=("A", "B"), help="two datasets that are there already")
     what.add_argument("--out", type=Path, metavar="DIR", help="folder for the two datasets")
     parser.add_argument("--trainings", type=int, default=120, help="of each precision (default 120)")
-    parser.add_argument("--precision", choices=ALL_PRECISIONS, nargs=2, default=["float32", "bfloat16"])
+    parser.add_argument("--precision", choices=CARD_PRECISIONS, nargs=2, default=["float32", "bfloat16"])
     parser.add_argument("--device", choices=DEVICES, default="cpu")
     parser.add_argument("--epoch-cap", type=int, default=40)
     parser.add_argument("--images", nargs="+", default=["digits"])

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builders.compute.devices import ALL_BACKENDS, ALL_PRECISIONS, DEVICES
+from builders.compute.backend import BACKENDS, CARD_PRECISIONS, DEVICES
 from builders.config import PRESETS, BuildConfig
 from builders.estimate.command import add_plan_options, run_plan
 from builders.images.prepare import ImageOptions
@@ -81,7 +81,7 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--epoch-cap", type=int, metavar="E", help=f"bound on epochs, at least 19 (default {MAX_EPOCHS})")
     what.add_argument(
         "--precision",
-        choices=ALL_PRECISIONS,
+        choices=CARD_PRECISIONS,
         default="float32",
         help="of products and activations (default float32); tf32 on cards alone",
     )
@@ -95,8 +95,8 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
     )
     where.add_argument(
         "--backend",
-        choices=ALL_BACKENDS,
-        help="how the device computes: native (C kernels) or portable on a CPU, triton or grouped on a card "
+        choices=BACKENDS,
+        help="how the device computes: native (C kernels) or plain (PyTorch) on a CPU, triton or grouped on a card "
         "(default: as the trainings that are there already, else native or rows)",
     )
     where.add_argument(

@@ -21,11 +21,11 @@ from unittest.mock import patch
 import torch
 
 from benchmarks.speed.queue import builder_queue, write_images
-from builders.compute.compute_path import PRECISIONS
-from builders.compute.member import Member
+from builders.compute.backend import CPU_PRECISIONS
+from builders.compute.native import training
 from builders.compute.native.convolution import Convolution
-from builders.compute.native.fleet import NativeFleet
 from builders.compute.native.kernels import required_kernels
+from builders.compute.single import SingleFleet
 
 LABELS = {
     "conv_forward": "norm, pool and activation, forward",
@@ -70,14 +70,13 @@ def profile(bank: Path, n: int, precision: str) -> dict[str, float]:
     timed: list[tuple[Any, str, str]] = [
         (Convolution, "forward", "convolutions, forward"),
         (Convolution, "backward", "convolutions, backward"),
-        (Member, "evaluate", "evaluation"),
+        (SingleFleet, "evaluate", "evaluation"),
+        (training, "augment", "augmentation"),
         *((library, name, label) for name, label in LABELS.items()),
     ]
     with ExitStack() as stack:
         for owner, name, label in timed:
             stack.enter_context(patch.object(owner, name, watch.wrap(label, getattr(owner, name))))
-        augment = watch.wrap("augmentation", NativeFleet.augment)
-        stack.enter_context(patch.object(NativeFleet, "augment", staticmethod(augment)))
         work()
         watch.seconds.clear()
         started = time.perf_counter()
@@ -90,7 +89,7 @@ def main() -> None:
     """Print the shares."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trainings", type=int, default=12, help="length of the queue (default 12)")
-    parser.add_argument("--precision", choices=PRECISIONS, nargs="+", default=list(PRECISIONS))
+    parser.add_argument("--precision", choices=CPU_PRECISIONS, nargs="+", default=list(CPU_PRECISIONS))
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     found = {}

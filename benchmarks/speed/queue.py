@@ -28,8 +28,8 @@ import torch.nn.functional as F
 
 from benchmarks.speed.alternate import Setup, Timing, Work, alternate, ratios
 from benchmarks.speed.build import Eager, train_epochs
-from builders.compute.compute_path import CPU_BACKENDS, PRECISIONS, enter_compute_path
-from builders.compute.member import TrainingImages
+from builders.compute.backend import CPU_BACKENDS, CPU_PRECISIONS
+from builders.compute.compute_path import enter_compute_path
 from builders.images.arrays import image_arrays
 from builders.images.bank import ImageBank, write_bank
 from builders.plan.cost import forward_flop, training_flop
@@ -72,7 +72,7 @@ def eager_queue(bank: Path, n: int) -> Work:
 
     def work() -> None:
         for planned in queue(n):
-            Eager(planned).train(TrainingImages.of(opened, planned.hyperparameters.dataset), N_EPOCHS)
+            Eager(planned).train(opened, N_EPOCHS)
 
     return work
 
@@ -84,7 +84,7 @@ def builder_queue(bank: Path, n: int, precision: str, backend: str) -> Work:
 
     def work() -> None:
         for planned in queue(n):
-            train_epochs([planned], opened, N_EPOCHS, precision, backend)
+            train_epochs(planned, opened, N_EPOCHS, precision, backend)
 
     return work
 
@@ -128,7 +128,7 @@ def measure(n: int, rounds: int, backends: list[str]) -> tuple[dict[str, Timing]
         write_images(bank)
         contenders: dict[str, Setup] = {"eager float32": partial(eager_queue, bank, n)}
         for backend in backends:
-            contenders |= {f"{backend} {name}": partial(builder_queue, bank, n, name, backend) for name in PRECISIONS}
+            contenders |= {f"{backend} {name}": partial(builder_queue, bank, n, name, backend) for name in CPU_PRECISIONS}
         return alternate(contenders, rounds), queue_flop(bank, n)
 
 
@@ -142,7 +142,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     timings, flop = measure(options.trainings, options.rounds, options.backend)
-    peaks = {precision: gemm_peak(precision) for precision in PRECISIONS}
+    peaks = {precision: gemm_peak(precision) for precision in CPU_PRECISIONS}
     rows = []
     for name, timing in timings.items():
         ratio, peak = ratios(timings["eager float32"], timing), peaks[name.split()[1]]
