@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 
-from builders.compute.devices import default_backend, local_cards
+from builders.compute.backend import default_backend
+from builders.compute.compute_path import local_cards
 from builders.config import BuildConfig
 from builders.images.bank import ImageBank
 from builders.images.prepare import prepare_images
-from builders.plan.jobs import Job, make_device_jobs, make_jobs
+from builders.plan.jobs import Job, make_card_jobs, make_jobs
 from builders.plan.trainings import PlannedTraining, plan_trainings
 from builders.recipe.epochs import enough_images, split_images, steps_per_epoch, too_few_images
 from builders.run.messages import Notice
@@ -31,7 +32,7 @@ from nws_data.terminal import say
 from nws_data.write.folder import check_ours
 from nws_data.write.writer import check_appendable, write_population
 
-_NO_COMPILER = ("cpu", "portable")
+_NO_COMPILER = ("cpu", "plain")
 _TRAININGS_A_CARD = 512  # of a job that any card of a cluster may take
 WORKER_BYTES = 200_000_000
 """What a worker on the CPU takes of its own at most; measured by ``benchmarks/speed/memory.py``."""
@@ -73,7 +74,7 @@ def _build_population(
     recorded_path = workspace.compute_path_of(stored, population)
     if config.backend is None and recorded_path is None and (config.device, default_backend(config.device)) == _NO_COMPILER:
         say(
-            f"{population}: no C compiler works here (cc, gcc, clang, $CC), so --backend portable computes, which is slower",
+            f"{population}: no C compiler works here (cc, gcc, clang, $CC), so --backend plain computes, which is slower",
             error=True,
         )
     config = config.continuing(recorded_path)
@@ -130,7 +131,7 @@ def _train(
             config.epoch_cap,
             config.precision,
             config.device,
-            config.backend or "",
+            config.backend or default_backend(config.device),
         )
         config.engine.run_jobs(jobs, settings, n_workers, progress.report)
     return progress.n_images
@@ -139,9 +140,9 @@ def _train(
 def _jobs(config: BuildConfig, todo: Sequence[PlannedTraining]) -> list[Job]:
     """Return the build's jobs: for cards one each, which keeps several fleets in flight; smaller ones for Ray."""
     if config.device == "cpu":
-        return make_jobs(todo, config.backend or "")
+        return make_jobs(todo)
     cards = local_cards() if config.engine.name == "local" else [""] * -(-len(todo) // _TRAININGS_A_CARD)
-    return make_device_jobs(todo, cards)
+    return make_card_jobs(todo, cards)
 
 
 def _little_memory(config: BuildConfig, bank_bytes: int) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builders.compute.devices import ALL_BACKENDS, ALL_PRECISIONS, DEVICES
+from builders.compute.backend import BACKENDS, CARD_PRECISIONS, DEVICES
 from builders.config import PRESETS, BuildConfig
 from builders.estimate.command import add_plan_options, run_plan
 from builders.images.prepare import ImageOptions
@@ -74,7 +74,7 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
     presets = "quickstart: minutes on a laptop; paper: 3,000 fixed and 13,000 random"
     precision = "of products and activations (default float32); tf32 on cards alone"
     backend = (
-        "how the device computes: native (C kernels) or portable on a CPU, triton or grouped on a card "
+        "how the device computes: native (C kernels) or plain (PyTorch) on a CPU, triton or grouped on a card "
         "(default: as the trainings that are there already, else native or triton)"
     )
     address = (
@@ -88,7 +88,7 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
         arg("--trainings", type=int, metavar="N", help="how many trainings the population shall have in the end"),
         arg("--seed", type=int, help="build seed (default 0)"),
         arg("--epoch-cap", type=int, metavar="E", help=f"bound on epochs, at least 19 (default {MAX_EPOCHS})"),
-        arg("--precision", choices=ALL_PRECISIONS, help=precision),
+        arg("--precision", choices=CARD_PRECISIONS, help=precision),
         arg("--no-batch-norm", action="store_const", const=False, dest="batch_norm", help="the ablation of the paper's F.3"),
     )
     _add_image_options(parser)
@@ -97,7 +97,7 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
         OUT,
         arg("--workers", type=int, metavar="W", help="one-thread processes of up to 0.2 GB (default: all cores)"),
         arg("--device", choices=DEVICES, help="cuda: NVIDIA cards; auto: cards if there are any (default cpu)"),
-        arg("--backend", choices=ALL_BACKENDS, help=backend),
+        arg("--backend", choices=BACKENDS, help=backend),
         arg("--engine", choices=ENGINES, dest="name", help="local: this machine; ray: a cluster (default local)"),
         arg("--address", metavar="ADDR", help=address),
         arg("--gpus-per-fleet", type=float, metavar="G", help="with Ray on GPUs: part of a GPU a fleet takes (1)"),

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from builders.compute.devices import ALL_PRECISIONS, check_arithmetic, default_backend, device_of, path_of, resolve_device
+from builders.compute.backend import BACKENDS, check_arithmetic, default_backend
+from builders.compute.compute_path import backend_of, path_of, resolve_device
 from builders.images.prepare import ImageOptions
 from builders.recipe.stopping import MAX_EPOCHS, MIN_EPOCH_CAP
 from builders.run.engines import Engine
-from nws_data.errors import BuildError, one_of
+from nws_data.errors import BuildError
 from nws_data.format.shards import MAX_PLAN_INDEX
 from nws_data.machine import usable_cores
 from nws_data.randomness import GENERATOR
@@ -32,7 +33,7 @@ class BuildConfig:
     precision: str = "float32"
     batch_norm: bool = True  # off for the ablation of Supplement F.3
     workers: int = field(default_factory=usable_cores)  # one-thread processes
-    device: str = "cpu"  # or "cuda", "auto": see builders/compute/devices.py
+    device: str = "cpu"  # or "cuda", "auto": see builders/compute/backend.py
     backend: str | None = None  # how the device computes; None: as the trainings that are there already, else its default
     engine: Engine = field(default_factory=Engine)  # who runs them
 
@@ -51,8 +52,6 @@ class BuildConfig:
             raise BuildError(
                 f"--epoch-cap must be at least {MIN_EPOCH_CAP}: 20 snapshots need as many evaluations; got {self.epoch_cap}"
             )
-        if self.precision not in ALL_PRECISIONS:
-            raise BuildError(f"--precision: {one_of(self.precision, ALL_PRECISIONS)}")
         object.__setattr__(self, "device", resolve_device(self.device))
         check_arithmetic(self.device, self.backend or default_backend(self.device), self.precision)
         if self.workers < 1:
@@ -62,16 +61,23 @@ class BuildConfig:
 
     def continuing(self, recorded_path: str | None) -> BuildConfig:
         """Return the configuration with a backend: the one that was asked for, else that of the recorded compute path if it
-        is this device's, else the device's default."""
+        is this device's, else the device's default; raises ``BuildError`` for a path that is not computed any more."""
         if self.backend is not None:
             return self
-        device, backend = device_of(recorded_path) if recorded_path else (self.device, None)
-        return replace(self, backend=backend if backend and device == self.device else default_backend(self.device))
+        backend = backend_of(recorded_path) if recorded_path else None
+        if recorded_path and backend is None:
+            raise BuildError(
+                f"{self.out} has trainings of compute path {recorded_path}, which this version does not compute any more; "
+                "build into another --out, or extend it with the version that built it (column nws_version of "
+                "metadata/provenance)"
+            )
+        own = backend is not None and BACKENDS[backend].device == self.device
+        return replace(self, backend=backend if own else default_backend(self.device))
 
     @property
     def compute_path(self) -> str:
         """Name of the path that trainings are computed on."""
-        return path_of(self.device, self.backend or default_backend(self.device), self.precision)
+        return path_of(self.backend or default_backend(self.device), self.precision)
 
     def identity(self, image_sets: tuple[ImageSet, ...]) -> dict[str, Any]:
         """Return everything that decides what a training is, as JSON values: the ``plan`` of FORMAT.md."""

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 import nws_data
-from builders.compute.devices import device_of, path_of
+from builders.compute.backend import BACKENDS
+from builders.compute.compute_path import backend_of, path_of
 from builders.images.arrays import recorded_limits
 from builders.images.bank import ImageBank
 from builders.images.prepare import ImageOptions, prepare_images
@@ -70,13 +71,13 @@ def rebuild(folder: Path, training: str, images: ImageOptions, out: Path | None 
     plan = Manifest.load(folder).populations[parse_id(training)[0]].plan
     stored = rows.trainings().iloc[0]
     _check_plan(training, plan)
-    _check_path(training, stored, plan["precision"])
+    backend = _check_path(training, stored, plan["precision"])
     planned = _planned(rows, training, plan, stored)
     with tempfile.TemporaryDirectory(prefix="nws-rebuild-") as temporary:
         bank, staging = Path(temporary, "images"), Path(temporary, "trainings")
         staging.mkdir()
         _prepare_images(bank, images, dict(plan["image_sets"])[stored["dataset"]], stored["dataset"])
-        settings = WorkerSettings(bank, staging, plan["epoch_cap"], plan["precision"], *device_of(stored["compute_path"]))
+        settings = WorkerSettings(bank, staging, plan["epoch_cap"], plan["precision"], BACKENDS[backend].device, backend)
         work, n_epochs = flop_per_epoch(planned, ImageBank.open(bank)), int(stored["n_epochs"])
         with BuildProgress(training, {training: work}, 0, n_epochs, n_epochs) as progress:
             run_jobs(make_jobs([planned]), settings, 1, progress.report)
@@ -131,20 +132,26 @@ def _check_plan(training: str, plan: Mapping[str, Any]) -> None:
             )
 
 
-def _check_path(training: str, stored: Mapping[str, Any], precision: str) -> None:
-    """Raise ``BuildError`` unless this process computes as the training was computed."""
+def _check_path(training: str, stored: Mapping[str, Any], precision: str) -> str:
+    """Return the backend that a training was computed with; raise ``BuildError`` unless this process computes like it."""
     path, device, torch_version = stored["compute_path"], stored["device"], stored["torch_version"]
     if device != "cpu" and not torch.cuda.is_available():
         raise BuildError(
             f"{training} was computed on {device} (path {path}), and torch finds no GPU here; use such a machine"
         )
-    mine = path_of(*device_of(path), precision)
+    if (backend := backend_of(path)) is None:
+        raise BuildError(
+            f"{training} was computed on path {path}, which this version does not compute any more; use the version that "
+            "built it (column nws_version of metadata/provenance)"
+        )
+    mine = path_of(backend, precision)
     if path != mine:
         raise BuildError(f"{training} was computed on path {path}, this machine has {mine}: the bits would differ")
     if torch_version != torch.__version__:
         raise BuildError(
             f"{training} was computed with torch {torch_version}, this is {torch.__version__}; install that version"
         )
+    return backend
 
 
 def _planned(rows: NWSDataset, training: str, plan: Mapping[str, Any], stored: Mapping[str, Any]) -> PlannedTraining:

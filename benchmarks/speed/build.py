@@ -1,4 +1,4 @@
-"""How fast the fleet trains, against sequential eager PyTorch in its default layout: the same trainings, per core.
+"""How fast the builder trains, against sequential eager PyTorch in its default layout: the same trainings, per core.
 
     python -m benchmarks.speed.build [--rounds 7] [--json]
 
@@ -14,6 +14,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -23,13 +24,12 @@ from torch import Tensor
 
 from benchmarks.speed.alternate import Setup, Timing, Work, alternate, compared
 from benchmarks.speed.eager import Eager, random_bank
-from builders.compute.compute_path import CPU_BACKENDS, PRECISIONS, enter_compute_path
-from builders.compute.member import TrainingImages
-from builders.compute.native.fleet import NativeFleet
-from builders.compute.portable.fleet import Fleet
-from builders.compute.trainer import Interrupted, train_fleet
+from builders.compute.backend import CPU_BACKENDS, CPU_PRECISIONS, implementation, open_backend
+from builders.compute.compute_path import enter_compute_path
+from builders.compute.trainer import Interrupted, train
+from builders.images.augmentation import to_float
 from builders.images.bank import ImageBank
-from builders.plan.fleet_shape import FleetShape
+from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.epochs import epoch_batches, split_images
 from builders.recipe.initialization import initial_vector
@@ -41,6 +41,7 @@ ARCHITECTURES = {
     "smallest": all_architectures()[0],
     "largest": all_architectures()[-1],
 }
+N_TRAININGS = 4
 N_STEPS = 6
 N_EPOCHS = 2
 N_TRAIN, N_TEST = 2_000, 500
@@ -48,10 +49,10 @@ _EVALUATION_BATCH = 256
 
 
 def trainings(architecture: str, batch_size: int) -> list[PlannedTraining]:
-    """Return trainings of one shape that mix optimizers, initialisations and augmentation: as many as a fleet holds."""
+    """Return trainings of one shape that mix optimizers, initialisations and augmentation."""
     shape = {name: getattr(ARCHITECTURES[architecture], name) for name in FIXED_ARCHITECTURE}
     planned = []
-    for i in range(FleetShape(ARCHITECTURES[architecture], batch_size, "relu").max_members):
+    for i in range(N_TRAININGS):
         hyperparameters = HyperParameters(
             dataset="random",
             learning_rate=0.001,
@@ -71,19 +72,21 @@ def write_images(folder: Path) -> None:
     random_bank(folder, {"random": (N_TRAIN, N_TEST)})
 
 
-def train_eager(planned: PlannedTraining, images: TrainingImages, n_epochs: int) -> None:
+def train_eager(planned: PlannedTraining, bank: ImageBank, n_epochs: int) -> None:
     """Train some epochs with evaluations, as the trainer does them."""
-    eager, split = Eager(planned), split_images(len(images.train_labels), planned.seed)
+    eager, hp = Eager(planned), planned.hyperparameters
+    images, labels = bank.images(hp.dataset, "train"), bank.labels(hp.dataset, "train")
+    split = split_images(len(labels), planned.seed)
 
     def score() -> None:
-        sets = [(images.train_images[rows], images.train_labels[rows]) for rows in (split.validation, split.train_scored)]
-        for pixels, labels in [*sets, (images.test_images, images.test_labels)]:
-            eager.score(zip(pixels.split(_EVALUATION_BATCH), labels.split(_EVALUATION_BATCH), strict=True))
+        sets = [(images[rows], labels[rows]) for rows in (split.validation, split.train_scored)]
+        for pixels, truth in [*sets, (bank.images(hp.dataset, "test"), bank.labels(hp.dataset, "test"))]:
+            eager.score(zip(pixels.split(_EVALUATION_BATCH), truth.split(_EVALUATION_BATCH), strict=True))
 
     score()
     for epoch in range(n_epochs):
-        rows = epoch_batches(split, images.train_labels, planned.seed, epoch, planned.hyperparameters.batch_size)
-        eager.train((images.train_images[batch], images.train_labels[batch]) for batch in rows)
+        rows = epoch_batches(split, labels, planned.seed, epoch, hp.batch_size)
+        eager.train((images[batch], labels[batch]) for batch in rows)
         score()
 
 
@@ -96,42 +99,44 @@ def eager_steps(architecture: str, batch_size: int) -> Work:
     def work() -> None:
         for member in members:
             for _ in range(N_STEPS):
-                member.step(images, labels)
+                member.step(to_float(images), labels)
 
     return work
 
 
 def fleet_steps(architecture: str, batch_size: int, precision: str, backend: str) -> Work:
-    """The fleet's steps: all trainings at once (portable) or one after another (native)."""
+    """The builder's steps, one training after another."""
     enter_compute_path()
-    members = trainings(architecture, batch_size)
-    shape = FleetShape.of(members[0].hyperparameters)
-    fleet = NativeFleet(shape, precision, len(members)) if backend == "native" else Fleet(shape, precision)
-    for slot, planned in enumerate(members):
-        fleet.load(slot, initial_vector(planned.hyperparameters, planned.seed), planned.hyperparameters.optimizer)
+    members = []
+    for planned in trainings(architecture, batch_size):
+        hp = replace(planned.hyperparameters, augmentation=False)
+        member = implementation(backend)(Shape.of(hp), precision)
+        member.load(initial_vector(hp, planned.seed), hp, planned.seed)
+        members.append(member)
     images, labels = _batch(batch_size)
-    n, seeds = len(members), [planned.seed for planned in members]
 
     def work() -> None:
-        for step in range(N_STEPS):
-            fleet.step([images] * n, [labels] * n, [0.001] * n, seeds, [step] * n)
+        for member in members:
+            for step in range(N_STEPS):
+                member.step(images, labels, step, 0.001)
 
     return work
 
 
 def _batch(batch_size: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    return torch.rand(batch_size, 3, 32, 32, generator=generator), torch.arange(batch_size) % 10
+    images = torch.randint(0, 256, (batch_size, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    return images, torch.arange(batch_size) % 10
 
 
 def eager_trainer(bank: Path, architecture: str, batch_size: int) -> Work:
     """Baseline of ``trainer``."""
     torch.set_num_threads(1)
-    images = TrainingImages.of(ImageBank.open(bank), "random")
+    opened = ImageBank.open(bank)
 
     def work() -> None:
         for planned in trainings(architecture, batch_size):
-            train_eager(planned, images, N_EPOCHS)
+            train_eager(planned, opened, N_EPOCHS)
 
     return work
 
@@ -141,34 +146,33 @@ def fleet_trainer(bank: Path, architecture: str, batch_size: int, precision: str
     enter_compute_path()
     opened = ImageBank.open(bank)
     members = trainings(architecture, batch_size)
-    groups = [[member] for member in members] if backend == "native" else [members]
 
     def work() -> None:
-        for group in groups:
-            train_epochs(group, opened, N_EPOCHS, precision, backend)
+        for planned in members:
+            train_epochs(planned, opened, N_EPOCHS, precision, backend)
 
     return work
 
 
-def train_epochs(members: Sequence[PlannedTraining], bank: ImageBank, n_epochs: int, precision: str, backend: str) -> None:
-    """Run the trainer for some epochs of trainings of one shape, evaluations included, and one step more."""
-    hp = members[0].hyperparameters
+def train_epochs(planned: PlannedTraining, bank: ImageBank, n_epochs: int, precision: str, backend: str) -> None:
+    """Run the trainer for some epochs of a training, evaluations included, and one step more."""
+    hp = planned.hyperparameters
     labels = bank.labels(hp.dataset, "train")
-    split = split_images(len(labels), members[0].seed)
-    n_steps = len(epoch_batches(split, labels, members[0].seed, 0, hp.batch_size)) * n_epochs
-    n_images, seen = n_steps * hp.batch_size * len(members), 0
+    split = split_images(len(labels), planned.seed)
+    n_steps = len(epoch_batches(split, labels, planned.seed, 0, hp.batch_size)) * n_epochs
+    n_images, seen = n_steps * hp.batch_size, 0
 
-    def count(n: int) -> None:
+    def count(n: int, flop: float) -> None:
         nonlocal seen
         seen += n
         if seen > n_images:
             raise Interrupted
 
     try:
-        list(train_fleet(members, bank, epoch_cap=max(19, n_epochs), precision=precision, on_step=count, backend=backend))
+        list(train([planned], open_backend(backend, bank, precision), epoch_cap=max(19, n_epochs), on_step=count))
     except Interrupted:
         return
-    raise RuntimeError("the trainings ended before the epochs were counted")
+    raise RuntimeError("the training ended before the epochs were counted")
 
 
 def measure(kind: str, architecture: str, batch_size: int, backends: Sequence[str], rounds: int) -> dict[str, Timing]:
@@ -182,7 +186,7 @@ def measure(kind: str, architecture: str, batch_size: int, backends: Sequence[st
         contenders |= {
             f"{backend} {name}": partial(fleet, architecture, batch_size, name, backend)
             for backend in backends
-            for name in PRECISIONS
+            for name in CPU_PRECISIONS
         }
         return alternate(contenders, rounds)
 

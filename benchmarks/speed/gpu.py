@@ -28,11 +28,12 @@ import torch
 from benchmarks.speed.alternate import Setup, Work, alternate, ratios
 from benchmarks.speed.gpu_eager import eager_work, side_by_side
 from benchmarks.speed.gpu_workload import DRY, FULL, WORKLOADS, Scale, images_of, queues, write_images
-from builders.compute.cards.bank import DeviceBank
-from builders.compute.cards.blocks import BACKENDS, DEVICE_PRECISIONS
-from builders.compute.cards.compute_path import enter_device_path, find_device
-from builders.compute.cards.lane import DeviceSettings, Lane
+from builders.compute.backend import CARD_BACKENDS, CARD_PRECISIONS
+from builders.compute.cards.card import open_card
+from builders.compute.cards.compute_path import find_device
+from builders.compute.lane import Lane
 from builders.images.bank import ImageBank
+from builders.recipe.stopping import MAX_EPOCHS
 from nws_data.errors import BuildError
 
 DATASET_IMAGES = 2.9e10
@@ -55,14 +56,11 @@ class Row:
 
 def fleet_work(bank_folder: Path, workload: str, scale: Scale, device_name: str, backend: str, precision: str) -> Work:
     """Return a round of fleets in flight: every lane enqueues its images, and all are waited for."""
-    device = find_device(device_name)
-    enter_device_path(device)
-    bank = DeviceBank(ImageBank.open(bank_folder), device)
-    settings = DeviceSettings(backend, precision, slots=scale.slots)
+    fleets = queues(workload, scale)
+    card = open_card(backend, ImageBank.open(bank_folder), precision, device_name, scale.slots, len(fleets))
     shares: dict[Lane, int] = {}
-    for trainings in queues(workload, scale):
-        stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        shares[Lane(trainings, bank, settings, stream)] = images_of(trainings, scale)
+    for number, trainings in enumerate(fleets):
+        shares[Lane(trainings, card, MAX_EPOCHS, number)] = images_of(trainings, scale)
     lanes, owed = list(shares), dict.fromkeys(shares, 0)
 
     def work() -> None:
@@ -136,8 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workload", choices=WORKLOADS, nargs="+", default=list(WORKLOADS))
-    parser.add_argument("--backend", choices=BACKENDS, nargs="+", default=list(BACKENDS))
-    parser.add_argument("--precision", choices=DEVICE_PRECISIONS, nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--backend", choices=CARD_BACKENDS, nargs="+", default=list(CARD_BACKENDS))
+    parser.add_argument("--precision", choices=CARD_PRECISIONS, nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--dry", action="store_true", help="small and on the CPU: measures nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, as they come")
     options = parser.parse_args(arguments)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.speed.eager import random_bank
 from builders.plan.cost import training_flop
-from builders.plan.device_shape import DeviceShape
+from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining, plan_trainings
 from nws_data.space.architecture import Architecture, all_architectures
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters
@@ -87,7 +87,7 @@ def images_of(trainings: Sequence[PlannedTraining], scale: Scale) -> int:
 
 
 def _fill(shape: HyperParameters, scale: Scale, first: int) -> list[PlannedTraining]:
-    slots = scale.slots or DeviceShape.of(shape).slots
+    slots = scale.slots or Shape.of(shape).card_slots
     return [PlannedTraining(f"random-{first + i:06d}", first + i, _vary(shape, i)) for i in range(slots)]
 
 

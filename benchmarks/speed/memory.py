@@ -24,14 +24,16 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmarks.speed.eager import random_bank
-from builders.compute.compute_path import CPU_BACKENDS, enter_compute_path
-from builders.compute.member import Member, TrainingImages
-from builders.compute.trainer import make_fleet, train_fleet
+from builders.compute.backend import CPU_BACKENDS, open_backend
+from builders.compute.compute_path import enter_compute_path
+from builders.compute.member import Member
+from builders.compute.trainer import train
 from builders.estimate.image_counts import OFFICIAL
 from builders.images.bank import ImageBank
-from builders.plan.fleet_shape import FleetShape
+from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
 from builders.recipe import stopping
+from builders.recipe.initialization import initial_vector
 from builders.recipe.snapshots import CAPACITY
 from builders.recipe.stopping import MAX_EPOCHS
 from builders.run.processes import start_process
@@ -58,24 +60,17 @@ def memory_mb() -> dict[str, float]:
 def worst_worker(bank_folder: Path, backend: str) -> dict[str, float]:
     """Train the largest architecture with full snapshot buffers; return the memory."""
     enter_compute_path()
-    bank, precision = ImageBank.open(bank_folder), "float32"
-    hyperparameters = _hyperparameters(all_architectures()[-1], "svhn", 32)
-    fleet = make_fleet(FleetShape.of(hyperparameters), precision, backend)
-    members = []
-    for i in range(fleet.slots):
-        planned = PlannedTraining(f"random-{i:06d}", i, replace(hyperparameters, dataset=list(SIZES)[i]))
-        own = TrainingImages.of(bank, planned.hyperparameters.dataset)
-        members.append(Member(planned, own, MAX_EPOCHS, type(fleet)))
-        fleet.load(i, members[i].initial_vector(), "adam")
-        for _ in range(CAPACITY):
-            members[i].history.snapshots.add(fleet.vectors[i].numpy())
-    for _ in range(N_STEPS):
-        images, labels, rates = zip(*(member.next_batch() for member in members), strict=True)
-        fleet.step(images, labels, rates, [member.seed for member in members], [member.step for member in members])
-        for member in members:
-            member.advance()
-    for slot, member in enumerate(members):
-        member.evaluate(fleet.vectors[slot])
+    bank = ImageBank.open(bank_folder)
+    planned = PlannedTraining("random-000000", 0, _hyperparameters(all_architectures()[-1], "svhn", 32))
+    fleet = open_backend(backend, bank, "float32").fleet(Shape.of(planned.hyperparameters), 0)
+    member, vector = Member(planned, bank, MAX_EPOCHS, fleet.device), initial_vector(planned.hyperparameters, planned.seed)
+    fleet.load(0, planned, vector, member.scored)
+    fleet.set_epoch(0, *member.next_epoch())
+    for _ in range(CAPACITY):
+        member.history.snapshots.add(vector.float().numpy())
+    fleet.run(N_STEPS)
+    member.expect(fleet.evaluate(0))
+    member.collect()
     return memory_mb()
 
 
@@ -87,7 +82,7 @@ def long_training(bank_folder: Path, backend: str, epochs: int) -> dict[str, flo
     hyperparameters = _hyperparameters(wide, "tiny", 32)
     with tempfile.TemporaryDirectory() as folder:
         trainings = [PlannedTraining(f"random-{i:06d}", i, hyperparameters) for i in range(2)]
-        for record in train_fleet(trainings, ImageBank.open(bank_folder), epoch_cap=epochs, backend=backend):
+        for record in train(trainings, open_backend(backend, ImageBank.open(bank_folder), "float32"), epoch_cap=epochs):
             record.save(Path(folder, f"{record.training}.safetensors"))
     return memory_mb()
 

@@ -27,8 +27,8 @@ import torch.nn.functional as F
 from benchmarks.speed.alternate import Setup, Timing, Work, alternate, compared
 from benchmarks.speed.build import train_eager, train_epochs
 from benchmarks.speed.eager import random_bank
-from builders.compute.compute_path import CPU_BACKENDS, PRECISIONS, enter_compute_path
-from builders.compute.member import TrainingImages
+from builders.compute.backend import CPU_BACKENDS, CPU_PRECISIONS
+from builders.compute.compute_path import enter_compute_path
 from builders.images.bank import ImageBank
 from builders.plan.cost import forward_flop, training_flop
 from builders.plan.trainings import PlannedTraining, plan_trainings
@@ -59,7 +59,7 @@ def eager_queue(bank: Path, n: int) -> Work:
 
     def work() -> None:
         for planned in queue(n):
-            train_eager(planned, TrainingImages.of(opened, planned.hyperparameters.dataset), N_EPOCHS)
+            train_eager(planned, opened, N_EPOCHS)
 
     return work
 
@@ -71,7 +71,7 @@ def builder_queue(bank: Path, n: int, precision: str, backend: str) -> Work:
 
     def work() -> None:
         for planned in queue(n):
-            train_epochs([planned], opened, N_EPOCHS, precision, backend)
+            train_epochs(planned, opened, N_EPOCHS, precision, backend)
 
     return work
 
@@ -115,7 +115,7 @@ def measure(n: int, rounds: int, backends: list[str]) -> tuple[dict[str, Timing]
         write_images(bank)
         contenders: dict[str, Setup] = {"eager float32": partial(eager_queue, bank, n)}
         for backend in backends:
-            contenders |= {f"{backend} {name}": partial(builder_queue, bank, n, name, backend) for name in PRECISIONS}
+            contenders |= {f"{backend} {name}": partial(builder_queue, bank, n, name, backend) for name in CPU_PRECISIONS}
         return alternate(contenders, rounds), queue_flop(bank, n)
 
 
@@ -129,7 +129,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     timings, flop = measure(options.trainings, options.rounds, options.backend)
-    peaks = {precision: gemm_peak(precision) for precision in PRECISIONS}
+    peaks = {precision: gemm_peak(precision) for precision in CPU_PRECISIONS}
     rows = []
     for name, timing in timings.items():
         peak, rate = peaks[name.split()[1]], flop / timing.median_s

@@ -1,17 +1,11 @@
-"""How trainings are computed: what has to be equal for two builds to give the same bits."""
+"""How trainings are computed: what has to be equal for two builds to give the same bits, and its name."""
 
 from __future__ import annotations
 
+from builders.compute.backend import BACKENDS, CPU_BACKENDS, DEVICES
 from builders.compute.native.library import load_library
 from nws_data.errors import BuildError, one_of
 from nws_data.machine import keep_freed_memory
-
-PRECISIONS = ("float32", "bfloat16")
-
-CPU_BACKENDS = ("native", "portable")
-"""How a CPU trains: kernels in C around oneDNN's convolutions (needs a C compiler), or PyTorch alone."""
-
-_VERSIONS = {"native": "cpu-native-1", "portable": "cpu-fleet-2"}
 
 
 def enter_compute_path() -> None:
@@ -23,34 +17,57 @@ def enter_compute_path() -> None:
     keep_freed_memory()
 
 
-def default_cpu_backend() -> str:
-    """Return ``"native"`` where the kernels compile, else ``"portable"``."""
-    return "portable" if load_library() is None else "native"
+def path_of(backend: str, precision: str) -> str:
+    """Return the compute path of this process with a backend; raises ``BuildError`` where it cannot compute."""
+    if backend in CPU_BACKENDS:
+        return cpu_path(backend)
+    from builders.compute.cards.compute_path import card_path, find_device
+
+    return card_path(find_device("cuda"), backend, precision)
 
 
-def compute_path(backend: str | None = None) -> str:
+def cpu_path(backend: str) -> str:
     """Return the name of a path of this machine's CPU: version of the arithmetic and the processor's vector units.
 
-    Args:
-        backend: one of :data:`CPU_BACKENDS`; None takes :func:`default_cpu_backend`.
-
     Raises:
-        BuildError: another backend, or one that needs a compiler where there is none.
+        BuildError: a backend that needs a compiler where there is none.
     """
-    backend = backend or default_cpu_backend()
-    if backend not in CPU_BACKENDS:
-        raise BuildError(f"--backend on cpu: {one_of(backend, CPU_BACKENDS)}")
     if backend == "native" and load_library() is None:
         raise BuildError(
             "--backend native needs a C compiler (cc, gcc, clang or $CC), and there is none that works; install one. "
-            "Without one a new dataset can be built with --backend portable, but none of the native backend goes on"
+            "Without one a new dataset can be built with --backend plain, but none of the native backend can be extended"
         )
     import torch
 
     bf16 = "+bf16" if torch.cpu._is_avx512_bf16_supported() else ""
-    return f"{_VERSIONS[backend]}/{torch.backends.cpu.get_cpu_capability()}{bf16}"
+    return f"{BACKENDS[backend].version}/{torch.backends.cpu.get_cpu_capability()}{bf16}"
 
 
-def cpu_backend_of(path: str) -> str | None:
-    """Return the backend of a recorded path of a CPU; None of other paths, such as a card's."""
-    return next((name for name, version in _VERSIONS.items() if path.split("/")[0] == version), None)
+def backend_of(path: str) -> str | None:
+    """Return the backend of a recorded compute path; None of one that this version does not compute."""
+    version, *rest = path.split("/")
+    for name, row in BACKENDS.items():
+        if row.version == version and (row.device == "cpu" or rest[:1] == [name]):
+            return name
+    return None
+
+
+def resolve_device(name: str) -> str:
+    """Return ``"cpu"`` or ``"cuda"`` for one of :data:`DEVICES`; raises ``BuildError`` when there is no card for cuda."""
+    if name not in DEVICES:
+        raise BuildError(f"--device: {one_of(name, DEVICES)}")
+    import torch
+
+    from builders.compute.cards.compute_path import find_device
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    find_device(name)
+    return name
+
+
+def local_cards() -> list[str]:
+    """Return the names of this machine's cards: ``["cuda:0", ...]``."""
+    import torch
+
+    return [f"cuda:{i}" for i in range(torch.cuda.device_count())]

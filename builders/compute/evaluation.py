@@ -7,6 +7,8 @@ were rounded to, so that anybody who scores a snapshot again finds the recorded 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,8 +16,6 @@ from torch import Tensor
 from builders.images.augmentation import to_float
 from nws_data.space.architecture import Architecture, Layer
 from nws_data.space.network import ACTIVATIONS, BATCH_NORM_EPS
-
-_CHUNK = 128  # images a forward pass: activations stay in cache
 
 
 class FoldedNetwork:
@@ -50,18 +50,15 @@ class FoldedNetwork:
                 x = x if layer.is_output else self._activation(x)
         return x
 
-    @torch.inference_mode()
-    def accuracy(self, images: Tensor, labels: Tensor, positions: Tensor | None = None) -> float:
-        """Return the share of images whose largest output is their label.
 
-        Args:
-            images: uint8 ``(n, 1 or 3, 32, 32)``.
-            labels: ``(n,)``.
-            positions: int64; which images to use, all when None.
-        """
-        chunks = (torch.arange(len(labels)) if positions is None else positions).split(_CHUNK)
-        correct = sum(int((self.logits(images[chunk]).argmax(1) == labels[chunk]).sum()) for chunk in chunks)
-        return correct / sum(len(chunk) for chunk in chunks)
+def n_correct(logits: Callable[[Tensor], Tensor], chunks: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """Return how many images have their label as the largest output, an int64 scalar where the images are.
+
+    Args:
+        logits: of a network in evaluation, such as :meth:`FoldedNetwork.logits`.
+        chunks: images uint8 ``(n, 1 or 3, 32, 32)`` and labels ``(n,)``, at least one.
+    """
+    return torch.stack([(logits(images).argmax(1) == labels).sum() for images, labels in chunks]).sum()
 
 
 def _fold(vector: Tensor, architecture: Architecture) -> list[tuple[Tensor, Tensor]]:

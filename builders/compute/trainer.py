@@ -1,86 +1,102 @@
-"""Trains a queue of trainings of one shape in a fleet whose slots are refilled as members stop."""
+"""Trains trainings of any shapes, on a card several fleets in flight: small architectures together fill it.
+
+One host thread serves the lanes in turn. A training's bits depend on none of this.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from builders.compute.compute_path import compute_path, default_cpu_backend
-from builders.compute.member import Member, TrainingImages
-from builders.compute.native.fleet import NativeFleet
-from builders.compute.portable.fleet import Fleet
-from builders.images.bank import ImageBank
-from builders.plan.fleet_shape import FleetShape
+import torch
+
+from builders.compute.backend import OpenBackend
+from builders.compute.lane import Lane
+from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
+from nws_data.errors import BuildError
 from nws_data.format.records import TrainingRecord
+
+_IDLE_S = 0.0002  # the card works; the host looks again soon
 
 
 class Interrupted(Exception):
-    """Training was asked to stop; unfinished members are dropped and start anew next time."""
+    """Training was asked to stop; unfinished members are dropped and start from the beginning next time."""
 
 
-def train_fleet(
+def train(
     trainings: Iterable[PlannedTraining],
-    bank: ImageBank,
+    backend: OpenBackend,
     *,
     epoch_cap: int,
-    precision: str = "float32",
-    on_step: Callable[[int], None] = lambda n_images: None,
-    backend: str | None = None,
+    on_step: Callable[[int, float], None] = lambda n_images, flop: None,
 ) -> Iterator[TrainingRecord]:
-    """Train trainings of one shape and yield each as it finishes.
+    """Train trainings of any shapes and yield each as it finishes.
 
     Args:
-        trainings: pulled one by one as slots become free; all of one :class:`FleetShape`.
-        bank: the build's images.
+        trainings: all of them.
+        backend: of :func:`builders.compute.backend.open_backend`.
         epoch_cap: bound on epochs, at least 19.
-        precision: ``"float32"`` or ``"bfloat16"``.
-        on_step: called after each step with the number of images x models; may raise :class:`Interrupted`.
-        backend: ``"native"`` or ``"portable"``; None takes the faster one that works here.
+        on_step: called after each step of a CPU, or some of a card, with the images x models that were enqueued and their
+            operations; may raise :class:`Interrupted`.
+
+    Raises:
+        BuildError: not even one fleet fits into a card's memory.
     """
-    backend = backend or default_cpu_backend()
-    path = compute_path(backend)
-    queue = iter(trainings)
-    first = next(queue, None)
-    if first is None:
-        return
-    fleet = make_fleet(FleetShape.of(first.hyperparameters), precision, backend)
-    members: list[Member] = []
-    waiting: PlannedTraining | None = first
-    while True:
-        while waiting is not None and len(members) < fleet.slots:
-            images = TrainingImages.of(bank, waiting.hyperparameters.dataset)
-            member = Member(waiting, images, epoch_cap, type(fleet))
-            fleet.load(len(members), member.initial_vector(), waiting.hyperparameters.optimizer)
-            member.evaluate(fleet.vectors[len(members)])
-            members.append(member)
-            waiting = next(queue, None)
-        if not members:
-            return
-        _step(fleet, members)
-        on_step(fleet.shape.batch_size * len(members))
-        yield from _retire(fleet, members, precision, path)
+    waiting = deque(_by_shape(trainings))
+    lanes: list[Lane] = []
+    n_at_most = backend.n_fleets
+    while waiting or lanes:
+        while waiting and len(lanes) < n_at_most:
+            if not _open(lanes, waiting[0], backend, epoch_cap):
+                n_at_most = len(lanes)  # until one of them is done
+                break
+            waiting.popleft()
+        yield from _serve(lanes, on_step)
+        n_busy = sum(not lane.done for lane in lanes)
+        if n_busy < len(lanes):
+            lanes[:] = [lane for lane in lanes if not lane.done]
+            n_at_most = backend.n_fleets
 
 
-def make_fleet(shape: FleetShape, precision: str, backend: str) -> Fleet | NativeFleet:
-    """Return the fleet of a backend."""
-    return NativeFleet(shape, precision) if backend == "native" else Fleet(shape, precision)
+def _serve(lanes: Sequence[Lane], on_step: Callable[[int, float], None]) -> Iterator[TrainingRecord]:
+    """Give every lane that is ready a turn; rest a little when none is. Holds no lane afterwards, nor its memory."""
+    ready = [lane for lane in lanes if lane.ready]
+    for lane in ready:
+        records, n_images = lane.turn()
+        yield from records
+        if n_images:
+            on_step(n_images, float(n_images) * lane.flop_per_image)
+    if not ready:
+        time.sleep(_IDLE_S)
 
 
-def _step(fleet: Fleet | NativeFleet, members: list[Member]) -> None:
-    """Train every member on its next batch."""
-    images, labels, rates = zip(*(member.next_batch() for member in members), strict=True)
-    fleet.step(images, labels, rates, [member.seed for member in members], [member.step for member in members])
+def _by_shape(trainings: Iterable[PlannedTraining]) -> list[list[PlannedTraining]]:
+    """Return the trainings of each shape in plan order, the costliest shape first."""
+    by_shape: dict[Shape, list[PlannedTraining]] = defaultdict(list)
+    for planned in trainings:
+        by_shape[Shape.of(planned.hyperparameters)].append(planned)
+    return [by_shape[shape] for shape in sorted(by_shape, key=lambda shape: -_cost(shape, len(by_shape[shape])))]
 
 
-def _retire(fleet: Fleet | NativeFleet, members: list[Member], precision: str, path: str) -> Iterator[TrainingRecord]:
-    """Evaluate members whose epoch ended; yield those that stop and move the last member into the gap."""
-    for slot in reversed(range(len(members))):
-        if not members[slot].advance():
-            continue
-        members[slot].evaluate(fleet.vectors[slot])
-        if members[slot].stop_reason is not None:
-            yield members[slot].record(precision, path)
-            last = members.pop()
-            if slot < len(members):
-                fleet.move(len(members), slot)
-                members[slot] = last
+def _cost(shape: Shape, n: int) -> float:
+    """Return roughly how long a card's lane will be busy: rounds of refills times the steps of an epoch times their size."""
+    rounds = max(1.0, n / shape.card_slots)
+    return rounds * shape.card_slots * shape.architecture.n_weights
+
+
+def _open(lanes: list[Lane], trainings: list[PlannedTraining], backend: OpenBackend, epoch_cap: int) -> bool:
+    """Append a new lane; return False when it has to wait for the memory of the others."""
+    number = next(n for n in range(backend.n_fleets) if all(lane.number != n for lane in lanes))
+    try:
+        lanes.append(Lane(trainings, backend, epoch_cap, number))
+    except torch.OutOfMemoryError as error:
+        if not lanes:
+            shape = Shape.of(trainings[0].hyperparameters)
+            raise BuildError(
+                f"a fleet of {shape.card_slots} trainings in batches of {shape.batch_size} does not fit into the device's "
+                f"memory ({error}); stop other programs on the card or give --device cpu"
+            ) from error
+        return False
+    return True

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from builders.compute.devices import default_backend
+from builders.compute.backend import default_backend
 from builders.config import BuildConfig
 from builders.estimate.disk import bytes_of_others, shards_to_be, size_of, staging_bytes, tiers_of, trainings_in
 from builders.estimate.image_counts import ImageCounts, image_counts
@@ -175,7 +175,7 @@ def _estimated(
 def _wall_s(item: _Population, works: Mapping[PlannedTraining, Work], seconds_per_cost: float, n_workers: int) -> float:
     """Return when the last worker ends that takes job after job, as the engine hands them out."""
     free_s = [0.0] * n_workers
-    for job in make_jobs(item.todo, item.backend):
+    for job in make_jobs(item.todo):
         job_s = seconds_per_cost * total(works[planned] for planned in job.trainings).cost
         heapq.heappush(free_s, heapq.heappop(free_s) + job_s)
     return max(free_s)

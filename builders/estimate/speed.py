@@ -19,8 +19,9 @@ from statistics import fmean, median, stdev
 
 import numpy as np
 
+from builders.compute.backend import open_backend
 from builders.compute.compute_path import enter_compute_path
-from builders.compute.trainer import Interrupted, train_fleet
+from builders.compute.trainer import Interrupted, train
 from builders.estimate.work import Work, work_of_images
 from builders.images.arrays import image_arrays
 from builders.images.bank import ImageBank, write_bank
@@ -33,7 +34,6 @@ from nws_data.terminal import say
 
 _N_TRAIN = {32: 200, 64: 200, 128: 400, 256: 720}  # by batch size: at least two steps an epoch
 _SCORED = 0.63  # images that an evaluation scores for each trained one, as in the paper's dataset
-_MEMBERS = 8  # at least as many trainings as a fleet has slots
 _SHAPES_EACH = 40  # more than a worker has time for
 _LEAST_S, _MOST_SHARE = 0.6, 12  # time for a shape: at least this, and a twelfth of the whole
 
@@ -158,21 +158,20 @@ def _measure_all(
 
 
 def measure(planned: PlannedTraining, bank: ImageBank, precision: str, backend: str, seconds: float) -> Sample | None:
-    """Train as many as a fleet holds like ``planned`` for a while; None when not even an epoch was done in five times that.
+    """Train like ``planned`` for a while; None when not even an epoch was done in five times that.
 
     Whole epochs count, each with its evaluation: from the first step to the first one of a later epoch.
     """
     hp = replace(planned.hyperparameters, dataset=f"random-{planned.hyperparameters.batch_size}")
-    members = [PlannedTraining(planned.id, planned.seed, hp)] * _MEMBERS  # of one seed: their epochs end together
     labels = bank.labels(hp.dataset, "train")
     steps = steps_per_epoch(labels[split_images(len(labels), planned.seed).train], hp.batch_size)
     n_scored = 2 * (len(labels) // 10) + len(bank.labels(hp.dataset, "test"))
     stamps: list[tuple[float, float]] = []
-    started_s, step, width = time.perf_counter(), 0, 0
+    started_s, step = time.perf_counter(), 0
 
-    def count(n_images: int) -> None:
-        nonlocal step, width
-        step, width = step + 1, n_images // hp.batch_size
+    def count(n_images: int, flop: float) -> None:
+        nonlocal step
+        step += 1
         if step % steps == 1:
             stamps.append((time.perf_counter(), time.thread_time()))
         spent_s = time.perf_counter() - started_s
@@ -180,10 +179,11 @@ def measure(planned: PlannedTraining, bank: ImageBank, precision: str, backend: 
             raise Interrupted
 
     with suppress(Interrupted):
-        list(train_fleet(members, bank, epoch_cap=1000, precision=precision, backend=backend, on_step=count))
+        training = PlannedTraining(planned.id, planned.seed, hp)
+        list(train([training], open_backend(backend, bank, precision), epoch_cap=1000, on_step=count))
     if len(stamps) < 2:
         return None
     wall_s, own_s = (last - first for first, last in zip(stamps[0], stamps[-1], strict=True))
-    n = width * (len(stamps) - 1)  # epochs x models
+    n = len(stamps) - 1  # epochs
     work = work_of_images(planned, n * steps * hp.batch_size, n * n_scored)
     return Sample(planned.id.partition("-")[0], own_s / work.cost, wall_s / max(own_s, 1e-9))

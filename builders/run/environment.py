@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from builders.compute.devices import path_of
+from builders.compute.compute_path import path_of
 from builders.run.worker import WorkerSettings
 
 
 def compute_path_of(settings: WorkerSettings) -> str:
     """Return this process's path on the build's device; raises ``BuildError`` where there is no such device."""
-    return path_of(settings.device, settings.backend, settings.precision)
+    return path_of(settings.backend, settings.precision)

@@ -40,4 +40,4 @@ def run_worker(connection: Connection, settings: WorkerSettings) -> None:
 
 def _run(connection: Connection, run: Run, settings: WorkerSettings) -> None:
     # The only message during a job is: stop. A closed pipe says it too.
-    run_job(run.job, settings, Reporter(connection.send, connection.poll, run.number, run.job.flop_per_image))
+    run_job(run.job, settings, Reporter(connection.send, connection.poll, run.number))

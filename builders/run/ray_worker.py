@@ -77,7 +77,7 @@ def run_order(order: Order, board: Any) -> Done | Failed | Unfit:
         if (path := compute_path_of(settings)) != order.compute_path:
             return Unfit(_node_id(), f"{_node()} computes by {path}, this build by {order.compute_path}")
         outbox = Outbox(lambda messages: board.post.remote(messages), _has_arrived)
-        run_job(job, settings, Reporter(outbox.send, lambda: False, order.run, job.flop_per_image))
+        run_job(job, settings, Reporter(outbox.send, lambda: False, order.run))
         return Done(tuple(outbox.finished), outbox.n_images)
     except NWSError as error:
         return Failed(f"{_node()}: {error}")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from builders.compute.trainer import Interrupted, train_fleet
+from builders.compute.backend import open_backend
+from builders.compute.trainer import Interrupted, train
 from builders.images.bank import ImageBank
 from builders.plan.jobs import Job
-from builders.plan.trainings import PlannedTraining
 from builders.run.messages import Finished, Progress
 from builders.run.token import sees_token
 from nws_data.errors import FormatError
@@ -27,8 +27,8 @@ class WorkerSettings:
     staging: Path  # folder of finished trainings
     epoch_cap: int
     precision: str
-    device: str = "cpu"  # or "cuda"
-    backend: str = "portable"  # how the device computes, see builders/compute/devices.py
+    device: str  # "cpu" or "cuda"
+    backend: str  # how it computes, see builders/compute/backend.py
     token: str | None = None  # the file that allows writing into the staging folder, see builders/run/token.py
 
 
@@ -39,22 +39,18 @@ class Reporter:
         send: takes the messages.
         should_stop: asked at every report.
         run: number of the run.
-        flop_per_image: operations of training one network on one image.
     """
 
-    def __init__(
-        self, send: Callable[[Progress | Finished], None], should_stop: Callable[[], bool], run: int, flop_per_image: int
-    ) -> None:
-        self._send, self._should_stop = send, should_stop
-        self._run, self._flop_per_image = run, flop_per_image
+    def __init__(self, send: Callable[[Progress | Finished], None], should_stop: Callable[[], bool], run: int) -> None:
+        self._send, self._should_stop, self._run = send, should_stop, run
         self._n_images = 0
         self._flop = 0.0
         self._next_s = 0.0
 
-    def step(self, n_images: int, flop: float | None = None) -> None:
-        """Count a step of a fleet and its operations, if they are not those of the job's shape; raises ``Interrupted``."""
+    def step(self, n_images: int, flop: float) -> None:
+        """Count a step of a fleet and its operations; raises ``Interrupted``."""
         self._n_images += n_images
-        self._flop += float(n_images) * self._flop_per_image if flop is None else flop
+        self._flop += flop
         if time.monotonic() >= self._next_s:
             self._flush()
             self._next_s = time.monotonic() + _REPORT_EVERY_S
@@ -86,32 +82,15 @@ def run_job(job: Job, settings: WorkerSettings, reporter: Reporter) -> None:
             todo.append(planned)
         else:
             reporter.finished(record)
-    for record in _train(job, todo, settings, reporter):
+    if not todo:
+        return
+    device = job.device or settings.device
+    backend = open_backend(settings.backend, ImageBank.open(settings.images), settings.precision, device)
+    for record in train(todo, backend, epoch_cap=settings.epoch_cap, on_step=reporter.step):
         if settings.token and not sees_token(settings.staging, settings.token):
             raise Interrupted
         record.save(settings.staging / f"{record.training}.safetensors")
         reporter.finished(record)
-
-
-def _train(
-    job: Job, todo: Sequence[PlannedTraining], settings: WorkerSettings, reporter: Reporter
-) -> Iterator[TrainingRecord]:
-    """Train on the CPU or a card."""
-    bank = ImageBank.open(settings.images)
-    if settings.device == "cpu":
-        return train_fleet(
-            todo,
-            bank,
-            epoch_cap=settings.epoch_cap,
-            precision=settings.precision,
-            on_step=reporter.step,
-            backend=settings.backend,
-        )
-    from builders.compute.cards.job import train_job
-    from builders.compute.cards.lane import DeviceSettings
-
-    how = DeviceSettings(settings.backend, settings.precision, settings.epoch_cap)
-    return train_job(todo, bank, job.device or settings.device, how, reporter.step)
 
 
 def _staged(path: Path) -> TrainingRecord | None:

@@ -14,7 +14,7 @@ from benchmarks.speed import gpu
 from benchmarks.speed.gpu_eager import eager_work, side_by_side
 from benchmarks.speed.gpu_workload import DRY, FULL, WORKLOADS, one_of_each, queues, write_images
 from builders.plan.cost import training_flop
-from builders.plan.device_shape import DeviceShape
+from builders.plan.shape import Shape
 from builders.plan.trainings import plan_trainings
 from nws_data.errors import BuildError
 from nws_data.space.architecture import Architecture
@@ -31,8 +31,8 @@ def settings_restored():
 def test_a_fleet_in_flight_has_one_shape_and_mixes_the_rest(workload):
     for scale in (FULL, DRY):
         for queue in queues(workload, scale):
-            (shape,) = {DeviceShape.of(planned.hyperparameters) for planned in queue}
-            assert len(queue) == (scale.slots or shape.slots)
+            (shape,) = {Shape.of(planned.hyperparameters) for planned in queue}
+            assert len(queue) == (scale.slots or shape.card_slots)
             assert len({planned.hyperparameters.augmentation for planned in queue}) == 2
             assert shape.architecture.is_fixed == (workload == "fixed")
     assert len(queues(workload, FULL)) == (2 if workload == "fixed" else 8)
@@ -40,8 +40,8 @@ def test_a_fleet_in_flight_has_one_shape_and_mixes_the_rest(workload):
 
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_the_baseline_trains_the_same_mixture(workload):
-    shapes = [DeviceShape.of(planned.hyperparameters) for planned in one_of_each(workload, FULL)]
-    fleets = [DeviceShape.of(queue[0].hyperparameters) for queue in queues(workload, FULL)]
+    shapes = [Shape.of(planned.hyperparameters) for planned in one_of_each(workload, FULL)]
+    fleets = [Shape.of(queue[0].hyperparameters) for queue in queues(workload, FULL)]
     assert shapes == fleets * (len(shapes) // len(fleets))
     assert len({planned.hyperparameters.augmentation for planned in one_of_each(workload, FULL)}) == 2
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from builders.cli import add_commands, config_of
-from builders.compute.compute_path import compute_path
+from builders.compute.compute_path import path_of
 from builders.config import PRESETS, BuildConfig
 from builders.images.prepare import ImageOptions
 from nws_data.cli import main
@@ -41,7 +41,7 @@ def parse(*arguments: str) -> BuildConfig:
         ({"epoch_cap": 18}, "--epoch-cap must be at least 19: 20 snapshots need as many evaluations; got 18"),
         (
             {"precision": "float16"},
-            "--precision: got 'float16' (did you mean bfloat16?); choose one of float32, bfloat16, tf32",
+            "--precision on cpu: got 'float16' (did you mean bfloat16?); choose one of float32, bfloat16",
         ),
         ({"workers": 0}, "--workers must be at least 1, got 0"),
         ({"seed": -1}, "--seed must be in [0, 2^63), got -1"),
@@ -71,7 +71,7 @@ def test_the_identity_is_all_that_decides_a_training():
         "epoch_cap": 19,
         "precision": "float32",
         "batch_norm": True,
-        "compute_path": compute_path(),
+        "compute_path": path_of("native", "float32"),
         "generator": GENERATOR,
     }
     assert json.loads(json.dumps(config.identity(sets))) == config.identity(sets)

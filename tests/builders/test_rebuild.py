@@ -101,10 +101,10 @@ def test_other_images(dataset, tmp_path):
 
 
 def test_another_way_of_computing(dataset, monkeypatch, capsys):
-    monkeypatch.setattr("builders.rebuild.path_of", lambda device, backend, precision: "cpu-fleet-9/ABACUS")
+    monkeypatch.setattr("builders.rebuild.path_of", lambda backend, precision: "cpu-native-1/ABACUS")
     assert main(["rebuild", "fixed-000000", str(dataset), "--json"]) == 2
     printed = capsys.readouterr()
-    assert "was computed on path cpu-" in printed.err and "this machine has cpu-fleet-9/ABACUS" in printed.err
+    assert "was computed on path cpu-" in printed.err and "this machine has cpu-native-1/ABACUS" in printed.err
     assert json.loads(printed.out)["result"] == "cannot"
     monkeypatch.undo()
     monkeypatch.setattr("torch.__version__", "1.0")
@@ -112,9 +112,22 @@ def test_another_way_of_computing(dataset, monkeypatch, capsys):
         rebuild(dataset, "fixed-000000", IMAGES)
 
 
+@pytest.mark.parametrize("path", ["cpu-fleet-1/AVX512", "cpu-fleet-2/AVX512+bf16"])
+def test_a_path_of_earlier_versions(path):
+    stored = {"compute_path": path, "device": "cpu", "torch_version": torch.__version__}
+    with pytest.raises(
+        BuildError, match=f"computed on path {re.escape(path)}, which this version does not compute any more"
+    ):
+        _check_path("fixed-000000", stored, "float32")
+
+
 def test_a_card_that_is_not_here(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    stored = {"compute_path": "gpu-rows-1/H100", "device": "NVIDIA H100", "torch_version": torch.__version__}
+    stored = {
+        "compute_path": "cuda-fleet-1/triton/H100/float32",
+        "device": "NVIDIA H100",
+        "torch_version": torch.__version__,
+    }
     with pytest.raises(BuildError, match=r"was computed on NVIDIA H100 .*, and torch finds no GPU here; use such a machine"):
         _check_path("fixed-000000", stored, "float32")
 

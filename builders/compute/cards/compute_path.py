@@ -9,9 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch.utils import deterministic
 
+from builders.compute.backend import BACKENDS
 from nws_data.errors import BuildError, one_of
-
-_VERSION = "cuda-fleet-1"
 
 
 def find_device(name: str) -> torch.device:
@@ -43,7 +42,7 @@ def enter_device_path(device: torch.device) -> None:
     torch.backends.cudnn.deterministic = True
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
-    # Products of bfloat16 split along their depth add the parts up in float32, as DEVICE_PRECISIONS says.
+    # Products of bfloat16 split along their depth add the parts up in float32, as CARD_PRECISIONS says.
     torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -62,17 +61,11 @@ def products(precision: str) -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = before[1]
 
 
-def device_compute_path(device: torch.device, backend: str, precision: str) -> str:
+def card_path(device: torch.device, backend: str, precision: str) -> str:
     """Return the path's name: version of the arithmetic, conv backend, card and precision.
 
     For example ``cuda-fleet-1/triton/NVIDIA-H100-80GB-HBM3/bfloat16``. The version of CUDA is part of torch's, recorded
     beside it.
     """
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    return "/".join((_VERSION, backend, "-".join(card.replace("/", " ").split()), precision))
-
-
-def backend_of(compute_path: str) -> str | None:
-    """Return the conv backend of a training that was computed on a card, None of one that was computed on a CPU."""
-    parts = compute_path.split("/")
-    return parts[1] if parts[0].startswith("cuda-") and len(parts) == 4 else None
+    return "/".join((BACKENDS[backend].version, backend, "-".join(card.replace("/", " ").split()), precision))

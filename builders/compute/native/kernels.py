@@ -82,7 +82,7 @@ def check_sizes(layers: Iterable[Layer]) -> None:
         if longest > _LONGEST_ROW or layer.n_out > _MOST_UNITS:
             raise BuildError(
                 f"{layer.name} has {layer.n_out} outputs, more than the native kernels hold ({_LONGEST_ROW} values "
-                f"in an image row, {_MOST_UNITS} units); use --backend portable"
+                f"in an image row, {_MOST_UNITS} units); use --backend plain"
             )
         side //= 2 if layer.pool_after else 1
 

@@ -23,7 +23,6 @@ class NativeNetwork:
 
     Args:
         architecture: the network's.
-        activation: name of its activation.
         batch_size: images a step.
         dtype: of weight vectors: float32, or float64 in tests.
         compute_dtype: of activations and products: ``dtype``, or bfloat16.
@@ -32,19 +31,17 @@ class NativeNetwork:
         BuildError: the kernels cannot be compiled here.
     """
 
-    def __init__(
-        self, architecture: Architecture, activation: str, batch_size: int, dtype: torch.dtype, compute_dtype: torch.dtype
-    ) -> None:
+    def __init__(self, architecture: Architecture, batch_size: int, dtype: torch.dtype, compute_dtype: torch.dtype) -> None:
         check_sizes(architecture.layers)
         self.library = required_kernels(dtype)
-        self.layers = architecture.layers
+        self.architecture, self.layers = architecture, architecture.layers
+        self.activation = "relu"  # of the training that is going on; any may use the buffers
         self.n_weights = architecture.n_weights
         self.batch_size = batch_size
         self.compute_dtype = compute_dtype
         self._dtype = dtype
         self._bf16 = int(compute_dtype == torch.bfloat16)
         self._convolutions = {layer.name: Convolution(layer, compute_dtype) for layer in self.layers if layer.is_conv}
-        self._code = ACTIVATION_CODES[activation]
         self._size = torch.empty(0, dtype=dtype).element_size()
         hidden = [layer for layer in self.layers if not layer.is_conv and not layer.is_output]
         self._units = sum(layer.n_out for layer in hidden)
@@ -67,6 +64,7 @@ class NativeNetwork:
         Returns:
             Mean cross-entropy.
         """
+        self._code = ACTIVATION_CODES[self.activation]
         dropout_mask(self.library, seed, step, self.batch_size * self._units, self._keep, self._words)
         weights = {layer.name: self._weights(vector, layer) for layer in self.layers}
         norms = self._norms_of(vector, out)

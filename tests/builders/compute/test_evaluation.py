@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from builders.compute.evaluation import FoldedNetwork
+from builders.compute.evaluation import FoldedNetwork, n_correct
 from builders.images.augmentation import to_float
 from builders.recipe.initialization import initial_vector
 from nws_data.space.architecture import Architecture
@@ -77,6 +77,11 @@ def test_float32_is_close():
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
 
 
+def accuracy(network: FoldedNetwork, raw: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor | None = None) -> float:
+    rows = torch.arange(len(labels)) if rows is None else rows
+    return int(n_correct(network.logits, ((raw[part], labels[part]) for part in rows.split(128)))) / len(rows)
+
+
 @pytest.mark.parametrize("n", [1, 128, 129, 300])
 def test_accuracy_counts_what_the_oracle_gets_right(n):
     hp = hyperparameters()
@@ -85,11 +90,11 @@ def test_accuracy_counts_what_the_oracle_gets_right(n):
     labels = predicted.clone()
     labels[: n // 3] = (labels[: n // 3] + 1) % 20
     network = FoldedNetwork(vector, Architecture.of(hp), hp.activation)
-    assert network.accuracy(raw, labels) == (n - n // 3) / n
-    assert network.accuracy(raw, labels.to(torch.uint8)) == (n - n // 3) / n
-    assert network.accuracy(raw, labels, torch.arange(n // 3, n)) == 1
+    assert accuracy(network, raw, labels) == (n - n // 3) / n
+    assert accuracy(network, raw, labels.to(torch.uint8)) == (n - n // 3) / n
+    assert accuracy(network, raw, labels, torch.arange(n // 3, n)) == 1
     if n > 3:
-        assert network.accuracy(raw, labels, torch.arange(n // 3)) == 0
+        assert accuracy(network, raw, labels, torch.arange(n // 3)) == 0
 
 
 def test_a_constant_answer():
@@ -98,15 +103,15 @@ def test_a_constant_answer():
     vector[-20 + 3] = 1.0  # the output layer's bias stands last
     network = FoldedNetwork(vector.float(), Architecture.of(hp), hp.activation)
     labels = torch.tensor([3, 1, 3, 3, 9])
-    assert network.accuracy(images(5, 1), labels) == 0.6
-    assert network.accuracy(images(5, 1), labels, torch.tensor([1, 4, 0])) == pytest.approx(1 / 3)
+    assert accuracy(network, images(5, 1), labels) == 0.6
+    assert accuracy(network, images(5, 1), labels, torch.tensor([1, 4, 0])) == pytest.approx(1 / 3)
 
 
 def test_a_network_of_nan_still_has_an_accuracy():
     hp = hyperparameters()
     vector = torch.full((Architecture.of(hp).n_weights,), float("nan"))
     network = FoldedNetwork(vector.float(), Architecture.of(hp), hp.activation)
-    assert 0 <= network.accuracy(images(10, 1), torch.arange(10)) <= 1
+    assert 0 <= accuracy(network, images(10, 1), torch.arange(10)) <= 1
 
 
 def test_the_vector_is_left_as_it_was():
@@ -114,5 +119,5 @@ def test_the_vector_is_left_as_it_was():
     vector = trained_looking(hp).float()
     before = vector.clone()
     network = FoldedNetwork(vector.float(), Architecture.of(hp), hp.activation)
-    network.accuracy(images(10, 1), torch.arange(10))
+    accuracy(network, images(10, 1), torch.arange(10))
     assert torch.equal(vector, before)

@@ -1,4 +1,4 @@
-"""One training in progress: its batches, steps, curves and record."""
+"""One training in progress: its epochs, scores and record."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from builders.compute.compute_path import compute_path
-from builders.compute.member import Member, TrainingImages
-from builders.compute.portable.fleet import Fleet
-from builders.images.augmentation import augment, to_float
+from builders.compute.backend import implementation
+from builders.compute.member import Member
+from builders.compute.single import SingleFleet
+from builders.images.augmentation import to_float
+from builders.plan.shape import Shape
 from builders.recipe.epochs import epoch_batches, split_images
 from builders.recipe.initialization import initial_vector
 from builders.recipe.optimizers import rate
@@ -22,79 +23,48 @@ from tests.builders.conftest import planned
 
 
 def member(bank, index: int = 0, epoch_cap: int = 19, **changes) -> Member:
-    training = planned(index, **changes)
-    images = TrainingImages.of(bank, training.hyperparameters.dataset)
-    return Member(training, images, epoch_cap)
+    return Member(planned(index, **changes), bank, epoch_cap, torch.device("cpu"))
 
 
-def steps_of_epoch(one: Member) -> int:
-    """Run through an epoch; return its steps."""
-    n = 1
-    one.next_batch()
-    while not one.advance():
-        one.next_batch()
-        n += 1
-    return n
-
-
-def test_images_are_views_of_the_bank(bank):
-    images = TrainingImages.of(bank, "colour")
-    assert images.train_images.shape == (160, 3, 32, 32) and images.test_images.shape == (20, 3, 32, 32)
-    assert len(images.train_labels) == 160 and len(images.test_labels) == 20
-    assert images.train_images.data_ptr() == bank.images("colour", "train").data_ptr()
+def score(one: Member, bank, n: int) -> None:
+    """Evaluate the initial weights n times."""
+    hp, seed = one.planned.hyperparameters, one.planned.seed
+    fleet = SingleFleet(implementation("plain")(Shape.of(hp), "float32"), bank)
+    fleet.load(0, one.planned, initial_vector(hp, seed), one.scored)
+    for _ in range(n):
+        one.expect(fleet.evaluate(0))
+    one.collect()
 
 
 def test_batches_follow_the_epochs_and_rates_fall(bank):
-    one = member(bank, optimizer="momentum")
-    labels = bank.labels("digits", "train")
-    split = split_images(100, one.seed)
-    step = 0
+    one = member(bank, optimizer="adam")
+    labels, seed = bank.labels("digits", "train"), one.planned.seed
+    split, step = split_images(100, seed), 0
     for epoch in range(3):
-        rows = epoch_batches(split, labels, one.seed, epoch, 32)
-        for k, positions in enumerate(rows):
-            assert (one.step, one.epoch) == (step, epoch)
-            images, targets, factor = one.next_batch()
-            assert torch.equal(images, bank.images("digits", "train")[positions])
-            assert torch.equal(targets, labels[positions])
-            assert factor == rate("momentum", 0.002, epoch, step)
-            assert one.advance() == (k == len(rows) - 1)
+        rows, rates = one.next_epoch()
+        assert torch.equal(rows, epoch_batches(split, labels, seed, epoch, 32)) and one.left == len(rows) == len(rates)
+        for value in rates.tolist():
+            assert value == rate("adam", 0.002, epoch, step)
             step += 1
 
 
-def test_augmentation_depends_on_the_step(bank):
+def test_evaluation_never_augments_and_changes_nothing(bank):
     one, plain = member(bank, augmentation=True), member(bank)
-    rows = epoch_batches(split_images(100, one.seed), bank.labels("digits", "train"), one.seed, 0, 32)
-    images = one.next_batch()[0]
-    assert torch.equal(images, augment(bank.images("digits", "train")[rows[0]], one.seed, 0))
-    assert not torch.equal(images, plain.next_batch()[0])
-
-
-def test_evaluation_never_augments(bank, monkeypatch):
-    one, plain = member(bank, augmentation=True), member(bank)
-    vector = one.initial_vector().float()
-
-    def refuse(*arguments):
-        raise AssertionError("evaluation must not augment")
-
-    monkeypatch.setattr(Fleet, "augment", refuse)
-    for _ in range(20):
-        one.evaluate(vector)
-        plain.evaluate(vector)
-    a, b = one.record("float32", compute_path("portable")), plain.record("float32", compute_path("portable"))
+    for each in (one, plain):
+        score(each, bank, 20)
+    a, b = (each.history.record("float32", "path", "cpu") for each in (one, plain))
     for name in ("train_accuracy", "validation_accuracy", "test_accuracy"):
         assert getattr(a, name) == getattr(b, name)
-        assert len(set(getattr(a, name))) == 1  # and evaluating changed nothing
+        assert len(set(getattr(a, name))) == 1
 
 
 @pytest.mark.parametrize("index", range(4))
 def test_accuracies_are_those_of_the_three_parts(bank, index):
     one = member(bank, index, activation="elu", initialization="random_normal")
-    vector = one.initial_vector()
-    for _ in range(20):
-        one.evaluate(vector)
-    record = one.record("float32", compute_path("portable"))
-    oracle = Oracle(one.planned.hyperparameters, vector)
-    split = split_images(100, one.seed)
+    score(one, bank, 20)
+    record = one.history.record("float32", "path", "cpu")
+    oracle = Oracle(one.planned.hyperparameters, initial_vector(one.planned.hyperparameters, one.planned.seed))
+    split = split_images(100, one.planned.seed)
 
     def accuracy(part: str, positions: torch.Tensor) -> float:
         images, labels = bank.images("digits", part)[positions], bank.labels("digits", part)[positions]
@@ -105,20 +75,16 @@ def test_accuracies_are_those_of_the_three_parts(bank, index):
     assert record.test_accuracy[0] == pytest.approx(accuracy("test", torch.arange(30)))
 
 
-def test_initial_vector_is_that_of_seed_and_hyperparameters(bank):
-    one = member(bank, 5, initialization="glorot_normal")
-    assert torch.equal(one.initial_vector(), initial_vector(one.planned.hyperparameters, one.seed))
-
-
 def test_snapshots_are_copies_in_the_order_of_time(bank):
     one = member(bank, epoch_cap=30)
-    vector = one.initial_vector().float()
+    vector = torch.zeros(Architecture.of(one.planned.hyperparameters).n_weights)
     for evaluation in range(31):
         vector[0] = evaluation
-        one.evaluate(vector)
-        if one.stop_reason is not None:
+        one.expect((torch.tensor([1, 2, 3]), vector))
+        one.collect()
+        if one.history.stop_reason is not None:
             break
-    record = one.record("float32", compute_path("portable"))
+    record = one.history.record("float32", "path", "cpu")
     assert record.weights[:, 0].tolist() == list(record.snapshot_epochs)
     assert record.weights.dtype == np.float32
     assert record.snapshot_epochs[-1] == record.n_epochs == evaluation
@@ -127,14 +93,13 @@ def test_snapshots_are_copies_in_the_order_of_time(bank):
 def test_the_record_says_how_it_was_computed(bank, monkeypatch):
     monkeypatch.setattr(socket, "gethostname", lambda: "node-\udcff")  # sethostname takes any bytes
     one = member(bank, 7)
-    for _ in range(20):
-        one.evaluate(one.initial_vector())
-    record = one.record("bfloat16", compute_path("portable"))
+    score(one, bank, 20)
+    record = one.history.record("bfloat16", "cpu-plain-1/ABACUS", "cpu")
     assert (record.training, record.seed) == ("random-000007", one.planned.seed)
     assert record.hyperparameters == one.planned.hyperparameters
     assert (record.generator, record.precision, record.device) == (GENERATOR, "bfloat16", "cpu")
     assert record.torch_version == torch.__version__
-    assert record.compute_path.startswith("cpu-fleet-2/")
+    assert record.compute_path == "cpu-plain-1/ABACUS"
     assert record.finished_at.endswith("+00:00")
     assert record.wall_s > 0 and record.host == "node-?" and record.nws_version and record.python_version
     assert record.weights.shape == (20, Architecture.of(record.hyperparameters).n_weights)
@@ -143,14 +108,13 @@ def test_the_record_says_how_it_was_computed(bank, monkeypatch):
 
 def test_an_unfinished_training_has_no_record(bank):
     one = member(bank)
-    for _ in range(19):
-        one.evaluate(one.initial_vector())
+    score(one, bank, 19)
     with pytest.raises(RuntimeError, match="random-000000 is still training"):
-        one.record("float32", compute_path("portable"))
+        one.history.record("float32", "path", "cpu")
 
 
 def test_epochs_have_floor_steps(bank):
     one = member(bank, dataset="colour")
-    split = split_images(160, one.seed)
+    split = split_images(160, one.planned.seed)
     rarest = int(torch.bincount(bank.labels("colour", "train")[split.train]).min())
-    assert steps_of_epoch(one) == 10 * rarest // 32
+    assert len(one.next_epoch()[0]) == 10 * rarest // 32

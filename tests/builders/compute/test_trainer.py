@@ -5,16 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import builders.compute.member
-from builders.compute.compute_path import CPU_BACKENDS
-from builders.compute.trainer import Interrupted, train_fleet
+import builders.compute.lane
+from builders.compute import trainer
+from builders.compute.backend import CPU_BACKENDS, open_backend
+from builders.compute.trainer import Interrupted
 from builders.images.augmentation import augment, to_float
 from builders.images.bank import ImageBank
+from builders.plan.cost import training_flop
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.dropout import dropout_mask
 from builders.recipe.epochs import epoch_batches, split_images
 from builders.recipe.initialization import initial_vector
 from nws_data.format.records import TrainingRecord
+from nws_data.space.architecture import Architecture
 from tests.builders.builds import assert_same
 from tests.builders.compute.oracle import Oracle
 from tests.builders.conftest import planned
@@ -27,9 +30,11 @@ def backend(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def train(trainings: list[PlannedTraining], bank: ImageBank, epoch_cap: int = CAP, **options) -> dict[str, TrainingRecord]:
-    """Train in one fleet; return the records by id."""
-    records = list(train_fleet(trainings, bank, epoch_cap=epoch_cap, **options))
+def train(
+    trainings: list[PlannedTraining], bank: ImageBank, epoch_cap: int = CAP, *, backend: str, precision="float32", **options
+) -> dict[str, TrainingRecord]:
+    """Train one after another; return the records by id."""
+    records = list(trainer.train(trainings, open_backend(backend, bank, precision), epoch_cap=epoch_cap, **options))
     assert len({record.training for record in records}) == len(records) == len(trainings)
     return {record.training: record for record in records}
 
@@ -51,7 +56,7 @@ def mixed(n: int, **changes) -> list[PlannedTraining]:
     ]
 
 
-# More trainings than the four slots, so that slots are refilled; the cap of 24 lets some stop earlier than others.
+# The cap of 24 lets some stop earlier than others.
 @pytest.mark.parametrize(
     ("precision", "n", "changes"),
     [
@@ -130,7 +135,7 @@ def test_a_non_finite_training_is_kept_and_harms_no_companion(bank, worker_path,
             vector[100] = float("inf")
         return vector
 
-    monkeypatch.setattr(builders.compute.member, "initial_vector", poisoned)
+    monkeypatch.setattr(builders.compute.lane, "initial_vector", poisoned)
     records = train(trainings, bank, backend=backend)
     assert not records[trainings[1].id].finite
     assert np.isnan(records[trainings[1].id].weights[-1]).any()
@@ -163,30 +168,16 @@ def test_a_training_that_diverges_is_kept_and_flagged(bank, worker_path, backend
 def test_steps_are_reported_and_can_be_interrupted(bank, worker_path, backend):
     seen: list[int] = []
 
-    def stop_after_five(n_images: int) -> None:
+    def stop_after_five(n_images: int, flop: float) -> None:
+        assert flop == n_images * training_flop(Architecture.of(mixed(1)[0].hyperparameters))
         seen.append(n_images)
         if len(seen) == 5:
             raise Interrupted
 
     with pytest.raises(Interrupted):
         train(mixed(3), bank, on_step=stop_after_five, backend=backend)
-    assert seen == [32 if backend == "native" else 96] * 5
+    assert seen == [32] * 5
 
 
 def test_an_empty_queue_trains_nothing(bank):
-    assert train([], bank) == {}
-
-
-@pytest.mark.parametrize(("backend", "slots"), [("portable", 4), ("native", 1)])
-def test_the_queue_is_pulled_as_slots_become_free(bank, worker_path, backend, slots):
-    pulled: list[int] = []
-
-    def queue():
-        for i, training in enumerate(mixed(6)):
-            pulled.append(i)
-            yield training
-
-    records = train_fleet(queue(), bank, epoch_cap=CAP, backend=backend)
-    next(records)
-    assert pulled == list(range(slots + 1))  # the slots and one that waits
-    records.close()
+    assert train([], bank, backend="plain") == {}

@@ -66,16 +66,16 @@ def test_what_a_build_refuses_is_refused(built, tmp_path):
 
 def test_what_is_begun_goes_on_as_it_began(tmp_path):
     out = tmp_path / "nws"
-    portable = config(out, fixed=3, backend="portable")
+    plain = config(out, fixed=3, backend="plain")
     with open_workspace(out) as workspace:
-        sets = prepare_images(workspace.images, portable.images)
-        workspace.claim_plan("fixed", portable.identity(sets))
+        sets = prepare_images(workspace.images, plain.images)
+        workspace.claim_plan("fixed", plain.identity(sets))
         (workspace.staging / "fixed-000001.safetensors").touch()
         (begun,) = estimate(config(out, fixed=3), seconds=None).populations.values()  # no --backend: that of what is there
         assert (begun.n_there, begun.work.n_trainings) == (1, 2)
         with pytest.raises(BuildError, match=r"begun in .* other options: epoch_cap was 19, now 40. Give those, or another"):
             estimate(config(out, fixed=3, epoch_cap=40), seconds=None)
-        with pytest.raises(BuildError, match="compute_path was 'cpu-fleet"):
+        with pytest.raises(BuildError, match="compute_path was 'cpu-plain"):
             estimate(config(out, fixed=3, backend="native"), seconds=None)
 
 

@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from builders.compute.compute_path import default_cpu_backend
+from builders.compute.backend import default_backend
 from builders.estimate.speed import Speed, calibrate, sample_by_cost
 from builders.estimate.work import Work, work_of_images
 from builders.plan.trainings import plan_trainings
@@ -45,7 +45,7 @@ def test_the_error_falls_with_the_number_of_shapes_but_not_below_five_percent():
 @pytest.mark.slow
 def test_a_calibration_of_the_real_trainer():
     todo = {"fixed": works(FIXED), "random": works(PLAN[:20])}
-    options = {"precision": "float32", "backend": default_cpu_backend(), "n_workers": 1}
+    options = {"precision": "float32", "backend": default_backend("cpu"), "n_workers": 1}
     speed = calibrate(todo, seconds=8.0, **options)
     assert set(speed.seconds_per_cost) == {"fixed", "random"} and speed.n_shapes >= 2 and speed.start_s >= 0
     for value in speed.seconds_per_cost.values():
@@ -53,7 +53,7 @@ def test_a_calibration_of_the_real_trainer():
 
 
 def test_a_calibration_without_time():
-    options = {"precision": "float32", "backend": default_cpu_backend(), "n_workers": 1}
+    options = {"precision": "float32", "backend": default_backend("cpu"), "n_workers": 1}
     with pytest.raises(BuildError, match=r"--calibrate 0.01: too few shapes could be measured"):
         calibrate({"fixed": {}, "random": works(PLAN[:2])}, seconds=0.01, **options)
 

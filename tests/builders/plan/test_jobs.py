@@ -1,16 +1,16 @@
-"""Jobs: every training once, one shape a job, the costliest first."""
+"""Jobs: every training once, the costliest first; for cards shared out evenly."""
 
 from __future__ import annotations
 
-import random
 from itertools import pairwise
 
 import pytest
 
 from builders.plan.cost import training_flop
-from builders.plan.fleet_shape import FleetShape
-from builders.plan.jobs import make_jobs
+from builders.plan.jobs import make_card_jobs, make_jobs
 from builders.plan.trainings import plan_trainings
+from nws_data.space.architecture import Architecture
+from nws_data.space.hyperparameters import CLASSES
 from tests.builders.conftest import planned
 
 
@@ -24,45 +24,10 @@ def test_every_training_once(trainings):
     assert sorted(covered) == sorted(t.id for t in trainings)
 
 
-def test_one_shape_a_job_and_not_too_many(trainings):
-    for job in make_jobs(trainings):
-        assert {FleetShape.of(t.hyperparameters) for t in job.trainings} == {job.shape}
-        assert 1 <= len(job.trainings) <= 4 * job.shape.max_members
-        indices = [t.id for t in job.trainings]
-        assert indices == sorted(indices)
-
-
 def test_the_costliest_first(trainings):
     costs = [len(job.trainings) * job.flop_per_image for job in make_jobs(trainings)]
     assert all(a >= b for a, b in pairwise(costs))
     assert costs[0] > costs[-1]
-
-
-def test_a_large_shape_is_divided():
-    # Batches of 32 run in fleets of four, four trainings a slot: 16 a job.
-    jobs = make_jobs(planned(i) for i in range(40))
-    assert [len(job.trainings) for job in jobs] == [16, 16, 8]
-    assert [t.id for job in jobs for t in job.trainings] == [f"random-{i:06d}" for i in range(40)]
-    # Batches of 128 in fleets of two: 8 a job.
-    assert [len(job.trainings) for job in make_jobs(planned(i, batch_size=128) for i in range(9))] == [8, 1]
-
-
-@pytest.mark.parametrize(
-    ("change", "jobs"),
-    [
-        ({"learning_rate": 0.003}, 1),
-        ({"optimizer": "momentum"}, 1),
-        ({"initialization": "constant"}, 1),
-        ({"augmentation": True}, 1),
-        ({"dataset": "colour"}, 1),
-        ({"activation": "tanh"}, 2),
-        ({"batch_size": 64}, 2),
-        ({"width_fc": 128}, 2),
-        ({"batch_norm": False}, 2),
-    ],
-)
-def test_what_a_fleet_can_mix(change, jobs):
-    assert len(make_jobs([planned(0), planned(1, **change)])) == jobs
 
 
 def test_nothing_to_do():
@@ -71,9 +36,20 @@ def test_nothing_to_do():
 
 def test_the_cost_of_an_image_is_that_of_training():
     (job,) = make_jobs([planned(0)])
-    assert job.flop_per_image == training_flop(job.shape.architecture)
+    assert job.flop_per_image == training_flop(Architecture.of(planned(0).hyperparameters))
 
 
-def test_equal_shapes_meet_whatever_stands_between(trainings):
-    shuffled = random.Random(0).sample(trainings, len(trainings))
-    assert len(make_jobs(shuffled)) == len(make_jobs(trainings))
+def test_device_jobs_cover_the_trainings_once_and_evenly():
+    trainings = [planned(i, batch_size=CLASSES["batch_size"][i % 2], width_fc=(64, 128)[i % 3 % 2]) for i in range(150)]
+    jobs = make_card_jobs(trainings, ["cuda:0", "cuda:1"])
+    assert [job.device for job in jobs] == ["cuda:0", "cuda:1"]
+    covered = [training.id for job in jobs for training in job.trainings]
+    assert sorted(covered) == sorted(training.id for training in trainings)
+    sizes = [len(job.trainings) for job in jobs]
+    assert max(sizes) - min(sizes) <= 32  # one piece: four fillings of eight slots
+
+
+def test_fewer_trainings_than_cards():
+    (job,) = make_card_jobs([planned(0)], ["cuda:0", "cuda:1"])
+    assert job.device == "cuda:0" and len(job.trainings) == 1
+    assert make_card_jobs([], ["cuda:0"]) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.plan.jobs import Job, make_jobs
+from builders.plan.jobs import Job
 from builders.run.worker import WorkerSettings
 from tests.builders.conftest import planned
 
@@ -15,7 +15,8 @@ from tests.builders.conftest import planned
 @pytest.fixture
 def jobs() -> list[Job]:
     """Three jobs of five trainings in all."""
-    return make_jobs([planned(0), planned(1), planned(2), planned(3, activation="tanh"), planned(4, width_fc=128)])
+    sizes = [(planned(0), planned(1), planned(2)), (planned(4, width_fc=128),), (planned(3, activation="tanh"),)]
+    return [Job(trainings) for trainings in sizes]
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def settings(bank, tmp_path) -> WorkerSettings:
     """Settings with an empty staging folder."""
     staging = tmp_path / "build" / "trainings"
     staging.mkdir(parents=True)
-    return WorkerSettings(bank.folder, staging, 19, "float32")
+    return WorkerSettings(bank.folder, staging, 19, "float32", "cpu", "native")
 
 
 @pytest.fixture

@@ -68,14 +68,7 @@ def built() -> Path:
 @pytest.fixture
 def singles() -> list[Job]:
     """Eight jobs of one training each."""
-    trainings = [planned(i) for i in range(8)]
-    return [Job(shape, (training,)) for training in trainings for shape in [_shape(training)]]
-
-
-def _shape(training):
-    from builders.plan.fleet_shape import FleetShape
-
-    return FleetShape.of(training.hyperparameters)
+    return [Job((planned(i),)) for i in range(8)]
 
 
 @pytest.fixture
@@ -164,7 +157,7 @@ def test_messages_and_bits_are_those_of_a_worker_in_this_process(run, jobs, sett
     here, mine = [], replace(settings, staging=tmp_path / "here")
     mine.staging.mkdir()
     for job in jobs:
-        run_job(job, mine, Reporter(here.append, lambda: False, 1, job.flop_per_image))
+        run_job(job, mine, Reporter(here.append, lambda: False, 1))
     assert n_images(messages) == n_images(here)  # none is lost and none counted twice
     for path in mine.staging.iterdir():
         staged = TrainingRecord.load(settings.staging / path.name)

@@ -17,7 +17,7 @@ from nws_data.format.records import TrainingRecord
 
 def run(job, settings, should_stop=lambda: False) -> list[Progress | Finished]:
     messages = []
-    run_job(job, settings, Reporter(messages.append, should_stop, 7, job.flop_per_image))
+    run_job(job, settings, Reporter(messages.append, should_stop, 7))
     return messages
 
 
@@ -62,4 +62,4 @@ def test_a_worker_of_a_dead_build_does_not_write_into_the_next(jobs, settings, s
 
 def test_a_card_that_is_not_there_is_refused(jobs, settings):
     with pytest.raises(BuildError, match=r"--device cuda:99: "):
-        run(jobs[0], replace(settings, device="cuda:99"))
+        run(jobs[0], replace(settings, device="cuda:99", backend="grouped"))

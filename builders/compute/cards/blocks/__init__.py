@@ -18,16 +18,10 @@ What every implementation must hold:
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
-
-from nws_data.errors import BuildError, one_of
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-DEVICE_PRECISIONS = ("float32", "tf32", "bfloat16")
-"""Of products and activations on a card; sums, weights, gradients and batch-norm statistics are float32 in all of them."""
 
 ACTIVATION_CODES = ("relu", "elu", "sigmoid", "tanh")
 """Names of the activations in the order of their codes."""
@@ -65,25 +59,3 @@ class ConvBlock(Protocol):
             variance: biased, likewise.
         """
         ...
-
-
-BACKENDS = {
-    "grouped": ("builders.compute.cards.blocks.grouped", "grouped_block"),
-    "triton": ("builders.compute.cards.blocks.triton", "triton_block"),
-}
-"""Where each implementation is: module and function. ``grouped`` is the plain path, the oracle of the others."""
-
-
-def conv_block(backend: str) -> ConvBlock:
-    """Return an implementation; raises ``BuildError`` for another name or when its module needs what is not installed."""
-    if backend not in BACKENDS:
-        raise BuildError(f"backend: {one_of(backend, BACKENDS)}")
-    module, name = BACKENDS[backend]
-    try:
-        block: ConvBlock = getattr(import_module(module), name)
-    except ImportError as error:
-        raise BuildError(
-            f"--backend {backend} cannot be loaded ({error}): install triton, which torch for CUDA brings along, or give "
-            "--backend grouped"
-        ) from error
-    return block

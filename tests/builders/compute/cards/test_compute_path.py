@@ -5,17 +5,25 @@ from __future__ import annotations
 import pytest
 import torch
 
-from builders.compute.cards.compute_path import backend_of, device_compute_path, enter_device_path, find_device, products
-from builders.compute.compute_path import compute_path
+from builders.compute.backend import CPU_BACKENDS
+from builders.compute.cards.compute_path import card_path, enter_device_path, find_device, products
+from builders.compute.compute_path import backend_of, path_of
 from nws_data.errors import BuildError
 
 
 def test_the_name_says_backend_card_and_precision():
-    path = device_compute_path(torch.device("cpu"), "grouped", "float32")
+    path = card_path(torch.device("cpu"), "grouped", "float32")
     assert path == "cuda-fleet-1/grouped/cpu/float32"
     assert backend_of(path) == "grouped"
     assert backend_of("cuda-fleet-1/triton/NVIDIA-H100-80GB-HBM3/bfloat16") == "triton"
-    assert backend_of(compute_path()) is None
+    assert [backend_of(path_of(name, "float32")) for name in CPU_BACKENDS] == list(CPU_BACKENDS)
+    for path in (
+        "cpu-fleet-1/AVX512",
+        "cpu-fleet-2/AVX2",
+        "cuda-fleet-1/rows/H100/float32",
+        "cuda-fleet-0/triton/H100/x",
+    ):
+        assert backend_of(path) is None  # of versions before
 
 
 @pytest.mark.parametrize("name", ["mps", "xpu:0"])

@@ -11,7 +11,7 @@ from torch import Tensor
 from builders.compute.cards.bank import DeviceBank
 from builders.compute.cards.fleet import DeviceFleet
 from builders.images.augmentation import augment, to_float
-from builders.plan.device_shape import DeviceShape
+from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.dropout import dropout_mask
 from builders.recipe.epochs import epoch_batches, split_images
@@ -43,9 +43,8 @@ def batches(training: PlannedTraining, bank: DeviceBank, epoch: int = 0) -> Tens
 
 def load(fleet: DeviceFleet, slot: int, training: PlannedTraining, bank: DeviceBank, vector: Tensor) -> None:
     hp, rows = training.hyperparameters, batches(training, bank)
-    fleet.load(slot, vector, hp, training.seed)
-    first = bank.first_row(hp.dataset, "train")
-    fleet.set_epoch(slot, (rows + first).to(bank.device), epoch_rates(hp.optimizer, hp.learning_rate, 0, 0, len(rows)))
+    fleet.load(slot, training, vector, {})
+    fleet.set_epoch(slot, rows.to(bank.device), epoch_rates(hp.optimizer, hp.learning_rate, 0, 0, len(rows)))
 
 
 def run(
@@ -56,15 +55,14 @@ def run(
     *,
     slots: int = 4,
     break_ties: bool = False,
-    augmenting: bool = True,
     backend: str = "grouped",
 ) -> dict[int, Tensor]:
     """Train trainings in their slots; return their vectors by plan index."""
     first = next(iter(trainings.values()))
-    fleet = DeviceFleet(DeviceShape.of(first.hyperparameters), bank, backend, precision, slots)
+    fleet = DeviceFleet(Shape.of(first.hyperparameters), bank, backend, precision, slots)
     for slot, training in trainings.items():
         load(fleet, slot, training, bank, start(training, break_ties))
-    fleet.run(steps, augmenting)
+    fleet.run(steps)
     return {int(training.id[-6:]): fleet.vectors[slot].cpu() for slot, training in trainings.items()}
 
 
@@ -129,14 +127,14 @@ def test_bits_do_not_depend_on_slot_or_companions(device_bank, precision, change
     assert len({vector.numpy().tobytes() for vector in together.values()}) == 4
     for i, training in enumerate(trainings):
         assert torch.equal(together[i], backwards[i])
-        alone = run({2: training}, device_bank, 2, precision, augmenting=training.hyperparameters.augmentation)
+        alone = run({2: training}, device_bank, 2, precision)
         assert torch.equal(together[i], alone[i])
 
 
 def test_a_non_finite_member_harms_no_companion_and_leaves_a_clean_slot(device_bank):
     trainings = {i: planned(i, optimizer=name) for i, name in enumerate(["momentum", "adam", "rmsprop"])}
     healthy = run(trainings, device_bank, 2, "float32")
-    fleet = DeviceFleet(DeviceShape.of(trainings[0].hyperparameters), device_bank, "grouped", slots=4)
+    fleet = DeviceFleet(Shape.of(trainings[0].hyperparameters), device_bank, "grouped", "float32", slots=4)
     vectors = {slot: start(training) for slot, training in trainings.items()}
     vectors[1][5] = float("nan")
     for slot, training in trainings.items():
@@ -157,7 +155,7 @@ def test_a_non_finite_member_harms_no_companion_and_leaves_a_clean_slot(device_b
 
 def test_an_idle_slot_stays_zero(device_bank):
     training = planned(0)
-    fleet = DeviceFleet(DeviceShape.of(training.hyperparameters), device_bank, "grouped", slots=2)
+    fleet = DeviceFleet(Shape.of(training.hyperparameters), device_bank, "grouped", "float32", slots=2)
     load(fleet, 1, training, device_bank, start(training))
     fleet.run(2)
     assert fleet.vectors[0].eq(0).all() and fleet.losses.isfinite().all()
@@ -165,9 +163,9 @@ def test_an_idle_slot_stays_zero(device_bank):
 
 
 def test_the_size_of_a_fleet_depends_on_its_shape_alone():
-    fixed = [DeviceShape.of(hyperparameters(**FIXED_ARCHITECTURE, batch_size=n)).slots for n in CLASSES["batch_size"]]
+    fixed = [Shape.of(hyperparameters(**FIXED_ARCHITECTURE, batch_size=n)).card_slots for n in CLASSES["batch_size"]]
     assert fixed == [4096 // n for n in CLASSES["batch_size"]]
-    assert {DeviceShape.of(hyperparameters(batch_size=n, activation="elu")).slots for n in CLASSES["batch_size"]} == {8}
+    assert {Shape.of(hyperparameters(batch_size=n, activation="elu")).card_slots for n in CLASSES["batch_size"]} == {8}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="the interpreter takes many minutes for whole batches")

@@ -9,11 +9,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from builders.compute.cards.bank import DeviceBank
-from builders.compute.cards.evaluation import ScoredImages, correct_counts
 from builders.compute.cards.fleet import DeviceFleet
-from builders.plan.device_shape import DeviceShape
+from builders.plan.shape import Shape
 from builders.recipe.epochs import EpochSampler, split_images
-from tests.builders.conftest import hyperparameters
+from builders.recipe.initialization import initial_vector
+from tests.builders.conftest import planned
 
 META = torch.device("meta")
 
@@ -39,19 +39,22 @@ def empty_bank(bank) -> DeviceBank:
 
 @pytest.mark.parametrize("changes", [{}, {"batch_norm": False}, {"depth_conv": 5, "depth_fc": 5, "filter_size": 5}])
 def test_a_step_needs_no_value_and_no_tensor_of_the_host(empty_bank, changes):
-    fleet = DeviceFleet(DeviceShape.of(hyperparameters(**changes)), empty_bank, "grouped", "bfloat16", slots=3)
-    fleet.run(1)  # tables that are made once
-    for augmenting in (True, False):
+    for augmentation in (True, False):
+        training = planned(0, augmentation=augmentation, **changes)
+        fleet = DeviceFleet(Shape.of(training.hyperparameters), empty_bank, "grouped", "bfloat16", slots=3)
+        fleet.load(1, training, initial_vector(training.hyperparameters, 0), {})
+        fleet.run(1)  # tables that are made once
         with NoHost() as mode:
-            fleet.run(1, augmenting)
+            fleet.run(1)
         assert mode.n > 100
 
 
-def test_evaluations_wait_for_nothing(empty_bank, bank):
-    hp = hyperparameters()
-    scored = ScoredImages.of(empty_bank, hp.dataset, split_images(100, 1))
-    vector = torch.zeros(DeviceFleet(DeviceShape.of(hp), empty_bank, "grouped", slots=1).vectors.shape[1], device=META)
-    assert correct_counts(vector, hp, empty_bank, scored).shape == (3,)
+def test_evaluations_wait_for_nothing(empty_bank):
+    training, parts = planned(0), {"a": ("train", torch.arange(9)), "b": ("test", torch.arange(5))}
+    fleet = DeviceFleet(Shape.of(training.hyperparameters), empty_bank, "grouped", "float32", slots=1)
+    fleet.load(0, training, initial_vector(training.hyperparameters, 0), parts)
+    counts, vector = fleet.evaluate(0)
+    assert counts.shape == (2,) and vector.shape == fleet.vectors[0].shape
 
 
 def test_epochs_are_drawn_on_the_device(bank):

@@ -10,14 +10,14 @@ from torch.utils import deterministic
 
 import nws_data
 from builders.build import build
-from builders.compute.cards.blocks import ACTIVATION_CODES, BACKENDS, conv_block
-from builders.compute.cards.job import train_job
-from builders.compute.cards.lane import DeviceSettings
-from builders.compute.compute_path import compute_path
-from builders.compute.devices import check_arithmetic, device_of, path_of, resolve_device
+from builders.compute.backend import BACKENDS, check_arithmetic, implementation
+from builders.compute.cards.blocks import ACTIVATION_CODES
+from builders.compute.cards.card import open_card
+from builders.compute.compute_path import resolve_device
+from builders.compute.trainer import train
 from builders.config import BuildConfig
 from builders.images.prepare import ImageOptions
-from builders.plan.jobs import make_device_jobs
+from builders.plan.jobs import make_card_jobs
 from builders.run.messages import Progress
 from builders.run.worker import Reporter, WorkerSettings, run_job
 from nws_data.errors import BuildError
@@ -41,37 +41,11 @@ def device_path():
 def test_a_job_trains_all_its_shapes(bank, worker_path, device_path):
     steps: list[tuple[int, float]] = []
     trainings = [planned(0), planned(1, batch_size=64)]
-    settings = DeviceSettings(epoch_cap=19, slots=1)
-    records = list(train_job(trainings, bank, "cpu", settings, lambda *step: steps.append(step)))
+    card = open_card("grouped", bank, "float32", "cpu", slots=1)
+    records = list(train(trainings, card, epoch_cap=19, on_step=lambda *step: steps.append(step)))
     assert {record.training for record in records} == {training.id for training in trainings}
     assert sum(n for n, _ in steps) == 19 * (64 + 64)  # an epoch of the 80 to 90 training images has 64 or so
     assert torch.are_deterministic_algorithms_enabled()
-
-
-def test_an_empty_job_needs_no_device(bank):
-    assert list(train_job([], bank, "cuda:99", DeviceSettings(), print)) == []
-
-
-def test_device_jobs_cover_the_trainings_once_and_evenly():
-    trainings = [planned(i, batch_size=CLASSES["batch_size"][i % 2], width_fc=(64, 128)[i % 3 % 2]) for i in range(150)]
-    jobs = make_device_jobs(trainings, ["cuda:0", "cuda:1"])
-    assert [job.device for job in jobs] == ["cuda:0", "cuda:1"]
-    covered = [training.id for job in jobs for training in job.trainings]
-    assert sorted(covered) == sorted(training.id for training in trainings)
-    sizes = [len(job.trainings) for job in jobs]
-    assert max(sizes) - min(sizes) <= 32  # one piece: four fillings of eight slots
-
-
-def test_fewer_trainings_than_cards():
-    (job,) = make_device_jobs([planned(0)], ["cuda:0", "cuda:1"])
-    assert job.device == "cuda:0" and len(job.trainings) == 1
-    assert make_device_jobs([], ["cuda:0"]) == []
-
-
-def test_paths_lead_back_to_device_and_backend():
-    assert path_of("cpu", "portable", "float32") == compute_path("portable")
-    assert device_of(compute_path("portable")) == ("cpu", "portable")
-    assert device_of("cuda-fleet-1/triton/NVIDIA-H100-80GB-HBM3/bfloat16") == ("cuda", "triton")
 
 
 def test_auto_takes_the_card_if_there_is_one():
@@ -83,7 +57,7 @@ def test_auto_takes_the_card_if_there_is_one():
 
 def test_arithmetic_that_a_device_has_not_is_refused():
     check_arithmetic("cuda", "grouped", "tf32")
-    check_arithmetic("cpu", "portable", "bfloat16")
+    check_arithmetic("cpu", "plain", "bfloat16")
     with pytest.raises(BuildError, match=r"--precision on cpu: .*tf32 needs --device cuda"):
         check_arithmetic("cpu", "triton", "tf32")
     with pytest.raises(BuildError, match=r"--backend on cuda: .*grouped"):
@@ -92,9 +66,9 @@ def test_arithmetic_that_a_device_has_not_is_refused():
 
 def test_backends_are_there_and_others_refused():
     assert set(ACTIVATION_CODES) == set(CLASSES["activation"])
-    assert all(callable(conv_block(name)) for name in BACKENDS)
+    assert all(callable(implementation(name)) for name in BACKENDS)
     with pytest.raises(BuildError, match=r"backend: .*grouped"):
-        conv_block("cudnn")
+        implementation("cudnn")
 
 
 def test_a_build_on_a_card_is_refused_without_one_else_done(bank, tmp_path):
@@ -109,10 +83,10 @@ def test_a_build_on_a_card_is_refused_without_one_else_done(bank, tmp_path):
 
 @pytest.mark.slow
 def test_a_worker_stages_what_a_device_trains(bank, worker_path, device_path, tmp_path):
-    (job,) = make_device_jobs([planned(0)], ["cpu"])  # stands in for a card
+    (job,) = make_card_jobs([planned(0)], ["cpu"])  # stands in for a card
     messages: list[object] = []
     settings = WorkerSettings(bank.folder, tmp_path, 19, "float32", "cuda", "grouped")
-    run_job(job, settings, Reporter(messages.append, lambda: False, 0, job.flop_per_image))
+    run_job(job, settings, Reporter(messages.append, lambda: False, 0))
     record = TrainingRecord.load(tmp_path / "random-000000.safetensors")
     assert record.compute_path == "cuda-fleet-1/grouped/cpu/float32" and record.n_epochs == 19
     images = sum(message.n_images for message in messages if isinstance(message, Progress))

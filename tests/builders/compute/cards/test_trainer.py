@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 import torch
 
-import builders.compute.cards.lane
-import builders.compute.cards.member
-import builders.compute.cards.trainer
-from builders.compute.cards.bank import DeviceBank
-from builders.compute.cards.trainer import DeviceSettings, train_on_device
-from builders.compute.trainer import Interrupted, train_fleet
+import builders.compute.cards.fleet
+import builders.compute.lane
+import builders.compute.trainer
+from builders.compute import trainer
+from builders.compute.backend import OpenBackend, open_backend
+from builders.compute.cards.card import open_card
+from builders.compute.trainer import Interrupted
 from builders.plan.cost import training_flop
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.initialization import initial_vector
@@ -22,13 +23,24 @@ from nws_data.format.records import TrainingRecord
 from nws_data.space.architecture import Architecture
 from nws_data.space.trajectory import CURVES
 from tests.builders.builds import assert_same
+from tests.builders.compute.cards.conftest import DEVICES
 from tests.builders.conftest import planned
 
-SETTINGS = DeviceSettings(epoch_cap=19, slots=2)
+
+@pytest.fixture(params=DEVICES)
+def card(request: pytest.FixtureRequest, bank) -> Iterator[Callable[..., OpenBackend]]:
+    """Returns a function that opens each device with fleets of two slots."""
+
+    def opened(precision: str = "float32", slots: int = 2, n_fleets: int = 8) -> OpenBackend:
+        return open_card("grouped", bank, precision, request.param, slots, n_fleets)
+
+    yield opened
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.deterministic = False
 
 
-def train(trainings: list[PlannedTraining], bank: DeviceBank, settings=SETTINGS, **options) -> dict[str, TrainingRecord]:
-    records = list(train_on_device(trainings, bank, settings, **options))
+def train(trainings: list[PlannedTraining], card: OpenBackend, **options) -> dict[str, TrainingRecord]:
+    records = list(trainer.train(trainings, card, epoch_cap=19, **options))
     assert len({record.training for record in records}) == len(records) == len(trainings)
     return {record.training: record for record in records}
 
@@ -47,33 +59,33 @@ def mixed(n: int, augmenting: bool = True) -> list[PlannedTraining]:
     ]
 
 
-def test_trainings_equal_those_of_the_cpu_path(device_bank, bank, worker_path):
-    trainings = mixed(3, augmenting=device_bank.device.type == "cpu")  # a card rounds augmented images otherwise
-    records = train(trainings, device_bank, dataclasses.replace(SETTINGS, precision="float64"))
+def test_trainings_equal_those_of_the_cpu_path(card, bank, worker_path):
+    trainings = mixed(3, augmenting=card().device == "cpu")  # a card rounds augmented images otherwise
+    records = train(trainings, card("float64"))
     for training in trainings:
-        (expected,) = train_fleet([training], bank, epoch_cap=19, precision="float64")
+        (expected,) = trainer.train([training], open_backend("native", bank, "float64"), epoch_cap=19)
         record = records[training.id]
         assert np.abs(record.weights - expected.weights).max() < 1e-6
         for name in (*CURVES, "stop_reason", "snapshot_epochs", "snapshot_stride", "seed", "hyperparameters"):
             assert getattr(record, name) == getattr(expected, name), name
 
 
-def test_the_same_bits_in_any_order_lane_and_company(device_bank, worker_path):
+def test_the_same_bits_in_any_order_lane_and_company(card, worker_path):
     trainings = mixed(4)  # two slots: the third and fourth take over free ones
-    together = train(trainings, device_bank)
+    together = train(trainings, card())
     other_shape = planned(9, batch_size=64)
-    others = train([other_shape, *trainings[2::-2]], device_bank, max_lanes=2)
+    others = train([other_shape, *trainings[2::-2]], card(n_fleets=2))
     for training in (trainings[0], trainings[2]):
         assert_same(together[training.id], others[training.id])
-    (alone,) = train([other_shape], device_bank).values()
+    (alone,) = train([other_shape], card()).values()
     assert_same(others[other_shape.id], alone)
     assert together[trainings[0].id].compute_path.startswith("cuda-fleet-1/grouped/")
-    assert together[trainings[0].id].device == str(device_bank.device)
+    assert together[trainings[0].id].device == card().device
 
 
-def test_a_non_finite_training_is_kept_and_harms_no_companion(device_bank, worker_path, monkeypatch):
+def test_a_non_finite_training_is_kept_and_harms_no_companion(card, worker_path, monkeypatch):
     trainings = [planned(i) for i in range(3)]
-    (healthy,) = train(trainings[2:], device_bank).values()
+    (healthy,) = train(trainings[2:], card()).values()
 
     def poisoned(hyperparameters, seed):
         vector = initial_vector(hyperparameters, seed)
@@ -81,13 +93,13 @@ def test_a_non_finite_training_is_kept_and_harms_no_companion(device_bank, worke
             vector[100] = float("inf")
         return vector
 
-    monkeypatch.setattr(builders.compute.cards.member, "initial_vector", poisoned)
-    records = train(trainings, device_bank)
+    monkeypatch.setattr(builders.compute.lane, "initial_vector", poisoned)
+    records = train(trainings, card())
     assert [records[training.id].finite for training in trainings] == [False, False, True]
     assert_same(records[trainings[2].id], healthy)  # in a slot that a non-finite training left
 
 
-def test_steps_are_counted_and_can_be_interrupted(device_bank, worker_path):
+def test_steps_are_counted_and_can_be_interrupted(card, worker_path):
     seen: list[tuple[int, float]] = []
 
     def stop_after_five(n_images: int, flop: float) -> None:
@@ -97,25 +109,25 @@ def test_steps_are_counted_and_can_be_interrupted(device_bank, worker_path):
 
     trainings = [planned(i) for i in range(2)]
     with pytest.raises(Interrupted):
-        train(trainings, device_bank, on_step=stop_after_five)
+        train(trainings, card(), on_step=stop_after_five)
     per_image = training_flop(Architecture.of(trainings[0].hyperparameters))
     assert seen == [(128, 128.0 * per_image)] * 5  # two members, two steps an epoch, batches of 32
 
 
-def test_a_long_epoch_takes_several_turns(device_bank, worker_path, monkeypatch):
-    whole = train([planned(0)], device_bank)
-    monkeypatch.setattr(builders.compute.cards.lane, "_STEPS_A_TURN", 1)
-    assert_same(train([planned(0)], device_bank)["random-000000"], whole["random-000000"])
+def test_a_long_epoch_takes_several_turns(card, worker_path, monkeypatch):
+    whole = train([planned(0)], card())
+    monkeypatch.setattr(builders.compute.cards.fleet, "_STEPS_A_TURN", 1)
+    assert_same(train([planned(0)], card())["random-000000"], whole["random-000000"])
 
 
-def test_nothing_to_train(device_bank):
-    assert train([], device_bank) == {}
+def test_nothing_to_train(card):
+    assert train([], card()) == {}
 
 
-def test_a_lane_that_does_not_fit_waits_for_the_others(device_bank, worker_path, monkeypatch):
+def test_a_lane_that_does_not_fit_waits_for_the_others(card, worker_path, monkeypatch):
     opened: list[int] = []
 
-    class SmallCard(builders.compute.cards.trainer.Lane):
+    class SmallCard(builders.compute.trainer.Lane):
         """A lane on a card that has room for one."""
 
         def __init__(self, *arguments) -> None:
@@ -124,16 +136,15 @@ def test_a_lane_that_does_not_fit_waits_for_the_others(device_bank, worker_path,
                 raise torch.OutOfMemoryError("the card is full")
             super().__init__(*arguments)
 
-    monkeypatch.setattr(builders.compute.cards.trainer, "Lane", SmallCard)
-    settings = DeviceSettings(epoch_cap=19, slots=1)
-    assert len(train([planned(0), planned(1, batch_size=64)], device_bank, settings)) == 2
+    monkeypatch.setattr(builders.compute.trainer, "Lane", SmallCard)
+    assert len(train([planned(0), planned(1, batch_size=64)], card(slots=1))) == 2
     assert opened == [0, 1, 2]  # refused once, then tried again when the first was done
 
 
-def test_a_card_too_small_for_one_fleet_is_an_error(device_bank, monkeypatch):
+def test_a_card_too_small_for_one_fleet_is_an_error(card, monkeypatch):
     def full(*arguments):
         raise torch.OutOfMemoryError("the card is full")
 
-    monkeypatch.setattr(builders.compute.cards.trainer, "Lane", full)
+    monkeypatch.setattr(builders.compute.trainer, "Lane", full)
     with pytest.raises(BuildError, match="8 trainings in batches of 32 does not fit"):
-        train([planned(0)], device_bank)
+        train([planned(0)], card())

@@ -95,7 +95,7 @@ def test_every_architecture_fits_the_buffers():
     for architecture in all_architectures():
         check_sizes(architecture.layers)
     first, *_, hidden, _ = all_architectures()[0].layers
-    with pytest.raises(BuildError, match=r"conv1 has 16 outputs, more than .* --backend portable"):
+    with pytest.raises(BuildError, match=r"conv1 has 16 outputs, more than .* --backend plain"):
         check_sizes([replace(first, n_out=16)])
     with pytest.raises(BuildError, match=r"has 256 outputs"):
         check_sizes([replace(hidden, n_out=256)])

@@ -1,4 +1,4 @@
-"""Kernels are compiled once and kept; where there is no compiler the portable path takes over and says why."""
+"""Kernels are compiled once and kept; where there is no compiler the plain backend takes over and says why."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 _REPORT = """
-from builders.compute.compute_path import compute_path, default_cpu_backend
-print(default_cpu_backend(), compute_path())
+from builders.compute.backend import default_backend
+from builders.compute.compute_path import path_of
+name = default_backend("cpu")
+print(name, path_of(name, "float32"))
 try:
-    print(compute_path("native"))
+    print(path_of("native", "float32"))
 except Exception as error:
     print(type(error).__name__, error)
 """
@@ -50,8 +52,8 @@ def test_compiled_once(tmp_path):
 @pytest.mark.parametrize("program", ["/no/such/compiler", "false"])
 def test_without_a_compiler(tmp_path, program):
     first, second = report(tmp_path, CC=program)
-    assert first.startswith("portable cpu-fleet-2/")
-    assert second.startswith("BuildError --backend native needs a C compiler") and "--backend portable" in second
+    assert first.startswith("plain cpu-plain-1/")
+    assert second.startswith("BuildError --backend native needs a C compiler") and "--backend plain" in second
 
 
 @pytest.mark.slow
@@ -73,7 +75,7 @@ def fake_compiler(tmp_path: Path, lines: str) -> str:
 def test_a_compiler_that_writes_garbage_or_nothing_is_none(tmp_path):
     for lines in ('echo garbage > "$out"', ': > "$out"', "exit 0", 'cc -shared -x c /dev/null -o "$out"'):
         first, second = report(tmp_path, CC=fake_compiler(tmp_path, lines))
-        assert first.startswith("portable ") and second.startswith("BuildError "), lines
+        assert first.startswith("plain ") and second.startswith("BuildError "), lines
     assert not list((tmp_path / "nws").glob(".*")), "the compiler's files stayed"
 
 
@@ -81,8 +83,8 @@ def test_a_compiler_that_is_no_program_is_none(tmp_path):
     text = tmp_path / "cc"
     text.write_bytes(b"\0no program")
     text.chmod(0o755)
-    assert report(tmp_path, CC=str(text))[0].startswith("portable ")
-    assert report(tmp_path, CC="cc 'without an end")[0].startswith("portable ")
+    assert report(tmp_path, CC=str(text))[0].startswith("plain ")
+    assert report(tmp_path, CC="cc 'without an end")[0].startswith("plain ")
 
 
 @pytest.mark.slow
@@ -104,7 +106,7 @@ def test_another_users_folder_of_compiled_kernels_is_not_trusted(tmp_path):
     shared.mkdir()
     shared.chmod(0o777)
     environment = {"XDG_CACHE_HOME": "/dev/null", "TMPDIR": str(tmp_path), "CC": fast_compiler(tmp_path)}
-    assert report(tmp_path, **environment)[0].startswith("portable ")
+    assert report(tmp_path, **environment)[0].startswith("plain ")
     shared.chmod(0o700)
     assert report(tmp_path, **environment)[0].startswith("native ")
     assert list(shared.glob("kernels-*.so"))

@@ -11,7 +11,7 @@ import pytest
 import torch
 import triton
 
-from builders.compute.cards.blocks import BACKENDS, conv_block
+from builders.compute.backend import CARD_BACKENDS, implementation
 from nws_data.errors import BuildError
 from tests.builders.compute.cards.blocks.oracle import Case, error, layer_shapes, make_layer, oracle, run
 from tests.pairs import all_pairs
@@ -37,7 +37,7 @@ COVERING = [
 
 def compare(backend: str, case: Case, dtype: torch.dtype) -> None:
     layer = make_layer(case, dtype, DEVICE)
-    expected, got = oracle(layer), run(conv_block(backend), layer)
+    expected, got = oracle(layer), run(implementation(backend), layer)
     assert got.keys() == expected.keys()
     if case.norm:  # its true gradient is zero: what there is is noise, and there is some
         noise, true = got.pop("d_bias"), expected.pop("d_bias")
@@ -76,7 +76,7 @@ def test_triton_on_layers_of_all_architectures(filter_size):
             compare("triton", case, torch.bfloat16)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", CARD_BACKENDS)
 @pytest.mark.parametrize("norm", [True, False])
 @pytest.mark.parametrize("pool", [True, False])
 def test_bfloat16_and_equal_cells(backend, norm, pool):
@@ -87,10 +87,10 @@ def test_bfloat16_and_equal_cells(backend, norm, pool):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", CARD_BACKENDS)
 def test_bits_do_not_depend_on_the_run_the_companions_or_the_slot(backend, dtype):
     layer = make_layer(Case(3, 4, 8, 8, True, members=3, batch=1 if dtype == torch.float32 else 3), dtype, DEVICE)
-    block = conv_block(backend)
+    block = implementation(backend)
     whole, again, shuffled = run(block, layer), run(block, layer), run(block, layer.of(2, 1, 0))
     for name, value in whole.items():
         assert torch.equal(value, again[name]), name
@@ -99,58 +99,58 @@ def test_bits_do_not_depend_on_the_run_the_companions_or_the_slot(backend, dtype
 
 def test_triton_bits_do_not_depend_on_the_number_of_members():
     layer = make_layer(Case(3, 4, 8, 8, True, members=3, batch=1), torch.bfloat16, DEVICE)
-    block = conv_block("triton")
+    block = implementation("triton")
     whole, alone = run(block, layer), run(block, layer.of(2))
     for name, value in whole.items():
         assert torch.equal(value[[2]], alone[name]), name
 
 
 @pytest.mark.parametrize("pool", [True, False])
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", CARD_BACKENDS)
 def test_a_non_finite_member_stays_so_and_harms_nobody(backend, pool):
     layer = make_layer(Case(3, 4, 4, 8, pool, norm=False, batch=1), torch.float32, DEVICE)
-    clean = run(conv_block(backend), layer)
+    clean = run(implementation(backend), layer)
     x = layer.tensors[0]
     x[0, 0, 4, 4, 0] = float("nan")  # reaches every cell of a pool window; ReLU, where a careless maximum loses it
     x[3, 0, 3, 3, 0] = float("inf")
-    spoilt = run(conv_block(backend), layer)
+    spoilt = run(implementation(backend), layer)
     assert torch.equal(spoilt["y"][0].isnan().cpu(), oracle(layer)["y"][0].isnan()) and spoilt["y"][0].isnan().any()
     for name, value in clean.items():
         assert torch.equal(value[1:3], spoilt[name][1:3]), name
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", CARD_BACKENDS)
 def test_the_variance_survives_a_mean_far_from_zero(backend):
     layer = make_layer(Case(3, 4, 8, 8, True, members=1, batch=3), torch.float32, DEVICE)
     layer.tensors[2] += 3000  # E[x^2] - E[x]^2 in float32 would be off by about one
-    got, expected = run(conv_block(backend), layer), oracle(layer)
+    got, expected = run(implementation(backend), layer), oracle(layer)
     assert error(got["variance"], expected["variance"]) < 1e-3
     assert error(got["mean"], expected["mean"]) < 1e-6
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", CARD_BACKENDS)
 def test_strided_inputs_and_images_that_are_not_square(backend):
     layer = make_layer(Case(3, 4, 4, 8, True, members=2, batch=1), torch.float32, DEVICE)
     layer.tensors[0] = torch.cat([layer.tensors[0], layer.tensors[0].flip(3)], 3).transpose(0, 1)
     layer.tensors[0] = layer.tensors[0].contiguous().transpose(0, 1)
     layer.dy = torch.cat([layer.dy, layer.dy.flip(2)], 3)
-    expected, got = oracle(layer), run(conv_block(backend), layer)
+    expected, got = oracle(layer), run(implementation(backend), layer)
     for name in ("y", "d_x", "d_kernel", "d_gamma"):
         assert error(got[name], expected[name]) < 2e-6, name
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", CARD_BACKENDS)
 def test_images_need_no_gradient(backend):
     layer = make_layer(Case(3, 3, 4, 8, True, members=1, batch=1), torch.float32, DEVICE)
     x, kernel, *rest = layer.tensors
     kernel.requires_grad_()
-    y, _, _ = conv_block(backend)(x, kernel, *rest, layer.codes, pool=True)
+    y, _, _ = implementation(backend)(x, kernel, *rest, layer.codes, pool=True)
     (gradient,) = torch.autograd.grad(y, [kernel], layer.dy)
-    assert torch.equal(gradient, run(conv_block(backend), layer)["d_kernel"])
+    assert torch.equal(gradient, run(implementation(backend), layer)["d_kernel"])
 
 
 def test_triton_says_what_it_does_not_take(monkeypatch):
-    block = conv_block("triton")
+    block = implementation("triton")
     layer = make_layer(Case(3, 4, 4, 8, True, members=1, batch=1), torch.float64, DEVICE)
     with pytest.raises(BuildError, match=r"got torch.float64.*grouped"):
         block(*layer.tensors, layer.codes, pool=True)

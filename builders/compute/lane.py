@@ -1,0 +1,102 @@
+"""A fleet in flight: it works through a queue of trainings of one shape, one short turn of the host at a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from builders.compute.backend import OpenBackend
+from builders.compute.member import Member
+from builders.plan.cost import training_flop
+from builders.plan.shape import Shape
+from builders.plan.trainings import PlannedTraining
+from builders.recipe.initialization import initial_vector
+from nws_data.format.records import TrainingRecord
+
+
+class Lane:
+    """Trains trainings in a fleet whose slots are refilled as members stop.
+
+    Between turns a card works through what was enqueued; the host never waits for it, it asks whether it is done.
+
+    Args:
+        trainings: of one :class:`Shape`, at least one.
+        backend: computes them.
+        epoch_cap: bound on epochs.
+        number: of its fleet among those in flight.
+    """
+
+    def __init__(self, trainings: Iterable[PlannedTraining], backend: OpenBackend, epoch_cap: int, number: int = 0) -> None:
+        # Augmenting trainings first: towards the end a card's fleet then runs the step without augmentation.
+        self._queue = deque(sorted(trainings, key=lambda planned: not planned.hyperparameters.augmentation))
+        self._backend, self._epoch_cap, self.number = backend, epoch_cap, number
+        self._members: dict[int, Member] = {}
+        shape = Shape.of(self._queue[0].hyperparameters)
+        self.flop_per_image = training_flop(shape.architecture)
+        self._batch_size = shape.batch_size
+        self._fleet = backend.fleet(shape, number)
+        with self._fleet.turn():
+            self._refill()
+
+    @property
+    def done(self) -> bool:
+        """Whether every training has been returned."""
+        return not self._members
+
+    @property
+    def ready(self) -> bool:
+        """Whether all that was enqueued is done."""
+        return self._fleet.ready
+
+    def turn(self) -> tuple[list[TrainingRecord], int]:
+        """Enqueue the next piece of work of a lane that is ready.
+
+        Returns:
+            Trainings that have ended, and the number of images x models that were enqueued.
+        """
+        with self._fleet.turn():
+            records = self._end_epochs()
+            n_images = self._enqueue() if self._members else 0
+        return records, n_images
+
+    def _refill(self) -> None:
+        """Fill free slots from the queue; a new member is scored before its first step."""
+        free = [slot for slot in range(self._fleet.slots) if slot not in self._members]
+        filled = free[: len(self._queue)]
+        for slot in filled:
+            planned = self._queue.popleft()
+            member = Member(planned, self._backend.bank, self._epoch_cap, self._fleet.device)
+            vector = initial_vector(planned.hyperparameters, planned.seed)
+            self._fleet.load(slot, planned, vector, member.scored)
+            self._fleet.set_epoch(slot, *member.next_epoch())
+            self._members[slot] = member
+        # After all copies to a card: each of them waits for the stream, and would wait for the evaluations before it.
+        for slot in filled:
+            self._members[slot].expect(self._fleet.evaluate(slot))
+
+    def _end_epochs(self) -> list[TrainingRecord]:
+        """Read the scores of members whose epoch has ended; let them stop or go on."""
+        ended = [slot for slot, member in self._members.items() if member.left == 0]
+        records = []
+        for slot in ended:
+            member = self._members[slot]
+            member.collect()
+            if member.history.stop_reason is None:
+                self._fleet.set_epoch(slot, *member.next_epoch())
+                continue
+            backend = self._backend
+            records.append(member.history.record(backend.precision, backend.path, backend.device))
+            del self._members[slot]
+            self._fleet.clear(slot)
+        self._refill()
+        return records
+
+    def _enqueue(self) -> int:
+        """Enqueue steps up to the nearest end of an epoch, and the evaluations that follow it."""
+        n = min(self._fleet.steps_a_turn, *(member.left for member in self._members.values()))
+        self._fleet.run(n)
+        for slot, member in self._members.items():
+            member.left -= n
+            if member.left == 0:
+                member.expect(self._fleet.evaluate(slot))
+        return n * len(self._members) * self._batch_size

@@ -1,0 +1,71 @@
+"""A fleet of one slot: one training after another, as a CPU computes them; calls return when their work is done."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+from builders.compute.backend import Scored, Training
+from builders.compute.evaluation import n_correct
+from builders.images.bank import ImageBank
+from builders.plan.trainings import PlannedTraining
+
+_CHUNK = 128  # images a forward pass: activations stay in cache
+
+
+class SingleFleet:
+    """See :class:`builders.compute.backend.Fleet`.
+
+    Args:
+        training: computes the steps.
+        bank: the images.
+    """
+
+    def __init__(self, training: Training, bank: ImageBank) -> None:
+        self.slots, self.steps_a_turn, self.ready = 1, 1, True
+        self.device = torch.device("cpu")
+        self._training, self._bank = training, bank
+        self._dataset = ""
+        self._scored: Scored = {}
+        self._rows, self._rates = torch.empty(0), [0.0]
+        self._step = self._cursor = 0
+
+    def turn(self) -> AbstractContextManager[object]:
+        """Nothing is needed."""
+        return nullcontext()
+
+    def load(self, slot: int, planned: PlannedTraining, vector: Tensor, scored: Scored) -> None:
+        """Start a training."""
+        self._training.load(vector, planned.hyperparameters, planned.seed)
+        self._dataset, self._scored, self._step = planned.hyperparameters.dataset, scored, 0
+
+    def set_epoch(self, slot: int, rows: Tensor, rates: Tensor) -> None:
+        """Give it its next epoch."""
+        self._rows, self._rates, self._cursor = rows, rates.tolist(), 0
+
+    def run(self, n_steps: int) -> None:
+        """Take steps."""
+        images, labels = self._images("train")
+        for _ in range(n_steps):
+            rows = self._rows[self._cursor]
+            self._training.step(images[rows], labels[rows], self._step, self._rates[self._cursor])
+            self._step += 1
+            self._cursor += 1
+
+    @torch.inference_mode()
+    def evaluate(self, slot: int) -> tuple[Tensor, Tensor]:
+        """Return the counts of correctly classified images, and the vector."""
+        logits, counts = self._training.scorer(), []
+        for part, positions in self._scored.values():
+            images, labels = self._images(part)
+            chunks = ((images[rows], labels[rows]) for rows in positions.split(_CHUNK))
+            counts.append(n_correct(logits, chunks))
+        return torch.stack(counts), self._training.vector.to("cpu", torch.float32, copy=True)
+
+    def clear(self, slot: int) -> None:
+        """Nothing is kept that the next training does not overwrite."""
+
+    def _images(self, part: str) -> tuple[Tensor, Tensor]:
+        return self._bank.images(self._dataset, part), self._bank.labels(self._dataset, part)
