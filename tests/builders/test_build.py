@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import signal
@@ -98,6 +99,8 @@ def test_a_build_killed_at_its_very_end_is_completed_by_the_same_command(built, 
     staged = copy / ".build" / "trainings" / "fixed-000003.safetensors"
     staged.parent.mkdir(parents=True)
     staged.write_bytes(b"stands in a shard already")
+    plans = {"fixed": Manifest.load(copy).populations["fixed"].plan}
+    (copy / ".build" / "plans.json").write_text(json.dumps(plans))
     for left in (copy / ".nws-unfinished", copy / "metadata" / "fixed" / "train-00000-of-00001-0123456789ab.parquet"):
         left.write_bytes(b"")
     assert not verify(copy).ok
