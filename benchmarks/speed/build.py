@@ -29,10 +29,10 @@ from builders.compute.backend import CPU_BACKENDS, CPU_PRECISIONS, implementatio
 from builders.compute.compute_path import enter_compute_path
 from builders.compute.trainer import Interrupted, train
 from builders.images.arrays import image_arrays
-from builders.images.augmentation import augment, to_float
 from builders.images.bank import ImageBank, write_bank
 from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
+from builders.recipe.augmentation import augment, to_float
 from builders.recipe.epochs import epoch_batches, split_images
 from builders.recipe.initialization import initial_vector
 from nws_data.space.architecture import Architecture, all_architectures

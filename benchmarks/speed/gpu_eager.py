@@ -24,9 +24,9 @@ from benchmarks.speed.alternate import Work
 from benchmarks.speed.gpu_workload import SET, Scale, one_of_each
 from builders.compute.cards.bank import DeviceBank
 from builders.compute.cards.compute_path import find_device
-from builders.images.augmentation import augment, to_float
 from builders.images.bank import ImageBank
 from builders.plan.trainings import PlannedTraining
+from builders.recipe.augmentation import augment, to_float
 from builders.recipe.initialization import initial_vector
 from nws_data.space.architecture import Architecture
 from nws_data.space.network import build_network, state_dict_from_vector

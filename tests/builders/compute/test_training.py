@@ -7,8 +7,8 @@ import torch
 
 from builders.compute.backend import CPU_BACKENDS, implementation
 from builders.compute.evaluation import FoldedNetwork
-from builders.images.augmentation import to_float
 from builders.plan.shape import Shape
+from builders.recipe.augmentation import to_float
 from builders.recipe.dropout import dropout_mask
 from builders.recipe.initialization import initial_vector
 from builders.recipe.optimizers import rate
