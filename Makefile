@@ -8,27 +8,35 @@ VENV_FLAGS ?=
 
 RUN = OMP_NUM_THREADS=1 $(VENV)/bin/python -m
 
-.PHONY: help quickstart test fast lint clean
+.PHONY: help quickstart test fast lint pytest ruff mypy clean
 
 help:
 	@echo "make quickstart   train 150 small networks and read from their weights how they were made (minutes)"
-	@echo "make test         all tests"
-	@echo "make fast         all tests but the slow ones"
+	@echo "make test         all tests, and make lint beside them"
+	@echo "make fast         ruff, and all tests but the slow ones"
 	@echo "make lint         ruff and mypy"
 	@echo "make clean        remove .venv and caches; datasets stay"
 
 quickstart: $(VENV)/all.stamp
 	@$(VENV)/bin/nws quickstart
 
+# Side by side: lint ends long before the tests, and both are waited for.
 test: $(VENV)/dev.stamp
-	@$(RUN) pytest -n 3
+	@$(MAKE) --no-print-directory --jobs=2 pytest lint
 
-fast: $(VENV)/dev.stamp
+fast: $(VENV)/dev.stamp ruff
 	@$(RUN) pytest -n 3 -m "not slow"
 
-lint: $(VENV)/dev.stamp
+lint: ruff mypy
+
+pytest: $(VENV)/dev.stamp
+	@$(RUN) pytest -n 3
+
+ruff: $(VENV)/dev.stamp
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
+
+mypy: $(VENV)/dev.stamp
 	@$(RUN) mypy
 
 clean:

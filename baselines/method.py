@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from nws_data.arguments import whole_number
 from nws_data.errors import NWSError
 
 if TYPE_CHECKING:
@@ -39,15 +40,13 @@ class Method(ABC):
             the notion is void.
 
     Raises:
-        MethodError: the seed is no whole number of at least 0.
+        ArgumentError: the seed is not a whole number of at least 0.
     """
 
     n_parameters: int | None = None
 
     def __init__(self, seed: int = 0) -> None:
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise MethodError(f"seed must be a whole number of at least 0, got {seed!r}")
-        self.seed = seed
+        self.seed = whole_number("seed", seed, 0)
 
     def draws(self, task: Task) -> bool:
         """Whether the seed changes what is predicted on this task; where not, one fit stands for all seeds."""

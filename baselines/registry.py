@@ -9,8 +9,8 @@ import math
 import sys
 import traceback
 import types
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -47,54 +47,37 @@ class MethodEntry:
         return _load_class(self.factory)
 
 
+def _dmc(help: str, **options: str) -> MethodEntry:
+    return MethodEntry("baselines.dmc.method:DMC", help, options)
+
+
+_FEATURES = {
+    "16": ({"features": "vector"}, "16 features", INPUTS),
+    "480": ({"features": "layers"}, "480 features of layers", ("vector",)),
+    "kernels": ({"features": "kernels"}, "features of kernels alone", ("vector",)),
+}
+_SHALLOW = (
+    ("svm-linear", "LinearSvm", "linear SVM", ("16", "480", "kernels"), KINDS),
+    ("svm-rbf", "RbfSvm", "Gaussian SVM", ("16", "480", "kernels"), KINDS),
+    ("boosting", "Boosting", "gradient boosting", ("16", "480"), KINDS),
+    ("logistic", "Logistic", "logistic regression", ("16", "480"), ("classification",)),
+    ("ridge", "Ridge", "ridge regression", ("16", "480"), ("regression",)),
+)
+"""Families of methods on statistics features: name, class, what it is, features, tasks."""
+
 METHODS: dict[str, MethodEntry] = {
-    "dmc": MethodEntry("baselines.dmc.method:DMC", "deep meta-classifier, the paper's 1D CNN on raw weights"),
-    "dmc-short": MethodEntry("baselines.dmc.method:DMC", "the same, trained for minutes on a core", {"budget": "short"}),
-    "dmc-asinh": MethodEntry("baselines.dmc.method:DMC", "DMC on asinh(20 w) of the weights w", {"inputs": "asinh"}),
-    "dmc-asinh-short": MethodEntry(
-        "baselines.dmc.method:DMC", "the same, trained for minutes on a core", {"inputs": "asinh", "budget": "short"}
-    ),
+    "dmc": _dmc("deep meta-classifier, the paper's 1D CNN on raw weights"),
+    "dmc-short": _dmc("the same, trained for minutes on a core", budget="short"),
+    "dmc-asinh": _dmc("DMC on asinh(20 w) of the weights w", inputs="asinh"),
+    "dmc-asinh-short": _dmc("the same, trained for minutes on a core", inputs="asinh", budget="short"),
     "majority": MethodEntry("baselines.trivial:Majority", "trivial: the most frequent training class, or the mean"),
     "hyperparameters": MethodEntry("baselines.trivial:HyperParametersOnly", "trivial: all other hyper-parameters"),
     "length": MethodEntry("baselines.trivial:LengthOnly", "trivial: the length of the weight vector alone"),
-    "svm-linear-16": MethodEntry("baselines.shallow:LinearSvm", "linear SVM, 16 features", {"features": "vector"}),
-    "svm-linear-480": MethodEntry(
-        "baselines.shallow:LinearSvm", "linear SVM, 480 features of layers", {"features": "layers"}, inputs=("vector",)
-    ),
-    "svm-linear-kernels": MethodEntry(
-        "baselines.shallow:LinearSvm", "linear SVM, features of kernels alone", {"features": "kernels"}, inputs=("vector",)
-    ),
-    "svm-rbf-16": MethodEntry("baselines.shallow:RbfSvm", "Gaussian SVM, 16 features", {"features": "vector"}),
-    "svm-rbf-480": MethodEntry(
-        "baselines.shallow:RbfSvm", "Gaussian SVM, 480 features of layers", {"features": "layers"}, inputs=("vector",)
-    ),
-    "svm-rbf-kernels": MethodEntry(
-        "baselines.shallow:RbfSvm", "Gaussian SVM, features of kernels alone", {"features": "kernels"}, inputs=("vector",)
-    ),
-    "boosting-16": MethodEntry("baselines.shallow:Boosting", "gradient boosting, 16 features", {"features": "vector"}),
-    "boosting-480": MethodEntry(
-        "baselines.shallow:Boosting", "gradient boosting, 480 features of layers", {"features": "layers"}, inputs=("vector",)
-    ),
-    "logistic-16": MethodEntry(
-        "baselines.shallow:Logistic", "logistic regression, 16 features", {"features": "vector"}, kinds=("classification",)
-    ),
-    "logistic-480": MethodEntry(
-        "baselines.shallow:Logistic",
-        "logistic regression, 480 features of layers",
-        {"features": "layers"},
-        inputs=("vector",),
-        kinds=("classification",),
-    ),
-    "ridge-16": MethodEntry(
-        "baselines.shallow:Ridge", "ridge regression, 16 features", {"features": "vector"}, kinds=("regression",)
-    ),
-    "ridge-480": MethodEntry(
-        "baselines.shallow:Ridge",
-        "ridge regression, 480 features of layers",
-        {"features": "layers"},
-        inputs=("vector",),
-        kinds=("regression",),
-    ),
+} | {
+    f"{family}-{suffix}": MethodEntry(f"baselines.shallow:{name}", f"{what}, {of}", options, inputs, kinds)
+    for family, name, what, suffixes, kinds in _SHALLOW
+    for suffix in suffixes
+    for options, of, inputs in (_FEATURES[suffix],)
 }
 """The registered methods by name."""
 
@@ -111,7 +94,13 @@ class Option:
         """Return a text as the annotated type, any other value as it is; raises ``MethodError``."""
         if isinstance(value, float) and not math.isfinite(value):
             raise MethodError(f"option {self.name} must be finite, got {value}")
-        return _from_text(self.name, value, self.annotation) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        readers = _readers(self.annotation)
+        for _, read in readers:
+            with suppress(ValueError, KeyError):
+                return read(value)
+        raise MethodError(f"option {self.name} must be {' or '.join(words for words, _ in readers)}, got {value!r}")
 
 
 def find_method(name: str) -> MethodEntry:
@@ -195,57 +184,38 @@ def _kind_of_default(default: Any) -> Any:
     return Path if isinstance(default, Path) else type(default)
 
 
-def _from_text(name: str, text: str, annotation: Any) -> Any:
-    """Return ``text`` as the first type of the annotation that takes it, text itself last."""
-    kinds = _alternatives(annotation)
-    if type(None) in kinds and text.lower() == "none":
-        return None
-    for kind in sorted(kinds, key=lambda kind: kind is str):
-        try:
-            return _as_kind(text, kind)
-        except ValueError:
-            continue
-    allowed = " or ".join(str(_shown(kind)) for kind in kinds)
-    raise MethodError(f"option {name} must be {allowed}, got {text!r}")
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
 
 
-def _alternatives(annotation: Any) -> tuple[Any, ...]:
-    """Return the members of a union, each value of a ``Literal`` as ``Literal[value]``, else the annotation alone."""
-    if get_origin(annotation) in (Union, types.UnionType):
-        return tuple(kind for member in get_args(annotation) for kind in _alternatives(member))
-    if get_origin(annotation) is Literal:
-        return tuple(Literal[value] for value in get_args(annotation))
-    return (annotation,)
-
-
-def _as_kind(text: str, kind: Any) -> Any:
-    """Return ``text`` as a value of one plain type; raises ``ValueError``."""
-    if get_origin(kind) is Literal:
-        (value,) = get_args(kind)
-        if text == str(value):
-            return value
-    elif kind is bool:
-        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-        if text.lower() in words:
-            return words[text.lower()]
-    elif kind is float:
-        if math.isfinite(float(text)):
-            return float(text)
-    elif kind in (int, Path):
-        return kind(text)
-    elif kind in (str, Any):
-        return text
+def _no_text(text: str) -> Any:
     raise ValueError(text)
 
 
-def _shown(kind: Any) -> Any:
-    if kind is type(None):
-        return "none"
-    if kind is bool:
-        return "true or false"
-    if kind is float:
-        return "float (finite)"
-    return repr(get_args(kind)[0]) if get_origin(kind) is Literal else getattr(kind, "__name__", kind)
+_BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_READERS: dict[Any, tuple[str, Callable[[str], Any]]] = {
+    type(None): ("none", lambda text: {"none": None}[text.lower()]),
+    bool: ("true or false", lambda text: _BOOLS[text.lower()]),
+    int: ("int", int),
+    float: ("float (finite)", _finite),
+    Path: ("Path", Path),
+    str: ("str", str),
+    Any: ("Any", str),
+}
+"""By type: what it is called, and how a text becomes a value of it; ``ValueError`` or ``KeyError`` where it does not."""
+
+
+def _readers(annotation: Any) -> list[tuple[str, Callable[[str], Any]]]:
+    """Return the readers of an annotation's types in the order in which they are tried: those that take any text last."""
+    if get_origin(annotation) is Literal:
+        return [(repr(value), {str(value): value}.__getitem__) for value in get_args(annotation)]
+    if get_origin(annotation) in (Union, types.UnionType):
+        found = [reader for member in get_args(annotation) for reader in _readers(member)]
+        return sorted(found, key=lambda reader: reader[0] in ("Path", "str", "Any"))
+    return [_READERS.get(annotation, (getattr(annotation, "__name__", str(annotation)), _no_text))]
 
 
 def _load_class(path: str) -> type[Method]:

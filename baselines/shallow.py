@@ -14,6 +14,7 @@ import numpy as np
 
 from baselines.method import MethodError
 from baselines.tabular import TabularMethod, sampled_items
+from nws_data.arguments import whole_number
 from nws_data.errors import one_of
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class FeatureMethod(TabularMethod):
         seed: of estimators that draw.
         features: ``"vector"``: 16 of the whole item; ``"layers"``: 16 of each tensor of each layer, 480 in the fixed
             architecture; ``"kernels"``: the same of kernels alone, without biases and batch norm's values.
-        cache: keep features beside the dataset.
+        cache: keep features in the user's cache.
     """
 
     def __init__(self, seed: int = 0, *, features: Features = "vector", cache: bool = True) -> None:
@@ -69,7 +70,17 @@ class FeatureMethod(TabularMethod):
         return table[:, [".kernel." in name for name in feature_names(view, "layers")]]
 
 
-class LinearSvm(FeatureMethod):
+class LinearMethod(FeatureMethod):
+    """Base of methods that fit coefficients without drawing."""
+
+    _undrawn = math.inf
+
+    def _count(self, fitted: Any) -> int | None:
+        last = fitted[-1]  # of the pipeline
+        return int(last.coef_.size + np.size(last.intercept_))
+
+
+class LinearSvm(LinearMethod):
     """Linear support vector machine, one class versus the rest; for numbers linear support vector regression.
 
     Args:
@@ -79,8 +90,6 @@ class LinearSvm(FeatureMethod):
         penalty: C, the weight of training errors against the margin.
         max_iter: steps of the solver.
     """
-
-    _undrawn = math.inf
 
     def __init__(
         self,
@@ -92,7 +101,7 @@ class LinearSvm(FeatureMethod):
         max_iter: int = 5000,
     ) -> None:
         super().__init__(seed, features=features, cache=cache)
-        self.penalty, self.max_iter = positive("penalty", penalty), whole("max_iter", max_iter)
+        self.penalty, self.max_iter = positive("penalty", penalty), whole_number("option max_iter", max_iter, 1)
 
     def _estimator(self, regression: bool) -> Any:
         from sklearn.svm import LinearSVC, LinearSVR
@@ -101,9 +110,6 @@ class LinearSvm(FeatureMethod):
             loss = "squared_epsilon_insensitive"
             return _scaled(LinearSVR(C=self.penalty, loss=loss, dual=False, max_iter=self.max_iter))
         return _scaled(LinearSVC(C=self.penalty, dual=False, max_iter=self.max_iter))
-
-    def _count(self, fitted: Any) -> int | None:
-        return linear_count(fitted)
 
 
 class RbfSvm(FeatureMethod):
@@ -134,7 +140,7 @@ class RbfSvm(FeatureMethod):
         super().__init__(seed, features=features, cache=cache)
         self.penalty = positive("penalty", penalty)
         self.gamma = None if gamma is None else positive("gamma", gamma)
-        self._undrawn = self.max_items = whole("max_items", max_items)
+        self._undrawn = self.max_items = whole_number("option max_items", max_items, 1)
 
     def _estimator(self, regression: bool) -> Any:
         from sklearn.multiclass import OneVsRestClassifier
@@ -170,13 +176,13 @@ class Boosting(FeatureMethod):
         rate: float = 0.1,
     ) -> None:
         super().__init__(seed, features=features, cache=cache)
-        self.rounds, self.rate = whole("rounds", rounds), positive("rate", rate)
+        self.rounds, self.rate = whole_number("option rounds", rounds, 1), positive("rate", rate)
 
     def _estimator(self, regression: bool) -> Any:
         return boosting(regression, self.seed, self.rounds, self.rate)
 
 
-class Logistic(FeatureMethod):
+class Logistic(LinearMethod):
     """Multinomial logistic regression; classification only.
 
     Args:
@@ -186,8 +192,6 @@ class Logistic(FeatureMethod):
         penalty: C, the weight of training errors against that of large coefficients.
         max_iter: steps of the solver.
     """
-
-    _undrawn = math.inf
 
     def __init__(
         self,
@@ -199,7 +203,7 @@ class Logistic(FeatureMethod):
         max_iter: int = 2000,
     ) -> None:
         super().__init__(seed, features=features, cache=cache)
-        self.penalty, self.max_iter = positive("penalty", penalty), whole("max_iter", max_iter)
+        self.penalty, self.max_iter = positive("penalty", penalty), whole_number("option max_iter", max_iter, 1)
 
     def _estimator(self, regression: bool) -> Any:
         from sklearn.linear_model import LogisticRegression
@@ -208,11 +212,8 @@ class Logistic(FeatureMethod):
             raise MethodError("logistic regression predicts classes, this task asks for numbers: use ridge-16 or ridge-480")
         return _scaled(LogisticRegression(C=self.penalty, max_iter=self.max_iter))
 
-    def _count(self, fitted: Any) -> int | None:
-        return linear_count(fitted)
 
-
-class Ridge(FeatureMethod):
+class Ridge(LinearMethod):
     """Least squares with a quadratic penalty; regression only.
 
     Args:
@@ -222,8 +223,6 @@ class Ridge(FeatureMethod):
         alpha: weight of the penalty; by default the power of ten that is best in five folds over the training
             trainings, of those from 0.01 to 100,000.
     """
-
-    _undrawn = math.inf
 
     def __init__(
         self, seed: int = 0, *, features: Features = "vector", cache: bool = True, alpha: float | None = None
@@ -251,9 +250,6 @@ class Ridge(FeatureMethod):
             return _scaled(RidgeCV(10.0 ** np.arange(-2, 6), cv=self._folds))
         return _scaled(RidgeRegression(alpha=self.alpha))
 
-    def _count(self, fitted: Any) -> int | None:
-        return linear_count(fitted)
-
 
 def boosting(regression: bool, seed: int, rounds: int = 100, rate: float = 0.1) -> Any:
     """Return scikit-learn's gradient boosting on histograms, without early stopping: all items are fitted."""
@@ -272,18 +268,6 @@ def positive(name: str, value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise MethodError(f"option {name} must be a number above 0, got {value!r}")
     return value
-
-
-def whole(name: str, value: int) -> int:
-    """Return an option's value; raises ``MethodError`` unless it is a whole number above 0."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise MethodError(f"option {name} must be a whole number above 0, got {value!r}")
-    return value
-
-
-def linear_count(fitted: Any) -> int:
-    """Return the number of coefficients and intercepts at the end of a pipeline."""
-    return int(fitted[-1].coef_.size + np.size(fitted[-1].intercept_))
 
 
 def _scaled(estimator: Any) -> Any:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from nws_data.commands import DATA, JSON, OUT, Commands, add_command, arg
 from nws_data.errors import NWSError
 from nws_data.terminal import say, say_json
 
@@ -25,74 +26,54 @@ whose result file is there are skipped.
 """
 
 
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(commands: Commands) -> None:
     """Add the benchmarks' commands to the ``nws`` parser."""
-    parser = commands.add_parser(
-        "bench",
-        help="run methods on tasks; turn the results into the leaderboard",
-        epilog=_BENCH_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    bench = parser.add_subparsers(metavar="COMMAND", required=True)
-    _add_run(bench)
-    _add_board(bench)
-    _add_methods(bench)
-    _add_leaks(bench)
-    parser = commands.add_parser("quickstart", help=QUICKSTART_HELP)
-    parser.add_argument("--out", type=Path, default=Path("nws"), help="folder of the dataset (default: nws)")
-    parser.set_defaults(run=_run_quickstart)
-
-
-def _add_run(bench: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = bench.add_parser("run", help="run methods on tasks: one result file each")
-    parser.add_argument(
-        "--task",
-        **_SEVERAL,
-        required=True,
-        metavar="NAME",
-        help="tasks, or patterns such as 'global/*' (available ones)",
-    )
-    parser.add_argument(
-        "--method",
-        **_SEVERAL,
-        required=True,
-        metavar="NAME",
-        help="methods, patterns such as 'svm-*', or classes: package.module:Class, file.py:Class",
-    )
+    help = "run methods on tasks; turn the results into the leaderboard"
+    parser = add_command(commands, "bench", lambda options: 2, help, examples=_BENCH_EXAMPLES)
+    bench: Commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    task = {**_SEVERAL, "required": True, "metavar": "NAME"}
+    option = {**_SEVERAL, "default": [], "metavar": "KEY=VALUE"}
+    methods = "methods, patterns such as 'svm-*', or classes: package.module:Class, file.py:Class"
     seeds = "seeds 0 to N-1 (default 3); a method that draws nothing is fitted with seed 0 alone"
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help=seeds)
-    parser.add_argument("--folds", action="store_true", help="test on all trainings in five folds, pooled: unofficial")
-    parser.add_argument("--option", **_SEVERAL, default=[], metavar="KEY=VALUE", help="for those methods that have it")
-    parser.add_argument("--data", type=Path, default=Path("nws"), help="folder of the dataset (default: nws)")
-    parser.add_argument("--out", type=Path, help="folder of results (default: beside the dataset, such as nws-results)")
-    parser.add_argument("--predictions", type=Path, metavar="DIR", help="keep prediction files there, for nws score")
-    parser.add_argument("--again", action="store_true", help="run what is there already, too")
-    parser.set_defaults(run=_run_bench)
-
-
-def _add_board(bench: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = bench.add_parser("board", help="check result files and write board.md and board.html")
-    parser.add_argument("results", type=Path, nargs="?", help="folder of results (default: beside --data, else nws-results)")
-    parser.add_argument("--data", type=Path, help="the dataset: derive what each task tests on from it again")
-    parser.add_argument("--predictions", type=Path, metavar="DIR", help="score the prediction files there again on --data")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the board goes (default: into the results)")
-    parser.set_defaults(run=_run_board)
-
-
-def _add_methods(bench: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = bench.add_parser("methods", help="list methods with their options")
-    parser.set_defaults(run=_run_methods)
-
-
-def _add_leaks(bench: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = bench.add_parser("leaks", help="permute the training labels: every method must fall to chance")
-    parser.add_argument("--task", **_SEVERAL, required=True, metavar="NAME", help="classification tasks, or patterns")
-    parser.add_argument("--method", **_SEVERAL, required=True, metavar="NAME", help="as in nws bench run")
-    parser.add_argument("--permutations", type=int, default=20, metavar="N", help="how many (default 20)")
-    parser.add_argument("--option", **_SEVERAL, default=[], metavar="KEY=VALUE", help="options of the methods")
-    parser.add_argument("--data", type=Path, default=Path("nws"), help="folder of the dataset (default: nws)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=_run_leaks)
+    add_command(
+        bench,
+        "run",
+        _run_bench,
+        "run methods on tasks: one result file each",
+        arg("--task", **task, help="tasks, or patterns such as 'global/*' (available ones)"),
+        arg("--method", **task, help=methods),
+        arg("--seeds", type=int, default=3, metavar="N", help=seeds),
+        arg("--folds", action="store_true", help="test on all trainings in five folds, pooled: unofficial"),
+        arg("--option", **option, help="for those methods that have it"),
+        DATA,
+        arg("--out", type=Path, help="folder of results (default: beside the dataset, such as nws-results)"),
+        arg("--predictions", type=Path, metavar="DIR", help="keep prediction files there, for nws score"),
+        arg("--again", action="store_true", help="run what is there already, too"),
+    )
+    add_command(
+        bench,
+        "board",
+        _run_board,
+        "check result files and write board.md and board.html",
+        arg("results", type=Path, nargs="?", help="folder of results (default: beside --data, else nws-results)"),
+        arg("--data", type=Path, help="the dataset: derive what each task tests on from it again"),
+        arg("--predictions", type=Path, metavar="DIR", help="score the prediction files there again on --data"),
+        arg("--out", type=Path, metavar="FOLDER", help="where the board goes (default: into the results)"),
+    )
+    add_command(bench, "methods", _run_methods, "list methods with their options")
+    add_command(
+        bench,
+        "leaks",
+        _run_leaks,
+        "permute the training labels: every method must fall to chance",
+        arg("--task", **task, help="classification tasks, or patterns"),
+        arg("--method", **task, help="as in nws bench run"),
+        arg("--permutations", type=int, default=20, metavar="N", help="how many (default 20)"),
+        arg("--option", **option, help="options of the methods"),
+        DATA,
+        JSON,
+    )
+    add_command(commands, "quickstart", _run_quickstart, QUICKSTART_HELP, OUT)
 
 
 def _run_bench(options: argparse.Namespace) -> int:

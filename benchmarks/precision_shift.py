@@ -1,7 +1,8 @@
 """Does the precision of training show in the weights? The same plan built in two precisions, compared.
 
-    python -m benchmarks.precision_shift --out DIR --trainings 120 [--device cuda] [--precision float32 bfloat16]
-    python -m benchmarks.precision_shift --data A B
+    nws build --population fixed --trainings 120 --images digits --epoch-cap 40 --out A
+    nws build --population fixed --trainings 120 --images digits --epoch-cap 40 --precision bfloat16 --out B
+    python -m benchmarks.precision_shift A B [--json]
 
 Three answers: the final accuracies, training by training; the conv biases, which batch norm leaves without a true gradient,
 so that what they hold is rounding noise (a footprint of the optimizer); and how well a classifier of optimizers does on
@@ -21,11 +22,7 @@ import numpy as np
 import nws_data
 from baselines.method import Method
 from baselines.registry import make_method
-from builders.build import build
-from builders.compute.backend import CARD_PRECISIONS, DEVICES
-from builders.config import BuildConfig
-from builders.images.prepare import ImageOptions
-from nws_data.errors import SelectionError, TaskNotAvailable
+from nws_data.errors import SelectionError, TaskNotAvailableError
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import CLASSES
 from nws_data.tasks.scores import ClassificationScore
@@ -33,26 +30,6 @@ from nws_data.tasks.task import Task
 
 N_FOLDS = 5
 _METHODS = ("logistic-16", "logistic-480")
-
-
-def build_pair(options: argparse.Namespace) -> list[Path]:
-    """Build the population ``fixed`` once in each precision; goes on where an earlier run stopped."""
-    images = ImageOptions(
-        sources=tuple(options.images), root=options.image_root, n_train=options.train_images, n_test=options.test_images
-    )
-    folders = [options.out / precision for precision in options.precision]
-    for precision, folder in zip(options.precision, folders, strict=True):
-        build(
-            BuildConfig(
-                out=folder,
-                trainings={"fixed": options.trainings},
-                images=images,
-                epoch_cap=options.epoch_cap,
-                precision=precision,
-                device=options.device,
-            )
-        )
-    return folders
 
 
 def accuracies(a: nws_data.NWSDataset, b: nws_data.NWSDataset) -> dict[str, float]:
@@ -91,13 +68,14 @@ def conv_biases(data: nws_data.NWSDataset) -> dict[str, dict[str, float]]:
 def transfer(folders: Sequence[Path], method: str) -> list[list[float]]:
     """Return accuracies ``[trained on][tested on]`` of an optimizer classifier, mean over the folds of the trainings.
 
-    Folds that lack trainings of an optimizer, as in small builds, are left out; raises ``TaskNotAvailable`` when all do.
+    Folds that lack trainings of an optimizer, as in small builds, are left out; raises ``TaskNotAvailableError``
+    when all do.
     """
     scores, problem = [], None
     for fold in range(N_FOLDS):
         try:
             tasks = [nws_data.load_task(f"global/optimizer/fold={fold}", folder) for folder in folders]
-        except TaskNotAvailable as error:
+        except TaskNotAvailableError as error:
             problem = error
             continue
         fitted = [make_method(method, cache=False) for _ in tasks]
@@ -133,7 +111,7 @@ def compare(folders: Sequence[Path]) -> dict[str, Any]:
     }
     try:
         report["transfer"] = {method: transfer(folders, method) for method in _METHODS}
-    except TaskNotAvailable as error:  # too few good trainings: the other answers stand
+    except TaskNotAvailableError as error:  # too few good trainings: the other answers stand
         report["no_transfer"] = str(error)
     return report
 
@@ -164,22 +142,12 @@ def render(report: dict[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Build what is missing, compare, print."""
+    """Compare and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--data", type=Path, nargs=2, metavar=("A", "B"), help="two datasets that are there already")
-    what.add_argument("--out", type=Path, metavar="DIR", help="folder for the two datasets")
-    parser.add_argument("--trainings", type=int, default=120, help="of each precision (default 120)")
-    parser.add_argument("--precision", choices=CARD_PRECISIONS, nargs=2, default=["float32", "bfloat16"])
-    parser.add_argument("--device", choices=DEVICES, default="cpu")
-    parser.add_argument("--epoch-cap", type=int, default=40)
-    parser.add_argument("--images", nargs="+", default=["digits"])
-    parser.add_argument("--image-root", type=Path)
-    parser.add_argument("--train-images", type=int)
-    parser.add_argument("--test-images", type=int)
+    parser.add_argument("data", type=Path, nargs=2, help="two builds of one plan")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     options = parser.parse_args(arguments)
-    report = compare(options.data or build_pair(options))
+    report = compare(options.data)
     print(json.dumps(report, indent=1) if options.json else render(report))
 
 

@@ -15,24 +15,21 @@ from builders.compute.compute_path import local_cards
 from builders.config import BuildConfig
 from builders.images.bank import ImageBank
 from builders.images.prepare import prepare_images
-from builders.mend import mend_dataset
-from builders.plan.cost import training_flop
 from builders.plan.jobs import Job, make_card_jobs, make_jobs
 from builders.plan.trainings import PlannedTraining, plan_trainings
 from builders.recipe.epochs import enough_images, split_images, steps_per_epoch, too_few_images
 from builders.run.messages import Notice
-from builders.run.progress import BuildProgress
+from builders.run.progress import BuildProgress, flop_per_epoch
 from builders.run.worker import WorkerSettings
 from builders.run.workspace import Workspace, open_workspace
 from nws_data.errors import BuildError
 from nws_data.format.manifest import Manifest
-from nws_data.format.plan import plan_digest
-from nws_data.format.root import check_ours
 from nws_data.machine import available_memory
-from nws_data.space.architecture import N_CLASSES, Architecture
+from nws_data.space.architecture import N_CLASSES
 from nws_data.space.identity import training_id
 from nws_data.space.image_sets import ImageSet
 from nws_data.terminal import say
+from nws_data.write.folder import check_ours
 from nws_data.write.writer import check_appendable, write_population
 
 _NO_COMPILER = ("cpu", "plain")
@@ -58,12 +55,13 @@ def build(config: BuildConfig) -> list[BuildReport]:
 
     Raises:
         BuildError: bad options or images, a folder that holds something else, no space left, a failed worker.
+        FormatError: the dataset in the folder is damaged.
         KeyboardInterrupt: Ctrl-C; finished trainings are kept.
     """
     check_ours(config.out)
     with open_workspace(config.out) as workspace:
+        check_appendable(config.out)
         image_sets = prepare_images(workspace.images, config.images)
-        mend_dataset(config, workspace, image_sets, _train, CARD_TEMPLATE.read_text(encoding="utf-8"))
         return [_build_population(config, workspace, image_sets, name, n) for name, n in config.trainings.items()]
 
 
@@ -121,8 +119,8 @@ def _train(
 ) -> int:
     """Train and stage trainings of a population, ``n_done`` others are finished; return the images x models it took."""
     bank = ImageBank.open(workspace.images)
-    flop_per_epoch = {planned.id: _flop_per_epoch(planned, bank) for planned in todo}
-    with BuildProgress(population, flop_per_epoch, n_done, config.epoch_cap) as progress:
+    work = {planned.id: flop_per_epoch(planned, bank) for planned in todo}
+    with BuildProgress(population, work, n_done, config.epoch_cap) as progress:
         jobs = _jobs(config, todo)
         n_workers = config.workers if config.device == "cpu" else len(jobs)
         if notice := _little_memory(config, sum(item.nbytes for item in bank.sets.values())):
@@ -134,7 +132,6 @@ def _train(
             config.precision,
             config.device,
             config.backend or default_backend(config.device),
-            plan=plan_digest(identity),
         )
         config.engine.run_jobs(jobs, settings, n_workers, progress.report)
     return progress.n_images
@@ -164,14 +161,6 @@ def _with_recorded(stored: Manifest | None, image_sets: tuple[ImageSet, ...]) ->
     recorded = stored.image_sets if stored else ()
     mine = {item.name: item for item in image_sets}
     return (*(mine.pop(item.name, item) for item in recorded), *mine.values())
-
-
-def _flop_per_epoch(planned: PlannedTraining, bank: ImageBank) -> float:
-    """Return about how many operations an epoch takes; exact but for the classes of the validation images."""
-    hp = planned.hyperparameters
-    labels = bank.labels(hp.dataset, "train")
-    steps = max(1, steps_per_epoch(labels, hp.batch_size) * 9 // 10)
-    return float(training_flop(Architecture.of(hp))) * steps * hp.batch_size
 
 
 def _check_batches(plan: Iterable[PlannedTraining], bank: ImageBank) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from builders.images.prepare import ImageOptions
 from builders.images.sources import SOURCES
 from builders.recipe.stopping import MAX_EPOCHS
 from builders.run.engines import ENGINES, Engine
+from nws_data.commands import OUT, Commands, add_arguments, add_command, arg
 from nws_data.errors import BuildError, NWSError
 from nws_data.space.hyperparameters import POPULATIONS
 from nws_data.terminal import say, say_json
@@ -46,95 +47,85 @@ message says why).
 """
 
 
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(commands: Commands) -> None:
     """Add the builders' commands to the ``nws`` parser."""
-    parser = commands.add_parser(
-        "build",
-        help="train networks and write or extend a dataset",
-        epilog=_BUILD_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    _add_build_options(parser)
-    parser.set_defaults(run=_run_build)
-    parser = commands.add_parser("plan", help="what a build will cost before it starts: work, hours, gigabytes")
-    _add_build_options(parser)
-    add_plan_options(parser)
-    parser.set_defaults(run=lambda options: run_plan(config_of(options), options))
-    parser = commands.add_parser(
+    help = "train networks and write or extend a dataset"
+    _add_build_options(add_command(commands, "build", _run_build, help, examples=_BUILD_EXAMPLES))
+    help = "what a build will cost before it starts: work, hours, gigabytes"
+    plan = add_command(commands, "plan", lambda options: run_plan(config_of(options), options), help)
+    _add_build_options(plan)
+    add_plan_options(plan)
+    rebuild = add_command(
+        commands,
         "rebuild",
-        help="train one training again from its id and compare it bit for bit",
-        epilog=_REBUILD_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        _run_rebuild,
+        "train one training again from its id and compare it bit for bit",
+        arg("training", metavar="ID", help="such as fixed-000017"),
+        arg("folder", type=Path, nargs="?", default=Path("nws"), help="folder of the dataset (default: nws)"),
+        arg("--out", type=Path, metavar="FILE", help="write the rebuilt training to this safetensors file"),
+        arg("--json", action="store_true", help="print the result as JSON"),
+        examples=_REBUILD_EXAMPLES,
     )
-    _add_rebuild_options(parser)
-    parser.set_defaults(run=_run_rebuild)
+    _add_image_options(rebuild, "default: as the dataset records them")
 
 
 def _add_build_options(parser: argparse.ArgumentParser) -> None:
-    what = parser.add_argument_group("what to build")
-    what.add_argument(
-        "--preset", choices=PRESETS, help="quickstart: minutes on a laptop; paper: 3,000 fixed and 13,000 random"
+    """Add the options; None of one that is a field of ``BuildConfig`` or ``Engine`` stands for that field's default."""
+    presets = "quickstart: minutes on a laptop; paper: 3,000 fixed and 13,000 random"
+    precision = "of products and activations (default float32); tf32 on cards alone"
+    backend = (
+        "how the device computes: native (C kernels) or plain (PyTorch) on a CPU, triton or grouped on a card "
+        "(default: as the trainings that are there already, else native or triton)"
     )
-    what.add_argument("--population", choices=POPULATIONS, help="fixed: one architecture; random: 243 of them")
-    what.add_argument("--trainings", type=int, metavar="N", help="how many trainings the population shall have in the end")
-    what.add_argument("--seed", type=int, default=0, help="build seed (default 0)")
-    what.add_argument("--epoch-cap", type=int, metavar="E", help=f"bound on epochs, at least 19 (default {MAX_EPOCHS})")
-    what.add_argument(
-        "--precision",
-        choices=CARD_PRECISIONS,
-        default="float32",
-        help="of products and activations (default float32); tf32 on cards alone",
+    address = (
+        "of the Ray cluster, HOST:PORT; local: a Ray of --workers CPUs, started for this build (default: $RAY_ADDRESS, "
+        "else the cluster this machine belongs to, else local)"
     )
-    what.add_argument("--no-batch-norm", action="store_true", help="the ablation of the paper's F.3")
+    add_arguments(
+        parser.add_argument_group("what to build"),
+        arg("--preset", choices=PRESETS, help=presets),
+        arg("--population", choices=POPULATIONS, help="fixed: one architecture; random: 243 of them"),
+        arg("--trainings", type=int, metavar="N", help="how many trainings the population shall have in the end"),
+        arg("--seed", type=int, help="build seed (default 0)"),
+        arg("--epoch-cap", type=int, metavar="E", help=f"bound on epochs, at least 19 (default {MAX_EPOCHS})"),
+        arg("--precision", choices=CARD_PRECISIONS, help=precision),
+        arg("--no-batch-norm", action="store_const", const=False, dest="batch_norm", help="the ablation of the paper's F.3"),
+    )
     _add_image_options(parser)
-    where = parser.add_argument_group("where and how")
-    where.add_argument("--out", type=Path, default=Path("nws"), help="folder of the dataset (default: nws)")
-    where.add_argument("--workers", type=int, metavar="W", help="one-thread processes of up to 0.2 GB (default: all cores)")
-    where.add_argument(
-        "--device", choices=DEVICES, default="cpu", help="cuda: NVIDIA cards; auto: cards if there are any (default cpu)"
+    add_arguments(
+        parser.add_argument_group("where and how"),
+        OUT,
+        arg("--workers", type=int, metavar="W", help="one-thread processes of up to 0.2 GB (default: all cores)"),
+        arg("--device", choices=DEVICES, help="cuda: NVIDIA cards; auto: cards if there are any (default cpu)"),
+        arg("--backend", choices=BACKENDS, help=backend),
+        arg(
+            "--engine", choices=ENGINES, dest="name", help="local: processes on this machine; ray: a cluster (default local)"
+        ),
+        arg("--address", metavar="ADDR", help=address),
+        arg("--gpus-per-fleet", type=float, metavar="G", help="with Ray on GPUs: part of a GPU a fleet takes (1)"),
+        arg("--json", action="store_true", help="print the report as JSON"),
     )
-    where.add_argument(
-        "--backend",
-        choices=BACKENDS,
-        help="how the device computes: native (C kernels) or plain (PyTorch) on a CPU, triton or grouped on a card "
-        "(default: as the trainings that are there already, else native or rows)",
-    )
-    where.add_argument(
-        "--engine", choices=ENGINES, default="local", help="local: processes on this machine; ray: a cluster (default local)"
-    )
-    where.add_argument(
-        "--address",
-        metavar="ADDR",
-        help="of the Ray cluster, HOST:PORT; local: a Ray of --workers CPUs, started for this build (default: $RAY_ADDRESS, "
-        "else the cluster this machine belongs to, else local)",
-    )
-    where.add_argument(
-        "--gpus-per-fleet", type=float, metavar="G", default=1.0, help="with Ray on GPUs: part of a GPU a fleet takes (1)"
-    )
-    where.add_argument("--json", action="store_true", help="print the report as JSON")
-
-
-def _add_rebuild_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("training", metavar="ID", help="such as fixed-000017")
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("nws"), help="folder of the dataset (default: nws)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the rebuilt training to this safetensors file")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    _add_image_options(parser, "default: as the dataset records them")
 
 
 def _add_image_options(parser: argparse.ArgumentParser, default: str | None = None) -> None:
-    images = parser.add_argument_group("images", default)
-    images.add_argument(
-        "--images",
-        nargs="+",
-        metavar="SOURCE",
-        help=f"{', '.join(SOURCES)}, NAME=FILE.npz or NAME=FOLDER",
-    )
-    images.add_argument("--image-root", type=Path, metavar="DIR", help="torchvision's folder (default: ~/.cache/nws/images)")
-    images.add_argument("--download", action="store_true", help="let torchvision download what is missing")
+    """Add the fields of ``ImageOptions``."""
+    sources = f"{', '.join(SOURCES)}, NAME=FILE.npz or NAME=FOLDER"
+    root = "torchvision's folder (default: ~/.cache/nws/images)"
     limit = "use only N {} images of each set: a multiple of ten, the first of each class"
-    images.add_argument("--train-images", type=int, metavar="N", help=limit.format("training"))
-    images.add_argument("--test-images", type=int, metavar="N", help=limit.format("test"))
+    add_arguments(
+        parser.add_argument_group("images", default),
+        arg("--images", nargs="+", metavar="SOURCE", dest="sources", help=sources),
+        arg("--image-root", type=Path, metavar="DIR", dest="root", help=root),
+        arg("--download", action="store_true", help="let torchvision download what is missing"),
+        arg("--train-images", type=int, metavar="N", dest="n_train", help=limit.format("training")),
+        arg("--test-images", type=int, metavar="N", dest="n_test", help=limit.format("test")),
+    )
+
+
+def _given(options: argparse.Namespace, kind: type[Any]) -> dict[str, Any]:
+    """Return those fields of a dataclass that the command line names."""
+    found = {field.name: getattr(options, field.name, None) for field in fields(kind)}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def config_of(options: argparse.Namespace) -> BuildConfig:
@@ -147,30 +138,15 @@ def config_of(options: argparse.Namespace) -> BuildConfig:
     if not values["trainings"]:
         raise BuildError("nothing to build: give --population and --trainings, or a --preset")
     values["images"] = image_options_of(options, values.get("images"))
-    given = {"epoch_cap": options.epoch_cap, "workers": options.workers}
-    values |= {name: value for name, value in given.items() if value is not None}
-    return BuildConfig(
-        out=options.out,
-        seed=options.seed,
-        precision=options.precision,
-        batch_norm=not options.no_batch_norm,
-        device=options.device,
-        backend=options.backend,
-        engine=Engine(name=options.engine, address=options.address, gpus_per_fleet=options.gpus_per_fleet),
-        **values,
-    )
+    given = {name: value for name, value in _given(options, BuildConfig).items() if name != "trainings"}
+    return BuildConfig(**values | given, engine=Engine(**_given(options, Engine)))
 
 
 def image_options_of(options: argparse.Namespace, preset: ImageOptions | None = None) -> ImageOptions:
     """Turn the options of the group images into :class:`ImageOptions`, over those of a preset; raises ``BuildError``."""
-    given = {
-        "sources": tuple(options.images) if options.images else None,
-        "root": options.image_root,
-        "n_train": options.train_images,
-        "n_test": options.test_images,
-    }
-    values = {"sources": (), **(asdict(preset) if preset else {}), "download": options.download}
-    return ImageOptions(**values | {name: value for name, value in given.items() if value is not None})
+    given = _given(options, ImageOptions)
+    given["sources"] = tuple(given.get("sources", preset.sources if preset else ()))
+    return replace(preset, **given) if preset else ImageOptions(**given)
 
 
 def _run_build(options: argparse.Namespace) -> int:
@@ -190,7 +166,7 @@ def _run_rebuild(options: argparse.Namespace) -> int:
     from builders.rebuild import rebuild, recorded_images
 
     try:
-        images = image_options_of(options, recorded_images(options.folder, options.training, options.images))
+        images = image_options_of(options, recorded_images(options.folder, options.training, options.sources))
         report = rebuild(options.folder, options.training, images, options.out)
     except NWSError as error:
         if options.json:

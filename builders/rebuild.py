@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -20,24 +19,19 @@ from builders.images.arrays import recorded_limits
 from builders.images.bank import ImageBank
 from builders.images.prepare import ImageOptions, prepare_images
 from builders.images.sources import SOURCES, image_set_name
-from builders.plan.cost import training_flop
 from builders.plan.jobs import make_jobs
 from builders.plan.trainings import PlannedTraining, plan_training
-from builders.recipe.epochs import split_images, steps_per_epoch
 from builders.run.local import run_jobs
-from builders.run.messages import Message, Progress
+from builders.run.progress import BuildProgress, flop_per_epoch
 from builders.run.worker import WorkerSettings
 from nws_data.errors import BuildError, SelectionError
 from nws_data.format.manifest import Manifest
 from nws_data.format.records import TrainingRecord
-from nws_data.progress import progress_bar
 from nws_data.randomness import GENERATOR
 from nws_data.read.dataset import NWSDataset
-from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import COLUMNS, SAMPLING
 from nws_data.space.identity import parse_id
 from nws_data.space.trajectory import CURVES
-from nws_data.terminal import say
 
 
 @dataclass(frozen=True)
@@ -85,8 +79,9 @@ def rebuild(folder: Path, training: str, images: ImageOptions, out: Path | None 
         _prepare_images(bank, images, dict(plan["image_sets"])[stored["dataset"]], stored["dataset"])
         device = BACKENDS[backend].device
         settings = WorkerSettings(bank, staging, plan["epoch_cap"], plan["precision"], device, backend)
-        with _EpochBar(planned, ImageBank.open(bank), int(stored["n_epochs"])) as bar:
-            run_jobs(make_jobs([planned]), settings, 1, bar.report)
+        work, n_epochs = flop_per_epoch(planned, ImageBank.open(bank)), int(stored["n_epochs"])
+        with BuildProgress(training, {training: work}, 0, n_epochs, n_epochs) as progress:
+            run_jobs(make_jobs([planned]), settings, 1, progress.report)
         record = TrainingRecord.load(staging / f"{training}.safetensors")
     if out is not None:
         record.save(out)
@@ -199,36 +194,3 @@ def _compare(record: TrainingRecord, stored_weights: np.ndarray, stored: Any, el
         same_curves=all(tuple(stored[name]) == getattr(record, name) for name in CURVES),
         elapsed_s=elapsed_s,
     )
-
-
-_LINE_EVERY_S = 30.0
-
-
-class _EpochBar:
-    """Epochs of one training on stderr: a bar on a terminal, else a line every half minute; their number is stored."""
-
-    def __init__(self, planned: PlannedTraining, bank: ImageBank, n_epochs: int) -> None:
-        hp = planned.hyperparameters
-        labels = bank.labels(hp.dataset, "train")
-        steps = steps_per_epoch(labels[split_images(len(labels), planned.seed).train], hp.batch_size)
-        self._flop_per_epoch = float(training_flop(Architecture.of(hp)) * steps * hp.batch_size)
-        form = "{desc} {bar} {n:.0f}/{total_fmt} epochs, {elapsed} elapsed, {remaining} left"
-        self._bar = progress_bar(total=n_epochs, desc=planned.id, bar_format=form)
-        self._name, self._total, self._done = planned.id, n_epochs, 0.0
-        self._next_line_s = time.monotonic() + _LINE_EVERY_S
-
-    def __enter__(self) -> _EpochBar:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._bar.close()
-
-    def report(self, message: Message) -> None:
-        """Take a worker's message."""
-        if not isinstance(message, Progress) or not self._flop_per_epoch:
-            return
-        before, self._done = self._done, min(self._done + message.flop / self._flop_per_epoch, self._total)
-        self._bar.update(self._done - before)
-        if self._bar.disable and time.monotonic() >= self._next_line_s:
-            self._next_line_s = time.monotonic() + _LINE_EVERY_S
-            say(f"{self._name}: {self._done:.0f}/{self._total} epochs", error=True)

@@ -1,88 +1,49 @@
-"""The neural weight space dataset: open it, read it, check it, write it.
+"""The neural weight space dataset: trained networks as data, views to learn from their weights, tasks that score it.
 
-The names below are the public surface; they are loaded when first used, so that ``import nws_data`` stays light.
+Open a dataset, choose snapshots, train on a view of their weights::
+
+    data = nws_data.open("nws", "fixed", split="train")  # one row a snapshot, columns as numpy arrays
+    late = data.select(last=4, finite=True)
+    view = nws_data.GlobalVectors(late, target="optimizer")  # a torch Dataset of (weights, label)
+
+Or take an official task, which brings its views and its evaluator::
+
+    task = nws_data.load_task("global/optimizer", "nws")
+    score = task.evaluate(my_predictions)  # for the items of task.test, after training on task.train
+
+Datasets: ``open``, ``NWSDataset``, ``pull`` from the hub, ``describe``, ``verify``; ``Weights`` for the library
+``datasets``. Views: ``GlobalVectors``, ``RandomWindows``, ``FixedWindows``, ``LayerTensors``, all a ``WeightView``;
+``EpochSampler``. Tasks: ``load_task``, ``Task``, ``Predictions``, ``ClassificationScore``, ``RegressionScore``;
+``TaskDataModule`` for Lightning. Features: ``statistics_features``, ``feature_names``. Networks: ``load_network``,
+``Architecture``, ``HyperParameters``, ``permute``, ``random_permutations``. Errors: all are an ``NWSError``.
+
+Names are loaded when they are first used, so that ``import nws_data`` stays light. ``__init__.pyi`` lists them.
 """
 
-from __future__ import annotations
-
 import importlib
+import re
 import sys
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from nws_data.check.verify import verify
-    from nws_data.errors import NWSError
-    from nws_data.features.extract import feature_names, statistics_features
-    from nws_data.format.describe import describe
-    from nws_data.read.dataset import NWSDataset, open
-    from nws_data.read.views import FixedWindows, GlobalVectors, LayerTensors, RandomWindows
-    from nws_data.read.weights_feature import Weights
-    from nws_data.space.architecture import Architecture
-    from nws_data.space.hyperparameters import HyperParameters
-    from nws_data.space.network import load_network
-    from nws_data.space.permutation import permute, random_permutations
-    from nws_data.tasks.predictions import Predictions
-    from nws_data.tasks.task import load_task
-    from nws_data.write.writer import write_population
+from pathlib import Path
+from typing import Any
 
 __version__ = "0.1.0"
 
-_MODULES = {
-    "Architecture": "space.architecture",
-    "FixedWindows": "read.views",
-    "GlobalVectors": "read.views",
-    "HyperParameters": "space.hyperparameters",
-    "LayerTensors": "read.views",
-    "NWSDataset": "read.dataset",
-    "NWSError": "errors",
-    "Predictions": "tasks.predictions",
-    "RandomWindows": "read.views",
-    "Weights": "read.weights_feature",
-    "describe": "format.describe",
-    "feature_names": "features.extract",
-    "load_network": "space.network",
-    "load_task": "tasks.task",
-    "open": "read.dataset",
-    "permute": "space.permutation",
-    "random_permutations": "space.permutation",
-    "statistics_features": "features.extract",
-    "verify": "check.verify",
-    "write_population": "write.writer",
-}
+_STUB = Path(__file__).with_name("__init__.pyi").read_text(encoding="utf-8")
+_MODULES = {name: module for module, name in re.findall(r"^from (\S+) import (\w+) as", _STUB, re.MULTILINE)}
+"""The module of each public name."""
 
-__all__ = [
-    "Architecture",
-    "FixedWindows",
-    "GlobalVectors",
-    "HyperParameters",
-    "LayerTensors",
-    "NWSDataset",
-    "NWSError",
-    "Predictions",
-    "RandomWindows",
-    "Weights",
-    "describe",
-    "feature_names",
-    "load_network",
-    "load_task",
-    "open",
-    "permute",
-    "random_permutations",
-    "statistics_features",
-    "verify",
-    "write_population",
-]
+__all__ = sorted(_MODULES)  # noqa: PLE0605  # type checkers read the stub
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'nws_data' has no attribute {name!r}")
-    globals()[name] = getattr(importlib.import_module(f"nws_data.{_MODULES[name]}"), name)
+    globals()[name] = getattr(importlib.import_module(_MODULES[name]), name)
     return globals()[name]
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_MODULES])
+    return __all__
 
 
 if "datasets" in sys.modules:  # its load_from_disk must know the feature of a dataset that was saved with it

@@ -77,7 +77,7 @@ def is_temporary(name: str) -> bool:
 def remove_stale(folder: Path) -> list[Path]:
     """Remove the temporary files that killed writers left directly in ``folder``; return their paths.
 
-    Only for a folder in which nobody writes at the moment.
+    Only for a folder in which no process writes at the moment.
     """
     stale = [path for path in sorted(folder.glob(".*")) if is_temporary(path.name) and path.is_file()]
     for path in stale:

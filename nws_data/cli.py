@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from nws_data import __version__
-from nws_data.errors import DownloadError, NWSError
+from nws_data.commands import DATA, JSON, Commands, add_command, arg
+from nws_data.errors import NWSError
 from nws_data.home import expanded
 from nws_data.terminal import plain, say, say_json
 
@@ -79,45 +81,62 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nws", description="The neural weight space dataset.")
     parser.add_argument("--version", action="version", version=f"nws-data {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    _add_info(commands)
-    _add_verify(commands)
-    _add_pull(commands)
-    _add_tasks(commands)
-    _add_score(commands)
+    _add_own(commands)
     # The builders import torchvision and more: only when one of their commands is meant.
     chosen = CHECKOUT_COMMANDS.get(arguments[0]) if arguments else None
     if chosen:
-        importlib.import_module(checkout_module(chosen[0])).add_commands(commands)
+        _checkout_module(chosen[0]).add_commands(commands)
     else:
         for name, (_, text) in CHECKOUT_COMMANDS.items():
             commands.add_parser(name, help=text)
     return parser
 
 
-def checkout_module(name: str) -> str:
-    """Return the module's name once it is importable from the checkout that this package stands in.
-
-    Raises:
-        NWSError: this is an installed wheel; says what to clone.
-    """
-    root = Path(__file__).resolve().parents[1]
-    package = name.partition(".")[0]
-    if not (root / package / "__init__.py").is_file() or not (root / "FORMAT.md").is_file():
+def _checkout_module(name: str) -> Any:
+    """Import a module of the checkout that this package stands in; raises ``NWSError`` in an installed wheel."""
+    if not (Path(__file__).parents[1] / "FORMAT.md").is_file():
         raise NWSError(
             f"this command needs the repository, not only the wheel: clone it (this is version {__version__}), "
             "run `pip install -e '.[all]'` in the clone and use that `nws`"
         )
-    if str(root) not in sys.path:
-        sys.path.insert(0, str(root))
-    return name
+    return importlib.import_module(name)
 
 
-def _add_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("info", help="what a dataset holds")
-    parser.add_argument("folder", type=Path, help="a dataset's folder")
-    parser.add_argument("--tier", help="count this tier of every population only: 1GB, 10GB or any size such as 500MB")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=_info)
+def _add_own(commands: Commands) -> None:
+    """Add the commands that the wheel has."""
+    folder = arg("folder", type=Path, help="a dataset's folder")
+    tier = "count this tier of every population only: 1GB, 10GB or any size such as 500MB"
+    add_command(commands, "info", _info, "what a dataset holds", folder, arg("--tier", help=tier), JSON)
+    help = "check every file of a dataset against FORMAT.md and its checksums"
+    quick = arg("--quick", action="store_true", help="do not read the weights: no checksums of shards")
+    tier = "the shards of this tier only: 1GB, 10GB or any size such as 500MB"
+    add_command(commands, "verify", _verify, help, folder, quick, arg("--tier", help=tier), JSON)
+    help = "fetch a dataset, or a tier of it, from the Hugging Face hub into a folder"
+    add_command(
+        commands,
+        "pull",
+        _pull,
+        help,
+        arg("repository", help="owner/name, or owner/name@revision"),
+        arg("--tier", required=True, help="of each population: 1GB, 10GB, full or any size such as 500MB"),
+        arg("--population", nargs="+", default=[], metavar="NAME", help="fixed, random (default: all there are)"),
+        arg("--out", type=Path, help="the folder (default: the repository's name without its owner)"),
+        JSON,
+    )
+    names = "names or patterns, such as 'global/*/threshold=0' (default: all but ood)"
+    add_command(
+        commands,
+        "tasks",
+        _tasks,
+        "which official tasks a dataset has, and how large they are",
+        arg("folder", type=Path, nargs="?", default=Path("nws"), help="a dataset's folder (default: nws)"),
+        arg("names", nargs="*", metavar="NAME", help=names),
+        arg("--all", action="store_true", help="also list each task that is not available, and why"),
+        JSON,
+    )
+    help = "score a file of predictions on the task and dataset it was made for"
+    predictions = arg("predictions", type=Path, help="a Parquet file that Predictions.save wrote")
+    add_command(commands, "score", _score, help, predictions, DATA, JSON)
 
 
 def _info(options: argparse.Namespace) -> int:
@@ -126,15 +145,6 @@ def _info(options: argparse.Namespace) -> int:
     info = describe(options.folder, tier=options.tier)
     say_json(info.to_dict()) if options.json else say(format_info(info))
     return 0
-
-
-def _add_verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("verify", help="check every file of a dataset against FORMAT.md and its checksums")
-    parser.add_argument("folder", type=Path, help="a dataset's folder")
-    parser.add_argument("--quick", action="store_true", help="do not read the weights: no checksums of shards")
-    parser.add_argument("--tier", help="the shards of this tier only: 1GB, 10GB or any size such as 500MB")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=_verify)
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -161,40 +171,15 @@ def _verify(options: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
-def _add_pull(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("pull", help="fetch a dataset, or a tier of it, from the Hugging Face hub into a folder")
-    parser.add_argument("repository", help="owner/name, or owner/name@revision")
-    parser.add_argument("--tier", required=True, help="of each population: 1GB, 10GB, full or any size such as 500MB")
-    parser.add_argument("--population", nargs="+", default=[], metavar="NAME", help="fixed, random (default: all there are)")
-    parser.add_argument("--out", type=Path, help="the folder (default: the repository's name without its owner)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=_pull)
-
-
 def _pull(options: argparse.Namespace) -> int:
     from nws_data.hub.pull import format_report, pull
-    from nws_data.hub.repository import parse_repository
     from nws_data.progress import bytes_bar
 
-    repository = parse_repository(options.repository)
-    if repository is None:
-        raise DownloadError(f"a repository is owner/name or owner/name@revision, got {options.repository!r}")
-    out = options.out or Path(repository.name.partition("/")[2])
+    out = options.out or Path(options.repository.partition("@")[0].rpartition("/")[2])
     with bytes_bar(shown=not options.json) as show:
-        report = pull(repository, out, options.tier, options.population, show)
+        report = pull(options.repository, out, tier=options.tier, populations=options.population, progress=show)
     say_json(asdict(report)) if options.json else say(format_report(report, out))
     return 0
-
-
-def _add_tasks(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("tasks", help="which official tasks a dataset has, and how large they are")
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("nws"), help="a dataset's folder (default: nws)")
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="names or patterns, such as 'global/*/threshold=0' (default: all but ood)"
-    )
-    parser.add_argument("--all", action="store_true", help="also list each task that is not available, and why")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=_tasks)
 
 
 def _tasks(options: argparse.Namespace) -> int:
@@ -204,14 +189,6 @@ def _tasks(options: argparse.Namespace) -> int:
     each = options.all or bool(options.names)
     say_json([state.to_dict() for state in states]) if options.json else say(format_tasks(states, each))
     return 0
-
-
-def _add_score(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("score", help="score a file of predictions on the task and dataset it was made for")
-    parser.add_argument("predictions", type=Path, help="a Parquet file that Predictions.save wrote")
-    parser.add_argument("--data", type=Path, default=Path("nws"), help="the dataset's folder (default: nws)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=_score)
 
 
 def _score(options: argparse.Namespace) -> int:

@@ -9,6 +9,10 @@ class NWSError(Exception):
     """Base class of all errors raised on purpose; the command line prints it without a traceback."""
 
 
+class ArgumentError(NWSError, ValueError):
+    """An argument out of range or of the wrong type, such as a seed, an epoch, a batch size or a transform."""
+
+
 class HyperParameterError(NWSError, ValueError):
     """A hyper-parameter has an unknown name or a value outside Table 1."""
 
@@ -17,7 +21,7 @@ class FormatError(NWSError):
     """A file or folder is not what FORMAT.md describes: truncated, altered, foreign or of another version."""
 
 
-class ShardsAbsent(FormatError):
+class ShardsAbsentError(FormatError):
     """Shards that were never fetched into this folder; the message says how to get them."""
 
 
@@ -26,14 +30,14 @@ class SelectionError(NWSError, ValueError):
 
 
 class WindowError(NWSError, ValueError):
-    """A window length that does not fit the selected weight vectors."""
+    """A window that is longer than the shortest selected weight vector, or too short for what is computed of it."""
 
 
 class TaskError(NWSError, ValueError):
     """A task that does not exist: an unknown name, target or option of it."""
 
 
-class TaskNotAvailable(TaskError):
+class TaskNotAvailableError(TaskError):
     """A task that this dataset is too small for, or whose population it does not hold; ``short`` says why in a few words."""
 
     def __init__(self, message: str, short: str) -> None:
@@ -46,7 +50,7 @@ class PredictionError(NWSError, ValueError):
 
 
 class BuildError(NWSError):
-    """A build cannot start or go on: bad options, bad images, a folder in use, no space left."""
+    """A build or another writer cannot start or continue: bad options, bad images, a folder in use, no space left."""
 
 
 class DownloadError(NWSError):
@@ -54,7 +58,7 @@ class DownloadError(NWSError):
 
 
 def one_of(value: object, allowed: Iterable[object]) -> str:
-    """Return the standard tail of a message, ``got 'x'; choose one of a, b, c``; of a slip with what may be meant."""
+    """Return the standard tail of a message, ``got 'x'; choose one of a, b, c``; with the nearest one for a misspelling."""
     from difflib import get_close_matches
 
     values = list(allowed)

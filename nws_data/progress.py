@@ -14,13 +14,13 @@ FITS = "{n_fmt}/{total_fmt} fits {bar} {remaining} left{postfix}"
 
 
 def is_watched() -> bool:
-    """Whether somebody sees a bar: stderr is a terminal, or this is a notebook."""
+    """Whether a bar is seen: stderr is a terminal, or this is a notebook."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return "IPKernelApp" in getattr(shell, "config", ()) or (sys.stderr is not None and sys.stderr.isatty())
 
 
 def progress_bar(*, shown: bool = True, **options: Any) -> Any:
-    """Return a bar of tqdm with its options, a widget in a notebook; nothing is drawn where nobody sees it."""
+    """Return a bar of tqdm with its options, a widget in a notebook; nothing is drawn where it is not seen."""
     from tqdm.auto import tqdm
 
     return tqdm(**{"leave": False, "dynamic_ncols": True, "disable": not (shown and is_watched())} | options)

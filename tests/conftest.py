@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +24,23 @@ from nws_data.space.identity import training_id, training_seed
 from nws_data.space.image_sets import ImageSet, threshold_of
 from nws_data.write.writer import write_population
 
+ROOT = Path(__file__).parents[1]
 # What is cached, compiled kernels above all, outlives a run and goes with `make clean`; features are those of one run.
-CACHE = Path(__file__).parents[1] / ".pytest_cache" / "user"
+CACHE = ROOT / ".pytest_cache" / "user"
+
+
+def cached_folder(name: str, *packages: str) -> Path:
+    """Return a folder that outlives a run, and is new when code under ``packages``, Python or torch is other than then."""
+    digest = hashlib.sha256(f"{sys.version} {torch.__version__} {torch.backends.cpu.get_cpu_capability()}".encode())
+    for path in sorted(path for package in packages for path in (ROOT / package).rglob("*.[pch]*")):
+        if path.suffix in (".py", ".c", ".h"):
+            digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    folder = CACHE / name / digest.hexdigest()[:16]
+    for other in (CACHE / name).glob("*"):
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from baselines.dmc.layers import GLOBAL_ABOVE
+from nws_data.arguments import whole_number
 from nws_data.randomness import Purpose, permutation
 from nws_data.read.sampler import EpochSampler
 from nws_data.read.views import WeightView
-from nws_data.read.windows import whole_number
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class RotatingSampler(EpochSampler):
         per_training: items of each weight training in an epoch; all where it has no more.
 
     Raises:
-        WindowError: a number or seed out of range.
+        ArgumentError: a number or seed out of range.
     """
 
     def __init__(self, view: WeightView, seed: int = 0, per_training: int = 1) -> None:

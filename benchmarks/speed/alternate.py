@@ -35,6 +35,12 @@ def ratios(base: Timing, other: Timing) -> list[float]:
     return [a / b for a, b in zip(base.rounds_s, other.rounds_s, strict=True)]
 
 
+def compared(base: Timing, other: Timing) -> dict[str, float]:
+    """Return median, least and most of :func:`ratios`, and the median time."""
+    found = ratios(base, other)
+    return {"ratio": statistics.median(found), "least": min(found), "most": max(found), "median_s": other.median_s}
+
+
 def alternate(contenders: Mapping[str, Setup], rounds: int) -> dict[str, Timing]:
     """Run one warm-up and then ``rounds`` timed rounds of each contender: A B C, A B C, ..., one at a time.
 

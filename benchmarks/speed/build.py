@@ -1,4 +1,4 @@
-"""How fast the builder trains, against sequential eager PyTorch in its default layout: the same trainings, per core.
+"""How fast the fleet trains, against sequential eager PyTorch in its default layout: the same trainings, per core.
 
     python -m benchmarks.speed.build [--rounds 7] [--json]
 
@@ -12,32 +12,29 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from benchmarks.speed.alternate import Setup, Timing, Work, alternate, ratios
+from benchmarks.speed.alternate import Setup, Timing, Work, alternate, compared
+from benchmarks.speed.eager import Eager, random_bank
 from builders.compute.backend import CPU_BACKENDS, CPU_PRECISIONS, implementation, open_backend
 from builders.compute.compute_path import enter_compute_path
 from builders.compute.trainer import Interrupted, train
-from builders.images.arrays import image_arrays
-from builders.images.bank import ImageBank, write_bank
+from builders.images.bank import ImageBank
 from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
-from builders.recipe.augmentation import augment, to_float
+from builders.recipe.augmentation import to_float
 from builders.recipe.epochs import epoch_batches, split_images
 from builders.recipe.initialization import initial_vector
-from nws_data.space.architecture import Architecture, all_architectures
+from nws_data.space.architecture import all_architectures
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters
-from nws_data.space.network import build_network, state_dict_from_vector
 
 ARCHITECTURES = {
     "fixed": next(a for a in all_architectures() if a.is_fixed),
@@ -52,7 +49,7 @@ _EVALUATION_BATCH = 256
 
 
 def trainings(architecture: str, batch_size: int) -> list[PlannedTraining]:
-    """Return trainings of one shape that mix optimizers, initialisations and augmentation."""
+    """Return trainings of one shape that mix optimizers, initialisations and augmentation: as many as a fleet holds."""
     shape = {name: getattr(ARCHITECTURES[architecture], name) for name in FIXED_ARCHITECTURE}
     planned = []
     for i in range(N_TRAININGS):
@@ -71,63 +68,26 @@ def trainings(architecture: str, batch_size: int) -> list[PlannedTraining]:
 
 
 def write_images(folder: Path) -> None:
-    """Write a bank with random colour images: speed does not depend on their content."""
-    generator = np.random.default_rng(0)
-    sizes = (N_TRAIN, N_TEST)
-    train, test = ((generator.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8), np.arange(n) % 10) for n in sizes)
-    write_bank(folder, [image_arrays("random", train, test, "random pixels")])
+    """Write a bank with random colour images."""
+    random_bank(folder, {"random": (N_TRAIN, N_TEST)})
 
 
-class Eager:
-    """One training as plain PyTorch: a module, an optimizer, one step after another."""
+def train_eager(planned: PlannedTraining, bank: ImageBank, n_epochs: int) -> None:
+    """Train some epochs with evaluations, as the trainer does them."""
+    name = planned.hyperparameters.dataset
+    images, labels = bank.images(name, "train"), bank.labels(name, "train")
+    eager, split = Eager(planned), split_images(len(labels), planned.seed)
 
-    def __init__(self, planned: PlannedTraining) -> None:
-        self.planned = planned
-        hp = planned.hyperparameters
-        self.model = build_network(hp)
-        self.model.load_state_dict(
-            state_dict_from_vector(initial_vector(hp, planned.seed).float(), Architecture.of(hp)), strict=False
-        )
-        optimizers: dict[str, Callable[..., torch.optim.Optimizer]] = {
-            "adam": torch.optim.Adam,
-            "rmsprop": torch.optim.RMSprop,
-            "momentum": partial(torch.optim.SGD, momentum=0.95),
-        }
-        self.optimizer = optimizers[hp.optimizer](self.model.parameters(), lr=hp.learning_rate)
+    def score() -> None:
+        sets = [(images[rows], labels[rows]) for rows in (split.validation, split.train_scored)]
+        for pixels, own in [*sets, (bank.images(name, "test"), bank.labels(name, "test"))]:
+            eager.score(zip(pixels.split(_EVALUATION_BATCH), own.split(_EVALUATION_BATCH), strict=True))
 
-    def step(self, images: Tensor, labels: Tensor) -> None:
-        """One training step."""
-        self.optimizer.zero_grad()
-        F.cross_entropy(self.model(images), labels).backward()
-        self.optimizer.step()
-
-    def train(self, bank: ImageBank, n_epochs: int) -> None:
-        """Epochs with evaluations, as the trainer does them."""
-        hp, seed, step = self.planned.hyperparameters, self.planned.seed, 0
-        images, labels = bank.images(hp.dataset, "train"), bank.labels(hp.dataset, "train")
-        split = split_images(len(labels), seed)
-        self.evaluate(bank, split.validation, split.train_scored)
-        for epoch in range(n_epochs):
-            self.model.train()
-            for rows in epoch_batches(split, labels, seed, epoch, hp.batch_size):
-                raw = images[rows]
-                self.step(augment(raw, seed, step) if hp.augmentation else to_float(raw), labels[rows].long())
-                step += 1
-            self.evaluate(bank, split.validation, split.train_scored)
-
-    @torch.no_grad()
-    def evaluate(self, bank: ImageBank, *parts: Tensor) -> list[float]:
-        """Accuracy on parts of the training images and on the test images."""
-        self.model.eval()
-        name = self.planned.hyperparameters.dataset
-        images, labels = bank.images(name, "train"), bank.labels(name, "train")
-        sets = [*((images[rows], labels[rows]) for rows in parts), (bank.images(name, "test"), bank.labels(name, "test"))]
-        return [_accuracy(self.model, *pair) for pair in sets]
-
-
-def _accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    chunks = zip(images.split(_EVALUATION_BATCH), labels.split(_EVALUATION_BATCH), strict=True)
-    return sum(int((model(to_float(x)).argmax(1) == y).sum()) for x, y in chunks) / len(labels)
+    score()
+    for epoch in range(n_epochs):
+        rows = epoch_batches(split, labels, planned.seed, epoch, planned.hyperparameters.batch_size)
+        eager.train((images[batch], labels[batch]) for batch in rows)
+        score()
 
 
 def eager_steps(architecture: str, batch_size: int) -> Work:
@@ -176,7 +136,7 @@ def eager_trainer(bank: Path, architecture: str, batch_size: int) -> Work:
 
     def work() -> None:
         for planned in trainings(architecture, batch_size):
-            Eager(planned).train(opened, N_EPOCHS)
+            train_eager(planned, opened, N_EPOCHS)
 
     return work
 
@@ -244,22 +204,18 @@ def main() -> None:
     rows = []
     if not options.json:
         print("times faster than sequential eager, one core: median (least to most) of alternating rounds; peak memory")
-    for kind in options.kind:
-        for architecture in options.architecture:
-            for batch_size in options.batch_size:
-                timings = measure(kind, architecture, batch_size, options.backend, options.rounds)
-                for name, timing in timings.items():
-                    ratio = ratios(timings["eager"], timing)
-                    row = {"kind": kind, "architecture": architecture, "batch_size": batch_size, "contender": name}
-                    row |= {"ratio": statistics.median(ratio), "least": min(ratio), "most": max(ratio)}
-                    row |= {"median_s": timing.median_s, "peak_mb": timing.peak_mb}
-                    rows.append(row)
-                    if not options.json:
-                        print(
-                            f"{kind:8} {architecture:9} batch {batch_size:<4} {name:18} {row['ratio']:5.2f}"
-                            f" ({row['least']:.2f} to {row['most']:.2f}) {row['peak_mb']:7,.0f} MB",
-                            flush=True,
-                        )
+    for kind, architecture, batch_size in product(options.kind, options.architecture, options.batch_size):
+        timings = measure(kind, architecture, batch_size, options.backend, options.rounds)
+        for name, timing in timings.items():
+            what = {"kind": kind, "architecture": architecture, "batch_size": batch_size, "contender": name}
+            found = compared(timings["eager"], timing)
+            rows.append(what | found | {"peak_mb": timing.peak_mb})
+            if not options.json:
+                print(
+                    f"{kind:8} {architecture:9} batch {batch_size:<4} {name:18} {found['ratio']:5.2f}"
+                    f" ({found['least']:.2f} to {found['most']:.2f}) {found['median_s']:7.2f} s {timing.peak_mb:6.0f} MB",
+                    flush=True,
+                )
     if options.json:
         print(json.dumps(rows, indent=1))
 

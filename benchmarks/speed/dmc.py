@@ -1,8 +1,8 @@
 """What a training step of the DMC costs and what holds it up: ``python -m benchmarks.speed.dmc``.
 
 One process takes turns, so that a noisy machine disturbs all alike: a batch of new random windows through the loader that
-trainings use (sampler, gather, collate), a step of the model on it (forward, backward, Adam) in float32 and in bfloat16, and
-a bare product of two 2048x2048 matrices in both. Reports the model's share of the step (the bar is 90 %), windows a second
+trainings use (sampler, gather, collate), a step of the model on it (forward, backward, Adam), and a bare product
+of two 2048x2048 matrices. Reports the model's share of the step (the bar is 90 %), windows a second
 and the step's GFLOP/s beside those of the bare product. With ``--length 92868`` whole vectors are read. A minute for
 windows of 5,000 on one free core, and 200 MB in a temporary folder unless ``--data`` names a dataset.
 """
@@ -35,7 +35,6 @@ from nws_data.read.views import GlobalVectors, RandomWindows, WeightView
 BAR = 0.9
 """Share of a local training step that the model must have."""
 
-_PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _GEMM = 2048
 _TARGET = "optimizer"
 
@@ -43,7 +42,7 @@ _TARGET = "optimizer"
 def make_view(root: Path, length: int) -> WeightView:
     """Return random windows of a length, or whole vectors where the global net reads them."""
     if length > GLOBAL_ABOVE:
-        return GlobalVectors(open_dataset(root, "fixed"), _TARGET, length)
+        return GlobalVectors(open_dataset(root, "fixed"), target=_TARGET, length=length)
     return RandomWindows(open_dataset(root, "random"), length, target=_TARGET)
 
 
@@ -57,26 +56,24 @@ def batches(view: WeightView, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         epoch += 1
 
 
-def model_step(layers: DMCLayers, precision: str) -> Callable[[Tensor, Tensor], None]:
+def model_step(layers: DMCLayers) -> Callable[[Tensor, Tensor], None]:
     """Return a function that trains a new network on one batch."""
     network = DMCNetwork(layers)
     optimizer = torch.optim.Adam(network.parameters(), 1e-3, fused=True)
 
     def step(weights: Tensor, labels: Tensor) -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-            out = network(weights)
         optimizer.zero_grad()
-        F.cross_entropy(out.float(), labels).backward()
+        F.cross_entropy(network(weights), labels).backward()
         optimizer.step()
         network.step += 1
 
     return step
 
 
-def seconds(work: Callable[[], Any]) -> float:
+def seconds(work: Callable[..., Any], *arguments: Any) -> float:
     """Return how long a call takes."""
     began_s = time.perf_counter()
-    work()
+    work(*arguments)
     return time.perf_counter() - began_s
 
 
@@ -86,56 +83,37 @@ def measure(view: WeightView, length: int, batch_size: int, rounds: int) -> dict
         raise SelectionError(f"the batch size must be at most {len(view)}, the items of the view, got {batch_size}")
     keep_freed_memory()
     layers = DMCLayers.of(length, len(view.classes))
-    source = batches(view, batch_size)
-    steps = {name: model_step(layers, name) for name in _PRECISIONS}
-    matrices = {name: torch.randn(_GEMM, _GEMM).to(dtype) for name, dtype in _PRECISIONS.items()}
-    data_s: list[float] = []
-    times_s: dict[str, list[float]] = {f"{kind} {name}": [] for name in _PRECISIONS for kind in ("step", "product")}
+    source, step, matrix = batches(view, batch_size), model_step(layers), torch.randn(_GEMM, _GEMM)
+    turns = []
     for _ in range(rounds + 1):
         began_s = time.perf_counter()
-        weights, labels = next(source)
-        data_s.append(time.perf_counter() - began_s)
-        for name in _PRECISIONS:
-            times_s[f"step {name}"].append(seconds(lambda step=steps[name], w=weights, y=labels: step(w, y)))  # type: ignore[misc]
-            times_s[f"product {name}"].append(seconds(lambda m=matrices[name]: m @ m))  # type: ignore[misc]
-    medians = {name: statistics.median(times[1:]) for name, times in times_s.items()}
+        batch = next(source)
+        data_s = time.perf_counter() - began_s
+        turns.append((data_s, seconds(step, *batch), seconds(torch.mm, matrix, matrix)))
+    data_s, step_s, product_s = (statistics.median(times) for times in zip(*turns[1:], strict=True))
     flop = 3 * batch_size * layers.forward_flop()
     return {
         "length": length,
         "batch_size": batch_size,
         "threads": torch.get_num_threads(),
-        "data_s": statistics.median(data_s[1:]),
+        "data_s": data_s,
+        "step_s": step_s,
+        "model_share": statistics.median(model / (model + data) for data, model, _ in turns[1:]),
+        "items_a_second": batch_size / (step_s + data_s),
         "gflop_a_step": flop / 1e9,
-        "precisions": {
-            name: {
-                "step_s": medians[f"step {name}"],
-                "model_share": _share(times_s[f"step {name}"][1:], data_s[1:]),
-                "items_a_second": batch_size / (medians[f"step {name}"] + statistics.median(data_s[1:])),
-                "gflops": flop / medians[f"step {name}"] / 1e9,
-                "gflops_of_a_product": 2 * _GEMM**3 / medians[f"product {name}"] / 1e9,
-            }
-            for name in _PRECISIONS
-        },
+        "gflops": flop / step_s / 1e9,
+        "gflops_of_a_product": 2 * _GEMM**3 / product_s / 1e9,
     }
 
 
-def _share(model_s: list[float], data_s: list[float]) -> float:
-    return statistics.median(m / (m + d) for m, d in zip(model_s, data_s, strict=True))
-
-
-def render(report: dict[str, Any]) -> str:
+def render(found: dict[str, Any]) -> str:
     """Return the report as lines of text."""
-    lines = [
-        f"windows of {report['length']:,} values, batches of {report['batch_size']}, {report['threads']} thread(s), "
-        f"{report['gflop_a_step']:.0f} GFLOP a step; a batch is read in {report['data_s'] * 1e3:.1f} ms"
-    ]
-    for name, found in report["precisions"].items():
-        lines.append(
-            f"{name:9} {found['step_s']:.3f} s a step, {found['items_a_second']:.0f} items/s, model "
-            f"{found['model_share']:.1%} of it (bar {BAR:.0%}), {found['gflops']:.0f} GFLOP/s; "
-            f"bare product {found['gflops_of_a_product']:.0f}"
-        )
-    return "\n".join(lines)
+    return (
+        f"windows of {found['length']:,} values, batches of {found['batch_size']}, {found['threads']} thread(s), "
+        f"{found['gflop_a_step']:.0f} GFLOP a step; a batch is read in {found['data_s'] * 1e3:.1f} ms\n"
+        f"{found['step_s']:.3f} s a step, {found['items_a_second']:.0f} items/s, model {found['model_share']:.1%} of it "
+        f"(bar {BAR:.0%}), {found['gflops']:.0f} GFLOP/s; bare product {found['gflops_of_a_product']:.0f}"
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -47,7 +47,9 @@ NORMS: dict[str, Callable[..., tuple[Tensor, Tensor, Tensor]]] = {"ours": batch_
 def batch(root: Path, length: int, size: int) -> tuple[Tensor, Tensor]:
     """Return ``size`` random items of a dataset and their labels."""
     data = open_dataset(root, "fixed")
-    view: WeightView = GlobalVectors(data, _TARGET) if length > GLOBAL_ABOVE else RandomWindows(data, length, target=_TARGET)
+    view: WeightView = (
+        GlobalVectors(data, target=_TARGET) if length > GLOBAL_ABOVE else RandomWindows(data, length, target=_TARGET)
+    )
     chosen = torch.randperm(len(view), generator=torch.Generator().manual_seed(0))[:size].tolist()
     items = [view[i] for i in chosen]
     return torch.stack([weights for weights, _ in items]), torch.tensor([int(label) for _, label in items])
@@ -87,7 +89,7 @@ def compare(root: Path, length: int, size: int, seeds: int) -> None:
 def step_ratio(root: Path, length: int, size: int, rounds: int) -> None:
     """Print the CPU time of a float32 step over that with PyTorch's norm, as the median of the rounds."""
     weights, labels = batch(root, length, size)
-    steps = {name: model_step(DMCLayers.of(length, 3), "float32") for name in NORMS}
+    steps = {name: model_step(DMCLayers.of(length, 3)) for name in NORMS}
     times_s: dict[str, list[float]] = {name: [] for name in NORMS}
     for _ in range(rounds + 1):
         for name, norm in NORMS.items():

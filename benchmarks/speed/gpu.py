@@ -37,7 +37,7 @@ from builders.recipe.stopping import MAX_EPOCHS
 from nws_data.errors import BuildError
 
 DATASET_IMAGES = 2.9e10
-"""Training images x models of the whole dataset (13,000 random and 3,000 fixed trainings), as DESIGN estimates."""
+"""Training images x models of the whole dataset (13,000 random and 3,000 fixed trainings)."""
 
 FIXED_SHARE = 3_000 / 16_000
 

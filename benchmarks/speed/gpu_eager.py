@@ -11,67 +11,19 @@ import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from benchmarks.speed.alternate import Work
+from benchmarks.speed.eager import Eager
 from benchmarks.speed.gpu_workload import SET, Scale, one_of_each
 from builders.compute.cards.bank import DeviceBank
 from builders.compute.cards.compute_path import find_device
 from builders.images.bank import ImageBank
-from builders.plan.trainings import PlannedTraining
-from builders.recipe.augmentation import augment, to_float
-from builders.recipe.initialization import initial_vector
-from nws_data.space.architecture import Architecture
-from nws_data.space.network import build_network, state_dict_from_vector
 
 _SCORED_AT_ONCE = 1024
-
-
-class EagerModel:
-    """One training: a module, an optimizer of ``torch.optim``, one step after another."""
-
-    def __init__(self, planned: PlannedTraining, bank: DeviceBank) -> None:
-        hp = planned.hyperparameters
-        self._planned, self._bank, self._step = planned, bank, 0
-        self._model = build_network(hp)
-        vector = initial_vector(hp, planned.seed).float()
-        self._model.load_state_dict(state_dict_from_vector(vector, Architecture.of(hp)), strict=False)
-        self._model.to(bank.device)
-        optimizers: dict[str, Callable[..., torch.optim.Optimizer]] = {
-            "adam": torch.optim.Adam,
-            "rmsprop": torch.optim.RMSprop,
-            "momentum": partial(torch.optim.SGD, momentum=0.95),
-        }
-        self._optimizer = optimizers[hp.optimizer](self._model.parameters(), lr=hp.learning_rate)
-
-    def train(self, rows: Tensor) -> None:
-        """Train on rows of the bank, int64 ``(steps, batch)`` on the device."""
-        hp = self._planned.hyperparameters
-        self._model.train()
-        for batch in rows:
-            raw, labels = self._bank.gather(batch)
-            images = augment(raw, self._planned.seed, self._step) if hp.augmentation else to_float(raw)
-            self._optimizer.zero_grad()
-            F.cross_entropy(self._model(images), labels).backward()
-            self._optimizer.step()
-            self._step += 1
-
-    @torch.no_grad()
-    def score(self, rows: Tensor) -> int:
-        """Return how many of the rows, int64 ``(n,)``, the network gets right."""
-        self._model.eval()
-        correct = torch.zeros((), dtype=torch.int64, device=rows.device)
-        for part in rows.split(_SCORED_AT_ONCE):
-            images, labels = self._bank.gather(part)
-            correct += (self._model(to_float(images)).argmax(1) == labels).sum()
-        return int(correct)
 
 
 def eager_work(bank_folder: Path, workload: str, scale: Scale, device_name: str) -> Work:
@@ -79,7 +31,7 @@ def eager_work(bank_folder: Path, workload: str, scale: Scale, device_name: str)
     torch.set_num_threads(1)
     device = find_device(device_name)
     bank = DeviceBank(ImageBank.open(bank_folder), device)
-    models = [(planned, EagerModel(planned, bank)) for planned in one_of_each(workload, scale)]
+    models = [(planned, Eager(planned, device)) for planned in one_of_each(workload, scale)]
     order = torch.randperm(scale.n_train, generator=torch.Generator().manual_seed(0))
     rows = order.repeat(-(-scale.eager_images // scale.n_train))[: scale.eager_images].to(device)
     scored = (torch.arange(round(scale.eager_images * scale.scored_per_trained)) % scale.n_test).to(device)
@@ -87,8 +39,8 @@ def eager_work(bank_folder: Path, workload: str, scale: Scale, device_name: str)
 
     def work() -> None:
         for planned, model in models:
-            model.train(rows.view(-1, planned.hyperparameters.batch_size))
-            model.score(scored)
+            model.train(map(bank.gather, rows.view(-1, planned.hyperparameters.batch_size)))
+            model.score(map(bank.gather, scored.split(_SCORED_AT_ONCE)))
 
     return work
 

@@ -6,10 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from builders.images.arrays import image_arrays
-from builders.images.bank import write_bank
+from benchmarks.speed.eager import random_bank
 from builders.plan.cost import training_flop
 from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining, plan_trainings
@@ -54,10 +51,7 @@ _DRAWS = 100  # trainings of the population that each fleet of ``mixed`` stands 
 
 def write_images(folder: Path, scale: Scale) -> None:
     """Write a bank with random colour images."""
-    generator = np.random.default_rng(0)
-    sizes = (scale.n_train, scale.n_test)
-    train, test = ((generator.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8), np.arange(n) % 10) for n in sizes)
-    write_bank(folder, [image_arrays(SET, train, test, "random pixels")])
+    random_bank(folder, {SET: (scale.n_train, scale.n_test)})
 
 
 def queues(workload: str, scale: Scale) -> list[list[PlannedTraining]]:

@@ -87,19 +87,13 @@ def _result(name: str, reference: list[float], times: list[float], length: int) 
     return Result(name, ratio, per_second, 4e-9 * length * per_second, BARS.get(name))
 
 
-def measure_windows(data: NWSDataset, rounds: int, folder: Path) -> list[Result]:
+def measure_windows(data: NWSDataset, rounds: int) -> list[Result]:
     """Compare the readers of random windows."""
     view = RandomWindows(data, WINDOW, target="optimizer", windows_per_vector=WINDOWS_PER_VECTOR)
     pieces = Pieces(data, np.repeat(np.arange(len(data)), WINDOWS_PER_VECTOR), view.starts(), WINDOW)
-    some = pieces.head(2000)
-    arrow, n_arrow = readers.arrow_list_column(pieces, folder)
-    original, n_original = readers.float64_files(pieces, folder)
     entries = [
         Entry("windows, DataLoader", readers.loader(view), len(view)),
         Entry("windows, store alone", readers.gather(pieces), len(pieces)),
-        Entry("windows, safetensors get_slice", readers.safetensors_slices(some), len(some)),
-        Entry("windows, Arrow list column", arrow, n_arrow),
-        Entry("windows, np.fromfile of float64", original, n_original),
     ]
     return compare(pieces, entries, rounds)
 
@@ -118,8 +112,7 @@ def measure_vectors(data: NWSDataset, rounds: int) -> list[Result]:
 
 def measure(data: NWSDataset, rounds: int) -> dict[str, object]:
     """Return all results, and peak memory in MB, as JSON values."""
-    with tempfile.TemporaryDirectory() as folder:
-        results = measure_windows(data, rounds, Path(folder))
+    results = measure_windows(data, rounds)
     if len(np.unique(data["n_weights"])) == 1:
         results += measure_vectors(data, rounds)
     return {

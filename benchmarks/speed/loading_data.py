@@ -11,7 +11,7 @@ from nws_data.format.records import TrainingRecord
 from nws_data.read.dataset import NWSDataset
 from nws_data.read.dataset import open as open_dataset
 from nws_data.space.architecture import Architecture
-from nws_data.space.hyperparameters import IMAGE_SETS, sample_hyperparameters
+from nws_data.space.hyperparameters import IMAGE_SETS, Population, sample_hyperparameters
 from nws_data.space.identity import training_id, training_seed
 from nws_data.space.image_sets import ImageSet, threshold_of
 from nws_data.space.trajectory import N_SNAPSHOTS
@@ -50,7 +50,7 @@ def random_record(population: str, index: int) -> TrainingRecord:
 
 
 def write_random_dataset(
-    root: Path, n_trainings: int, population: str = "fixed", shard_nbytes: int = 64_000_000
+    root: Path, n_trainings: int, population: Population = "fixed", shard_nbytes: int = 64_000_000
 ) -> NWSDataset:
     """Write ``n_trainings`` random trainings (7.4 MB each for ``fixed``) as a dataset and open it."""
     with tempfile.TemporaryDirectory(dir=root.parent) as staging:

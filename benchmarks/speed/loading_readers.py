@@ -1,14 +1,12 @@
-"""Ways of reading the same windows or vectors, ours and others; each is a function that reads them all once."""
+"""Ways of reading the same windows or vectors; each is a function that reads them all once."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch.utils.data import DataLoader
 
 from nws_data.read.dataset import NWSDataset
@@ -36,12 +34,6 @@ class Pieces:
 
     def __len__(self) -> int:
         return len(self.rows)
-
-    def head(self, n: int) -> Pieces:
-        """Return the first n pieces, for readers too slow to read all."""
-        part = Pieces.__new__(Pieces)
-        part.data, part.rows, part.starts, part.length = self.data, self.rows[:n], self.starts[:n], self.length
-        return part
 
     def batches(self) -> list[slice]:
         """Return the batches as slices of the pieces."""
@@ -96,64 +88,3 @@ def gather(pieces: Pieces) -> Reader:
             store.gather(shards[batch], starts[batch], length)
 
     return run
-
-
-def safetensors_slices(pieces: Pieces) -> Reader:
-    """Read by the safetensors library: ``get_slice`` of open files, one stacked batch at a time."""
-    from safetensors import safe_open
-
-    data, length = pieces.data, pieces.length
-    files: dict[str, Any] = {}
-    tensors: dict[str, Any] = {}
-    items = []
-    for row, start in zip(pieces.rows.tolist(), pieces.starts.tolist(), strict=True):
-        path = str(data.root / data.store.shards[data.shard_index[row]].path)
-        key = "t" + data["training"][row].rsplit("-", 1)[1]
-        files.setdefault(path, safe_open(path, "pt"))
-        tensors.setdefault(key, files[path].get_slice(key))
-        items.append((tensors[key], int(data["snapshot"][row]), start))
-
-    def run(_: Any = files) -> None:
-        for batch in pieces.batches():
-            torch.stack([tensor[row, start : start + length] for tensor, row, start in items[batch]])
-
-    return run
-
-
-def _some_vectors(pieces: Pieces, n: int) -> tuple[list[np.ndarray], list[tuple[int, int]]]:
-    """Return the first n rows' vectors, and pieces of them as (vector, start)."""
-    rows = list(dict.fromkeys(pieces.rows.tolist()))[:n]
-    place = {row: i for i, row in enumerate(rows)}
-    wanted = [(place[r], s) for r, s in zip(pieces.rows.tolist(), pieces.starts.tolist(), strict=True) if r in place]
-    return [pieces.data.vector(row).numpy() for row in rows], wanted
-
-
-def arrow_list_column(pieces: Pieces, folder: Path) -> tuple[Reader, int]:
-    """Read from a ``datasets`` column of float lists on disk, numpy format; returns the number of pieces too."""
-    import datasets
-
-    vectors, wanted = _some_vectors(pieces, BATCH_SIZE)
-    datasets.disable_progress_bars()
-    features = datasets.Features({"weights": datasets.List(datasets.Value("float32"))})
-    datasets.Dataset.from_dict({"weights": vectors}, features=features).save_to_disk(str(folder / "arrow"))
-    column = datasets.load_from_disk(str(folder / "arrow")).with_format("numpy")
-    wanted = wanted[:BATCH_SIZE]
-
-    def run() -> None:
-        np.stack([column[i]["weights"][start : start + pieces.length] for i, start in wanted])
-
-    return run, len(wanted)
-
-
-def float64_files(pieces: Pieces, folder: Path) -> tuple[Reader, int]:
-    """Read as the original code did: ``np.fromfile`` of a vector's file of float64; returns the number of pieces too."""
-    vectors, wanted = _some_vectors(pieces, BATCH_SIZE)
-    paths = [folder / f"{i}.bin" for i in range(len(vectors))]
-    for path, vector in zip(paths, vectors, strict=True):
-        vector.astype(np.float64).tofile(path)
-    wanted = wanted[:BATCH_SIZE]
-
-    def run() -> None:
-        np.stack([np.fromfile(paths[i])[start : start + pieces.length].astype(np.float32) for i, start in wanted])
-
-    return run, len(wanted)

@@ -18,19 +18,18 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import numpy as np
-
+from benchmarks.speed.eager import random_bank
 from builders.compute.backend import CPU_BACKENDS, open_backend
 from builders.compute.compute_path import enter_compute_path
 from builders.compute.member import Member
 from builders.compute.trainer import train
-from builders.images.arrays import ImageArrays, image_arrays
-from builders.images.bank import ImageBank, write_bank
+from builders.estimate.image_counts import OFFICIAL
+from builders.images.bank import ImageBank
 from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
 from builders.recipe import stopping
@@ -42,24 +41,8 @@ from nws_data.space.architecture import Architecture, all_architectures
 from nws_data.space.hyperparameters import FIXED_ARCHITECTURE, HyperParameters
 from nws_data.terminal import align
 
-SIZES = {
-    "mnist": (55_000, 10_000),
-    "cifar10": (45_000, 10_000),
-    "svhn": (73_257, 26_032),
-    "stl10": (5_000, 8_000),
-    "fashion_mnist": (55_000, 10_000),
-}
-"""Training and test images (Supplement A.1)."""
-
+SIZES = {item.name: (item.n_train, item.n_test) for item in OFFICIAL.values()}
 N_STEPS = 5
-
-
-def random_sets() -> Iterator[ImageArrays]:
-    """Yield sets of random colour images in the full sizes."""
-    generator = np.random.default_rng(0)
-    for name, sizes in (SIZES | {"tiny": (80, 40)}).items():
-        train, test = ((generator.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8), np.arange(n) % 10) for n in sizes)
-        yield image_arrays(name, train, test, "random pixels")
 
 
 def memory_mb() -> dict[str, float]:
@@ -144,7 +127,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        sets = write_bank(folder, random_sets())
+        sets = random_bank(Path(folder), SIZES | {"tiny": (80, 40)})
         result = {backend: measure(Path(folder), backend) for backend in options.backend}
     bank_mb = sum(item.nbytes for item in sets) / 1e6
     if options.json:

@@ -16,22 +16,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import tempfile
 import time
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
-from benchmarks.speed.alternate import Setup, Timing, Work, alternate, ratios
-from benchmarks.speed.build import Eager, train_epochs
+from benchmarks.speed.alternate import Setup, Timing, Work, alternate, compared
+from benchmarks.speed.build import train_eager, train_epochs
+from benchmarks.speed.eager import random_bank
 from builders.compute.backend import CPU_BACKENDS, CPU_PRECISIONS
 from builders.compute.compute_path import enter_compute_path
-from builders.images.arrays import image_arrays
-from builders.images.bank import ImageBank, write_bank
+from builders.images.bank import ImageBank
 from builders.plan.cost import forward_flop, training_flop
 from builders.plan.trainings import PlannedTraining, plan_trainings
 from builders.recipe.epochs import epoch_batches, split_images
@@ -45,19 +43,8 @@ BUILD_SEED = 0
 
 
 def write_images(folder: Path) -> None:
-    """Write a bank with random images under the paper's names, two of them gray: speed does not depend on content."""
-    generator = np.random.default_rng(0)
-    sets = []
-    for name in IMAGE_SETS:
-        train, test = (_part(generator, n, name in GRAY) for n in (N_TRAIN, N_TEST))
-        sets.append(image_arrays(name, train, test, "random pixels"))
-    write_bank(folder, sets)
-
-
-def _part(generator: np.random.Generator, n: int, gray: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return random images ``(n, 3, 32, 32)`` and labels."""
-    planes = generator.integers(0, 256, (n, 1 if gray else 3, 32, 32), dtype=np.uint8)
-    return np.repeat(planes, 3 // planes.shape[1], axis=1), np.arange(n) % 10
+    """Write a bank with random images under the paper's names, two of them gray."""
+    random_bank(folder, dict.fromkeys(IMAGE_SETS, (N_TRAIN, N_TEST)), GRAY)
 
 
 def queue(n: int) -> list[PlannedTraining]:
@@ -72,7 +59,7 @@ def eager_queue(bank: Path, n: int) -> Work:
 
     def work() -> None:
         for planned in queue(n):
-            Eager(planned).train(opened, N_EPOCHS)
+            train_eager(planned, opened, N_EPOCHS)
 
     return work
 
@@ -145,15 +132,11 @@ def main() -> None:
     peaks = {precision: gemm_peak(precision) for precision in CPU_PRECISIONS}
     rows = []
     for name, timing in timings.items():
-        ratio, peak = ratios(timings["eager float32"], timing), peaks[name.split()[1]]
-        rate = flop / timing.median_s
+        peak, rate = peaks[name.split()[1]], flop / timing.median_s
         rows.append(
             {
                 "contender": name,
-                "ratio": statistics.median(ratio),
-                "least": min(ratio),
-                "most": max(ratio),
-                "median_s": timing.median_s,
+                **compared(timings["eager float32"], timing),
                 "gflops": rate / 1e9,
                 "gemm_peak_gflops": peak / 1e9,
                 "share_of_peak": rate / peak,

@@ -42,11 +42,6 @@ class BankedSet:
     digest: str  # SHA-256 over a line of the sizes, then all bytes of the set
 
     @property
-    def is_gray(self) -> bool:
-        """Whether the three channels are equal in all images."""
-        return self.channels == 1
-
-    @property
     def file(self) -> str:
         """Name of the set's file in the bank."""
         return f"images-{self.digest[:12]}.bin"

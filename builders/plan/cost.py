@@ -19,13 +19,3 @@ def forward_flop(architecture: Architecture) -> int:
 def training_flop(architecture: Architecture) -> int:
     """Return the operations of training on one image once: forward, and twice that backward."""
     return 3 * forward_flop(architecture)
-
-
-def conv_values(architecture: Architecture) -> int:
-    """Return how many values the convolutions of a network put out for one image, before pooling."""
-    area, values = math.prod(IMAGE_SHAPE[1:]), 0
-    for layer in architecture.layers:
-        if layer.is_conv:
-            values += layer.n_out * area
-            area //= 4 if layer.pool_after else 1
-    return values

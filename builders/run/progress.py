@@ -1,4 +1,4 @@
-"""The live display of a build: trainings done, speed, time left."""
+"""The live display of a build, or of one training: trainings done, speed, time left."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 
+from builders.images.bank import ImageBank
+from builders.plan.cost import training_flop
+from builders.plan.trainings import PlannedTraining
+from builders.recipe.epochs import steps_per_epoch
 from builders.run.messages import Ended, Finished, Message, Notice, Progress
 from nws_data.progress import progress_bar
+from nws_data.space.architecture import Architecture
 from nws_data.terminal import say
 
 _WINDOW_S = 60.0  # speed is that of the last minute
@@ -42,12 +47,15 @@ class BuildProgress:
         flop_per_epoch: operations of an epoch of each training to run, by id.
         n_done: trainings finished in an earlier run.
         epoch_cap: bound on epochs.
+        epochs: that a training takes, where that is known; None guesses until one has finished.
     """
 
-    def __init__(self, population: str, flop_per_epoch: Mapping[str, float], n_done: int, epoch_cap: int) -> None:
+    def __init__(
+        self, population: str, flop_per_epoch: Mapping[str, float], n_done: int, epoch_cap: int, epochs: int | None = None
+    ) -> None:
         self._unfinished = dict(flop_per_epoch)
         self._epochs: list[int] = []
-        self._epoch_cap = epoch_cap
+        self._epoch_cap, self._guess = epoch_cap, epochs or min(_GUESSED_EPOCHS, epoch_cap)
         self._shares: dict[int, _Share] = {}
         self._seen_images, self._seen_flop = 0, 0.0
         self._recent: deque[tuple[float, int, float]] = deque()  # from the first message on: starting takes its time
@@ -129,12 +137,18 @@ class BuildProgress:
 
     def _flop_left(self) -> float:
         """Return the operations of what is not finished, less what is done of it."""
-        guess = min(_GUESSED_EPOCHS, self._epoch_cap)
-        epochs = sum(self._epochs) / len(self._epochs) if self._epochs else guess
+        epochs = sum(self._epochs) / len(self._epochs) if self._epochs else self._guess
         at_least = min(_AT_LEAST_LEFT * epochs, self._epoch_cap - _EXACT_CAP)
         flop_per_epoch = sum(self._unfinished.values())
         under_way = sum(share.flop for share in self._shares.values())
         return max(at_least * flop_per_epoch, epochs * flop_per_epoch - under_way)
+
+
+def flop_per_epoch(planned: PlannedTraining, bank: ImageBank) -> float:
+    """Return about how many operations an epoch takes; exact but for the classes of the validation images."""
+    hp = planned.hyperparameters
+    steps = max(1, steps_per_epoch(bank.labels(hp.dataset, "train"), hp.batch_size) * 9 // 10)
+    return float(training_flop(Architecture.of(hp))) * steps * hp.batch_size
 
 
 def _clock(seconds: float) -> str:

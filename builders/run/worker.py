@@ -30,7 +30,6 @@ class WorkerSettings:
     device: str  # "cpu" or "cuda"
     backend: str  # how it computes, see builders/compute/backend.py
     token: str | None = None  # the file that allows writing into the staging folder, see builders/run/token.py
-    plan: str = ""  # digest of the plan; staged trainings name it
 
 
 class Reporter:
@@ -90,7 +89,7 @@ def run_job(job: Job, settings: WorkerSettings, reporter: Reporter) -> None:
     for record in train(todo, backend, epoch_cap=settings.epoch_cap, on_step=reporter.step):
         if settings.token and not sees_token(settings.staging, settings.token):
             raise Interrupted
-        record.save(settings.staging / f"{record.training}.safetensors", settings.plan)
+        record.save(settings.staging / f"{record.training}.safetensors")
         reporter.finished(record)
 
 

@@ -13,8 +13,8 @@ from builders.run.token import remove_tokens
 from nws_data.atomic import remove_stale, write_bytes
 from nws_data.errors import BuildError, FormatError
 from nws_data.format.manifest import Manifest
-from nws_data.format.plan import plan_differences, plan_digest
-from nws_data.format.records import TrainingRecord, staged_plan
+from nws_data.format.plan import plan_differences
+from nws_data.format.records import TrainingRecord
 from nws_data.lock import locked
 
 FOLDER = ".build"
@@ -32,16 +32,17 @@ class Workspace:
     def claim_plan(self, population: str, identity: dict[str, Any]) -> None:
         """Record what is being built, or check that an earlier, unfinished build here is the same.
 
-        A damaged record, after a power cut, is written again: staged trainings name their plan themselves.
-
         Raises:
             BuildError: another plan; names the options that differ.
         """
         plans = self._plans()
-        staged = sorted(self.staging.glob(f"{population}-*.safetensors"))
-        if population not in plans:
-            self._check_staged_plans(population, staged, identity)
-        known = plans.setdefault(population, identity) if staged else identity  # else nothing was trained by the old plan
+        staged = any(self.staging.glob(f"{population}-*.safetensors"))
+        if staged and population not in plans:
+            raise BuildError(
+                f"{self.folder} holds trainings of {population}, and {_PLANS}, which says how they were made, is missing or "
+                f"damaged; remove {self.folder} to train them again"
+            )
+        known = plans[population] if staged else identity  # else nothing was trained by the old plan
         if different := plan_differences(known, identity):
             raise BuildError(
                 f"{self.folder.parent} holds an unfinished build of {population} with other options: "
@@ -63,29 +64,12 @@ class Workspace:
     def _plans(self) -> dict[str, dict[str, Any]]:
         """Return the recorded plans by population; none when the file is missing or damaged."""
         try:
-            plans = json.loads((self.folder / _PLANS).read_bytes())
-        except (FileNotFoundError, ValueError):
+            return dict(json.loads((self.folder / _PLANS).read_bytes()))
+        except (FileNotFoundError, ValueError, TypeError):
             return {}
-        if not isinstance(plans, dict) or not all(isinstance(plan, dict) for plan in plans.values()):
-            return {}
-        return plans
-
-    def _check_staged_plans(self, population: str, staged: Iterable[Path], identity: dict[str, Any]) -> None:
-        """Do what the lost record would do: refuse trainings of another plan, remove those that name none."""
-        asked = plan_digest(identity)
-        for path in staged:
-            named = staged_plan(path)
-            if not named:
-                path.unlink()
-            elif named != asked:
-                raise BuildError(
-                    f"{self.folder.parent} holds an unfinished build of {population} with other options, and {_PLANS}, "
-                    f"which would name them, is damaged. Give the same options to go on, another --out, or remove "
-                    f"{self.folder}"
-                )
 
     def staged(self, population: str) -> dict[str, Path]:
-        """Return the finished trainings by id, every byte checked; damaged ones are removed and start anew."""
+        """Return the finished trainings by id, every byte checked; damaged ones are removed and trained again."""
         remove_stale(self.staging)
         found = {}
         for path in sorted(self.staging.glob(f"{population}-*.safetensors")):

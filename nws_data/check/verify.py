@@ -80,10 +80,10 @@ def verify(
         progress: called after every training read.
 
     Returns:
-        The report. A folder that is no dataset at all gives one problem; nothing is raised for what the folder holds.
+        The report. A folder that is not a dataset gives one problem; nothing is raised for what the folder holds.
 
     Raises:
-        SelectionError: no tier, or one that is too small for this dataset.
+        SelectionError: a tier that is not a size, or one that is too small for this dataset.
     """
     root = Path(root)
     try:
@@ -92,7 +92,7 @@ def verify(
     except FormatError as error:
         return _report(root, [str(error)], deep)
     chosen = {shard.path for shard in wanted}
-    problems = [*_file_problems(root, manifest, chosen), *_checksum_problems(root, manifest)]
+    problems = [*_file_problems(root, manifest, chosen)]
     headers = dict(_shard_headers(root, manifest, chosen, problems))
     members = _members(headers)
     trainings, found = check_metadata(root, manifest, members, _unread(manifest, headers))
@@ -127,12 +127,14 @@ def _report(
 
 def _file_problems(root: Path, manifest: Manifest, chosen: Collection[str]) -> _Problems:
     listed = listed_files(manifest)
-    if (root / UNFINISHED).exists():
-        yield f"{UNFINISHED}: a writer was killed here; run the same build again to finish it"
     left = {shard.path for shard in manifest.shards} - set(chosen)
     for path in sorted(listed - left):
         if not (root / path).is_file():
             yield Damage(f"{path}: missing; fetch it again or rebuild the dataset")
+    if (root / UNFINISHED).exists():  # what the manifest does not name, README.md and SHA256SUMS may be of the next dataset
+        yield f"{UNFINISHED}: a writer works here or was killed; run the same build again to finish it"
+        return
+    yield from _checksum_problems(root, manifest)
     for path in sorted({*visible_files(root)} - listed - set(OPTIONAL_FILES)):
         yield f"{path}: does not belong to the dataset; move it away"
 

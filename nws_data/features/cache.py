@@ -1,4 +1,4 @@
-"""Features in the user's cache: one file a block, which is complete and right or counts as absent.
+"""Features in the user's cache: one file a block, which is complete and correct or counts as absent.
 
 A block holds features of one kind of the trainings of one shard at one snapshot; trainings are added as they are asked for.
 Its name is SHA-256 over the shard's own SHA-256, its file's identity on this machine, the snapshot, the kind with its

@@ -35,8 +35,8 @@ def statistics_features(
         pieces: ``"vector"``: the item as one piece, 16 features. ``"layers"``: every tensor of every layer but the output
             layer as a piece of its own, 480 features in the fixed architecture; for whole vectors of one architecture.
         cache: keep the features in ``nws/features`` of the user's cache, or in the folder given. Kept are those of whole
-            vectors (``GlobalVectors``) and of fixed windows (``FixedWindows``). Padded or cut vectors, random windows and
-            other views, subclasses of those two among them, are computed each time.
+            vectors (``GlobalVectors``) and of fixed windows (``FixedWindows``). Padded or cut vectors, random windows,
+            views with a transform and other views, subclasses of those two among them, are computed each time.
         progress: show a progress bar in a terminal or a notebook.
 
     Returns:
@@ -44,7 +44,7 @@ def statistics_features(
 
     Raises:
         SelectionError: values that are not finite, or ``"layers"`` of something else than whole vectors of one
-            architecture.
+            architecture without a transform.
         WindowError: items of a single value.
         FormatError: a shard is missing or damaged.
     """
@@ -110,13 +110,14 @@ def _kind(view: WeightView, pieces: str) -> _Kind:
 
 
 def _is_cacheable(view: WeightView) -> bool:
-    """Whether the selection and a block's key tell all about the items; a subclass may change the weights."""
-    return type(view) in (GlobalVectors, FixedWindows)
+    """Whether the selection and a block's key tell all about the items; subclass and transform may change the weights."""
+    return type(view) in (GlobalVectors, FixedWindows) and view.transform is None
 
 
 def _are_whole(view: WeightView) -> bool:
-    """Whether the items are whole weight vectors, nothing filled up or cut."""
-    return isinstance(view, GlobalVectors) and bool((view.data["n_weights"] == view.length).all())
+    """Whether the items are whole weight vectors as they are: not filled up, cut or transformed."""
+    whole = isinstance(view, GlobalVectors) and bool((view.data["n_weights"] == view.length).all())
+    return whole and view.transform is None
 
 
 def _layers(view: WeightView) -> _Kind:
@@ -146,13 +147,13 @@ def _hidden_tensors(architecture: Architecture) -> Iterator[tuple[str, TensorSli
 
 def _check_finite(view: WeightView) -> None:
     """Raise ``SelectionError`` where an item holds a value that is not finite."""
-    suspects = np.flatnonzero(~view.data["finite"])
+    suspects = np.flatnonzero(~view.data["finite"] | (view.transform is not None))
     bad = [row for rows, values in _batches(view, suspects) for row in rows[~np.isfinite(values).all(axis=(1, 2))]]
     if bad:
         trainings = np.unique(view.data["training"][bad])
         raise SelectionError(
             f"{len(trainings)} trainings of this selection hold values that are not finite, the first is {trainings[0]}: "
-            "leave them out by data.select(finite=True)"
+            f"leave them out by data.select(finite=True){', or change the transform' if view.transform else ''}"
         )
 
 

@@ -117,7 +117,8 @@ class DatasetInfo:
 def describe(root: str | Path, manifest: Manifest | None = None, *, tier: str | None = None) -> DatasetInfo:
     """Count what a dataset holds, or a tier of it, from its manifest and metadata/trainings; weights are not read.
 
-    Raises ``FormatError`` when the folder is no dataset or its metadata is damaged, ``SelectionError`` for no tier.
+    Raises ``FormatError`` when the folder is not a dataset or its metadata is damaged, ``SelectionError`` for a tier that
+    is not a size.
     """
     root = Path(root)
     whole = manifest or Manifest.load(root)

@@ -12,8 +12,9 @@ from typing import Any
 
 from nws_data.atomic import write_bytes
 from nws_data.errors import FormatError, NWSError
-from nws_data.format.shards import FORMAT_VERSION, shard_path
+from nws_data.format.shards import shard_path
 from nws_data.format.untrusted import parse_json, read_file
+from nws_data.format.versions import FORMAT_VERSION, reader_of
 from nws_data.hashing import sha256_of
 from nws_data.space.identity import SPLITS, check_population, parse_id, split_of
 from nws_data.space.image_sets import ImageSet
@@ -82,7 +83,7 @@ class PopulationEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """The whole of manifest.json, format version 1."""
+    """The whole of manifest.json."""
 
     data_digest: str  # see data_digest()
     image_sets: tuple[ImageSet, ...]  # in the label order of the column ``dataset``
@@ -176,7 +177,9 @@ def parse_manifest(raw: bytes, name: str) -> Manifest:
     """
     try:
         content = parse_json(raw)
-        _check_version(content, name)
+        if content.get("format") != FORMAT:
+            raise FormatError(f"{name}: format must be {FORMAT!r}, got {content.get('format')!r:.40}: not an NWS dataset")
+        content = reader_of(content.get("format_version"), name)(content)
         manifest = Manifest(
             data_digest=_digest(content["data_digest"]),
             image_sets=tuple(ImageSet(**values) for values in content["image_sets"]),
@@ -228,16 +231,6 @@ def _digest(value: object) -> str:
     if not isinstance(value, str) or not _DIGEST.fullmatch(value):
         raise ValueError(f"{check_text(value, 'a digest')!r} is no SHA-256")
     return value
-
-
-def _check_version(content: Mapping[str, Any], name: str) -> None:
-    if content.get("format") != FORMAT:
-        raise FormatError(f"{name}: format must be {FORMAT!r}, got {content.get('format')!r:.40}: not an NWS dataset")
-    if content.get("format_version") != FORMAT_VERSION:
-        raise FormatError(
-            f"{name}: format version {content.get('format_version')!r:.40}, this nws_data reads version {FORMAT_VERSION}; "
-            "install a matching nws-data"
-        )
 
 
 def _population_to_json(entry: PopulationEntry) -> dict[str, Any]:

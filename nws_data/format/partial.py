@@ -53,7 +53,7 @@ class Pulled:
 
 
 def restricted(manifest: Manifest, tier: str) -> Manifest:
-    """Return the manifest with the shards of a tier of every population; raises ``SelectionError`` for no tier."""
+    """Return the manifest with the shards of a tier of every population; ``SelectionError`` where it is not a size."""
     size = tier_bytes(tier)
     populations = {}
     for name, entry in manifest.populations.items():

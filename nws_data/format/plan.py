@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
-
-from nws_data.hashing import sha256_of
-
-
-def plan_digest(plan: Mapping[str, Any]) -> str:
-    """Return SHA-256 in hex of a plan as sorted JSON."""
-    return sha256_of(json.dumps(plan, sort_keys=True).encode())
 
 
 def plan_differences(known: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

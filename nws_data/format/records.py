@@ -135,16 +135,12 @@ class TrainingRecord(TrainingFacts):
         """Whether every value of every snapshot is finite."""
         return bool(np.isfinite(self.weights).all())
 
-    def save(self, path: Path, plan: str = "") -> None:
-        """Write the staging file atomically (safetensors: one tensor, one JSON string); raises ``BuildError``.
-
-        ``plan`` is the digest of the plan that the training was made by, see :func:`staged_plan`.
-        """
+    def save(self, path: Path) -> None:
+        """Write the staging file atomically (safetensors: one tensor, one JSON string); raises ``BuildError``."""
         from safetensors.numpy import save
 
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(TrainingFacts)}
         values |= {"hyperparameters": asdict(self.hyperparameters), "finite": self.finite, "record_version": RECORD_VERSION}
-        values["plan"] = plan
         weights = np.ascontiguousarray(self.weights)
         values["weights_sha256"] = sha256_of(weights.data)
         write_bytes(path, save({_TENSOR: weights}, {_METADATA_KEY: json.dumps(values, sort_keys=True)}))
@@ -161,15 +157,6 @@ class TrainingRecord(TrainingFacts):
         if sha256_of(weights.data) != digest:
             raise FormatError(f"{path}: the weights are damaged (SHA-256); remove it and train again")
         return _construct(cls, {**values, "weights": weights}, path)
-
-
-def staged_plan(path: Path) -> str:
-    """Return the digest of the plan that a staged training was made by, "" when unknown or the file is damaged."""
-    try:
-        values = parse_json(read_safetensors_header(path).metadata[_METADATA_KEY])
-        return str(values["plan"])
-    except (FormatError, ValueError, TypeError, KeyError):
-        return ""
 
 
 _Facts = TypeVar("_Facts", bound=TrainingFacts)
@@ -195,7 +182,7 @@ def _facts(header: Header, path: Path) -> dict[str, Any]:
     try:
         values = parse_json(header.metadata[_METADATA_KEY])
         version = values.pop("record_version")
-        values.pop("plan", None)
+        values.pop("plan", None)  # of an older builder
         if version != RECORD_VERSION or header.tensors[_TENSOR].dtype != "F32":
             raise FormatError(f"record version {version!r}, this nws_data reads {RECORD_VERSION}")
         values["weights_sha256"] = str(values["weights_sha256"])

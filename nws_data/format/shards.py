@@ -21,10 +21,8 @@ from nws_data.format.safetensors_header import (
     read_safetensors_header,
 )
 from nws_data.format.untrusted import parse_json
+from nws_data.format.versions import FORMAT_VERSION, reader_of
 from nws_data.space.trajectory import N_SNAPSHOTS
-
-FORMAT_VERSION = 1
-"""The format version this package writes and the only one it reads."""
 
 MAX_PLAN_INDEX = 999_999
 """Keys have six digits in version 1, so that their order is that of the plan indices."""
@@ -63,7 +61,7 @@ class Position:
 
 @dataclass(frozen=True)
 class ShardHeader:
-    """A checked shard: whose it is, and the position of every key, in plan order."""
+    """A checked shard: its population and split, and the position of every key, in plan order."""
 
     population: str
     split: str
@@ -127,9 +125,9 @@ def divide_into_shards(nbytes: Sequence[int], n_existing: int, sizes: Sequence[i
     return counts
 
 
-def encode_shard_header(population: str, split: str, n_weights: Mapping[str, int]) -> bytes:
-    """Return the header of a shard with these keys (ascending) and vector lengths."""
-    text = json.dumps({"format_version": FORMAT_VERSION, "population": population, "split": split}, sort_keys=True)
+def encode_shard_header(population: str, split: str, n_weights: Mapping[str, int], version: int = FORMAT_VERSION) -> bytes:
+    """Return the header of a shard with these keys (ascending) and vector lengths, in a format version."""
+    text = json.dumps({"format_version": version, "population": population, "split": split}, sort_keys=True)
     return encode_header({key: (N_SNAPSHOTS, n) for key, n in n_weights.items()}, {METADATA_KEY: text})
 
 
@@ -188,7 +186,7 @@ def _planned_positions(header_nbytes: int, n_weights: Mapping[str, int]) -> dict
 
 
 def _checked(header: Header, name: str) -> ShardHeader:
-    population, split = _identity(header, name)
+    version, population, split = _identity(header, name)
     n_weights: dict[str, int] = {}
     for key, tensor in header.tensors.items():
         if tensor.dtype != "F32" or len(tensor.shape) != 2 or tensor.shape[0] != N_SNAPSHOTS:
@@ -199,14 +197,14 @@ def _checked(header: Header, name: str) -> ShardHeader:
         n_weights[key] = tensor.shape[1]
     if list(n_weights) != sorted(n_weights) or not all(re.fullmatch(KEY_PATTERN, key) for key in n_weights):
         raise FormatError(f"{name}: keys must ascend and look like t000123; this is not a shard that NWS wrote")
-    if encode_shard_header(population, split, n_weights) != header.raw:
+    if encode_shard_header(population, split, n_weights, version) != header.raw:
         raise FormatError(f"{name}: the header is not written as FORMAT.md says; {FETCH_AGAIN}")
     positions = _planned_positions(len(header.raw), n_weights)
     return ShardHeader(population, split, positions, header.file_nbytes, len(header.raw))
 
 
-def _identity(header: Header, name: str) -> tuple[str, str]:
-    """Return (population, split) from the metadata; raises ``FormatError`` when foreign or of another version."""
+def _identity(header: Header, name: str) -> tuple[int, str, str]:
+    """Return version, population and split from the metadata; raises ``FormatError`` when foreign or of another version."""
     if list(header.metadata) != [METADATA_KEY]:
         raise FormatError(f"{name}: a safetensors file, but not an NWS shard (no metadata {METADATA_KEY!r}); remove it")
     try:
@@ -214,9 +212,5 @@ def _identity(header: Header, name: str) -> tuple[str, str]:
         version, population, split = values["format_version"], values["population"], values["split"]
     except (ValueError, TypeError, KeyError) as error:
         raise FormatError(f"{name}: its metadata {METADATA_KEY!r} does not parse; {FETCH_AGAIN}") from error
-    if version != FORMAT_VERSION:
-        raise FormatError(
-            f"{name}: format version {version!r:.40}, this nws_data reads version {FORMAT_VERSION}; install a matching "
-            "nws-data"
-        )
-    return str(population), str(split)
+    reader_of(version, name)
+    return version, str(population), str(split)

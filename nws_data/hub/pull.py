@@ -16,14 +16,15 @@ from nws_data.atomic import make_folder, sync_folder
 from nws_data.errors import BuildError, DownloadError, FormatError, SelectionError, one_of
 from nws_data.format.card import default_config
 from nws_data.format.manifest import MANIFEST, Manifest, ShardEntry
-from nws_data.format.manifest_copy import MANIFEST_COPY
 from nws_data.format.partial import Pulled
-from nws_data.format.root import CHECKSUMS, LOCK, README, read_checksums, refuse_links
+from nws_data.format.root import CHECKSUMS, LOCK, README, read_checksums
 from nws_data.format.tiers import NAMED_TIERS, choose_tier, tier_bytes, tier_name
 from nws_data.format.untrusted import MAX_FILE_NBYTES, MAX_TABLE_NBYTES
 from nws_data.hashing import file_sha256
-from nws_data.hub.repository import Received, Repository, fetch, find_commit
+from nws_data.hub.repository import Received, Repository, fetch, find_commit, parse_repository
 from nws_data.lock import locked
+from nws_data.space.hyperparameters import Population
+from nws_data.write.folder import refuse_links
 
 STAGING = ".pull"
 """Hidden folder beside the dataset's files, where they are downloaded and checked."""
@@ -47,52 +48,54 @@ class PullReport:
 
 
 def pull(
-    repository: Repository,
-    out: Path,
+    repository: str,
+    out: str | Path,
+    *,
     tier: str,
-    populations: Sequence[str] = (),
+    populations: Sequence[Population] = (),
     progress: Progress | None = None,
 ) -> PullReport:
-    """Fill a folder with a tier. Stopped at any time and run again, it goes on with the first file that is not here.
+    """Download a tier of a dataset into a folder. Stopped at any time and run again, it resumes with the first missing file.
 
     A folder stays at the commit that it was first filled from, so that metadata and shards belong together.
 
     Args:
-        repository: where from.
+        repository: ``owner/name`` on the Hugging Face hub, or ``owner/name@revision``.
         out: a new or empty folder, or one that was filled from the same repository.
-        tier: of each population, such as ``"1GB"`` or ``"full"``.
-        populations: names; by default all that the dataset has.
+        tier: of each population: ``"1GB"``, ``"10GB"``, ``"full"`` or any size such as ``"500MB"``.
+        populations: ``"fixed"``, ``"random"``; by default all that the dataset has.
         progress: see :data:`Progress`.
 
     Raises:
-        DownloadError: no such repository, no network, no space, something else in the folder, damaged files.
+        DownloadError: not a repository's name, no such repository, no network, no space, something else in the folder,
+            damaged files.
         BuildError: another process writes there, or a folder inside is a link.
-        SelectionError: no such tier or population.
+        SelectionError: a tier that is not a size, or a population that the dataset does not hold.
     """
-    tier = tier_name(tier)
-    known = _owned(out, repository)
+    parsed = parse_repository(repository)
+    if parsed is None:
+        raise DownloadError(f"a repository is owner/name or owner/name@revision, got {repository!r}")
+    tier, out = tier_name(tier), Path(out).expanduser()
+    known = _owned(out, parsed)
     make_folder(out)
     refuse_links(out, STAGING)
     with locked(out / LOCK, f"{out}: another process writes in this folder; wait until it has finished"):
         staging = out / STAGING
-        if not staging.is_dir():  # rmtree would wait for a writer of a FIFO
-            staging.unlink(missing_ok=True)
         shutil.rmtree(staging, ignore_errors=True)
         try:
-            commit = _commit(repository, known, out)
-            pinned = known or Pulled(repository=repository.name, commit=commit, shards=())
+            commit = _commit(parsed, known, out)
+            pinned = known or Pulled(repository=parsed.name, commit=commit, shards=())
             pinned.save(out)
-            source = _Source(repository, commit, out, staging)
+            source = _Source(parsed, commit, out, staging)
             manifest = source.manifest()
-            shards = tier_shards(manifest, tier, populations, repository)
+            shards = tier_shards(manifest, tier, populations, parsed)
             missing = source.fetch_missing(manifest, shards, progress)
             kept = [s.path for s in manifest.shards if s.path in pinned.shards or s in shards]
             replace(pinned, shards=tuple(kept)).save(out)
-            (out / MANIFEST_COPY).unlink(missing_ok=True)  # of a dataset that was here before
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     return PullReport(
-        repository=repository.name,
+        repository=parsed.name,
         commit=commit,
         tier=tier,
         populations=tuple(populations or manifest.populations),
@@ -126,11 +129,11 @@ def cached(
 
     Raises:
         DownloadError: as :func:`pull`.
-        SelectionError: no tier, population or split of this dataset.
+        SelectionError: no tier, or a tier, population or split that the dataset does not hold.
     """
     if tier is None:
         raise SelectionError(
-            f"{repository} is no folder here; of the hub's dataset of that name say how much to fetch, as in tier='1GB': "
+            f"{repository} is not a folder here; of the hub's dataset of that name say how much to fetch, as in tier='1GB': "
             f"{', '.join(NAMED_TIERS)} or another size"
         )
     tier = tier_name(tier)
@@ -184,7 +187,7 @@ def _commit(repository: Repository, known: Pulled | None, out: Path) -> str:
     if known is not None and commit != known.commit:
         raise DownloadError(
             f"{out} holds commit {known.commit[:12]} of {repository.name}, and {repository.revision} is {commit[:12]} now; "
-            f"give another folder, or leave @{repository.revision} away to go on with the commit that is here"
+            f"give another folder, or leave @{repository.revision} away to continue with the commit that is here"
         )
     return commit
 
@@ -214,9 +217,9 @@ class _Source:
 
     def manifest(self) -> Manifest:
         """Return the manifest, which is not placed yet if it is not here; raises ``DownloadError``."""
-        file = self._here_or_fetched(MANIFEST)
+        file = self._local(MANIFEST)
         try:
-            manifest, sums = Manifest.load(file.parent), read_checksums(self._here_or_fetched(CHECKSUMS).parent)
+            manifest, sums = Manifest.load(file.parent), read_checksums(self._local(CHECKSUMS).parent)
         except FormatError as error:
             raise DownloadError(f"{self.repository}: {error}") from error
         if sums.get(MANIFEST) != file_sha256(file):
@@ -233,12 +236,12 @@ class _Source:
         """
         missing = _missing(self.root, shards)
         _check_space(self.root, missing)
-        sums = read_checksums(self._here_or_fetched(CHECKSUMS).parent)
+        sums = read_checksums(self._local(CHECKSUMS).parent)
         for path, sha256 in (manifest.sha256 | {README: sums.get(README, "")}).items():
             if not (self.root / path).is_file() or file_sha256(self.root / path) != sha256:
                 self._get(path, sha256, MAX_FILE_NBYTES if path == README else MAX_TABLE_NBYTES)
         for name in (CHECKSUMS, MANIFEST):
-            self._place(self._here_or_fetched(name), name)
+            self._place(self._local(name), name)
         self._fetch_shards(missing, progress)
         return missing
 
@@ -257,7 +260,8 @@ class _Source:
             done += shard.nbytes
             received(shard.nbytes - n)
 
-    def _here_or_fetched(self, name: str) -> Path:
+    def _local(self, name: str) -> Path:
+        """Return a file of the dataset that is here, or else was fetched and is not placed yet."""
         return self.root / name if (self.root / name).is_file() else self._fetch(name, MAX_FILE_NBYTES)
 
     def _fetch(self, path: str, limit: int, received: Received | None = None) -> Path:

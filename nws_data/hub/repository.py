@@ -50,7 +50,7 @@ def find_commit(repository: Repository) -> tuple[str, Path]:
     """
     from huggingface_hub import hf_hub_download
 
-    with in_words(repository, MANIFEST):
+    with translated_errors(repository, MANIFEST):
         options = _bounded(MANIFEST, MAX_FILE_NBYTES)
         path = hf_hub_download(repository.name, MANIFEST, repo_type="dataset", revision=repository.revision, **options)
     return Path(path).parent.name, Path(path)
@@ -81,7 +81,7 @@ def fetch(
     from huggingface_hub import hf_hub_download
 
     options = _bounded(path, limit, received) | ({} if folder is None else {"local_dir": folder})
-    with in_words(repository, path):
+    with translated_errors(repository, path):
         return Path(hf_hub_download(repository.name, path, repo_type="dataset", revision=commit, **options))
 
 
@@ -125,7 +125,7 @@ def _no_long_wait(repository: Repository) -> Iterator[None]:
 
 
 @contextmanager
-def in_words(repository: Repository, path: str) -> Iterator[None]:
+def translated_errors(repository: Repository, path: str) -> Iterator[None]:
     """Turn the errors of the hub's library into ``DownloadError``."""
     from huggingface_hub import errors
 

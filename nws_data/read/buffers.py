@@ -1,4 +1,4 @@
-"""Memory for batches that is used again once nobody holds the batch.
+"""Memory for batches that is used again when no tensor of the batch is left.
 
 Fresh memory of many megabytes costs several times more, in page faults and zeroing, than the copy that fills it.
 """
@@ -18,7 +18,7 @@ _KEPT = 2  # a training loop still holds one batch while the next is made
 
 
 class BatchBuffers:
-    """Gives out tensors; memory comes back by itself when the last tensor or view of it is gone."""
+    """Gives out tensors; memory is returned when the last tensor or view of it is gone."""
 
     def __init__(self) -> None:
         self._free: list[np.ndarray] = []

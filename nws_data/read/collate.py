@@ -1,8 +1,8 @@
-"""Batches that are gathered at once and pass through anybody's ``DataLoader`` without being stacked again.
+"""Batches that are gathered at once and pass through any ``DataLoader`` without being stacked again.
 
-A Dataset's ``__getitems__`` returns a :class:`GatheredBatch`: a sequence of ``(weights, label)`` tuples for anyone who
-looks inside (a custom ``collate_fn``), while torch's ``default_collate`` is told, through the documented
-``default_collate_fn_map``, to take the tensors as they are.
+A Dataset's ``__getitems__`` returns a :class:`GatheredBatch`: a sequence of ``(weights, label)`` tuples for a custom
+``collate_fn``; torch's ``default_collate`` takes the tensors as they are, by an entry in its ``default_collate_fn_map``. Its
+private module is the only home of that table, which torch documents for this use.
 """
 
 from __future__ import annotations

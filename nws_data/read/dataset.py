@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nws_data.errors import DownloadError, FormatError, SelectionError, ShardsAbsent, one_of
+from nws_data.errors import DownloadError, FormatError, SelectionError, ShardsAbsentError, one_of
 from nws_data.format.manifest import Manifest, PopulationEntry
 from nws_data.format.partial import absent, how_to_get
 from nws_data.format.tiers import FULL, choose_tier, tier_bytes, tier_name
@@ -20,7 +20,8 @@ from nws_data.read.columns import read_columns, split_positions
 from nws_data.read.selection import Condition, last_of_each, matches
 from nws_data.read.store import WeightStore
 from nws_data.space.architecture import Architecture
-from nws_data.space.hyperparameters import CLASSES, COLUMNS, HyperParameters, classes_of, encode_labels
+from nws_data.space.hyperparameters import CLASSES, COLUMNS, HyperParameters, Population, classes_of, encode_labels
+from nws_data.space.identity import Split
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +64,7 @@ class NWSDataset:
         self.shard_index = shard_index
         self.value_offset = value_offset
         self._columns = dict(columns)
-        for column in self._columns.values():  # shared by selections and views: nobody changes them by accident
+        for column in self._columns.values():  # shared by selections and views: read-only
             column.setflags(write=False)
 
     def __len__(self) -> int:
@@ -81,7 +82,7 @@ class NWSDataset:
         return tuple(self._columns)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """Return a column, ``(len(self),)``; raises ``SelectionError`` when there is none of that name."""
+        """Return a column, ``(len(self),)``; raises ``SelectionError`` for an unknown name."""
         if not isinstance(name, str):  # iteration comes here too
             raise SelectionError(
                 "data[...] and iteration give no rows: columns by name, such as data['optimizer'], rows by take(), vector() "
@@ -95,13 +96,14 @@ class NWSDataset:
         """Return the rows that meet all conditions.
 
         Args:
-            values: refused: a condition names its column.
+            values: an error: conditions are given by column.
             last: keep the last so many snapshots of each training, of those that meet the other conditions.
             conditions: by column: a value, a collection of values, or a callable from the column to a bool mask, as
                 in ``select(optimizer="adam", snapshot=range(10, 20), learning_rate=lambda x: x < 1e-3, passed=True)``.
 
         Raises:
             SelectionError: an unknown column, or a value that no row has.
+            ArgumentError: ``last`` is not a whole number of at least 1.
         """
         if values:
             raise SelectionError(f"select takes conditions by column, such as select(optimizer='adam'), got {values[0]!r}")
@@ -207,7 +209,7 @@ class NWSDataset:
 
 
 def open(
-    path: str | Path, population: str | None = None, split: str | None = None, *, tier: str | None = None
+    path: str | Path, population: Population | None = None, split: Split | None = None, *, tier: str | None = None
 ) -> NWSDataset:
     """Open one population of a dataset.
 
@@ -225,13 +227,14 @@ def open(
 
     Raises:
         FormatError: not a dataset, damaged, or of a version this package does not read.
-        ShardsAbsent: shards of the tier, or all shards, are not here.
+        ShardsAbsentError: shards of the tier, or all shards, are not here.
         DownloadError: a repository that cannot be had.
-        SelectionError: a population or split that the dataset does not hold, or no tier.
+        SelectionError: a population or split that the dataset does not hold, a tier that is not a size, or a repository
+            without a tier.
     """
     data = open_rows(local_folder(path, population, split, tier), population, split, tier or FULL)
     missing = absent(data.root, data.store.shards)
-    return _here(data, missing, tier) if missing else data
+    return _without_absent(data, missing, tier) if missing else data
 
 
 def local_folder(path: str | Path, population: str | None = None, split: str | None = None, tier: str | None = None) -> Path:
@@ -269,19 +272,22 @@ def open_rows(root: Path, population: str | None = None, split: str | None = Non
     return NWSDataset(root, manifest, columns, store, shard_index, value_offset)
 
 
-def _here(data: NWSDataset, missing: set[str], tier: str | None) -> NWSDataset:
-    """Return the rows whose shards are here, with a warning; raises ``ShardsAbsent`` for a named tier and for no rows."""
+def _without_absent(data: NWSDataset, missing: set[str], tier: str | None) -> NWSDataset:
+    """Leave out the rows whose shards are absent, with a warning.
+
+    Raises ``ShardsAbsentError`` where a tier was asked for, or where no row is left.
+    """
     population, n_shards = str(data["population"][0]), len(data.store.shards)
     text = f"{data.root}: {len(missing)} of {n_shards} shards of {population}"
     if tier is not None or len(missing) == n_shards:
         of = "" if tier is None else f", tier {tier_name(tier)},"
-        raise ShardsAbsent(f"{text}{of} are not here; {how_to_get(data.root, population, tier_name(tier or FULL))}")
-    is_here = np.array([shard.path not in missing for shard in data.store.shards])[data.shard_index]
-    n_left = len(np.unique(data["training"][~is_here]))
+        raise ShardsAbsentError(f"{text}{of} are not here; {how_to_get(data.root, population, tier_name(tier or FULL))}")
+    present = np.array([shard.path not in missing for shard in data.store.shards])[data.shard_index]
+    n_left = len(np.unique(data["training"][~present]))
     warnings.warn(
         f"{text} are not here, so {n_left:,} trainings are left out; {how_to_get(data.root, population)}", stacklevel=3
     )
-    return data.take(np.flatnonzero(is_here))
+    return data.take(np.flatnonzero(present))
 
 
 def _population(manifest: Manifest, name: str | None, root: Path) -> tuple[str, PopulationEntry]:

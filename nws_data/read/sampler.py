@@ -1,4 +1,4 @@
-"""The order in which a training run sees a view's items: new in every epoch, and the same again after a restart."""
+"""The order in which a training run sees a view's items: new in every epoch, the same after a restart."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 from torch.utils.data import ConcatDataset, Sampler, Subset
 
+from nws_data.arguments import whole_number
 from nws_data.errors import SelectionError
 from nws_data.randomness import Purpose, permutation
 from nws_data.read.views import WeightView
-from nws_data.read.windows import whole_number
 
 
 class EpochSampler(Sampler[int]):
@@ -25,7 +25,7 @@ class EpochSampler(Sampler[int]):
         shuffle: false keeps the order of the view; windows still change with the epoch.
 
     Raises:
-        WindowError: a seed or an epoch out of range.
+        ArgumentError: a seed or an epoch out of range.
         SelectionError: a dataset in which no view is found.
     """
 
@@ -39,6 +39,9 @@ class EpochSampler(Sampler[int]):
         self.seed = whole_number("seed", seed, 0, 2**63)
         self.shuffle = shuffle
         self.epoch = 0
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.view!r}, seed={self.seed}, shuffle={self.shuffle}, epoch={self.epoch})"
 
     def __len__(self) -> int:
         return len(self.view)

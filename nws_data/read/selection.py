@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from nws_data.arguments import whole_number
 from nws_data.errors import SelectionError
 
-Condition = Any
+Condition = str | float | np.generic | Collection[Any] | Callable[[np.ndarray], Any]
 """A value, a collection of values, or a callable from a column ``(n,)`` to a bool mask ``(n,)``."""
 
 _SHOWN = 12
@@ -66,10 +67,9 @@ def last_of_each(groups: np.ndarray, order: np.ndarray, n: int) -> np.ndarray:
     Args:
         groups: ``(rows,)``, such as training ids.
         order: ``(rows,)``, such as snapshot numbers, different within a group.
-        n: at least 1, else ``SelectionError``.
+        n: at least 1, else ``ArgumentError``.
     """
-    if not isinstance(n, int | np.integer) or isinstance(n, bool) or n < 1:
-        raise SelectionError(f"last must be a whole number of snapshots, at least 1, got {n!r}")
+    whole_number("last", n, 1)
     ranked = np.lexsort((order, groups))
     ends = np.searchsorted(groups[ranked], groups[ranked], side="right")
     mask = np.zeros(len(groups), bool)

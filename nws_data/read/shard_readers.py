@@ -49,7 +49,7 @@ def _position(positions: dict[str, Position], place: Mapping[str, Any]) -> Posit
 
 
 class LocalShards:
-    """Vectors from mapped files in a folder; a file that was replaced is mapped anew."""
+    """Vectors from mapped files in a folder; a file that was replaced is mapped again."""
 
     def __init__(self, root: str) -> None:
         self._root = Path(root)
@@ -62,7 +62,7 @@ class LocalShards:
         path = self._root / shard
         try:
             found = path.stat()
-        except (FileNotFoundError, NotADirectoryError) as error:
+        except OSError as error:  # a link in a circle, too
             raise FormatError(missing_shard(self._root, shard)) from error
         state = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
         if shard not in self._known or self._known[shard][0] != state:

@@ -55,7 +55,7 @@ class Shard:
 class WeightStore:
     """Read-only access to shards in one folder; opens each when it is first read.
 
-    Pickles as paths, so a worker process (fork or spawn) maps the files anew.
+    Pickles as paths, so a worker process (fork or spawn) maps the files again.
 
     Args:
         root: the dataset's folder.
@@ -177,7 +177,7 @@ class WeightStore:
         manifest = self.root / MANIFEST
         state = manifest.stat().st_mtime_ns if expected.sha256 and manifest.exists() else 0
         if expected.sha256 and _listed(self.root, state).get(expected.path) != expected.sha256:
-            raise FormatError(f"{self.root}: the dataset was built anew since it was opened: open it again")
+            raise FormatError(f"{self.root}: the dataset was built again since it was opened: open it again")
         import torch
 
         n_values = path.stat().st_size // VALUE_BYTES

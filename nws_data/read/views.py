@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import mmap
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any, Literal, Self
 
@@ -18,19 +18,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from nws_data.errors import SelectionError, WindowError
+from nws_data.arguments import whole_number
+from nws_data.errors import ArgumentError, SelectionError
 from nws_data.read.collate import GatheredBatch
 from nws_data.read.dataset import NWSDataset
-from nws_data.read.windows import (
-    N_OFFICIAL,
-    check_length,
-    official_starts,
-    random_starts,
-    spills,
-    start_range,
-    whole_number,
-)
-from nws_data.space.architecture import Architecture
+from nws_data.read.windows import N_OFFICIAL, check_length, official_starts, random_starts, spills, start_range
+from nws_data.space.architecture import Architecture, Part, TensorKind
+
+Transform = Callable[[Tensor], Tensor]
+"""From the weights of a batch, float32 ``(n, ...)``, to a tensor of as many items, ``(n, ...)``."""
 
 
 class WeightView(Dataset[tuple[Tensor, Tensor]], ABC):
@@ -40,21 +36,30 @@ class WeightView(Dataset[tuple[Tensor, Tensor]], ABC):
         data: the selection, one row a snapshot.
         target: column whose label an item has, see :meth:`NWSDataset.labels`; by default the label is the row's
             position in ``data`` (int64).
+        transform: applied to the weights that are read, always as a batch: float32 ``(n, ...)`` in, ``(n, ...)`` of any
+            dtype and item shape out. A DataLoader calls it once a batch, ``view[i]`` with ``n = 1``. The tensor belongs to
+            it, so it may change it in place. Such as ``transform=lambda weights: weights.asinh_()``; worker processes
+            that are not forked need one that pickles.
         per_vector: items of each row, side by side.
 
     Raises:
         SelectionError: an empty selection or an unknown target.
+        ArgumentError: a number of items out of range, or, when items are read, a transform that does not return a tensor
+            of ``n`` items.
     """
 
     _shown: tuple[str, ...] = ()
     """Attributes that tell views of a class apart, for ``repr``."""
 
-    def __init__(self, data: NWSDataset, target: str | None = None, per_vector: int = 1) -> None:
+    def __init__(
+        self, data: NWSDataset, *, target: str | None = None, transform: Transform | None = None, per_vector: int = 1
+    ) -> None:
         if not len(data):
             raise SelectionError("the selection is empty: widen its conditions")
         self.data = data
         self.target = target
-        self.per_vector = whole_number("windows_per_vector", per_vector, 1)
+        self.transform = transform
+        self.per_vector = whole_number("per_vector", per_vector, 1)
         labels = np.arange(len(data)) if target is None else data.labels(target)
         self.row_labels = torch.from_numpy(labels)
 
@@ -81,7 +86,7 @@ class WeightView(Dataset[tuple[Tensor, Tensor]], ABC):
 
     @property
     def classes(self) -> tuple[Any, ...]:
-        """Values of the target in label order; raises ``SelectionError`` when it is none or a number."""
+        """Values of the target in label order; raises ``SelectionError`` without a target or for a number."""
         if self.target is None:
             raise SelectionError("this view has no target: its labels are row numbers")
         return self.data.classes(self.target)
@@ -90,13 +95,14 @@ class WeightView(Dataset[tuple[Tensor, Tensor]], ABC):
         return len(self.data) * self.per_vector
 
     def __repr__(self) -> str:
-        found = {name: getattr(self, name) for name in (*self._shown, "target")}
+        names = (*self._shown, "target", *(["transform"] if self.transform else []))
+        found = {name: getattr(self, name) for name in names}
         return f"{type(self).__name__}({len(self):,} items, {', '.join(f'{k}={v!r}' for k, v in found.items())})"
 
     def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
         """Return ``(weights, label)`` of an item, or of a slice or whole numbers ``(n,)`` both as batches.
 
-        Raises ``IndexError`` out of range, ``SelectionError`` for what is no index.
+        Raises ``IndexError`` out of range, ``SelectionError`` for what is not an index.
         """
         if isinstance(index, slice):
             return self._gather(np.arange(*index.indices(len(self))))
@@ -115,11 +121,17 @@ class WeightView(Dataset[tuple[Tensor, Tensor]], ABC):
 
     def _gather(self, items: np.ndarray) -> tuple[Tensor, Tensor]:
         rows = items // self.per_vector if self.per_vector > 1 else items
-        return self._weights(items, rows), self.row_labels[torch.from_numpy(rows)]
+        weights = self._weights(items, rows)
+        if self.transform:
+            weights = self.transform(weights)
+            if not isinstance(weights, Tensor) or weights.shape[:1] != (len(items),):
+                got = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
+                raise ArgumentError(f"transform must return a tensor ({len(items)}, ...), one row an item, got {got}")
+        return weights, self.row_labels[torch.from_numpy(rows)]
 
     @abstractmethod
     def _weights(self, items: np.ndarray, rows: np.ndarray) -> Tensor:
-        """Return the weights of items, which belong to ``rows`` of the selection, in one new tensor."""
+        """Return the weights of items, which belong to ``rows`` of the selection, in one new tensor, not yet transformed."""
 
 
 class GlobalVectors(WeightView):
@@ -130,16 +142,24 @@ class GlobalVectors(WeightView):
         target: see :class:`WeightView`.
         length: needed where vectors differ in length: shorter ones are filled up with zeros, longer ones cut at the
             end. ``"max"`` is the longest of the selection. By default the common length.
+        transform: see :class:`WeightView`.
 
     Raises:
         SelectionError: vectors of different lengths and no ``length``.
-        WindowError: a length that is neither a whole number of at least 1 nor ``"max"``.
+        ArgumentError: a length that is neither a whole number of at least 1 nor ``"max"``.
     """
 
     _shown = ("length",)
 
-    def __init__(self, data: NWSDataset, target: str | None = None, length: int | Literal["max"] | None = None) -> None:
-        super().__init__(data, target)
+    def __init__(
+        self,
+        data: NWSDataset,
+        *,
+        target: str | None = None,
+        length: int | Literal["max"] | None = None,
+        transform: Transform | None = None,
+    ) -> None:
+        super().__init__(data, target=target, transform=transform)
         n = data["n_weights"]
         shortest, longest = int(n.min()), int(n.max())
         if length is None and shortest != longest:
@@ -148,7 +168,7 @@ class GlobalVectors(WeightView):
                 f'is cut; "max" keeps all), or select one architecture, or use RandomWindows'
             )
         if isinstance(length, str) and length != "max":
-            raise WindowError(f'length must be a whole number or "max", got {length!r}')
+            raise ArgumentError(f'length must be a whole number or "max", got {length!r}')
         self.length = longest if length is None or isinstance(length, str) else whole_number("length", length, 1)
         self._lengths = None if shortest >= self.length else np.minimum(n, self.length).astype(np.int64)
 
@@ -164,8 +184,17 @@ class _Windows(WeightView):
 
     _shown = ("length", "part")
 
-    def __init__(self, data: NWSDataset, length: int, part: str, target: str | None, per_vector: int) -> None:
-        super().__init__(data, target, per_vector)
+    def __init__(
+        self,
+        data: NWSDataset,
+        length: int,
+        part: Part,
+        target: str | None,
+        windows_per_vector: int,
+        transform: Transform | None,
+    ) -> None:
+        per_vector = whole_number("windows_per_vector", windows_per_vector, 1)
+        super().__init__(data, target=target, transform=transform, per_vector=per_vector)
         n, n_conv = data["n_weights"], data["n_weights_conv"]
         self.length = check_length(length, n)
         self.part = part
@@ -197,11 +226,13 @@ class FixedWindows(_Windows):
         self,
         data: NWSDataset,
         length: int = 5000,
-        part: str = "all",
+        part: Part = "all",
+        *,
         target: str | None = None,
         windows_per_vector: int = N_OFFICIAL,
+        transform: Transform | None = None,
     ) -> None:
-        super().__init__(data, length, part, target, windows_per_vector)
+        super().__init__(data, length, part, target, windows_per_vector, transform)
         self._starts = official_starts(self.first_start, self.last_start, self.per_vector)
 
     def starts(self) -> np.ndarray:
@@ -223,9 +254,11 @@ class RandomWindows(_Windows):
         target: see :class:`WeightView`.
         seed: of the starts, in [0, 2^63).
         windows_per_vector: items of each row, side by side.
+        transform: see :class:`WeightView`.
 
     Raises:
-        WindowError: a length that the shortest vector does not hold, or a seed or number of windows out of range.
+        WindowError: a length that the shortest vector does not hold.
+        ArgumentError: a seed or number of windows out of range.
         SelectionError: an unknown part or target, or an empty selection.
     """
 
@@ -233,12 +266,14 @@ class RandomWindows(_Windows):
         self,
         data: NWSDataset,
         length: int = 5000,
-        part: str = "all",
+        part: Part = "all",
+        *,
         target: str | None = None,
         seed: int = 0,
         windows_per_vector: int = 1,
+        transform: Transform | None = None,
     ) -> None:
-        super().__init__(data, length, part, target, windows_per_vector)
+        super().__init__(data, length, part, target, windows_per_vector, transform)
         self.seed = whole_number("seed", seed, 0, 2**63)
         self._epoch = _SharedNumber()
         self._drawn: tuple[int, np.ndarray] | None = None
@@ -285,6 +320,7 @@ class LayerTensors(WeightView):
         layer: such as ``"conv1"`` or ``"fc2"``.
         kind: ``"kernel"``, ``"bias"``, ``"beta"``, ``"gamma"``, ``"mean"`` or ``"variance"``.
         target: see :class:`WeightView`.
+        transform: see :class:`WeightView`.
 
     Raises:
         SelectionError: an architecture without that layer or kind, or tensors of different shapes.
@@ -292,8 +328,16 @@ class LayerTensors(WeightView):
 
     _shown = ("layer", "kind", "shape")
 
-    def __init__(self, data: NWSDataset, layer: str = "conv1", kind: str = "kernel", target: str | None = None) -> None:
-        super().__init__(data, target)
+    def __init__(
+        self,
+        data: NWSDataset,
+        layer: str = "conv1",
+        kind: TensorKind = "kernel",
+        *,
+        target: str | None = None,
+        transform: Transform | None = None,
+    ) -> None:
+        super().__init__(data, target=target, transform=transform)
         architectures, which = data.architectures()
         tensors = [architecture.layer(layer)[kind] for architecture in architectures]
         shapes = sorted({tensor.shape for tensor in tensors})

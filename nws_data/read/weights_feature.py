@@ -1,7 +1,7 @@
 """The ``datasets`` feature that turns the column ``weights`` from positions into values when a row is read.
 
 ``ds = load_dataset("nws", "fixed", split="train").cast_column("weights", Weights(root="nws"))``. Arrow and the cache
-go on holding positions only.
+still hold positions only.
 
 ``save_to_disk``, ``to_parquet`` and ``push_to_hub`` write positions as well: what they write is of use beside the dataset.
 ``load_from_disk`` of it needs this module: write ``from nws_data import Weights`` first (``import nws_data`` after ``import
@@ -42,7 +42,7 @@ class Weights:
 
     Args:
         root: where the dataset lies: a folder, or any address that fsspec opens, such as ``hf://datasets/owner/nws``. A
-            folder is made absolute at once; cast anew where a dataset that was saved with it is read in another place.
+            folder is made absolute at once; cast again where a dataset that was saved with it is read in another place.
         decode: whether rows give values; if False, the struct of positions.
     """
 

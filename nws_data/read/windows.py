@@ -4,38 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 
+from nws_data.arguments import is_whole
 from nws_data.errors import SelectionError, WindowError, one_of
 from nws_data.randomness import Purpose, words
-from nws_data.space.architecture import PARTS
+from nws_data.space.architecture import PARTS, Part
 
 N_OFFICIAL = 10
 """Windows of a vector that the official evaluation uses."""
 
 
-def whole_number(name: str, value: int, low: int, high: int | None = None) -> int:
-    """Return the argument ``name`` as an int in [low, high), or raise ``WindowError``; a bool or float is none."""
-    if _is_whole(value) and value >= low and (high is None or value < high):
-        return int(value)
-    limit = f"at least {low}" if high is None else f"in [{low}, 2^{high.bit_length() - 1})"
-    raise WindowError(f"{name} must be {limit}, got {value!r}{'' if _is_whole(value) else ': give a whole number'}")
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
 def check_length(length: int, n_weights: np.ndarray) -> int:
     """Return the window length, or raise ``WindowError`` when it does not fit every vector (lengths ``(n,)``)."""
     shortest = int(n_weights.min())
-    if not _is_whole(length) or not 1 <= length <= shortest:
+    if not is_whole(length) or not 1 <= length <= shortest:
         raise WindowError(
             f"length: window must be in [1, {shortest}] (the shortest vector of this selection), got {length!r}"
-            f"{'' if _is_whole(length) else ': give a whole number'}"
+            f"{'' if is_whole(length) else ': give a whole number'}"
         )
     return int(length)
 
 
-def start_range(part: str, length: int, n_weights: np.ndarray, n_weights_conv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def start_range(part: Part, length: int, n_weights: np.ndarray, n_weights_conv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the first and the last place where a window of a part may start, both included.
 
     As in the original, a window of a part shorter than itself runs on into the neighbour part.
@@ -60,7 +49,7 @@ def start_range(part: str, length: int, n_weights: np.ndarray, n_weights_conv: n
     return first, last
 
 
-def spills(part: str, length: int, n_weights: np.ndarray, n_weights_conv: np.ndarray) -> np.ndarray:
+def spills(part: Part, length: int, n_weights: np.ndarray, n_weights_conv: np.ndarray) -> np.ndarray:
     """Return bool ``(n,)``: whether a vector's part is shorter than the window, which then runs into its neighbour."""
     sizes = {"all": n_weights, "conv": n_weights_conv, "fc": n_weights - n_weights_conv}
     return sizes[part] < length

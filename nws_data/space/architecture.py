@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal, get_args
 
 from nws_data.errors import HyperParameterError, SelectionError, one_of
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters
@@ -22,10 +23,13 @@ N_CLASSES = 10
 N_OUTPUTS = 20
 """Units of the output layer. Ten are never a label; with ten the paper's counts do not come out."""
 
-KINDS = ("kernel", "bias", "beta", "gamma", "mean", "variance")
+TensorKind = Literal["kernel", "bias", "beta", "gamma", "mean", "variance"]
+KINDS: tuple[TensorKind, ...] = get_args(TensorKind)
 """Kinds of tensors in a layer, in vector order; the last four belong to batch norm."""
 
-PARTS = ("all", "conv", "fc")
+Part = Literal["all", "conv", "fc"]
+PARTS: tuple[Part, ...] = get_args(Part)
+"""Parts of a weight vector: all of it, its convolutional layers, its fully connected layers."""
 
 _CONVS_PER_BLOCK = {3: (1, 1, 1), 4: (1, 1, 2), 5: (1, 2, 2)}
 _ARCHITECTURE_FIELDS = ("filter_size", "depth_conv", "depth_fc", "width_conv", "width_fc")

@@ -1,14 +1,13 @@
 """Hyper-parameters of a training: values, sampling and label encoding.
 
-Source: Eilertsen et al. 2020, Table 1 and Supplement A.1; values marked (O) in the docs come from the
-authors' published scripts.
+Source: Eilertsen et al. 2020, Table 1 and Supplement A.1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -42,7 +41,8 @@ CLASSES: dict[str, tuple[Any, ...]] = {
 FIXED_ARCHITECTURE = {"filter_size": 5, "depth_conv": 3, "depth_fc": 3, "width_conv": 32, "width_fc": 128}
 """What the population ``fixed`` does not draw (Table 1, circled)."""
 
-POPULATIONS = ("fixed", "random")
+Population = Literal["fixed", "random"]
+POPULATIONS: tuple[Population, ...] = get_args(Population)
 
 
 @dataclass(frozen=True, kw_only=True)

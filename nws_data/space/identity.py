@@ -1,16 +1,18 @@
-"""Who a training is: its id, seed and split follow from (build seed, population, plan index) alone."""
+"""The identity of a training: its id, seed and split follow from (build seed, population, plan index) alone."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from functools import lru_cache
+from typing import Literal, cast, get_args
 
 from nws_data.errors import SelectionError, one_of
 from nws_data.hashing import sha256_of
-from nws_data.space.hyperparameters import POPULATIONS
+from nws_data.space.hyperparameters import POPULATIONS, Population
 
-SPLITS = ("train", "validation", "test")
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[str, ...] = get_args(Split)
 
 BLOCKS: dict[str, dict[str, int]] = {
     "fixed": {"train": 18, "validation": 2, "test": 10},
@@ -27,12 +29,12 @@ def training_id(population: str, index: int) -> str:
     return f"{population}-{index:06d}"
 
 
-def parse_id(training: str) -> tuple[str, int]:
-    """Return (population, plan index) of an id; raises ``SelectionError`` when it is none."""
+def parse_id(training: str) -> tuple[Population, int]:
+    """Return (population, plan index) of an id; raises ``SelectionError`` for another text."""
     match = re.fullmatch(ID_PATTERN, training)
     if not match or training_id(match[1], int(match[2])) != training:
         raise SelectionError(f"not a training id: {training!r}; ids look like random-004711")
-    return match[1], int(match[2])
+    return cast("Population", match[1]), int(match[2])
 
 
 def id_hash(training: str) -> str:

@@ -76,7 +76,7 @@ def permute(vector: Tensor, architecture: Architecture, permutations: Mapping[st
         A new tensor of the same shape and dtype.
 
     Raises:
-        SelectionError: a vector of another length, an unknown layer, or something that is no permutation of it.
+        SelectionError: a vector of another length, an unknown layer, or something that is not a permutation of it.
     """
     if vector.shape[-1:] != (architecture.n_weights,):
         raise SelectionError(f"vector must end in {architecture.n_weights} values, got shape {tuple(vector.shape)}")

@@ -1,4 +1,4 @@
-"""A task as a LightningDataModule. Imports Lightning: load this module only where it is used."""
+"""A task as a LightningDataModule."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from nws_data.arguments import whole_number
 from nws_data.errors import NWSError
 from nws_data.read.sampler import EpochSampler
 from nws_data.read.views import WeightView
-from nws_data.read.windows import whole_number
 from nws_data.tasks.task import Task
 
 try:
     from lightning import LightningDataModule
-except ModuleNotFoundError as error:
-    raise NWSError(f"TaskDataModule needs Lightning ({error}); install it with pip install 'nws-data[bench]'") from error
+except ModuleNotFoundError:
+
+    class LightningDataModule:  # type: ignore[no-redef]
+        """In its place where Lightning is not installed: ``help(nws_data)`` and ``import *`` need the name."""
+
+        def __init__(self) -> None:
+            raise NWSError("TaskDataModule needs Lightning; install it with pip install 'nws-data[bench]'")
+
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
 
@@ -25,7 +31,7 @@ class TaskDataModule(LightningDataModule):
     """Loaders of a task for ``lightning.Trainer``: batches ``[weights, labels]``, float32 ``(n, length)`` and ``(n,)``.
 
     Order and random windows of training are new in every epoch, functions of (seed, epoch): no hook is needed, and a
-    training resumed from the end of an epoch goes on with what it would have seen. From a checkpoint in the middle of one,
+    training resumed from the end of an epoch continues with what it would have seen. From a checkpoint in the middle of one,
     that epoch's first batches are seen again instead of its last ones, as Lightning warns.
 
     Args:
@@ -37,7 +43,7 @@ class TaskDataModule(LightningDataModule):
         sampler: makes the sampler of the training view; by default all items in random order.
 
     Raises:
-        WindowError: a batch size or seed out of range.
+        ArgumentError: a batch size or seed out of range.
     """
 
     def __init__(

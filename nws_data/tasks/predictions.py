@@ -1,4 +1,4 @@
-"""Predictions with their keys: checked against what a task asks for, and stored as a file that anybody can score again."""
+"""Predictions with their keys: checked against what a task asks for, and stored as a file that can be scored again."""
 
 from __future__ import annotations
 
@@ -74,6 +74,9 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def __repr__(self) -> str:
+        return f"Predictions({self.task!r}: {len(self):,} values, data {self.data_digest[:12]})"
 
     def check_data(self, digest: str, population: str, root: Path) -> None:
         """Raise ``PredictionError`` unless they were made on a population of that digest, which lies in ``root``."""

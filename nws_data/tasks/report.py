@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nws_data.errors import TaskError, TaskNotAvailable
+from nws_data.errors import TaskError, TaskNotAvailableError
 from nws_data.format.manifest import Manifest
 from nws_data.format.tiers import FULL
 from nws_data.read.dataset import NWSDataset, open_rows
@@ -61,13 +61,13 @@ def task_states(root: str | Path, patterns: Sequence[str] = ()) -> list[TaskStat
         try:
             if spec.family.population not in manifest.populations:
                 population = f"no population {spec.family.population}"
-                raise TaskNotAvailable(f"task {name} is not available: {population}", population)
+                raise TaskNotAvailableError(f"task {name} is not available: {population}", population)
             key = spec.family.population, spec.tier or FULL
             if key not in opened:
                 opened[key] = open_rows(Path(root), key[0], tier=key[1])
             counts = select_sides(opened[key], spec).counts
             states.append(TaskState(name=name, available=True, counts=counts, reason=""))
-        except TaskNotAvailable as error:
+        except TaskNotAvailableError as error:
             states.append(TaskState(name=name, available=False, counts={}, reason=error.short))
     return states
 

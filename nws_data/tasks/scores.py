@@ -130,19 +130,12 @@ class RegressionScore:
     @property
     def sums(self) -> Sums:
         """The sums as arrays."""
-        floats = (self.sum_target, self.sum_target2, self.sum_error2, self.sum_absolute)
-        return Sums(np.asarray(self.n_items, np.int64), *(np.asarray(values, np.float64) for values in floats))
+        return _sums(asdict(self))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RegressionScore:
         """Build from :meth:`to_dict`'s values; raises ``PredictionError`` where a metric is not that of the sums."""
-
-        def build() -> RegressionScore:
-            floats = (values[name] for name in ("sum_target", "sum_target2", "sum_error2", "sum_absolute"))
-            sums = Sums(np.asarray(values["n_items"], np.int64), *(np.asarray(v, np.float64) for v in floats))
-            return cls.from_sums(values["kendall_tau"], values["trainings"], sums)
-
-        return _checked(cls, values, build)
+        return _checked(cls, values, lambda: cls.from_sums(values["kendall_tau"], values["trainings"], _sums(values)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as values that JSON can hold."""
@@ -201,6 +194,11 @@ def pool(scores: Sequence[Score]) -> Score:
         raise PredictionError("scores to pool are of different tasks: give folds of one task")
     sums = Sums(*(np.concatenate(values)[order] for values in zip(*(score.sums for score in numbers), strict=True)))
     return RegressionScore.from_sums(float(np.mean([score.kendall_tau for score in numbers])), trainings, sums)
+
+
+def _sums(values: Mapping[str, Any]) -> Sums:
+    names = ("sum_target", "sum_target2", "sum_error2", "sum_absolute")
+    return Sums(np.asarray(values["n_items"], np.int64), *(np.asarray(values[name], np.float64) for name in names))
 
 
 def _check_sums(sums: Sums, kendall_tau: float) -> None:

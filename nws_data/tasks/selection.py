@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nws_data.errors import TaskError, TaskNotAvailable, one_of
+from nws_data.errors import TaskError, TaskNotAvailableError, one_of
 from nws_data.read.dataset import NWSDataset
 from nws_data.read.selection import last_of_each
 from nws_data.space.hyperparameters import CLASSES
@@ -46,7 +46,7 @@ def select_sides(data: NWSDataset, spec: TaskSpec) -> Sides:
 
     Raises:
         TaskError: a held-out value that the dataset does not have.
-        TaskNotAvailable: too few trainings; names the counts.
+        TaskNotAvailableError: too few trainings; names the counts.
     """
     trainings = data.take(np.unique(data["training"], return_index=True)[1])
     ids = trainings["training"].tolist()
@@ -97,7 +97,7 @@ def _counts(mask: np.ndarray, labels: np.ndarray, classes: tuple[Any, ...]) -> d
 
 
 def _check_available(spec: TaskSpec, counts: Mapping[str, Mapping[str, int]]) -> None:
-    """Raise ``TaskNotAvailable`` where training or test side lack trainings; validation may be empty.
+    """Raise ``TaskNotAvailableError`` where training or test side lack trainings; validation may be empty.
 
     No score depends on the validation side, and in small builds it is far smaller than the others. Of a fold's test
     side one training a class is enough: the five are scored together.
@@ -105,7 +105,7 @@ def _check_available(spec: TaskSpec, counts: Mapping[str, Mapping[str, int]]) ->
     needed = {"train": MIN_TRAININGS, "test": MIN_TRAININGS if spec.fold is None else 1}
     text = "; ".join(f"{side} " + ", ".join(f"{k} {v}" for k, v in counts[side].items()) for side in ("train", "test"))
     if not spec.family.regression and len(counts["train"]) < 2:
-        raise TaskNotAvailable(
+        raise TaskNotAvailableError(
             f"task {spec.name} is not available: {spec.target} has one value in this dataset ({text}); build it with more",
             f"{spec.target} has one value",
         )
@@ -115,7 +115,7 @@ def _check_available(spec: TaskSpec, counts: Mapping[str, Mapping[str, int]]) ->
             continue
         which = "" if spec.family.regression else " of the rarest class"
         rule = "finite trainings" if spec.family.regression else "trainings above the accuracy threshold"
-        raise TaskNotAvailable(
+        raise TaskNotAvailableError(
             f"task {spec.name} is not available: it needs {needed['train']} trainings{which} in train and "
             f"{needed['test']} in test; {rule}: {text}; `nws tasks` lists what is, more trainings bring the others",
             f"{side} needs {n} {'trainings' if spec.family.regression else 'a class'}, has {found}"

@@ -7,11 +7,11 @@ import reprlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Literal
 
 from nws_data.errors import SelectionError, TaskError, one_of
 from nws_data.format.tiers import FULL, tier_name
-from nws_data.space.hyperparameters import CLASSES
+from nws_data.space.architecture import Part
+from nws_data.space.hyperparameters import CLASSES, Population
 from nws_data.space.trajectory import N_SNAPSHOTS
 
 WINDOW_LENGTH = 5000
@@ -40,9 +40,9 @@ class Family:
     """One row of the table: what its tasks share."""
 
     name: str
-    population: Literal["fixed", "random"]
+    population: Population
     targets: tuple[str, ...]
-    part: str | None = None  # of the windows; None: whole vectors
+    part: Part | None = None  # of the windows; None: whole vectors
     regression: bool = False
     vote: bool = False  # predictions per vector, aggregated from its windows
     held: bool = False  # some trainings are kept out and tested alone
@@ -80,7 +80,7 @@ FAMILIES: dict[str, Family] = {
         Family(name="ood-local", population="random", targets=_ALL, part="all", held=True, about="the same, from windows"),
     )
 }
-"""All families by name (DESIGN: tasks, splits, evaluation)."""
+"""All families by name."""
 
 
 _MODIFIERS = ("held", "threshold", "fold", "permuted", "tier")

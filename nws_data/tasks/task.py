@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from nws_data.errors import PredictionError, TaskError, TaskNotAvailable, one_of
+from nws_data.errors import PredictionError, TaskError, TaskNotAvailableError, one_of
 from nws_data.format.manifest import Manifest
 from nws_data.format.tiers import FULL
 from nws_data.randomness import Purpose, permutation
 from nws_data.read.dataset import NWSDataset, local_folder, open_rows
-from nws_data.read.views import FixedWindows, GlobalVectors, RandomWindows, WeightView
-from nws_data.space.identity import SPLITS
+from nws_data.read.views import FixedWindows, GlobalVectors, RandomWindows, Transform, WeightView
+from nws_data.space.identity import SPLITS, Split
 from nws_data.tasks.predictions import Keys, Predictions, align, check_finite, encode_classes
 from nws_data.tasks.scores import Score, score_classes, score_numbers
 from nws_data.tasks.selection import Sides, present_classes, select_sides
@@ -103,13 +103,14 @@ class Task:
         """Test items: whole vectors, or the 10 official windows of each, side by side."""
         return self.view("test")
 
-    def view(self, side: str, fixed: bool | None = None) -> WeightView:
+    def view(self, side: Split, fixed: bool | None = None, *, transform: Transform | None = None) -> WeightView:
         """Return a side's items.
 
         Args:
             side: ``"train"``, ``"validation"`` or ``"test"``.
             fixed: the official windows instead of random ones; by default on all sides but train. Whole vectors are
                 the same either way.
+            transform: of the weights, see :class:`WeightView`.
 
         Raises:
             TaskError: another side.
@@ -119,11 +120,11 @@ class Task:
             raise TaskError(f"side: {one_of(side, SPLITS)}")
         data, part = self._data.take(self._rows[side]), self.spec.family.part
         if part is None or self.spec.length is None:
-            view: WeightView = GlobalVectors(data, self.target)
+            view: WeightView = GlobalVectors(data, target=self.target, transform=transform)
         elif fixed is True or (fixed is None and side != "train"):
-            view = FixedWindows(data, self.spec.length, part, self.target)
+            view = FixedWindows(data, self.spec.length, part, target=self.target, transform=transform)
         else:
-            view = RandomWindows(data, self.spec.length, part, self.target, self.seed)
+            view = RandomWindows(data, self.spec.length, part, target=self.target, seed=self.seed, transform=transform)
         return self._relabelled(view, side)
 
     @property
@@ -268,8 +269,8 @@ def load_task(name: str, root: str | Path = "nws", *, seed: int = 0) -> Task:
 
     Raises:
         TaskError: no such task.
-        TaskNotAvailable: the dataset lacks the population or trainings; names the counts.
-        FormatError: no dataset.
+        TaskNotAvailableError: the dataset lacks the population or trainings; names the counts.
+        FormatError: not a dataset.
 
     Source: Eilertsen et al. 2020, Sections 5 and 6.1, Supplement C.
     """
@@ -278,7 +279,7 @@ def load_task(name: str, root: str | Path = "nws", *, seed: int = 0) -> Task:
     root = local_folder(root, population, tier=spec.tier or FULL)
     manifest = Manifest.load(root)
     if population not in manifest.populations:
-        raise TaskNotAvailable(
+        raise TaskNotAvailableError(
             f"task {spec.name} is not available: it needs the population {population}, {root} has "
             f"{', '.join(manifest.populations) or 'none'}; build it with `nws build --population {population}`",
             f"no population {population}",
@@ -297,7 +298,7 @@ def _permuted(labels: torch.Tensor, trainings: np.ndarray, seed: int) -> torch.T
 def as_array(values: Any, n: int) -> np.ndarray:
     """Return predictions as an array: of a tensor, an array, or a list of values or of batches of ``n`` items together.
 
-    Raises ``PredictionError`` for what is no array.
+    Raises ``PredictionError`` for what is not an array.
     """
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu()

@@ -10,10 +10,10 @@ import pyarrow as pa
 from nws_data.atomic import write_bytes
 from nws_data.format.card import render_card
 from nws_data.format.manifest import MANIFEST, Manifest
-from nws_data.format.manifest_copy import write_copy
 from nws_data.format.metadata import Row, digest_name, make_table, parquet_bytes, read_table
-from nws_data.format.root import CHECKSUMS, README, checksum_lines, remove_unlisted
+from nws_data.format.root import CHECKSUMS, README, checksum_lines
 from nws_data.hashing import sha256_of
+from nws_data.write.folder import remove_unlisted
 
 
 class Tables:
@@ -34,8 +34,7 @@ class Tables:
 
 
 def publish(root: Path, manifest: Manifest, card_template: str) -> None:
-    """Write a copy of the manifest, README.md, SHA256SUMS and, last, manifest.json; then remove what that does not name."""
-    write_copy(root, manifest)
+    """Write README.md, SHA256SUMS and, last, manifest.json; then remove what that does not name."""
     readme = render_card(root, manifest, card_template).encode()
     write_bytes(root / README, readme)
     small = {README: sha256_of(readme), MANIFEST: sha256_of(manifest.to_bytes())}

@@ -12,9 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from nws_data.errors import BuildError, FormatError
+from nws_data.errors import BuildError
 from nws_data.format.manifest import Manifest, PopulationEntry, ShardEntry, SplitEntry
 from nws_data.format.metadata import (
     PROVENANCE_SCHEMA,
@@ -28,10 +26,6 @@ from nws_data.format.metadata import (
 )
 from nws_data.format.plan import plan_differences
 from nws_data.format.records import TrainingHeader, TrainingRecord, load_header
-from nws_data.format.root import (
-    check_ours,
-    exclusive,
-)
 from nws_data.format.shards import (
     SHARD_SIZES,
     WrittenShard,
@@ -43,8 +37,8 @@ from nws_data.format.shards import (
 )
 from nws_data.space.identity import SPLITS, check_population, parse_id, training_seed
 from nws_data.space.image_sets import ImageSet
+from nws_data.write.folder import check_ours, exclusive, stored_manifest, unfinished
 from nws_data.write.publish import Tables, publish
-from nws_data.write.recover import sound_manifest, unfinished
 
 
 def write_population(
@@ -81,11 +75,11 @@ def write_population(
     check_population(population)
     root = Path(root)
     with exclusive(root):
-        old = sound_manifest(root)
+        old = stored_manifest(root)
         plan = _checked_plan(old, population, plan)
         _check_image_sets(old, image_sets)
         staged = _new_records(root, old, population, plan["build_seed"], image_sets, [Path(path) for path in records])
-        with unfinished(root, old):
+        with unfinished(root):
             splits, rows = _write_shards(root, old, population, staged, shard_sizes)
             headers = list(staged.values())
             manifest = _write_metadata(root, old, population, plan, image_sets, splits, rows, headers)
@@ -116,7 +110,7 @@ def check_appendable(
     """
     root = Path(root)
     check_ours(root)
-    old = sound_manifest(root)
+    old = stored_manifest(root)
     if population is not None and plan is not None:
         _checked_plan(old, population, plan)
         _check_image_sets(old, image_sets)
@@ -239,16 +233,8 @@ def _write_shards(
 
 def _write_members(path: Path, population: str, split: str, members: Mapping[Path, TrainingHeader]) -> WrittenShard:
     n_weights = {shard_key(header.plan_index): header.architecture.n_weights for header in members.values()}
-    tensors = (_staged_weights(staging, header) for staging, header in members.items())
+    tensors = (TrainingRecord.load(staging).weights for staging in members)
     return write_shard(path, population, split, n_weights, tensors)
-
-
-def _staged_weights(path: Path, header: TrainingHeader) -> np.ndarray:
-    """Return a staged training's weights; raises ``FormatError`` when they are not what its header said."""
-    record = TrainingRecord.load(path)
-    if (record.training, record.finite) != (header.training, header.finite):
-        raise FormatError(f"{path}: its weights are not those that its header describes; remove it and train again")
-    return record.weights
 
 
 def _entry(name: str, written: WrittenShard, members: Sequence[TrainingHeader]) -> ShardEntry:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from baselines.method import Method, MethodError
-from nws_data.errors import NWSError
+from baselines.method import Method
+from nws_data.errors import ArgumentError, NWSError
 
 
 class Nothing(Method):
@@ -24,7 +24,7 @@ def test_a_method_keeps_its_seed_and_has_no_parameters_before_fitting():
 
 @pytest.mark.parametrize("seed", [-1, 1.5, True, "1", None])
 def test_a_seed_is_a_whole_number(seed):
-    with pytest.raises(MethodError, match="seed must be a whole number of at least 0, got") as caught:
+    with pytest.raises(ArgumentError, match="seed must be at least 0, got") as caught:
         Nothing(seed)
     assert isinstance(caught.value, NWSError)
 

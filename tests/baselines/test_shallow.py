@@ -13,7 +13,7 @@ from baselines.method import MethodError
 from baselines.registry import METHODS, make_method
 from baselines.shallow import BINNED, LinearSvm, RbfSvm
 from baselines.tabular import class_scores, sampled_items
-from nws_data.errors import SelectionError
+from nws_data.errors import ArgumentError, NWSError, SelectionError
 from nws_data.features.extract import statistics_features
 from nws_data.read.views import FixedWindows
 from nws_data.tasks.task import load_task
@@ -254,7 +254,7 @@ def test_options_are_checked() -> None:
     with pytest.raises(MethodError, match="features: got 'all'; choose one of vector, layers, kernels"):
         LinearSvm(features="all")  # type: ignore[arg-type]
     for options in ({"penalty": 0.0}, {"gamma": -1.0}, {"max_items": 0}, {"penalty": True}):
-        with pytest.raises(MethodError, match=f"option {next(iter(options))} must be"):
+        with pytest.raises(NWSError, match=f"option {next(iter(options))} must be"):
             RbfSvm(**options)  # type: ignore[arg-type]
-    with pytest.raises(MethodError, match="option max_items must be a whole number above 0"):
+    with pytest.raises(ArgumentError, match=r"option max_items must be at least 1, got 2\.5: give a whole number"):
         RbfSvm(max_items=2.5)  # type: ignore[arg-type]

@@ -16,9 +16,8 @@ def test_report_on_a_given_dataset(tiny_dataset, capsys: pytest.CaptureFixture[s
     dmc.main(["--data", str(tiny_dataset.root), "--length", "100", "--batch-size", "4", "--rounds", "1", "--json"])
     report = json.loads(capsys.readouterr().out)
     assert (report["length"], report["batch_size"]) == (100, 4)
-    for found in report["precisions"].values():
-        assert found["step_s"] > 0 and 0 < found["model_share"] < 1 and found["gflops"] > 0
-    assert "bfloat16" in dmc.render(report)
+    assert report["step_s"] > 0 and 0 < report["model_share"] < 1 and report["gflops"] > 0
+    assert "items/s" in dmc.render(report)
 
 
 def test_batches_go_on_over_epochs_with_new_windows(tiny_dataset) -> None:

@@ -15,7 +15,7 @@ from tests.baselines.planted import write_planted
 @pytest.mark.slow
 def test_a_dataset_with_itself_shows_no_shift(tmp_path, capsys):
     root = str(write_planted(tmp_path, ["fixed"]))
-    precision_shift.main(["--data", root, root, "--json"])
+    precision_shift.main([root, root, "--json"])
     report = json.loads(capsys.readouterr().out)
     assert report["accuracies"]["difference"] == report["accuracies"]["standard_error"] == 0.0
     assert report["accuracies"]["mean_a"] == report["accuracies"]["mean_b"] > 0

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 import torch
 
 from benchmarks.speed import queue
-from benchmarks.speed.profile import Stopwatch
 from builders.images.bank import ImageBank
 from builders.plan.cost import forward_flop
 from nws_data.space.architecture import Architecture
@@ -40,13 +37,3 @@ def test_a_short_queue_is_measured():
 def test_the_peak_is_positive():
     torch.set_num_threads(1)
     assert queue.gemm_peak("float32", seconds=0.2) > 1e9
-
-
-def test_the_stopwatch_counts_the_outer_call_alone():
-    watch = Stopwatch()
-    inner = watch.wrap("inner", lambda: time.sleep(0.01))
-    outer = watch.wrap("outer", lambda: inner())
-    outer()
-    assert set(watch.seconds) == {"outer"} and watch.seconds["outer"] >= 0.01
-    inner()
-    assert watch.seconds["inner"] >= 0.01

@@ -6,8 +6,6 @@ import errno
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,24 +16,17 @@ import pytest
 import nws_data
 from builders.build import build
 from builders.cli import config_of
-from builders.config import BuildConfig
 from builders.images.prepare import ImageOptions
 from builders.plan.jobs import make_jobs
 from builders.plan.trainings import plan_trainings
 from builders.run.worker import Reporter, WorkerSettings, run_job
 from nws_data.check.verify import verify
 from nws_data.cli import main
-from nws_data.errors import BuildError
+from nws_data.errors import BuildError, FormatError
 from nws_data.format.manifest import Manifest
+from tests.builders import builds
+from tests.builders.builds import IMAGES, SEED, config, interrupt, start_build, wait_for
 from tests.crash.compare import differences
-
-SEED = 1671  # its first seven fixed and four random trainings have small batches, so that few images are enough
-IMAGES = ImageOptions(sources=("digits",), n_train=120, n_test=50)
-LIMITS = {"images": IMAGES, "epoch_cap": 19, "seed": SEED}
-
-
-def config(out: Path, fixed: int = 4, **changes) -> BuildConfig:
-    return BuildConfig(**({"out": out, "trainings": {"fixed": fixed}, "workers": 2, **LIMITS} | changes))
 
 
 def vectors(root: Path) -> dict[str, np.ndarray]:
@@ -47,11 +38,8 @@ def vectors(root: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("built") / "nws"
-    (report,) = build(config(root))
-    assert (report.n_trainings, report.n_new) == (4, 4)
-    return root
+def built() -> Path:
+    return builds.built()
 
 
 def test_a_build_is_sound_and_leaves_nothing_behind(built):
@@ -59,7 +47,6 @@ def test_a_build_is_sound_and_leaves_nothing_behind(built):
     assert report.ok, report.problems
     assert report.n_trainings == 4
     assert sorted(path.name for path in built.iterdir()) == [
-        ".nws-manifest",
         "README.md",
         "SHA256SUMS",
         "manifest.json",
@@ -78,31 +65,6 @@ def test_a_build_is_sound_and_leaves_nothing_behind(built):
 def test_one_worker_gives_the_same_bytes(built, tmp_path):
     build(config(tmp_path / "nws", workers=1))
     assert differences(tmp_path / "nws", built) == []
-
-
-def start_build(out: Path) -> subprocess.Popen:
-    """Start the fixture's build as a command, nice: on a busy machine the test must notice what happens in it."""
-    options = ["--population", "fixed", "--trainings", "4", "--images", "digits", "--train-images", "120", "--test-images",
-               "50", "--epoch-cap", "19", "--seed", str(SEED), "--workers", "1", "--out", str(out)]  # fmt: skip
-    command = ["nice", "-n", "19", sys.executable, "-m", "builders", "build", *options]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-
-
-def wait_for(process: subprocess.Popen, pattern: str, folder: Path) -> None:
-    deadline = time.monotonic() + 120
-    while not list(folder.glob(pattern)):
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline, f"no {pattern} in two minutes"
-        time.sleep(0.01)
-
-
-def interrupt(process: subprocess.Popen) -> None:
-    """Ctrl-C, as a terminal sends it: to the parent and its workers."""
-    os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "run the same command again" in stderr
-    assert "Traceback" not in stderr
 
 
 def test_an_interrupted_build_goes_on_to_the_same_bytes(built, tmp_path):
@@ -145,6 +107,23 @@ def test_a_build_killed_at_its_very_end_is_completed_by_the_same_command(built, 
     assert differences(copy, built) == []
 
 
+@pytest.mark.parametrize("lost", ["shard", "table", "manifest"])
+def test_a_damaged_dataset_is_refused_before_any_work(built, tmp_path, lost):
+    copy = Path(shutil.copytree(built, tmp_path / "nws"))
+    manifest = Manifest.load(copy)
+    name = {"shard": manifest.shards[0].path, "table": manifest.provenance, "manifest": "manifest.json"}[lost]
+    (copy / name).write_bytes((copy / name).read_bytes()[:-9])
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    expected = "not a readable manifest" if lost == "manifest" else rf"damaged: 1 files .+{name}.+`nws pull`.+new folder"
+    for n in (4, 5):
+        with pytest.raises(FormatError, match=expected):
+            build(config(copy, n))
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+    (copy / name).write_bytes((built / name).read_bytes())  # fetched again
+    build(config(copy))
+    assert differences(copy, built) == []
+
+
 def test_more_images_after_too_few_is_another_plan(tmp_path):
     with pytest.raises(BuildError, match="use more images"):
         build(config(tmp_path / "nws", seed=0))
@@ -181,11 +160,10 @@ def _killed_worker(connection, settings):
 
 @pytest.mark.slow
 def test_an_extended_dataset_holds_the_trainings_of_a_larger_build(built, tmp_path):
-    extended, at_once = tmp_path / "extended" / "nws", tmp_path / "at_once" / "nws"
+    extended, at_once = tmp_path / "extended" / "nws", builds.built(fixed=6)
     shutil.copytree(built, extended)
     (report,) = build(config(extended, fixed=6))
     assert (report.n_trainings, report.n_new) == (6, 2)
-    build(config(at_once, fixed=6))
     assert verify(extended).ok
     for shard in (built / "weights").rglob("*.safetensors"):
         assert shard.read_bytes() == (extended / shard.relative_to(built)).read_bytes()

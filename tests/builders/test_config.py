@@ -108,7 +108,7 @@ def test_presets_and_what_overrides_them():
     assert paper.trainings == {"fixed": 3000, "random": 13_000} and paper.epoch_cap == 1000
     assert paper.images == ImageOptions(sources=("mnist", "cifar10", "svhn", "stl10", "fashion_mnist"), download=True)
     changed = parse("--preset", "quickstart", "--population", "fixed", "--trainings", "2", "--epoch-cap", "30")
-    assert (changed.trainings, changed.epoch_cap, changed.images.n_train) == ({"fixed": 2}, 30, 500)
+    assert (changed.trainings, changed.epoch_cap, changed.images.n_train) == ({"fixed": 2}, 30, 440)
     assert parse("--preset", "paper", "--images", "digits").images == DIGITS
 
 

@@ -27,7 +27,6 @@ def differences(out: Path, goal: Path) -> list[str]:
 def _contents(root: Path) -> dict[str, object]:
     """Return file contents by name; what records timings without them: provenance by the trainings in it."""
     from nws_data.format.manifest import Manifest
-    from nws_data.format.manifest_copy import MANIFEST_COPY
 
     contents: dict[str, object] = {}
     for path in root.rglob("*"):
@@ -36,7 +35,6 @@ def _contents(root: Path) -> dict[str, object]:
             contents[_without_digest(name)] = _trainings(path)
         else:
             contents[name] = path.read_bytes() if path.is_file() else "folder"
-    contents[MANIFEST_COPY] = contents.get(MANIFEST_COPY) == contents["manifest.json"]
     manifest = json.loads(str(contents["manifest.json"], "utf-8"))  # type: ignore[call-overload]
     manifest["sha256"].pop(manifest["provenance"])
     manifest["provenance"] = _without_digest(manifest["provenance"])

@@ -6,8 +6,8 @@ A case starts from nothing (or the dataset that its kind extends), or from a sta
 is to come; its build is killed one to three times with SIGKILL, the parent alone, one worker, or all; then the same command
 runs undisturbed. Kills come at a random time, while a training is being staged, or right before or shortly after a
 random file operation of a random phase. In half of the cases the wall clock is wrong or jumps and file times lie years
-ahead or back; with ``--power`` the files written last are damaged after a kill. Afterwards the dataset must pass
-``nws verify`` and equal that of an uninterrupted build, recorded timings aside, with no file too many.
+ahead or back. Afterwards the dataset must pass ``nws verify`` and equal that of an uninterrupted build, recorded timings
+aside, with no file too many.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.crash.files import files_of, shift_times
 from tests.crash.kinds import KINDS, Kind, add_preset
 from tests.crash.phases import PHASES, phase_of_folder, phase_of_operation
-from tests.crash.power import cut_power, files_of, shift_times
-from tests.crash.processes import Aim, ask, end_session, ended, finish, kill, start, workers_of
+from tests.crash.processes import Aim, ask, ended, finish, kill, start, workers_of
 
 _CLOCKS = ("", "", "", str(10 * 365 * 86_400), str(-10 * 365 * 86_400), "jumps")
 _MAX_FAILURES = 10  # then something is wrong, and more would not tell more
@@ -42,7 +42,6 @@ class Tally:
     targets: Counter[str] = field(default_factory=Counter)
     n_cases: int = 0
     n_clock: int = 0  # kills under a wrong clock
-    n_power: int = 0  # kills after which files were damaged
     n_completed: int = 0
     n_equal: int = 0
     failures: list[str] = field(default_factory=list)
@@ -50,11 +49,10 @@ class Tally:
 
 @dataclass(frozen=True)
 class Killed:
-    """Who was killed, when, and the session that the build ran in, of which more may still run."""
+    """Who was killed, and when."""
 
     phase: str
     target: str
-    session: int
 
 
 class KindRun:
@@ -117,7 +115,7 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copytree(source, target)
 
 
-def run_case(run: KindRun, seed: str, power: float, tally: Tally) -> None:
+def run_case(run: KindRun, seed: str, tally: Tally) -> None:
     """Kill one build one to three times, complete it, and compare."""
     rng = random.Random(seed)
     exporting = rng.random() < 0.6
@@ -125,7 +123,6 @@ def run_case(run: KindRun, seed: str, power: float, tally: Tally) -> None:
     clock = rng.choice(_CLOCKS)
     story = [f"from {'ready' if exporting else 'base'}, clock {clock or 'right'}"]
     for _ in range(rng.randint(1, 3)):
-        before = files_of(run.out)
         killed = _kill_once(run, rng, exporting, clock)
         if killed is None:
             story.append("ended before the kill")
@@ -134,11 +131,6 @@ def run_case(run: KindRun, seed: str, power: float, tally: Tally) -> None:
         tally.targets[killed.target] += 1
         tally.n_clock += bool(clock)
         story.append(f"{killed.target} killed in {killed.phase}")
-        if rng.random() < power:
-            end_session(killed.session)
-            damaged = cut_power(run.out, before, rng)
-            tally.n_power += bool(damaged)
-            story += damaged
         if clock:
             shift_times(sorted(files_of(run.out)), rng)
     tally.n_cases += 1
@@ -165,7 +157,7 @@ def _kill_once(run: KindRun, rng: random.Random, exporting: bool, clock: str) ->
         n = rng.choice([i for i, text in enumerate(run.operations) if phase_of_operation(text) == phase])
         aim = Aim(n, rng.choice((0.0, rng.uniform(0, 0.01))), rng.random() < 0.5)
         pid = start(run.out, run.command, log, aim, clock)
-        return Killed(phase, "all" if aim.group else "parent", pid) if finish(pid) < 0 else None
+        return Killed(phase, "all" if aim.group else "parent") if finish(pid) < 0 else None
     pid = start(run.out, run.command, log, clock=clock)
     moment_s = rng.uniform(0, 1.1 * run.duration_s)
     target = rng.choice(("all", "parent", "a worker"))
@@ -175,12 +167,12 @@ def _kill_once(run: KindRun, rng: random.Random, exporting: bool, clock: str) ->
     if target == "a worker" and workers:
         return _kill_worker(run, rng.choice(workers), pid)
     kill(pid, group=target != "parent")
-    return Killed(phase_of_folder(run.out, run.digest), "parent" if target == "parent" else "all", pid)
+    return Killed(phase_of_folder(run.out, run.digest), "parent" if target == "parent" else "all")
 
 
 def _kill_worker(run: KindRun, worker: int, pid: int) -> Killed | None:
     """Kill one worker and wait for the build, which may replace it and go on: a kill all the same."""
-    killed: Killed | None = Killed(phase_of_folder(run.out, run.digest), "a worker", pid)
+    killed: Killed | None = Killed(phase_of_folder(run.out, run.digest), "a worker")
     try:
         os.kill(worker, 9)
     except ProcessLookupError:  # it has just ended
@@ -207,24 +199,22 @@ def _wait(pid: int, out: Path, moment_s: float, staging: bool, rng: random.Rando
     return True
 
 
-def run_all(
-    kinds: list[str], n_kills: int, seed: int, folder: Path, power: float, only: Sequence[str] = ()
-) -> dict[str, Tally]:
-    """Kill builds of all kinds in turn until there were enough kills, and with ``power`` damage after one at least."""
+def run_all(kinds: list[str], n_kills: int, seed: int, folder: Path, only: Sequence[str] = ()) -> dict[str, Tally]:
+    """Kill builds of all kinds in turn until there were enough kills."""
     tallies = {name: Tally() for name in kinds}
     runs = {name: KindRun(KINDS[name], folder / name.replace(", ", "-").replace(" ", "-")) for name in kinds}
     for name, run in runs.items():
         print(f"preparing {name}", file=sys.stderr, flush=True)
         run.prepare()
     for case in only:
-        run_case(runs[case.split("/")[1]], case, power, tallies[case.split("/")[1]])
+        run_case(runs[case.split("/")[1]], case, tallies[case.split("/")[1]])
         print(f"case {case}: {len(tallies[case.split('/')[1]].failures)} failures", file=sys.stderr, flush=True)
     i = 0
-    while not only and not _enough(tallies, n_kills, power):
+    while not only and sum(tally.kills.total() for tally in tallies.values()) < n_kills:
         if sum(len(tally.failures) for tally in tallies.values()) >= _MAX_FAILURES:
             break
         name = kinds[i % len(kinds)]
-        run_case(runs[name], f"{seed}/{name}/{i // len(kinds)}", power, tallies[name])
+        run_case(runs[name], f"{seed}/{name}/{i // len(kinds)}", tallies[name])
         i += 1
         total = sum(tally.kills.total() for tally in tallies.values())
         n_failed = sum(len(tally.failures) for tally in tallies.values())
@@ -232,26 +222,19 @@ def run_all(
     return tallies
 
 
-def _enough(tallies: dict[str, Tally], n_kills: int, power: float) -> bool:
-    """Whether what was asked for has happened; a kill before anything was written leaves nothing to damage."""
-    total = sum(tally.kills.total() for tally in tallies.values())
-    met = power == 0 or any(tally.n_power for tally in tallies.values())
-    return total >= n_kills and (met or total >= 10 * n_kills)
-
-
 def table(tallies: dict[str, Tally]) -> str:
     """Return the summary as a Markdown table, and the failures under it."""
-    columns = ["kind", "kills", *PHASES, "cases", "completed", "equal", "wrong clock", "power cut"]
+    columns = ["kind", "kills", *PHASES, "cases", "completed", "equal", "wrong clock"]
     lines = [" | ".join(columns), " | ".join("---" for _ in columns)]
     total = Tally(n_cases=0)
     for name, tally in [*tallies.items(), ("all", total)]:
         if tally is not total:
             for part in ("kills", "targets"):
                 getattr(total, part).update(getattr(tally, part))
-            for part in ("n_cases", "n_completed", "n_equal", "n_clock", "n_power"):
+            for part in ("n_cases", "n_completed", "n_equal", "n_clock"):
                 setattr(total, part, getattr(total, part) + getattr(tally, part))
         counts = [tally.kills.total(), *(tally.kills[phase] for phase in PHASES), tally.n_cases, tally.n_completed]
-        lines.append(" | ".join([name, *map(str, counts), str(tally.n_equal), str(tally.n_clock), str(tally.n_power)]))
+        lines.append(" | ".join([name, *map(str, counts), str(tally.n_equal), str(tally.n_clock)]))
     text = "\n".join(f"| {line} |" for line in lines)
     text += f"\n\nKilled: {', '.join(f'{target} {n}' for target, n in sorted(total.targets.items()))}.\n"
     return text + "".join(f"\nFAILED {failure}" for tally in tallies.values() for failure in tally.failures)
@@ -264,13 +247,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="decides cases, moments and targets")
     parser.add_argument("--out", type=Path, required=True, help="folder for everything; states in it are used again")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=[name for name in KINDS if name != "ray"])
-    parser.add_argument("--power", type=float, default=0.0, help="share of kills after which the last files are damaged")
     parser.add_argument("--only", nargs="+", default=[], metavar="SEED", help="repeat single cases, such as 0/fixed/3")
     options = parser.parse_args()
     if options.only:
         options.kinds = sorted({case.split("/")[1] for case in options.only})
     import_builders()
-    tallies = run_all(options.kinds, options.kills, options.seed, options.out.absolute(), options.power, options.only)
+    tallies = run_all(options.kinds, options.kills, options.seed, options.out.absolute(), options.only)
     print(table(tallies))
     return int(any(tally.failures for tally in tallies.values()))
 

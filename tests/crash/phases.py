@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.crash.power import files_of
+from tests.crash.files import files_of
 
 PHASES = ("start", "images", "training", "staging", "shard", "metadata", "manifest", "cleanup", "end")
-_SMALL = ("..nws-manifest", ".README", ".SHA256SUMS", ".manifest.json")  # while they have their temporary names
+_SMALL = (".README", ".SHA256SUMS", ".manifest.json")  # while they have their temporary names
 
 
 def phase_of_operation(text: str) -> str:

@@ -150,27 +150,9 @@ def kill(pid: int, group: bool = True) -> None:
     os.waitpid(pid, 0)
 
 
-def end_session(leader: int) -> None:
-    """SIGKILL to what is left of a session whose leader has ended; wait until none of it runs (Linux)."""
-    while living := [pid for pid in process_ids() if _session(pid) == leader]:
-        for pid in living:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.002)
-
-
 def process_ids() -> list[int]:
     """Return the ids of all processes that can be seen (Linux)."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-
-
-def _session(pid: int) -> int:
-    """Return the session of a process; 0 when it has ended, also when nobody has asked how yet."""
-    try:
-        state, _, _, session = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:4]
-    except OSError:
-        return 0
-    return 0 if state in "ZX" else int(session)
 
 
 def workers_of(pid: int) -> list[int]:

@@ -32,8 +32,7 @@ def test_killed_builds_are_completed_by_the_same_command(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_killed_and_damaged_builds_of_two_kinds(tmp_path: Path) -> None:
-    found = total(kill(tmp_path, "--kills", "8", "--kinds", "both", "extension", "--power", "0.5", "--seed", "1"))
+def test_killed_builds_of_two_kinds(tmp_path: Path) -> None:
+    found = total(kill(tmp_path, "--kills", "8", "--kinds", "both", "extension", "--seed", "1"))
     assert found["kills"] >= 8
-    assert found["power cut"] >= 1
     assert found["cases"] == found["completed"] == found["equal"] >= 3

@@ -1,7 +1,13 @@
-"""Mutants of a dataset; which they are is fixed by the seed."""
+import pytest
 
 from tests.fuzz.fuzz import fuzz
 
 
-def test_hostile_datasets() -> None:
-    assert fuzz(200, first=100) == []
+def test_200_mutants_are_refused_or_read_as_they_are() -> None:
+    assert fuzz(200) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, 5000, 1250))
+def test_5000_mutants_are_refused_or_read_as_they_are(first: int) -> None:
+    assert fuzz(first + 1250, seed=1, first=first) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.leaderboard.files.json_text import difference
-from benchmarks.leaderboard.files.results import Result, ResultError, prediction_name, score_fields, test_fields
+from benchmarks.leaderboard.files.results import Result, ResultError, as_json, prediction_name, test_fields
 from nws_data.errors import NWSError
 from nws_data.format.manifest import Manifest
 from nws_data.hashing import file_sha256
@@ -67,7 +67,7 @@ def recompute(result: Result, root: Path, predictions: Path) -> bool:
                 raise ResultError(f"{path}: {error}") from error
         score = parts[0] if len(parts) == 1 else pool(parts)
         source = f"its prediction files in {predictions}"
-        if odd := difference(score_fields(run.score), score_fields(score), f"score of seed {run.seed}", source):
+        if odd := difference(as_json(run.score.to_dict()), as_json(score.to_dict()), f"score of seed {run.seed}", source):
             raise ResultError(odd)
     return True
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from nws_data.read.windows import N_OFFICIAL
@@ -12,91 +13,80 @@ from nws_data.space.hyperparameters import CLASSES
 from nws_data.space.identity import fold_split_of, parse_id, split_of
 from nws_data.tasks.table import MIN_TRAININGS, N_FOLDS, TaskSpec, parse_task
 
-SHA256 = re.compile(r"[0-9a-f]{64}")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """What may not be in a text: characters that end lines, turn the direction of writing or drive a terminal."""
 
-_LARGEST = 2**53
-"""Whole numbers below are exact as floats, too."""
 
-METHOD = re.compile(r"[\w.:+=-]{1,100}")
+@dataclass(frozen=True)
+class Kind:
+    """What a field may hold, in words and as a test of a JSON value."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+    @property
+    def or_null(self) -> Kind:
+        """This kind, or null."""
+        return Kind(f"{self.words} or null", lambda value: value is None or self.holds(value))
+
+    def each(self, words: str) -> Kind:
+        """A list, not empty, of this kind."""
+        return Kind(words, lambda value: isinstance(value, list) and bool(value) and all(map(self.holds, value)))
+
+
+def _text(words: str, pattern: str) -> Kind:
+    return Kind(words, lambda value: isinstance(value, str) and re.fullmatch(pattern, value, re.DOTALL) is not None)
+
+
+def _number(words: str, *types: type) -> Kind:
+    """Numbers that are exact as floats, too."""
+    return Kind(words, lambda value: type(value) in types and 0 <= value < 2**53)
+
+
+def _mapping(words: str, *types: type) -> Kind:
+    return Kind(words, lambda value: isinstance(value, dict) and all(isinstance(item, types) for item in value.values()))
+
+
+def _is_time(value: Any) -> bool:
+    try:
+        return time.strftime(_TIME, time.strptime(value, _TIME)) == value
+    except (TypeError, ValueError):
+        return False
+
+
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+_TEXT, _FLAG = _text("a text", ".+"), Kind("true or false", lambda value: isinstance(value, bool))
+_OBJECT = _mapping("an object", object)
+_COUNT, _SECONDS = _number("a whole number in [0, 2^53)", int), _number("a number of seconds in [0, 2^53)", int, float)
+_DIGEST = _text("a SHA-256 in hex", "[0-9a-f]{64}")
+METHOD = _text("a name of at most 100 letters, digits and _ . : + = -", r"[\w.:+=-]{1,100}")
 """A method's name: no link, mention or markup can be written with it."""
-
-_COMMIT = re.compile(r"[0-9a-f]{40,64}")
-
-_TEXT = "a text"
-METHOD_RULE = "a name of at most 100 letters, digits and _ . : + = -"
-_COUNT = "a whole number in [0, 2^53)"
-_SECONDS = "a number of seconds in [0, 2^53)"
-_DIGEST = "a SHA-256 in hex"
-_FLAG = "true or false"
 
 _TOP = {
     "task": _TEXT,
     "kind": _TEXT,
     "official": _FLAG,
     "folds": _COUNT,
-    "method": METHOD_RULE,
+    "method": METHOD,
     "data_digest": _DIGEST,
-    "options": "an object of plain values",
-    "test": "an object",
-    "runs": "a list of objects",
-    "hardware": "an object",
-    "versions": "an object of texts",
-    "commit": "an object or null",
-    "finished_at": "a time such as 2026-01-31T12:00:00Z",
+    "options": _mapping("an object of plain values", str, int, float, type(None)),
+    "test": _OBJECT,
+    "runs": _OBJECT.each("a list of objects"),
+    "hardware": _OBJECT,
+    "versions": _mapping("an object of texts", str),
+    "commit": _OBJECT.or_null,
+    "finished_at": Kind("a time such as 2026-01-31T12:00:00Z", _is_time),
 }
 _RUN = {
     "seed": _COUNT,
-    "n_parameters": f"{_COUNT}, or null",
+    "n_parameters": _COUNT.or_null,
     "fit_s": _SECONDS,
     "predict_s": _SECONDS,
-    "predictions_sha256": "a list of SHA-256 in hex",
-    "score": "an object",
+    "predictions_sha256": _DIGEST.each("a list of SHA-256 in hex"),
+    "score": _OBJECT,
 }
-_HARDWARE = {
-    "processor": _TEXT,
-    "cores": _COUNT,
-    "threads": _COUNT,
-    "memory_bytes": _COUNT,
-    "gpu": "a text or null",
-}
-_COMMIT_FIELDS = {"id": "a commit in hex", "dirty": _FLAG}
-
-
-def _is(value: Any, kind: str) -> bool:
-    """Whether a JSON value is what the words say."""
-    if kind.endswith(" or null"):
-        return value is None or _is(value, kind.removesuffix(" or null").removesuffix(","))
-    if kind == "a list of objects":
-        return isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
-    if kind == "a list of SHA-256 in hex":
-        return isinstance(value, list) and bool(value) and all(_is(item, _DIGEST) for item in value)
-    if kind == "an object of texts":
-        return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
-    if kind == "an object of plain values":
-        return isinstance(value, dict) and all(v is None or isinstance(v, str | int | float) for v in value.values())
-    if kind == "an object":
-        return isinstance(value, dict)
-    if kind == _FLAG:
-        return isinstance(value, bool)
-    if kind == _COUNT:
-        return type(value) is int and 0 <= value < _LARGEST
-    if kind == _SECONDS:
-        return type(value) in (int, float) and 0 <= value < _LARGEST
-    if kind == _TOP["finished_at"]:
-        return isinstance(value, str) and _TIME.fullmatch(value) is not None and _is_time(value)
-    pattern = {_TEXT: re.compile(".+"), METHOD_RULE: METHOD, _DIGEST: SHA256, "a commit in hex": _COMMIT}[kind]
-    return isinstance(value, str) and pattern.fullmatch(value) is not None
-
-
-def _is_time(text: str) -> bool:
-    try:
-        datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")
-    except ValueError:
-        return False
-    return True
+_HARDWARE = {"processor": _TEXT, "cores": _COUNT, "threads": _COUNT, "memory_bytes": _COUNT, "gpu": _TEXT.or_null}
+_COMMIT = {"id": _text("a commit in hex", "[0-9a-f]{40,64}"), "dirty": _FLAG}
 
 
 def control_character(value: Any) -> str | None:
@@ -114,18 +104,18 @@ def problem(content: Mapping[str, Any]) -> str | None:
         return f"texts may not hold control characters, got {text!r}"
     found = _fields(content, _TOP, "") or _fields(content["hardware"], _HARDWARE, "hardware.", exact=True)
     if not found and content["commit"] is not None:
-        found = _fields(content["commit"], _COMMIT_FIELDS, "commit.", exact=True)
+        found = _fields(content["commit"], _COMMIT, "commit.", exact=True)
     for i, run in enumerate(content["runs"] if not found else ()):
         found = found or _fields(run, _RUN, f"runs[{i}].", exact=True)
     return found or _task_problem(content)
 
 
-def _fields(values: Mapping[str, Any], kinds: Mapping[str, str], place: str, exact: bool = False) -> str | None:
+def _fields(values: Mapping[str, Any], kinds: Mapping[str, Kind], place: str, exact: bool = False) -> str | None:
     for name, kind in kinds.items():
         if name not in values:
             return f"field {place}{name} is missing"
-        if not _is(values[name], kind):
-            return f"{place}{name} must be {kind}, got {values[name]!r}"
+        if not kind.holds(values[name]):
+            return f"{place}{name} must be {kind.words}, got {values[name]!r}"
     odd = [name for name in values if exact and name not in kinds]
     return f"unknown field {place}{odd[0]}" if odd else None
 

@@ -14,7 +14,7 @@ _TOLERANCE = 1e-9
 
 
 def readable(value: Any, indent: int = 0) -> str:
-    """Return JSON with one field a line; lists of plain values fill lines of at most 120 characters.
+    """Return JSON with one field a line; plain values of a list stand in lines of about 120 characters.
 
     Raises ``ValueError`` for NaN and infinity, which JSON has no word for.
     """
@@ -22,26 +22,14 @@ def readable(value: Any, indent: int = 0) -> str:
     if isinstance(value, Mapping) and value:
         lines = [f"{inner}{_plain(str(key))}: {readable(item, indent + 1)}" for key, item in value.items()]
         return "{\n" + ",\n".join(lines) + f"\n{outer}}}"
-    if isinstance(value, list | tuple) and value:
-        if any(isinstance(item, Mapping | list | tuple) for item in value):
-            lines = [inner + readable(item, indent + 1) for item in value]
-            return "[\n" + ",\n".join(lines) + f"\n{outer}]"
-        return _filled([_plain(item) for item in value], inner, outer)
-    return _plain(value)
-
-
-def _filled(items: list[str], inner: str, outer: str) -> str:
-    one_line = f"[{', '.join(items)}]"
-    if len(inner) + len(one_line) <= WIDTH:
-        return one_line
-    lines, line = [], inner + items[0]
-    for item in items[1:]:
-        if len(line) + len(item) + 2 > WIDTH:
-            lines.append(line + ",")
-            line = inner + item
-        else:
-            line += f", {item}"
-    return "[\n" + "\n".join([*lines, line]) + f"\n{outer}]"
+    if not isinstance(value, list | tuple) or not value:
+        return _plain(value)
+    if any(isinstance(item, Mapping | list | tuple) for item in value):
+        return "[\n" + ",\n".join(inner + readable(item, indent + 1) for item in value) + f"\n{outer}]"
+    items = [_plain(item) for item in value]
+    n = max(1, (WIDTH - len(inner)) // (max(map(len, items)) + 2))
+    lines = [", ".join(items[i : i + n]) for i in range(0, len(items), n)]
+    return f"[{lines[0]}]" if len(lines) == 1 else f"[\n{inner}" + f",\n{inner}".join(lines) + f"\n{outer}]"
 
 
 def _plain(value: Any) -> str:

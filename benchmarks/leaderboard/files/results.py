@@ -10,7 +10,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -150,27 +150,8 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields of the file, in the order of :data:`FIELDS`."""
-        content = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "task": self.task,
-            "kind": self.kind,
-            "official": self.official,
-            "folds": self.folds,
-            "method": self.method,
-            "options": self.options,
-            "n_parameters": self.n_parameters,
-            "data_digest": self.data_digest,
-            "seeds": list(self.seeds),
-            "summary": self.summary,
-            "test": self.test,
-            "runs": [seed_run_to_dict(run) for run in self.runs],
-            "hardware": self.hardware,
-            "versions": self.versions,
-            "commit": self.commit,
-            "command": self.command,
-            "finished_at": self.finished_at,
-        }
+        own = {"format": FORMAT, "format_version": FORMAT_VERSION, "runs": [seed_run_to_dict(run) for run in self.runs]}
+        content = {name: own.get(name) or as_json(getattr(self, name)) for name in FIELDS if name != "sha256"}
         return content | {"sha256": digest(content)}
 
     def save(self, folder: Path) -> Path:
@@ -209,8 +190,7 @@ class Result:
                 **{name: content[name] for name in ("task", "official", "folds", "method", "options", "data_digest")},
                 **{name: content[name] for name in ("hardware", "versions", "commit", "finished_at")},
             )
-            expected = json.loads(json.dumps(result.to_dict(), allow_nan=False))
-            found = difference({**content, "sha256": ""}, {**expected, "sha256": ""})
+            found = difference({**content, "sha256": ""}, {**result.to_dict(), "sha256": ""})
             confusions = [getattr(run.score, "confusion", ()) for run in result.runs]
             found = found or test_problem(result.task, result.folds, result.test, confusions)
         except ResultError:
@@ -272,43 +252,24 @@ def _check_frame(content: Any) -> None:
 def seed_run_to_dict(run: SeedRun, whole: bool = False) -> dict[str, Any]:
     """Return a run as JSON values; its score without the fields that all seeds share, unless ``whole``."""
     score = {name: value for name, value in run.score.to_dict().items() if whole or name not in _SHARED}
-    return {
-        "seed": run.seed,
-        "n_parameters": run.n_parameters,
-        "fit_s": run.fit_s,
-        "predict_s": run.predict_s,
-        "predictions_sha256": list(run.predictions_sha256),
-        "score": _lists(score),
-    }
+    found: dict[str, Any] = as_json({field.name: getattr(run, field.name) for field in fields(run)} | {"score": score})
+    return found
 
 
 def seed_run_from_dict(values: Mapping[str, Any], test: Mapping[str, Any], kind: str) -> SeedRun:
     """Build a run from :func:`seed_run_to_dict` and the shared fields; raises an ``NWSError`` for numbers that differ."""
-    return SeedRun(
-        seed=values["seed"],
-        score=_SCORES[kind].from_dict({**values["score"], **test}),
-        n_parameters=values["n_parameters"],
-        fit_s=values["fit_s"],
-        predict_s=values["predict_s"],
-        predictions_sha256=tuple(values["predictions_sha256"]),
-    )
+    score = _SCORES[kind].from_dict({**values["score"], **test})
+    return SeedRun(**{**values, "score": score, "predictions_sha256": tuple(values["predictions_sha256"])})
 
 
 def test_fields(score: Score) -> dict[str, Any]:
     """Return the fields of a score that belong to the test set, as JSON values."""
-    return {name: value for name, value in _lists(score.to_dict()).items() if name in _SHARED}
+    return {name: value for name, value in as_json(score.to_dict()).items() if name in _SHARED}
 
 
-def score_fields(score: Score) -> Any:
-    """Return all fields of a score as JSON values."""
-    return _lists(score.to_dict())
-
-
-def _lists(value: Any) -> Any:
-    """Return tuples as lists, as JSON has them."""
-    if isinstance(value, Mapping):
-        return {key: _lists(item) for key, item in value.items()}
-    return [_lists(item) for item in value] if isinstance(value, list | tuple) else value
+def as_json(value: Any) -> Any:
+    """Return values as JSON gives them back, such as tuples as lists; raises ``ValueError`` for NaN and infinity."""
+    return json.loads(json.dumps(value, allow_nan=False))
 
 
 def main_metric(result: Result) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from typing import Any
 from baselines.method import MethodError
 from baselines.registry import METHODS, find_method, options_of, resolve_options
 from benchmarks.leaderboard.files.against_data import test_sets
-from benchmarks.leaderboard.files.checks import METHOD, METHOD_RULE, control_character
+from benchmarks.leaderboard.files.checks import METHOD, control_character
 from benchmarks.leaderboard.files.results import SOURCE
-from nws_data.errors import NWSError, TaskError, TaskNotAvailable, one_of
+from nws_data.errors import NWSError, TaskError, TaskNotAvailableError, one_of
 from nws_data.format.manifest import Manifest
 from nws_data.hashing import file_sha256
 from nws_data.tasks.table import N_FOLDS, matching_names, parse_task
@@ -71,8 +71,8 @@ def choose_methods(names: Iterable[str]) -> list[str]:
             chosen |= dict.fromkeys(found)
         else:
             find_method(name).load()
-            if not METHOD.fullmatch(method_label(name)):
-                raise NWSError(f"results know a method by {METHOD_RULE}; rename {method_label(name)!r}")
+            if not METHOD.holds(method_label(name)):
+                raise NWSError(f"results know a method by {METHOD.words}; rename {method_label(name)!r}")
             file, colon, class_name = name.rpartition(":")
             chosen[f"{Path(file).resolve()}:{class_name}" if colon and file.endswith(".py") else name] = None
     return list(chosen)
@@ -115,7 +115,7 @@ def reason_missing(task: str, folds: bool, root: Path) -> str | None:
     try:
         for name in test_sets(task, N_FOLDS if folds else 0):
             load_task(name, root)
-    except TaskNotAvailable as error:
+    except TaskNotAvailableError as error:
         return str(error)
     return None
 

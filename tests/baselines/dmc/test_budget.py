@@ -9,7 +9,7 @@ import pytest
 
 import nws_data
 from baselines.dmc.budget import BUDGETS, RotatingSampler
-from nws_data.errors import WindowError
+from nws_data.errors import ArgumentError
 
 
 @pytest.fixture
@@ -49,5 +49,5 @@ def test_order_follows_from_seed_and_epoch(view):
 
 def test_more_than_there_are_is_all(view):
     assert sorted(RotatingSampler(view, 0, per_training=9)) == list(range(len(view)))
-    with pytest.raises(WindowError, match="snapshots_per_epoch must be at least 1, got 0"):
+    with pytest.raises(ArgumentError, match="snapshots_per_epoch must be at least 1, got 0"):
         RotatingSampler(view, 0, per_training=0)

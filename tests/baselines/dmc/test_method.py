@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -110,40 +108,41 @@ def test_a_last_batch_of_one_item_is_left_out_and_another_one_in_every_epoch(tas
 
 
 SCRIPT = """
-import sys, torch
+import os, random, signal, sys, time, torch
 torch.set_num_threads(1)
+import baselines.dmc.module, baselines.dmc.training
 from baselines.dmc.method import DMC
 from nws_data.tasks.task import load_task
-root, folder, out = sys.argv[1:]
-method = DMC(1, epochs=12, snapshots_per_epoch=1, device="cpu", folder=folder, checkpoint_every_s=0)
-task = load_task("local/augmentation@100", root)
-import baselines.dmc.training, baselines.dmc.module
-print("ready", flush=True)
-method.fit(task)
-torch.save(method._module.state_dict(), out)
+root, folder = sys.argv[1:]
+
+def run(name, killed_after_s=None):
+    pid = os.fork()  # one thread, and what takes seconds to import is there
+    if not pid:
+        try:
+            method = DMC(1, epochs=12, snapshots_per_epoch=1, device="cpu", folder=f"{folder}/{name}", checkpoint_every_s=0)
+            method.fit(load_task("local/augmentation@100", root))
+            torch.save(method._module.state_dict(), f"{folder}/{name}.pt")
+            os._exit(0)
+        finally:
+            os._exit(1)
+    if killed_after_s is not None:
+        time.sleep(killed_after_s)
+        os.kill(pid, signal.SIGKILL)
+    return os.waitpid(pid, 0)[1]
+
+began_s = time.monotonic()
+assert run("whole") == 0
+whole_s, moments = time.monotonic() - began_s, random.Random(4)
+killed = [run("killed", moments.uniform(0, whole_s / 2)) for _ in range(4)]
+assert signal.SIGKILL in killed and run("killed") == 0
 """
-
-
-def start(*arguments: Path) -> subprocess.Popen[str]:
-    """Start the script above and return it when it is about to train."""
-    command = [sys.executable, "-c", SCRIPT, *map(str, arguments)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None and process.stdout.readline() == "ready\n"
-    return process
 
 
 @pytest.mark.slow
 def test_a_run_killed_at_any_moment_ends_with_the_same_bits(planted_root, tmp_path):
-    began_s = time.monotonic()
-    assert start(planted_root, tmp_path / "whole", tmp_path / "whole.pt").wait() == 0
-    whole_s = time.monotonic() - began_s
-    moments = random.Random(4)
-    for _ in range(4):
-        process = start(planted_root, tmp_path / "killed", tmp_path / "killed.pt")
-        time.sleep(moments.uniform(0, whole_s / 2))
-        process.kill()
-        process.wait()
-    assert start(planted_root, tmp_path / "killed", tmp_path / "killed.pt").wait() == 0
+    command = [sys.executable, "-c", SCRIPT, str(planted_root), str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     expected, got = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("whole", "killed"))
     assert expected.keys() == got.keys()
     assert all(torch.equal(value, got[name]) for name, value in expected.items())

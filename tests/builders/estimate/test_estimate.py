@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
-from builders.build import build
 from builders.config import PRESETS, BuildConfig
 from builders.estimate.estimate import estimate
 from builders.estimate.report import format_estimate, span_text
@@ -16,15 +16,17 @@ from nws_data.cli import main
 from nws_data.errors import BuildError
 from nws_data.format.manifest import Manifest
 from nws_data.format.tiers import choose_tier, tier_bytes
-from tests.builders.test_build import SEED, config
+from tests.builders import builds
+from tests.builders.builds import SEED, config
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def built(tmp_path_factory):
-    root = tmp_path_factory.mktemp("plan") / "nws"
-    expected = estimate(config(root, fixed=3), seconds=None)
-    (report,) = build(config(root, fixed=3))
-    return root, expected.populations["fixed"], report
+    """A copy of a dataset of three trainings, its estimate before, and the report of its build."""
+    root, copy = builds.built(fixed=3), tmp_path_factory.mktemp("plan") / "nws"
+    expected = estimate(config(copy, fixed=3), seconds=None)
+    (report,) = json.loads((root.parent / "reports.json").read_text())
+    return shutil.copytree(root, copy), expected.populations["fixed"], report
 
 
 def test_a_build_is_what_was_planned(built):
@@ -32,7 +34,7 @@ def test_a_build_is_what_was_planned(built):
     shards = Manifest.load(root).shards
     assert (expected.nbytes, expected.n_shards) == (sum((root / s.path).stat().st_size for s in shards), len(shards))
     assert (expected.n_trainings, expected.n_there, expected.work.n_trainings) == (3, 0, 3)
-    assert report.n_images == pytest.approx(expected.work.train_images, rel=0.2)  # 120 images: the rarest class is luck
+    assert report["n_images"] == pytest.approx(expected.work.train_images, rel=0.2)  # 120 images: the rarest class is luck
 
 
 def test_what_is_there_is_not_counted_again(built):

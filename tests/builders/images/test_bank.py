@@ -32,7 +32,7 @@ def test_round_trip(tmp_path: Path, sets: list[ImageArrays]) -> None:
     described = write_bank(tmp_path / "bank", sets)
     bank = ImageBank.open(tmp_path / "bank")
     bank.verify()
-    assert list(bank.sets.values()) == described and [item.is_gray for item in described] == [False, True, False]
+    assert list(bank.sets.values()) == described and [item.channels for item in described] == [3, 1, 3]
     for arrays in sets:
         for part in PARTS:
             images, labels = bank.images(arrays.name, part), bank.labels(arrays.name, part)
@@ -47,7 +47,7 @@ def test_gray_is_found_in_the_pixels(tmp_path: Path) -> None:
     spread = replace(gray, train_images=gray.train_images.copy(), test_images=gray.test_images.copy())
     assert write_bank(tmp_path, [spread])[0].digest == write_bank(tmp_path, [gray])[0].digest
     spread.test_images[-1, 2, 31, 31] ^= 1
-    assert not write_bank(tmp_path, [spread])[0].is_gray
+    assert write_bank(tmp_path, [spread])[0].channels == 3
 
 
 def test_an_equal_bank_is_kept_and_a_damaged_one_replaced(tmp_path: Path, sets: list[ImageArrays]) -> None:

@@ -18,7 +18,6 @@ import torch
 
 from builders.build import build
 from builders.config import BuildConfig
-from builders.images.prepare import ImageOptions
 from builders.plan.jobs import Job
 from builders.run.engines import Engine
 from builders.run.messages import Ended, Finished, Message, Notice, Progress
@@ -29,6 +28,7 @@ from builders.run.worker import Reporter, run_job
 from nws_data.check.verify import verify
 from nws_data.errors import BuildError
 from nws_data.format.records import TrainingRecord
+from tests.builders import builds
 from tests.builders.conftest import planned
 from tests.builders.run.ray_processes import (
     another_node,
@@ -42,19 +42,15 @@ from tests.builders.run.ray_processes import (
 from tests.crash.compare import differences
 
 SEED = 11705  # its first twelve fixed trainings have small batches, so that few images are enough
-OPTIONS = {"trainings": {"fixed": 12}, "images": ImageOptions(sources=("digits",), n_train=120, n_test=50)}
 
 
 def config(out: Path, **changes) -> BuildConfig:
-    return BuildConfig(**{"out": out, "seed": SEED, "epoch_cap": 19, "workers": 2, **OPTIONS} | changes)
+    return builds.config(out, 12, seed=SEED, **changes)
 
 
 def start_build(out: Path, address: str) -> subprocess.Popen:
     """Start the same build as a command."""
-    options = ["--population", "fixed", "--trainings", "12", "--images", "digits", "--train-images", "120", "--test-images",
-               "50", "--epoch-cap", "19", "--seed", str(SEED), "--workers", "2", "--out", str(out)]  # fmt: skip
-    command = [sys.executable, "-m", "builders", "build", *options, "--engine", "ray", "--address", address]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True)
+    return builds.start_build(out, "--engine", "ray", "--address", address, trainings=12, seed=SEED, workers=2)
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +60,9 @@ def cluster() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory) -> Path:
+def built() -> Path:
     """The dataset of the local engine."""
-    out = tmp_path_factory.mktemp("local") / "nws"
-    build(config(out))
-    return out
+    return builds.built(12, seed=SEED)
 
 
 @pytest.fixture

@@ -92,7 +92,12 @@ def test_extra_files_but_not_hidden_ones_or_croissant(root: Path) -> None:
 
 def test_unfinished_write(root: Path) -> None:
     (root / UNFINISHED).write_text("")
-    assert "run the same build again" in problems(root, deep=False)
+    (root / "weights/random/train-00007.safetensors").write_text("")  # of the dataset to come, as these are
+    (root / "README.md").write_text("")
+    (root / CHECKSUMS).write_text("")
+    assert problems(root) == f"{UNFINISHED}: a writer works here or was killed; run the same build again to finish it"
+    (root / SHARD).unlink()
+    assert f"{SHARD}: missing" in problems(root)
 
 
 def test_edited_readme(root: Path) -> None:

@@ -102,6 +102,9 @@ def test_what_is_not_cached(root: Path, cache: Path) -> None:
     kernels = LayerTensors(data, "conv1", "kernel")
     expected = oracle(kernels.__getitems__([3]).weights.numpy().reshape(1, -1))
     np.testing.assert_allclose(statistics_features(kernels)[3:4], expected, rtol=1e-6, atol=1e-9)
+    halves = FixedWindows(data, 500, transform=lambda weights: weights / 2)
+    expected = oracle(FixedWindows(data, 500)[3][0].numpy()[None] / 2)
+    np.testing.assert_allclose(statistics_features(halves)[3:4], expected, rtol=1e-6, atol=1e-9)
     assert not cache.exists()
 
 
@@ -299,7 +302,8 @@ def test_values_that_are_not_finite_are_refused_by_id(root: Path) -> None:
 
 def test_layers_of_what_has_none(root: Path) -> None:
     fixed, random = nws.open(root, "fixed").select(last=1), nws.open(root, "random").select(last=1, finite=True)
-    for view in (GlobalVectors(random, length="max"), GlobalVectors(fixed, length=100), FixedWindows(fixed, 100)):
+    turned = GlobalVectors(fixed, transform=lambda weights: weights.flip(1))
+    for view in (GlobalVectors(random, length="max"), GlobalVectors(fixed, length=100), FixedWindows(fixed, 100), turned):
         with pytest.raises(SelectionError, match="layers are pieces of whole vectors: give GlobalVectors"):
             statistics_features(view, "layers")
     with pytest.raises(SelectionError, match=r"features are of a view, such as GlobalVectors\(data\), got NWSDataset"):

@@ -1,6 +1,5 @@
 """Tiers from a real HTTP server that speaks the hub's protocol, fetched by real processes."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -18,7 +17,7 @@ from nws_data.format.manifest import Manifest
 from nws_data.format.partial import restricted
 from nws_data.hashing import sha256_of
 from nws_data.hub.pull import _check_space
-from nws_data.hub.repository import Repository, in_words, parse_repository
+from nws_data.hub.repository import Repository, parse_repository, translated_errors
 from tests.conftest import TinyDataset, stage, write
 from tests.nws_data.format.forging import seal
 from tests.nws_data.hub.client import Client, environment
@@ -96,6 +95,10 @@ def test_one_population(hub: Hub, client: Client, tiny_dataset: TinyDataset, tmp
     assert {path for path in hub.fetched() if path.startswith("weights/")} == tier
     status, text = client.nws("info", str(out))
     assert status == 0 and "here: 0 trainings in 0 shards" in text
+    code = "import nws_data as n; result = n.pull({!r}, {!r}, tier={!r}, populations=['random']).n_fetched"
+    assert client.python(code.format(REPOSITORY, str(tmp_path / "other"), TIER)) == len(tier)
+    assert client.python(code.format(REPOSITORY, str(out), TIER)) == 0
+    assert "DownloadError: a repository is owner/name" in client.python(code.format("nws", str(out), TIER))
     status, text = client.nws("pull", REPOSITORY, "--tier", TIER, "--population", "big", "--out", str(out))
     assert status == 2 and "population: got 'big'; choose one of fixed, random" in text
 
@@ -217,12 +220,6 @@ def test_nothing_is_written_behind_a_link(hub: Hub, client: Client, tmp_path: Pa
     assert sorted((tmp_path / "models").rglob("*")) == before
 
 
-def test_a_pipe_in_the_place_of_the_staging_folder(hub: Hub, client: Client, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / ".pull")
-    status, text = client.nws("pull", REPOSITORY, "--tier", TIER, "--out", str(tmp_path))
-    assert status == 0 and verify(tmp_path).ok, text
-
-
 def test_an_answer_without_end_is_cut_off(hub: Hub, client: Client, tiny_dataset: TinyDataset, tmp_path: Path) -> None:
     path = shard_paths(tiny_dataset.manifest, TIER)[0]
     nbytes = (tiny_dataset.root / path).stat().st_size
@@ -328,6 +325,6 @@ def test_a_disk_that_is_full(tiny_dataset: TinyDataset, tmp_path: Path) -> None:
         _check_space(tmp_path, [huge])
     with (
         pytest.raises(DownloadError, match="no space left for x of owner/nws: free some"),
-        in_words(Repository("owner/nws"), "x"),
+        translated_errors(Repository("owner/nws"), "x"),
     ):
         raise OSError(28, "No space left on device")

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import ConcatDataset, DataLoader, Subset, TensorDataset, random_split
 
 import nws_data
-from nws_data.errors import SelectionError, WindowError
+from nws_data.errors import ArgumentError, SelectionError
 from nws_data.read.sampler import EpochSampler
 
 
@@ -59,7 +59,8 @@ def test_the_windows_of_parts_and_joined_views_follow(view):
 
 
 def test_odd_arguments_are_refused(view):
-    with pytest.raises(WindowError, match="seed must be in"):
+    assert repr(EpochSampler(view, seed=3)) == f"EpochSampler({view!r}, seed=3, shuffle=True, epoch=0)"
+    with pytest.raises(ArgumentError, match="seed must be in"):
         EpochSampler(view, seed=-1)
-    with pytest.raises(WindowError, match="epoch must be in"):
+    with pytest.raises(ArgumentError, match="epoch must be in"):
         EpochSampler(view).set_epoch(2**32)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import nws_data
-from nws_data.errors import FormatError, SelectionError, ShardsAbsent
+from nws_data.errors import FormatError, SelectionError, ShardsAbsentError
 from nws_data.format.partial import Pulled, restricted
 from tests.conftest import TinyDataset
 
@@ -70,11 +70,11 @@ def test_a_partial_folder_opens_with_what_is_here(partial: Path, tiny_dataset: T
 
 def test_a_named_tier_is_complete_or_refused(partial: Path) -> None:
     with pytest.raises(
-        ShardsAbsent, match=r"tier full, are not here; `nws pull owner/nws --population fixed --tier full --out"
+        ShardsAbsentError, match=r"tier full, are not here; `nws pull owner/nws --population fixed --tier full --out"
     ):
         nws_data.open(partial, tier="full")
     shutil.rmtree(partial / "weights" / "fixed")
-    with pytest.raises(ShardsAbsent, match=r"(\d+) of \1 shards of fixed are not here; `nws pull"):
+    with pytest.raises(ShardsAbsentError, match=r"(\d+) of \1 shards of fixed are not here; `nws pull"):
         nws_data.open(partial)
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 import nws_data.read.dataset as nws
-from nws_data.errors import SelectionError, WindowError
+from nws_data.errors import ArgumentError, SelectionError, WindowError
 from nws_data.read.views import FixedWindows, GlobalVectors, LayerTensors, RandomWindows, WeightView, deciding_columns
 from nws_data.space.architecture import KINDS, all_architectures
 
@@ -62,11 +63,11 @@ def test_global_vectors_of_different_lengths(random_data: nws.NWSDataset) -> Non
         for i, row in enumerate(rows):
             vector = random_data.vector(row)[:expected]
             np.testing.assert_array_equal(weights[i], np.pad(vector, (0, expected - len(vector))))
-    with pytest.raises(WindowError, match="length must be at least 1, got 0"):
+    with pytest.raises(ArgumentError, match="length must be at least 1, got 0"):
         GlobalVectors(random_data, length=0)
-    with pytest.raises(WindowError, match=r"length must be at least 1, got 3\.7: give a whole number"):
+    with pytest.raises(ArgumentError, match=r"length must be at least 1, got 3\.7: give a whole number"):
         GlobalVectors(random_data, length=3.7)  # type: ignore[arg-type]
-    with pytest.raises(WindowError, match="length must be a whole number or \"max\", got 'foo'"):
+    with pytest.raises(ArgumentError, match="length must be a whole number or \"max\", got 'foo'"):
         GlobalVectors(random_data, length="foo")  # type: ignore[arg-type]
     assert GlobalVectors(random_data, length=np.int64(5)).length == 5  # type: ignore[arg-type]
 
@@ -135,11 +136,11 @@ def test_window_errors(random_data: nws.NWSDataset) -> None:
     for windows in (RandomWindows, FixedWindows):
         with pytest.raises(WindowError, match=message):
             windows(random_data, 50000)
-        with pytest.raises(WindowError, match="windows_per_vector must be at least 1, got 0"):
+        with pytest.raises(ArgumentError, match="windows_per_vector must be at least 1, got 0"):
             windows(random_data, 100, windows_per_vector=0)
         with pytest.raises(WindowError, match="got '5000': give a whole number"):
             windows(random_data, "5000")  # type: ignore[arg-type]
-    with pytest.raises(WindowError, match=r"seed must be in \[0, 2\^63\), got -1"):
+    with pytest.raises(ArgumentError, match=r"seed must be in \[0, 2\^63\), got -1"):
         RandomWindows(random_data, 100, seed=-1)
     assert len(RandomWindows(random_data, int(shortest))) == len(random_data)
 
@@ -152,7 +153,7 @@ def test_epochs_draw_new_windows(random_data: nws.NWSDataset) -> None:
     assert view.epoch == 1 and (view.starts() != first).any()
     assert (view.starts(0) == first).all() and (view.starts() == view.starts(1)).all()
     assert (RandomWindows(random_data, 1000, seed=9).starts(1) == view.starts()).all()
-    with pytest.raises(WindowError, match="epoch must be in"):
+    with pytest.raises(ArgumentError, match="epoch must be in"):
         view.set_epoch(-1)
 
 
@@ -271,3 +272,53 @@ def test_other_labels(fixed_data: nws.NWSDataset) -> None:
     assert torch.equal(view[1][0], other[1][0]) and not torch.equal(view.labels, other.labels)
     with pytest.raises(SelectionError, match=r"labels must have shape \(16,\), got \(3,\)"):
         view.with_row_labels(view.labels[:3])
+
+
+def test_a_transform_changes_weights_and_not_labels(random_data: nws.NWSDataset) -> None:
+    views: list[tuple[WeightView, WeightView]] = [
+        (make(random_data, **options, target="optimizer"), make(random_data, **options, target="optimizer", transform=f))
+        for f in (torch.Tensor.asinh_, lambda weights: weights.reshape(len(weights), -1)[:, ::7].double())
+        for make, options in (
+            (GlobalVectors, {"length": "max"}),
+            (FixedWindows, {"length": 100, "windows_per_vector": 3}),
+            (RandomWindows, {"length": 100, "seed": 3}),
+            (LayerTensors, {"layer": "fc1", "kind": "bias"}),
+        )
+    ]
+    for plain, view in views:
+        weights, labels = batch_of(view, [4, 0, 1])
+        expected, expected_labels = batch_of(plain, [4, 0, 1])
+        assert view.transform is not None
+        assert torch.equal(weights, view.transform(expected.clone())) and torch.equal(labels, expected_labels)
+        assert torch.equal(view[4][0], weights[0]) and torch.equal(view[[4, 0, 1]][0], weights)
+        loaded, _ = next(iter(DataLoader(view, batch_size=5)))
+        assert torch.equal(loaded, batch_of(view, list(range(5)))[0]) and loaded.dtype == weights.dtype
+
+
+def test_a_transform_sees_batches_of_its_own(fixed_data: nws.NWSDataset) -> None:
+    seen: list[torch.Tensor] = []
+    view = GlobalVectors(fixed_data, transform=lambda weights: seen.append(weights) or weights.zero_())  # type: ignore[func-returns-value]
+    assert not view[2][0].any() and not view[:3][0].any()
+    assert [tuple(weights.shape) for weights in seen] == [(1, 92868), (3, 92868)]
+    assert torch.equal(GlobalVectors(fixed_data)[2][0], fixed_data.vector(2)) and fixed_data.vector(2).any()
+    assert "transform=<function" in repr(view)
+
+
+@pytest.mark.parametrize(
+    ("transform", "got"),
+    [
+        (lambda weights: weights.mean(), r"\(\)"),
+        (lambda weights: weights[:1], r"\(1, 92868\)"),
+        (lambda weights: weights.numpy(), "ndarray"),
+    ],
+)
+def test_a_transform_returns_one_row_an_item(fixed_data: nws.NWSDataset, transform: Any, got: str) -> None:
+    view = GlobalVectors(fixed_data, transform=transform)
+    with pytest.raises(ArgumentError, match=rf"transform must return a tensor \(3, \.\.\.\), one row an item, got {got}"):
+        view.__getitems__([0, 1, 2])
+
+
+def test_targets_are_given_by_name(fixed_data: nws.NWSDataset) -> None:
+    for view in (GlobalVectors, lambda data, target: LayerTensors(data, "conv1", "kernel", target)):
+        with pytest.raises(TypeError, match="positional"):
+            view(fixed_data, "optimizer")  # type: ignore[arg-type, misc]

@@ -202,6 +202,11 @@ def test_damaged_and_missing_shards(plain: Any, memory_root: str, tiny_dataset: 
     position = plain[0]["weights"]
     with pytest.raises(FormatError, match="the shard is missing; fetch what `nws verify"):
         shard_reader(str(tmp_path)).read(position)
+    circle = tmp_path / "circle" / position["shard"]
+    circle.parent.mkdir(parents=True)
+    circle.symlink_to(circle)
+    with pytest.raises(FormatError, match="the shard is missing; fetch what `nws verify"):
+        shard_reader(str(tmp_path / "circle")).read(position)
     with pytest.raises(FormatError, match="the shard is missing; check the root"):
         shard_reader("memory://elsewhere").read(position)
     raw = (tiny_dataset.root / position["shard"]).read_bytes()

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import chisquare
 
 from nws_data.errors import SelectionError, WindowError
-from nws_data.read.windows import check_length, official_starts, random_starts, spills, start_range, whole_number
+from nws_data.read.windows import check_length, official_starts, random_starts, spills, start_range
 from nws_data.space.architecture import Architecture, all_architectures
 
 # A vector of 100 values, 30 of them conv; one of 100 with 80 conv.
@@ -67,23 +67,6 @@ def test_length_must_be_a_whole_number(length: Any) -> None:
     text = f"length: window must be in [1, 100] (the shortest vector of this selection), got {length!r}: give a whole number"
     assert str(error.value) == text
     assert check_length(np.int64(7), N) == 7
-
-
-@pytest.mark.parametrize(
-    ("value", "high", "message"),
-    [
-        (-1, 2**63, "seed must be in [0, 2^63), got -1"),
-        (2**63, 2**63, f"seed must be in [0, 2^63), got {2**63}"),
-        (-1, None, "seed must be at least 0, got -1"),
-        (True, 2**32, "seed must be in [0, 2^32), got True: give a whole number"),
-        (1.0, None, "seed must be at least 0, got 1.0: give a whole number"),
-    ],
-)
-def test_whole_numbers(value: Any, high: int | None, message: str) -> None:
-    with pytest.raises(WindowError) as error:
-        whole_number("seed", value, 0, high)
-    assert str(error.value) == message
-    assert whole_number("seed", np.uint8(5), 0, high) == 5
 
 
 def test_random_starts_reach_both_ends_uniformly() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nws_data
-from nws_data.errors import TaskError, TaskNotAvailable
+from nws_data.errors import TaskError, TaskNotAvailableError
 from nws_data.space.identity import fold_split_of, id_hash, split_of
 from nws_data.tasks.selection import select_sides
 from nws_data.tasks.table import parse_task
@@ -120,20 +120,20 @@ def test_a_threshold_of_ones_own(task_dataset):
     low = nws_data.load_task("local/augmentation/threshold=0.1", task_dataset.root)
     high = nws_data.load_task("local/augmentation/threshold=0.5", task_dataset.root)
     assert not low.official and sum(low.counts["train"].values()) > sum(high.counts["train"].values())
-    with pytest.raises(TaskNotAvailable, match="train False 0, True 0; test False 0, True 0"):
+    with pytest.raises(TaskNotAvailableError, match="train False 0, True 0; test False 0, True 0"):
         nws_data.load_task("local/augmentation/threshold=0.95", task_dataset.root)
 
 
 def test_what_is_not_available_says_the_counts(task_dataset, tiny_dataset):
     with pytest.raises(
-        TaskNotAvailable, match=r"needs 5 trainings of the rarest class in train and 5 in test; .*: train adam \d+"
+        TaskNotAvailableError, match=r"needs 5 trainings of the rarest class in train and 5 in test; .*: train adam \d+"
     ):
         nws_data.load_task("global/optimizer", tiny_dataset.root)
-    with pytest.raises(TaskNotAvailable, match=r"of the rarest class.*16 90, 32 0, 48 0"):
+    with pytest.raises(TaskNotAvailableError, match=r"of the rarest class.*16 90, 32 0, 48 0"):
         select_sides(
             nws_data.open(task_dataset.root, "random").select(finite=True), parse_task("local/width_conv/threshold=0")
         )
-    with pytest.raises(TaskNotAvailable, match="needs 5 trainings in train and 5 in test; finite trainings"):
+    with pytest.raises(TaskNotAvailableError, match="needs 5 trainings in train and 5 in test; finite trainings"):
         nws_data.load_task("regress/test_accuracy", tiny_dataset.root)
 
 
@@ -146,12 +146,12 @@ def test_a_fold_needs_one_test_training_a_class_since_five_are_scored_together(t
     fewer = data.select(training=sorted(set(ids) - set(augmented[1:])))
     counts = select_sides(fewer, spec).counts
     assert counts["test"] == {"False": 1, "True": 1}
-    with pytest.raises(TaskNotAvailable, match=r"5 trainings of the rarest class in train and 1 in test; .*True 0"):
+    with pytest.raises(TaskNotAvailableError, match=r"5 trainings of the rarest class in train and 1 in test; .*True 0"):
         select_sides(fewer.select(training=lambda t: t != augmented[0]), spec)
 
 
 def test_the_classes_of_dataset_are_those_present(task_dataset):
     data = nws_data.open(task_dataset.root, "random")
     only = data.select(dataset="digits")
-    with pytest.raises(TaskNotAvailable, match="dataset has one value in this dataset"):
+    with pytest.raises(TaskNotAvailableError, match="dataset has one value in this dataset"):
         select_sides(only, parse_task("local/dataset/threshold=0"))

@@ -16,7 +16,7 @@ import torch
 
 import nws_data
 from nws_data.cli import main
-from nws_data.errors import FormatError, PredictionError, TaskError, TaskNotAvailable
+from nws_data.errors import FormatError, PredictionError, TaskError, TaskNotAvailableError
 from nws_data.tasks.predictions import Predictions
 from nws_data.tasks.task import Task
 from tests.conftest import stage, write
@@ -68,6 +68,14 @@ def test_training_windows_follow_the_seed(task_dataset):
     assert starts[0] == starts[1] != starts[2]
 
 
+@pytest.mark.parametrize("side", ["train", "validation", "test"])
+@pytest.mark.parametrize("name", [LOCAL, "regress/test_accuracy"])
+def test_views_with_a_transform(task_dataset, side, name):
+    task = nws_data.load_task(name, task_dataset.root)
+    plain, changed = task.view(side), task.view(side, transform=torch.Tensor.asinh)
+    assert torch.equal(changed[:5][0], plain[:5][0].asinh()) and torch.equal(changed.labels, plain.labels)
+
+
 def test_permuted_labels_stay_together_and_change_training_alone(task_dataset, local):
     task = nws_data.load_task(f"{LOCAL}/permuted=1", task_dataset.root)
     ids, labels = task.train.data["training"], task.train.row_labels
@@ -82,6 +90,8 @@ def test_permuted_labels_stay_together_and_change_training_alone(task_dataset, l
 
 def test_perfect_and_constant_predictions(local):
     labels = local.test.labels
+    shown = f"Predictions({local.name!r}: {len(labels):,} values, data {local.data_digest[:12]})"
+    assert repr(local.predictions(labels)) == shown
     score = local.evaluate(labels)
     assert score.accuracy == 1 and score.accuracy_low < 1 == score.accuracy_high and score.classes == ("False", "True")
     constant = local.evaluate(np.zeros(len(labels), int))
@@ -396,5 +406,5 @@ def test_datasets_that_are_none(tmp_path):
     with pytest.raises(FormatError, match=r"no manifest.json"):
         nws_data.load_task("global/optimizer", tmp_path)
     write(tmp_path / "one", "fixed", stage(tmp_path / "staged", "fixed", range(2)))
-    with pytest.raises(TaskNotAvailable, match=r"needs the population random, .* has fixed; build it"):
+    with pytest.raises(TaskNotAvailableError, match=r"needs the population random, .* has fixed; build it"):
         nws_data.load_task("local/optimizer", tmp_path / "one")

@@ -86,9 +86,8 @@ def main(capability: int, jobs: list[str]) -> None:
 
     def compile_only(function: Any, *arguments: Any, grid: Any, warmup: bool, **options: Any) -> Any:
         kernel = launch(function, *arguments, grid=grid, warmup=True, **options)
-        _compiled.setdefault(
-            kernel.hash,
-            {
+        if kernel.hash not in _compiled:
+            _compiled[kernel.hash] = {
                 "job": job,
                 "kernel": function.__name__,
                 "shared": kernel.metadata.shared,
@@ -97,8 +96,7 @@ def main(capability: int, jobs: list[str]) -> None:
                 "mma": "mma.sync" in kernel.asm["ptx"],
                 "copies": sorted(set(re.findall(r"cp\.async\.c[ag]\.shared\.global [^;]*?, (0x\w+),", kernel.asm["ptx"]))),
                 **resources(kernel.asm["cubin"]),
-            },
-        )
+            }
         return kernel
 
     triton.JITFunction.run = compile_only

@@ -14,6 +14,7 @@ import triton
 from builders.compute.backend import CARD_BACKENDS, implementation
 from nws_data.errors import BuildError
 from tests.builders.compute.cards.blocks.oracle import Case, error, layer_shapes, make_layer, oracle, run
+from tests.pairs import all_pairs
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # on the CPU Triton runs in its interpreter, slowly
 BOUNDS = {torch.float32: 2e-6, torch.bfloat16: 1e-2}
@@ -67,8 +68,9 @@ def test_triton_on_layers_of_every_kind(case):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("filter_size", [3, 5, 7])
-def test_triton_on_every_layer_of_every_architecture(filter_size):
-    for size, n_in, n_out, _, pool in SHAPES:  # on few pixels: bfloat16 has the largest tiles, so the fewest steps
+def test_triton_on_layers_of_all_architectures(filter_size):
+    # On few pixels: bfloat16 has the largest tiles, so the fewest steps.
+    for size, n_in, n_out, _, pool in all_pairs(SHAPES):
         if size == filter_size:
             case = Case(filter_size, n_in, n_out, 8, pool, members=1, batch=1, exact=True)
             compare("triton", case, torch.bfloat16)

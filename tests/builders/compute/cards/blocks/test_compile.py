@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import cached_folder
+
 ROOT = Path(__file__).parents[5]
 KERNELS = {
     "conv_kernel",
@@ -30,9 +32,10 @@ SHARED = {80: 163 * 1024, 90: 227 * 1024}
 """Bytes of shared memory that one block may take, by compute capability (CUDA C++ Programming Guide)."""
 
 
-def compiled(tmp_path: Path, capability: int, *jobs: str) -> list[dict[str, Any]]:
-    """Compile in a process of its own, without the interpreter and with an empty cache."""
-    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"TRITON_CACHE_DIR": str(tmp_path)}
+def compiled(capability: int, *jobs: str) -> list[dict[str, Any]]:
+    """Compile in a process of its own, without the interpreter; Triton's cache holds kernels of this code alone."""
+    cache = cached_folder("triton", "builders/compute/cards", "tests/builders/compute/cards/blocks")
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"TRITON_CACHE_DIR": str(cache)}
     command = [sys.executable, "-m", "tests.builders.compute.cards.blocks.compile_kernels", str(capability), *jobs]
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=1200)
     assert result.returncode == 0, result.stderr
@@ -47,8 +50,8 @@ def check(kernels: list[dict[str, Any]], capability: int, stack: int = 0) -> Non
 
 
 @pytest.mark.slow
-def test_kernels_compile_for_hopper(tmp_path):
-    kernels = compiled(tmp_path, 90, "largest:bfloat16", "largest:tf32", "ablation:float32")
+def test_kernels_compile_for_hopper():
+    kernels = compiled(90, "largest:bfloat16", "largest:tf32", "ablation:float32")
     assert {kernel["kernel"] for kernel in kernels} == KERNELS
     check(kernels, 90)
     for kernel in kernels:
@@ -59,8 +62,8 @@ def test_kernels_compile_for_hopper(tmp_path):
 
 
 @pytest.mark.slow
-def test_kernels_compile_for_an_older_card(tmp_path):
-    kernels = compiled(tmp_path, 80, "fixed:bfloat16")
+def test_kernels_compile_for_an_older_card():
+    kernels = compiled(80, "fixed:bfloat16")
     assert {kernel["kernel"] for kernel in kernels} == KERNELS
     check(kernels, 80)
     assert all(kernel["mma"] for kernel in kernels if kernel["kernel"] in PRODUCTS)
@@ -69,7 +72,7 @@ def test_kernels_compile_for_an_older_card(tmp_path):
 # With 32 channels the compiler once crashed in float32 alone, whose tiles are the shortest.
 @pytest.mark.slow
 @pytest.mark.parametrize("filter_size", [3, 5, 7])
-def test_every_layer_shape_compiles_in_float32(tmp_path, filter_size):
-    kernels = compiled(tmp_path, 90, f"{filter_size}:float32")
+def test_every_layer_shape_compiles_in_float32(filter_size):
+    kernels = compiled(90, f"{filter_size}:float32")
     assert {kernel["kernel"] for kernel in kernels} == KERNELS
     check(kernels, 90, stack=8)  # of one kernel gradient

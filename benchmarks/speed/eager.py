@@ -1,0 +1,76 @@
+"""The baseline of the trainings: one network after another as plain PyTorch, and banks of random pixels to train on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from builders.images.arrays import image_arrays
+from builders.images.bank import BankedSet, write_bank
+from builders.plan.trainings import PlannedTraining
+from builders.recipe.augmentation import augment, to_float
+from builders.recipe.initialization import initial_vector
+from nws_data.space.architecture import Architecture
+from nws_data.space.network import build_network, state_dict_from_vector
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+"""uint8 images ``(n, C, 32, 32)`` and labels ``(n,)``."""
+
+
+class Eager:
+    """One training: a module, an optimizer of ``torch.optim``, one step after another."""
+
+    def __init__(self, planned: PlannedTraining, device: torch.device | str = "cpu") -> None:
+        hp = planned.hyperparameters
+        self.planned, self.n_steps = planned, 0
+        self.model = build_network(hp)
+        vector = initial_vector(hp, planned.seed).float()
+        self.model.load_state_dict(state_dict_from_vector(vector, Architecture.of(hp)), strict=False)
+        self.model.to(device)
+        optimizers: dict[str, Callable[..., torch.optim.Optimizer]] = {
+            "adam": torch.optim.Adam,
+            "rmsprop": torch.optim.RMSprop,
+            "momentum": partial(torch.optim.SGD, momentum=0.95),
+        }
+        self.optimizer = optimizers[hp.optimizer](self.model.parameters(), lr=hp.learning_rate)
+
+    def step(self, images: Tensor, labels: Tensor) -> None:
+        """One training step on float images."""
+        self.optimizer.zero_grad()
+        F.cross_entropy(self.model(images), labels).backward()
+        self.optimizer.step()
+        self.n_steps += 1
+
+    def train(self, batches: Batches) -> None:
+        """Train on batches, augmented where the training is."""
+        self.model.train()
+        for raw, labels in batches:
+            augmented = self.planned.hyperparameters.augmentation
+            self.step(augment(raw, self.planned.seed, self.n_steps) if augmented else to_float(raw), labels.long())
+
+    @torch.no_grad()
+    def score(self, batches: Batches) -> int:
+        """Return how many images the network gets right."""
+        self.model.eval()
+        return int(sum((self.model(to_float(raw)).argmax(1) == labels).sum() for raw, labels in batches))
+
+
+def random_bank(folder: Path, sizes: Mapping[str, tuple[int, int]], gray: Iterable[str] = ()) -> list[BankedSet]:
+    """Write a bank of random images, ``gray`` sets among them: speed does not depend on what images show.
+
+    ``sizes`` has the numbers of training and test images by set.
+    """
+    generator = np.random.default_rng(0)
+
+    def part(name: str, n: int) -> tuple[np.ndarray, np.ndarray]:
+        planes = generator.integers(0, 256, (n, 1 if name in gray else 3, 32, 32), np.uint8)
+        return np.broadcast_to(planes, (n, 3, 32, 32)), np.arange(n) % 10
+
+    sets = (image_arrays(name, part(name, a), part(name, b), "random pixels") for name, (a, b) in sizes.items())
+    return write_bank(folder, sets)

@@ -1,0 +1,50 @@
+"""The public names of the package: type checkers read this file, and ``__init__.py`` loads the names that it lists."""
+
+from nws_data.check.verify import VerifyReport as VerifyReport
+from nws_data.check.verify import verify as verify
+from nws_data.errors import ArgumentError as ArgumentError
+from nws_data.errors import BuildError as BuildError
+from nws_data.errors import DownloadError as DownloadError
+from nws_data.errors import FormatError as FormatError
+from nws_data.errors import HyperParameterError as HyperParameterError
+from nws_data.errors import NWSError as NWSError
+from nws_data.errors import PredictionError as PredictionError
+from nws_data.errors import SelectionError as SelectionError
+from nws_data.errors import ShardsAbsentError as ShardsAbsentError
+from nws_data.errors import TaskError as TaskError
+from nws_data.errors import TaskNotAvailableError as TaskNotAvailableError
+from nws_data.errors import WindowError as WindowError
+from nws_data.features.extract import feature_names as feature_names
+from nws_data.features.extract import statistics_features as statistics_features
+from nws_data.format.describe import DatasetInfo as DatasetInfo
+from nws_data.format.describe import describe as describe
+from nws_data.hub.pull import PullReport as PullReport
+from nws_data.hub.pull import pull as pull
+from nws_data.read.dataset import NWSDataset as NWSDataset
+from nws_data.read.dataset import open as open
+from nws_data.read.sampler import EpochSampler as EpochSampler
+from nws_data.read.views import FixedWindows as FixedWindows
+from nws_data.read.views import GlobalVectors as GlobalVectors
+from nws_data.read.views import LayerTensors as LayerTensors
+from nws_data.read.views import RandomWindows as RandomWindows
+from nws_data.read.views import WeightView as WeightView
+from nws_data.read.weights_feature import Weights as Weights
+from nws_data.space.architecture import Architecture as Architecture
+from nws_data.space.architecture import Part as Part
+from nws_data.space.architecture import TensorKind as TensorKind
+from nws_data.space.hyperparameters import HyperParameters as HyperParameters
+from nws_data.space.hyperparameters import Population as Population
+from nws_data.space.identity import Split as Split
+from nws_data.space.image_sets import ImageSet as ImageSet
+from nws_data.space.network import load_network as load_network
+from nws_data.space.permutation import permute as permute
+from nws_data.space.permutation import random_permutations as random_permutations
+from nws_data.tasks.lightning import TaskDataModule as TaskDataModule
+from nws_data.tasks.predictions import Predictions as Predictions
+from nws_data.tasks.scores import ClassificationScore as ClassificationScore
+from nws_data.tasks.scores import RegressionScore as RegressionScore
+from nws_data.tasks.scores import Score as Score
+from nws_data.tasks.task import Task as Task
+from nws_data.tasks.task import load_task as load_task
+
+__version__: str

@@ -1,0 +1,67 @@
+"""Builds of a few trainings: their options, a cache of finished ones, and builds as commands that tests interrupt."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from filelock import FileLock
+
+from builders.build import build
+from builders.config import BuildConfig
+from builders.images.prepare import ImageOptions
+from tests.conftest import ROOT, cached_folder
+
+SEED = 1671  # its first seven fixed and four random trainings have small batches, so that few images are enough
+IMAGES = ImageOptions(sources=("digits",), n_train=120, n_test=50)
+_OPTIONS = {"images": IMAGES, "epoch_cap": 19, "seed": SEED}
+_BUILDS = cached_folder("builds", "nws_data", "builders")
+
+
+def config(out: Path, fixed: int = 4, **changes) -> BuildConfig:
+    """The options of a build that takes seconds."""
+    return BuildConfig(**({"out": out, "trainings": {"fixed": fixed}, "workers": 2, **_OPTIONS} | changes))
+
+
+def built(fixed: int = 4, **changes) -> Path:
+    """Return the dataset of :func:`config`, built once for all tests and runs of the same code: never change its files."""
+    options = repr(config(Path("nws"), fixed, **changes))
+    folder = _BUILDS / hashlib.sha256(options.encode()).hexdigest()[:16]
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / "lock"):  # of the workers of pytest-xdist one builds, the others wait
+        if not (folder / "reports.json").exists():
+            reports = build(config(folder / "nws", fixed, **changes))
+            (folder / "reports.json").write_text(json.dumps([asdict(report) for report in reports]))
+    return folder / "nws"
+
+
+def start_build(out: Path, *more: str, trainings: int = 4, seed: int = SEED, workers: int = 1) -> subprocess.Popen:
+    """Start the build of :func:`config` as a command, nice: on a busy machine the test must notice what happens in it."""
+    options = ["--population", "fixed", "--trainings", str(trainings), "--images", "digits", "--train-images", "120",
+               "--test-images", "50", "--epoch-cap", "19", "--seed", str(seed), "--workers", str(workers)]  # fmt: skip
+    command = ["nice", "-n", "19", sys.executable, "-m", "builders", "build", *options, "--out", str(out), *more]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True)
+
+
+def wait_for(process: subprocess.Popen, pattern: str, folder: Path) -> None:
+    """Wait until a folder holds a file of that pattern; fail when the process ends before."""
+    deadline = time.monotonic() + 240
+    while not list(folder.glob(pattern)):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline, f"no {pattern} in four minutes"
+        time.sleep(0.002)
+
+
+def interrupt(process: subprocess.Popen, name: str = "SIGINT") -> None:
+    """Send a signal to the build and its workers, as a terminal sends Ctrl-C; the build must end as it says."""
+    os.killpg(process.pid, getattr(signal, name))
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 128 + getattr(signal, name), stderr
+    assert "run the same command again" in stderr and "Traceback" not in stderr
