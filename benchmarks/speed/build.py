@@ -1,4 +1,4 @@
-"""How fast the builder trains, against sequential eager PyTorch in its default layout: the same trainings, per core.
+"""How fast the fleet trains, against sequential eager PyTorch in its default layout: the same trainings, per core.
 
     python -m benchmarks.speed.build [--rounds 7] [--json]
 
@@ -27,10 +27,10 @@ from benchmarks.speed.eager import Eager, random_bank
 from builders.compute.backend import CPU_BACKENDS, CPU_PRECISIONS, implementation, open_backend
 from builders.compute.compute_path import enter_compute_path
 from builders.compute.trainer import Interrupted, train
-from builders.images.augmentation import to_float
 from builders.images.bank import ImageBank
 from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
+from builders.recipe.augmentation import to_float
 from builders.recipe.epochs import epoch_batches, split_images
 from builders.recipe.initialization import initial_vector
 from nws_data.space.architecture import all_architectures
@@ -49,7 +49,7 @@ _EVALUATION_BATCH = 256
 
 
 def trainings(architecture: str, batch_size: int) -> list[PlannedTraining]:
-    """Return trainings of one shape that mix optimizers, initialisations and augmentation."""
+    """Return trainings of one shape that mix optimizers, initialisations and augmentation: as many as a fleet holds."""
     shape = {name: getattr(ARCHITECTURES[architecture], name) for name in FIXED_ARCHITECTURE}
     planned = []
     for i in range(N_TRAININGS):
@@ -74,18 +74,18 @@ def write_images(folder: Path) -> None:
 
 def train_eager(planned: PlannedTraining, bank: ImageBank, n_epochs: int) -> None:
     """Train some epochs with evaluations, as the trainer does them."""
-    eager, hp = Eager(planned), planned.hyperparameters
-    images, labels = bank.images(hp.dataset, "train"), bank.labels(hp.dataset, "train")
-    split = split_images(len(labels), planned.seed)
+    name = planned.hyperparameters.dataset
+    images, labels = bank.images(name, "train"), bank.labels(name, "train")
+    eager, split = Eager(planned), split_images(len(labels), planned.seed)
 
     def score() -> None:
         sets = [(images[rows], labels[rows]) for rows in (split.validation, split.train_scored)]
-        for pixels, truth in [*sets, (bank.images(hp.dataset, "test"), bank.labels(hp.dataset, "test"))]:
-            eager.score(zip(pixels.split(_EVALUATION_BATCH), truth.split(_EVALUATION_BATCH), strict=True))
+        for pixels, own in [*sets, (bank.images(name, "test"), bank.labels(name, "test"))]:
+            eager.score(zip(pixels.split(_EVALUATION_BATCH), own.split(_EVALUATION_BATCH), strict=True))
 
     score()
     for epoch in range(n_epochs):
-        rows = epoch_batches(split, labels, planned.seed, epoch, hp.batch_size)
+        rows = epoch_batches(split, labels, planned.seed, epoch, planned.hyperparameters.batch_size)
         eager.train((images[batch], labels[batch]) for batch in rows)
         score()
 

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from builders.images.arrays import image_arrays
-from builders.images.augmentation import augment, to_float
 from builders.images.bank import BankedSet, write_bank
 from builders.plan.trainings import PlannedTraining
+from builders.recipe.augmentation import augment, to_float
 from builders.recipe.initialization import initial_vector
 from nws_data.space.architecture import Architecture
 from nws_data.space.network import build_network, state_dict_from_vector

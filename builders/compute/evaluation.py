@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from builders.images.augmentation import to_float
+from builders.recipe.augmentation import to_float
 from nws_data.space.architecture import Architecture, Layer
 from nws_data.space.network import ACTIVATIONS, BATCH_NORM_EPS
 

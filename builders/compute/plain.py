@@ -1,7 +1,7 @@
 """The definition of a training step in plain PyTorch, one network at a time; the other backends compute the same faster.
 
-Images are augmented and drawn, initial weights, rates and random bits made, by ``builders.recipe`` and
-``builders.images.augmentation``; here is Algorithm 1 with its gradient by autograd, and the update.
+Augmentation, initial weights, rates and random bits are those of ``builders.recipe``; here is Algorithm 1 with its gradient
+by autograd, and the update.
 
 Source: Eilertsen et al. 2020, Algorithm 1 and Supplement A.
 """
@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from builders.compute.backend import compute_dtype, vector_dtype
-from builders.images.augmentation import augment, to_float
 from builders.plan.shape import Shape
+from builders.recipe.augmentation import augment, to_float
+from builders.recipe.constants import DROPOUT_SCALE
 from builders.recipe.dropout import dropout_mask
 from builders.recipe.optimizers import FleetOptimizer
 from nws_data.batch_norm import batch_norm
@@ -102,8 +103,8 @@ class PlainTraining:
             if layer.is_output:
                 break
             x = _norm(activation(x), layer, weights, statistics)
-            if keep is not None:  # half of the units, those that stay at twice their value
-                x = torch.where(keep[:, unit : unit + layer.n_out], 2 * x, 0)
+            if keep is not None:
+                x = torch.where(keep[:, unit : unit + layer.n_out], DROPOUT_SCALE * x, 0)
                 unit += layer.n_out
         return x.to(vector.dtype)
 

@@ -1,4 +1,4 @@
-"""Dropout as bits of counter-based random words: the same on every compute path."""
+"""Dropout as bits of counter-based random words: the same in every backend."""
 
 from __future__ import annotations
 

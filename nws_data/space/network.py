@@ -26,7 +26,6 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 BATCH_NORM_EPS = 1e-5
 BATCH_NORM_MOMENTUM = 0.1
 """Weight of the newest batch in the running statistics: the paper's decay of 0.9 in PyTorch's terms."""
-DROPOUT = 0.5
 
 _STATE_NAMES = {
     "kernel": "{}.weight",
@@ -74,7 +73,7 @@ class Network(nn.Module):
                 continue
             x = module(x.permute(0, 2, 3, 1).flatten(1) if x.ndim == 4 else x)
             if not layer.is_output:
-                x = F.dropout(self._norm(layer.name, self.activation(x)), DROPOUT, self.training)
+                x = F.dropout(self._norm(layer.name, self.activation(x)), 0.5, self.training)
         return x
 
     def _norm(self, name: str, x: Tensor) -> Tensor:

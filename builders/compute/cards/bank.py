@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from builders.images.augmentation import SIDE
 from builders.images.bank import PARTS, ImageBank
+from builders.recipe.augmentation import SIDE
 
 _COPY = 8192  # images copied at once
 

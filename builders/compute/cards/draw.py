@@ -12,11 +12,8 @@ import triton  # type: ignore[import-untyped]
 import triton.language as tl  # type: ignore[import-untyped]
 from torch import Tensor
 
-from builders.images.augmentation import SIDE, change, normal_quantiles, parameters_of
+from builders.recipe.augmentation import NOISE_BLOCKS, PARAMETER_BLOCKS, SIDE, change, normal_quantiles, parameters_of
 from nws_data.randomness import Purpose
-
-_NOISE_BLOCKS = 3 * SIDE * SIDE // 8
-_PARAMETER_WORDS = 12
 
 
 @triton.jit
@@ -33,7 +30,7 @@ def draw_kernel(
     PARAMETER_BLOCKS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Draw one image's parameter words, int64 ``(12,)``, and noise, ``(8, 384)``; see ``builders.images.augmentation``."""
+    """Draw one image's parameter words, int64 ``(12,)``, and noise, ``(8, 384)``; see ``builders.recipe.augmentation``."""
     image = tl.program_id(0)
     member, place = image // per_member, image % per_member
     seed, step = tl.load(seeds + member), tl.load(steps + member)
@@ -63,8 +60,8 @@ def draw(seeds: Tensor, steps: Tensor, per_member: int) -> tuple[Tensor, Tensor]
         per_member: images of each; n is members times that.
     """
     n = len(seeds) * per_member
-    words = torch.empty(n, _PARAMETER_WORDS, dtype=torch.int64, device=seeds.device)
-    noise = torch.empty(n, 8, _NOISE_BLOCKS, dtype=torch.float32, device=seeds.device)
+    words = torch.empty(n, 4 * PARAMETER_BLOCKS, dtype=torch.int64, device=seeds.device)
+    noise = torch.empty(n, 8, NOISE_BLOCKS, dtype=torch.float32, device=seeds.device)
     draw_kernel[(n,)](
         seeds,
         steps,
@@ -74,8 +71,8 @@ def draw(seeds: Tensor, steps: Tensor, per_member: int) -> tuple[Tensor, Tensor]
         per_member,
         AUGMENTATION=int(Purpose.AUGMENTATION),
         NOISE=int(Purpose.NOISE),
-        NOISE_BLOCKS=_NOISE_BLOCKS,
-        PARAMETER_BLOCKS=_PARAMETER_WORDS // 4,
+        NOISE_BLOCKS=NOISE_BLOCKS,
+        PARAMETER_BLOCKS=PARAMETER_BLOCKS,
         BLOCK=512,
         num_warps=4,
     )
@@ -83,7 +80,7 @@ def draw(seeds: Tensor, steps: Tensor, per_member: int) -> tuple[Tensor, Tensor]
 
 
 def augment_drawn(images: Tensor, seeds: Tensor, steps: Tensor) -> Tensor:
-    """Return what ``builders.images.augmentation.augment`` returns in float32, for images of all members of a fleet.
+    """Return what ``builders.recipe.augmentation.augment`` returns in float32, for images of all members of a fleet.
 
     Args:
         images: uint8 ``(members * batch, 3, 32, 32)``.

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from builders.compute.backend import Scored, compute_dtype, implementation, vector_dtype
 from builders.compute.cards.bank import DeviceBank
-from builders.compute.cards.blocks import ACTIVATION_CODES
 from builders.compute.cards.compute_path import products
 from builders.compute.cards.evaluation import correct_counts
 from builders.compute.cards.network import DeviceNetwork
 from builders.compute.cards.step import Augment, Slots, State, train_step
-from builders.images.augmentation import augment
 from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
+from builders.recipe.augmentation import augment
+from builders.recipe.constants import ACTIVATION_CODES
 from builders.recipe.epochs import steps_per_epoch
 from builders.recipe.optimizers import FleetOptimizer
 
@@ -105,7 +105,7 @@ class DeviceFleet:
         self._state.vectors[slot] = vector.to(self.vectors.dtype).to(self.vectors.device)
         self._state.optimizer.load(slot, hyperparameters.optimizer)
         inputs.seeds[slot] = planned.seed
-        inputs.codes[slot] = ACTIVATION_CODES.index(hyperparameters.activation)
+        inputs.codes[slot] = ACTIVATION_CODES[hyperparameters.activation]
         inputs.augments[slot] = hyperparameters.augmentation
         inputs.steps[slot] = 0
         inputs.active[slot] = 1

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from builders.compute.cards.blocks import ConvBlock
 from builders.compute.cards.blocks.parts import activate, norm
+from builders.recipe.constants import DROPOUT_SCALE
 from nws_data.space.architecture import Architecture, Layer
-from nws_data.space.network import BATCH_NORM_MOMENTUM, DROPOUT
+from nws_data.space.network import BATCH_NORM_MOMENTUM
 
 Statistics = list[tuple[Layer, Tensor, Tensor]]
 
@@ -78,7 +79,7 @@ class DeviceNetwork:
                     return x
                 x, mean, variance = norm(activate(x, codes), beta, gamma)
                 kept = keep[:, :, first_unit : first_unit + layer.n_out]
-                x = torch.where(kept, x * (1 / (1 - DROPOUT)), x.new_zeros(()))
+                x = torch.where(kept, x * DROPOUT_SCALE, x.new_zeros(()))
                 first_unit += layer.n_out
             if mean is not None and variance is not None:
                 statistics.append((layer, mean, variance))

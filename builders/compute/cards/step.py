@@ -14,7 +14,7 @@ from torch import Tensor
 
 from builders.compute.cards.bank import DeviceBank
 from builders.compute.cards.network import DeviceNetwork
-from builders.images.augmentation import to_float
+from builders.recipe.augmentation import to_float
 from builders.recipe.dropout import dropout_mask
 from builders.recipe.optimizers import FleetOptimizer
 

@@ -1,4 +1,4 @@
-"""The augmentation of builders/images/augmentation.py, bit for bit, with random words and noise drawn by kernels.c."""
+"""The augmentation of builders/recipe/augmentation.py, bit for bit, with random words and noise drawn by kernels.c."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from builders.compute.native.kernels import required_kernels
-from builders.images.augmentation import (
+from builders.recipe.augmentation import (
     CPU_CHUNK,
     NOISE_BLOCKS,
     PARAMETER_BLOCKS,
@@ -19,7 +19,7 @@ from nws_data.randomness import Purpose
 
 
 def augment(images: Tensor, seed: int, step: int) -> Tensor:
-    """Return the augmented images of a training's step; arguments as in :func:`builders.images.augmentation.augment`.
+    """Return the augmented images of a training's step; arguments as in :func:`builders.recipe.augmentation.augment`.
 
     Returns:
         float32 ``(B, 3, 32, 32)`` in [0, 1], channels last in memory.

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from builders.compute.evaluation import FoldedNetwork
 from builders.compute.native.convolution import Convolution
-from builders.compute.native.kernels import ACTIVATION_CODES, check_sizes, images_in, required_kernels
+from builders.compute.native.kernels import check_sizes, images_in, required_kernels
+from builders.recipe.constants import ACTIVATION_CODES
 from nws_data.space.architecture import IMAGE_SHAPE, Architecture
 
 

@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "recipe.h" /* the codes of the activations, DROPOUT_SCALE, ROW and UNITS; library.py generates it */
+
 #ifndef REAL64
 typedef float real;
 #else
@@ -19,10 +21,6 @@ typedef double real;
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
-#define ROW 384 /* values in the longest row: 32 x 12, 16 x 24 or 8 x 48 */
-#define UNITS 192
-
-enum { RELU, ELU, SIGMOID, TANH };
 
 /* ---- storage ---- */
 
@@ -434,7 +432,7 @@ void hidden_forward(
         const real *restrict v = load(u, bf16, (long)b * units, units, buffer);
         const uint8_t *restrict kept = keep + (long)b * stride;
         for (int i = 0; i < units; i++) {
-            real value = 2 * (v[i] * scale[i] + shift[i]);
+            real value = DROPOUT_SCALE * (v[i] * scale[i] + shift[i]);
             row[i] = kept[i] ? value : 0;
         }
         store(out, bf16, (long)b * units, units, row);
@@ -462,7 +460,7 @@ void hidden_backward(
             const real *restrict d = load(dout, bf16, (long)b * units, units, bd);
             const uint8_t *restrict kept = keep + (long)b * stride;
             for (int i = 0; i < units; i++) {
-                real dn = kept[i] ? 2 * d[i] : 0;
+                real dn = kept[i] ? DROPOUT_SCALE * d[i] : 0;
                 s1[i] += dn;
                 s2[i] += dn * (x[i] - m[i]);
             }
@@ -479,7 +477,7 @@ void hidden_backward(
         const real *restrict d = load(dout, bf16, (long)b * units, units, bd);
         const uint8_t *restrict kept = keep + (long)b * stride;
         for (int i = 0; i < units; i++) {
-            real dn = kept[i] ? 2 * d[i] : 0;
+            real dn = kept[i] ? DROPOUT_SCALE * d[i] : 0;
             g[i] = scale[i] * (dn - c1[i] - (x[i] - m[i]) * c2[i]);
         }
         activate_backward(activation, units, x, g);
@@ -594,7 +592,7 @@ void images_in(const uint8_t *images, int batch, int planes, int area, int bf16,
     }
 }
 
-/* Noise of the augmentation (builders/images/augmentation.py): out = clip(x + std * noise, 0, 1).
+/* Noise of the augmentation (builders/recipe/augmentation.py): out = clip(x + std * noise, 0, 1).
  * x (images, planes, area), planes 1 or 3; out (images, area, 3). An image's 3 x area values, channel by channel, are eight runs
  * of `blocks`: run 2 k + h takes word k of every block, the lower 16 bits for h = 0, through the table of normal quantiles. */
 void add_noise(

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from builders.compute.native.library import load_library
+from builders.compute.native.library import LONGEST_ROW, MOST_UNITS, load_library
 from nws_data.errors import BuildError
 from nws_data.randomness import Purpose
 from nws_data.space.architecture import IMAGE_SHAPE, Layer
-
-ACTIVATION_CODES = {"relu": 0, "elu": 1, "sigmoid": 2, "tanh": 3}
 
 _P, _I, _L, _U32, _U64 = ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_uint32, ctypes.c_uint64
 
@@ -34,9 +32,6 @@ def _signatures(real: type) -> dict[str, list[type]]:
         "add_noise": [_P, _I, _I, _I, _P, _P, _U64, _U32, _U32, _L, _P, _P, _P],
         "images_in": [_P, _I, _I, _I, _I, _P],
     }
-
-
-_LONGEST_ROW, _MOST_UNITS = 384, 192  # ROW and UNITS of kernels.c
 
 
 @dataclass(frozen=True)
@@ -79,10 +74,10 @@ def check_sizes(layers: Iterable[Layer]) -> None:
     side = IMAGE_SHAPE[1]
     for layer in layers:
         longest = side * layer.n_out if layer.is_conv else 0
-        if longest > _LONGEST_ROW or layer.n_out > _MOST_UNITS:
+        if longest > LONGEST_ROW or layer.n_out > MOST_UNITS:
             raise BuildError(
-                f"{layer.name} has {layer.n_out} outputs, more than the native kernels hold ({_LONGEST_ROW} values "
-                f"in an image row, {_MOST_UNITS} units); use --backend plain"
+                f"{layer.name} has {layer.n_out} outputs, more than the native kernels hold ({LONGEST_ROW} values "
+                f"in an image row, {MOST_UNITS} units); use --backend plain"
             )
         side //= 2 if layer.pool_after else 1
 

@@ -20,6 +20,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+from builders.recipe.constants import ACTIVATION_CODES, DROPOUT_SCALE
 from nws_data.atomic import write_bytes
 from nws_data.errors import BuildError, NWSError
 from nws_data.home import user_cache
@@ -31,6 +32,10 @@ SOURCE = Path(__file__).with_name("kernels.c")
 # No fast-math and no contraction: the bits follow from the source. The rest lets selects and roots become vectors.
 _FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 _TUNING = (("-march=native", "-mprefer-vector-width=512"), ("-march=native",), ("-mcpu=native",), ())
+LONGEST_ROW = 384
+"""Values in the longest row of an image that the kernels hold: 32 x 12, 16 x 24 or 8 x 48."""
+MOST_UNITS = 192
+
 _COMPILERS = ("cc", "gcc", "clang")
 _TIMEOUT_S = 300.0
 _PROBE = "images_in"  # a function of kernels.c: what a compiler wrote must have it
@@ -90,6 +95,13 @@ def _cached_or_compiled(command: tuple[str, ...], flags: tuple[str, ...]) -> cty
     return None
 
 
+def _header() -> str:
+    """Return what kernels.c takes from the recipe and from the limits that Python checks."""
+    codes = [f"{name.upper()} = {code}" for name, code in ACTIVATION_CODES.items()]
+    values = {"DROPOUT_SCALE": DROPOUT_SCALE, "ROW": LONGEST_ROW, "UNITS": MOST_UNITS}
+    return "\n".join([f"enum {{ {', '.join(codes)} }};", *(f"#define {name} {value}" for name, value in values.items()), ""])
+
+
 def _file_name(name: str, content: bytes) -> str:
     return f"{name}-{hashlib.sha256(content).hexdigest()[:16]}.so"
 
@@ -101,7 +113,8 @@ def _compile(command: tuple[str, ...], flags: tuple[str, ...], folder: Path) -> 
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".compile-") as temporary:
             result = Path(temporary) / "kernels.so"
-            whole = [*command, *flags, "-o", str(result), str(SOURCE), "-lm"]
+            Path(temporary, "recipe.h").write_text(_header(), encoding="utf-8")
+            whole = [*command, *flags, "-I", temporary, "-o", str(result), str(SOURCE), "-lm"]
             done = subprocess.run(whole, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False)
             return None if done.returncode else result.read_bytes()
     except (OSError, subprocess.TimeoutExpired):
@@ -116,7 +129,7 @@ def _name(command: tuple[str, ...], flags: tuple[str, ...]) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     options = " ".join((*command[1:], *flags)).encode()
-    parts = (SOURCE.read_bytes(), done.stdout, options, _processor().encode())
+    parts = (SOURCE.read_bytes(), _header().encode(), done.stdout, options, _processor().encode())
     digest = hashlib.sha256(b"\0".join(parts)).hexdigest()
     return f"kernels-{digest[:16]}"
 

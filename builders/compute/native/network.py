@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from builders.compute.native.convolution import Convolution
-from builders.compute.native.kernels import ACTIVATION_CODES, Norm, check_sizes, dropout_mask, required_kernels
+from builders.compute.native.kernels import Norm, check_sizes, dropout_mask, required_kernels
+from builders.recipe.constants import ACTIVATION_CODES
 from nws_data.space.architecture import IMAGE_SHAPE, Architecture, Layer
 from nws_data.space.network import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM
 

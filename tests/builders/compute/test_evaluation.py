@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from builders.compute.evaluation import FoldedNetwork, n_correct
-from builders.images.augmentation import to_float
+from builders.recipe.augmentation import to_float
 from builders.recipe.initialization import initial_vector
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters

@@ -11,8 +11,8 @@ import torch
 from builders.compute.backend import implementation
 from builders.compute.member import Member
 from builders.compute.single import SingleFleet
-from builders.images.augmentation import to_float
 from builders.plan.shape import Shape
+from builders.recipe.augmentation import to_float
 from builders.recipe.epochs import epoch_batches, split_images
 from builders.recipe.initialization import initial_vector
 from builders.recipe.optimizers import rate

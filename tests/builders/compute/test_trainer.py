@@ -9,10 +9,10 @@ import builders.compute.lane
 from builders.compute import trainer
 from builders.compute.backend import CPU_BACKENDS, open_backend
 from builders.compute.trainer import Interrupted
-from builders.images.augmentation import augment, to_float
 from builders.images.bank import ImageBank
 from builders.plan.cost import training_flop
 from builders.plan.trainings import PlannedTraining
+from builders.recipe.augmentation import augment, to_float
 from builders.recipe.dropout import dropout_mask
 from builders.recipe.epochs import epoch_batches, split_images
 from builders.recipe.initialization import initial_vector

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
 from builders.compute.backend import CPU_BACKENDS, implementation
 from builders.compute.evaluation import FoldedNetwork
-from builders.images.augmentation import to_float
 from builders.plan.shape import Shape
+from builders.recipe.augmentation import to_float
 from builders.recipe.dropout import dropout_mask
 from builders.recipe.initialization import initial_vector
 from builders.recipe.optimizers import rate
-from nws_data.space.architecture import Architecture, all_architectures
+from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters
 from tests.builders.compute.oracle import Oracle
 from tests.builders.conftest import SMALLEST, hyperparameters
+from tests.pairs import all_pairs
 
 MIXED = {"filter_size": 5, "depth_conv": 5, "depth_fc": 4, "width_conv": 48, "width_fc": 128}
 
@@ -64,14 +67,14 @@ def run_oracle(hp: HyperParameters, seed: int, steps: int, break_ties: bool = Fa
     return oracle.vector()
 
 
-@pytest.mark.parametrize("activation", CLASSES["activation"])
-@pytest.mark.parametrize("optimizer", CLASSES["optimizer"])
-def test_float64_equals_the_oracle(backend, optimizer, activation):
-    for initialization in CLASSES["initialization"]:
-        hp = hyperparameters(optimizer=optimizer, activation=activation, initialization=initialization, learning_rate=0.003)
-        expected = run_oracle(hp, 7, 4, break_ties=True)
-        found = run(backend, hp, 7, 4, "float64", break_ties=True)
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-8)
+@pytest.mark.parametrize(
+    ("optimizer", "activation", "initialization"),
+    all_pairs(itertools.product(*(CLASSES[name] for name in ("optimizer", "activation", "initialization")))),
+)
+def test_float64_equals_the_oracle(backend, optimizer, activation, initialization):
+    hp = hyperparameters(optimizer=optimizer, activation=activation, initialization=initialization, learning_rate=0.003)
+    expected = run_oracle(hp, 7, 4, break_ties=True)
+    torch.testing.assert_close(run(backend, hp, 7, 4, "float64", break_ties=True), expected, rtol=0, atol=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -117,10 +120,11 @@ def test_inference_equals_the_folded_one(backend, changes, activation):
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
 
 
+KINDS = [*FIXED_ARCHITECTURE, "optimizer", "activation"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("i", range(0, 243, 9))
-def test_every_kind_of_architecture_equals_the_oracle(backend, i):
-    architecture = all_architectures()[i]
-    changes = {name: getattr(architecture, name) for name in FIXED_ARCHITECTURE}
-    hp = hyperparameters(optimizer=CLASSES["optimizer"][i % 3], activation=CLASSES["activation"][i % 4], **changes)
-    torch.testing.assert_close(run(backend, hp, i, 2, "float64", True), run_oracle(hp, i, 2, True), rtol=0, atol=1e-8)
+@pytest.mark.parametrize("case", all_pairs(itertools.product(*(CLASSES[name] for name in KINDS))), ids=str)
+def test_every_kind_of_architecture_equals_the_oracle(backend, case):
+    hp = hyperparameters(**dict(zip(KINDS, case, strict=True)))
+    torch.testing.assert_close(run(backend, hp, 3, 2, "float64", True), run_oracle(hp, 3, 2, True), rtol=0, atol=1e-8)

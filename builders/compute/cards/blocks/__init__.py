@@ -23,9 +23,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from torch import Tensor
 
-ACTIVATION_CODES = ("relu", "elu", "sigmoid", "tanh")
-"""Names of the activations in the order of their codes."""
-
 
 class ConvBlock(Protocol):
     """One conv layer of all members."""
@@ -50,7 +47,7 @@ class ConvBlock(Protocol):
             bias: ``(members, C_out)``, float32 leaf.
             beta: ``(members, C_out)``, float32 leaf; None without batch norm (the ablation).
             gamma: likewise.
-            codes: int32 ``(members,)`` on the device: each member's index in :data:`ACTIVATION_CODES`.
+            codes: int32 ``(members,)`` on the device: each member's activation, see ``builders.recipe.constants``.
             pool: whether a 2x2 max-pool follows the norm. H and W are even then.
 
         Returns:

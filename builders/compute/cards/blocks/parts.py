@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from builders.compute.cards.blocks import ACTIVATION_CODES
+from builders.recipe.constants import ACTIVATION_CODES
 from nws_data.space.network import ACTIVATIONS, BATCH_NORM_EPS
 
 
@@ -90,7 +90,7 @@ def activate(x: Tensor, codes: Tensor) -> Tensor:
     code = codes.view(-1, *[1] * (x.dim() - 1))
     y = x
     for name, function in ACTIVATIONS.items():
-        y = torch.where(code == ACTIVATION_CODES.index(name), function(x), y)
+        y = torch.where(code == ACTIVATION_CODES[name], function(x), y)
     return y
 
 

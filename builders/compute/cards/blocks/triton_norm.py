@@ -16,6 +16,9 @@ import triton  # type: ignore[import-untyped]
 import triton.language as tl  # type: ignore[import-untyped]
 
 from builders.compute.cards.blocks.triton_conv import narrow
+from builders.recipe.constants import ACTIVATION_CODES
+
+ELU, SIGMOID, TANH = (tl.constexpr(ACTIVATION_CODES[name]) for name in ("elu", "sigmoid", "tanh"))
 
 
 @triton.jit
@@ -81,12 +84,12 @@ def sum_tiles_kernel(
 def _activate(x, code):
     """Apply the activation of a code; near zero ELU and tanh by their series, where the formula would cancel."""
     y = tl.where(x < 0.0, 0.0, x)
-    if code == 1:
+    if code == ELU:
         series = x * (1.0 + x * (0.5 + x * (0.16666667 + x * 0.041666668)))
         y = tl.where(x > 0.0, x, tl.where(x > -0.03, series, tl.exp(x) - 1.0))
-    if code == 2:
+    if code == SIGMOID:
         y = 1.0 / (1.0 + tl.exp(-x))
-    if code == 3:
+    if code == TANH:
         small = tl.exp(-2.0 * tl.abs(x))
         large = (1.0 - small) / (1.0 + small)
         series = x * (1.0 + x * x * (-0.33333334 + x * x * 0.13333334))
@@ -99,11 +102,11 @@ def _slope(x, code):
     """Return the activation's derivative."""
     y = _activate(x, code)
     slope = tl.where(x <= 0.0, 0.0, 1.0)
-    if code == 1:
+    if code == ELU:
         slope = tl.where(x > 0.0, 1.0, y + 1.0)
-    if code == 2:
+    if code == SIGMOID:
         slope = y * (1.0 - y)
-    if code == 3:
+    if code == TANH:
         slope = 1.0 - y * y
     return slope
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from builders.compute.cards.draw import augment_drawn, draw
-from builders.images.augmentation import augment, draw_noise, draw_words
+from builders.recipe.augmentation import augment, draw_noise, draw_words
 from tests.builders.compute.cards.blocks.test_compile import check, compiled
 
 SEEDS, STEPS = [0, 2**62 + 12345, 7], [0, 99_999, 2**32 - 1]

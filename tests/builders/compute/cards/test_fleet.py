@@ -10,9 +10,9 @@ from torch import Tensor
 
 from builders.compute.cards.bank import DeviceBank
 from builders.compute.cards.fleet import DeviceFleet
-from builders.images.augmentation import augment, to_float
 from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
+from builders.recipe.augmentation import augment, to_float
 from builders.recipe.dropout import dropout_mask
 from builders.recipe.epochs import epoch_batches, split_images
 from builders.recipe.initialization import initial_vector

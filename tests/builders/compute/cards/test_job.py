@@ -11,7 +11,6 @@ from torch.utils import deterministic
 import nws_data
 from builders.build import build
 from builders.compute.backend import BACKENDS, check_arithmetic, implementation
-from builders.compute.cards.blocks import ACTIVATION_CODES
 from builders.compute.cards.card import open_card
 from builders.compute.compute_path import resolve_device
 from builders.compute.trainer import train
@@ -22,7 +21,6 @@ from builders.run.messages import Progress
 from builders.run.worker import Reporter, WorkerSettings, run_job
 from nws_data.errors import BuildError
 from nws_data.format.records import TrainingRecord
-from nws_data.space.hyperparameters import CLASSES
 from tests.builders.conftest import planned
 
 
@@ -65,7 +63,6 @@ def test_arithmetic_that_a_device_has_not_is_refused():
 
 
 def test_backends_are_there_and_others_refused():
-    assert set(ACTIVATION_CODES) == set(CLASSES["activation"])
     assert all(callable(implementation(name)) for name in BACKENDS)
     with pytest.raises(BuildError, match=r"backend: .*grouped"):
         implementation("cudnn")

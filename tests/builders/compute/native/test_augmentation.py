@@ -7,7 +7,7 @@ import torch
 
 from builders.compute.native.augmentation import augment as native_augment
 from builders.compute.native.kernels import required_kernels
-from builders.images.augmentation import augment
+from builders.recipe.augmentation import augment
 from nws_data.randomness import Purpose, words
 
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from builders.compute.native.kernels import ACTIVATION_CODES, check_sizes, images_in, required_kernels
+from builders.compute.native.kernels import check_sizes, images_in, required_kernels
 from builders.compute.native.kernels import dropout_mask as native_mask
-from builders.images.augmentation import to_float
+from builders.recipe.augmentation import to_float
+from builders.recipe.constants import ACTIVATION_CODES
 from builders.recipe.dropout import dropout_mask
 from nws_data.errors import BuildError
 from nws_data.space.architecture import all_architectures

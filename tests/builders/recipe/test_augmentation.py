@@ -11,7 +11,7 @@ import torch
 from scipy import ndimage, stats
 from torch import Tensor
 
-from builders.images.augmentation import (
+from builders.recipe.augmentation import (
     RANGES,
     adjust_brightness_contrast,
     adjust_hue_saturation,
