@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,7 @@ def test_any_name_of_a_file_can_be_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user whom nobody knows")
-def test_a_user_without_a_home(tmp_path: Path) -> None:
+def test_a_user_without_a_home() -> None:
     """As in a container that runs under a number: no HOME, no entry among the users."""
     code = (
         "import os, sys, builders.build, builders.cli, glob; from nws_data.cli import main\n"
@@ -92,11 +93,12 @@ def test_a_user_without_a_home(tmp_path: Path) -> None:
         "except SystemExit: pass\n"
         "sys.exit(main(['build', '--population', 'fixed', '--trainings', '1', '--images', 'mnist', '--out', 'nws']))"
     )
-    tmp_path.chmod(0o777)
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
+    with tempfile.TemporaryDirectory() as folder:  # tmp_path lies in a folder that this user may not enter
+        Path(folder).chmod(0o777)
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
     assert done.stdout.startswith("usage: nws build")
     assert (done.returncode, done.stderr) == (
         2,

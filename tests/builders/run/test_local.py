@@ -1,6 +1,7 @@
 """The local engine: workers that are killed are replaced, and nothing of what they had finished is lost."""
 
-from __future__ import annotations
+from __future__ from dataclasses import replace
+import annotations
 
 import multiprocessing
 import os
@@ -53,5 +54,5 @@ def test_a_job_whose_workers_always_die_ends_the_build(jobs, settings, staged):
 def test_a_worker_s_error_reaches_the_user_and_is_not_tried_again(jobs, settings):
     messages = []
     with pytest.raises(BuildError, match="is no image bank"):
-        run_jobs(jobs, type(settings)(settings.staging, settings.staging, 19, "float32"), 1, messages.append)
+        run_jobs(jobs, replace(settings, images=settings.staging), 1, messages.append)
     assert messages == []
