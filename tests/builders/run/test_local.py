@@ -1,11 +1,11 @@
 """The local engine: workers that are killed are replaced, and nothing of what they had finished is lost."""
 
-from __future__ from dataclasses import replace
-import annotations
+from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 
