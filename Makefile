@@ -25,12 +25,12 @@ test: $(VENV)/dev.stamp
 	@$(MAKE) --no-print-directory --jobs=2 pytest lint
 
 fast: $(VENV)/dev.stamp ruff
-	@$(RUN) pytest -n 3 -m "not slow"
+	@$(RUN) pytest -n 3 --dist worksteal -m "not slow"
 
 lint: ruff mypy
 
 pytest: $(VENV)/dev.stamp
-	@$(RUN) pytest -n 3
+	@$(RUN) pytest -n 3 --dist worksteal
 
 ruff: $(VENV)/dev.stamp
 	@$(RUN) ruff check .

@@ -7,15 +7,16 @@ import sys
 import pytest
 
 from benchmarks.speed import memory
+from benchmarks.speed.eager import random_bank
 from builders.build import WORKER_BYTES
-from builders.images.bank import write_bank
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's accounting")
 def test_a_worker_stays_below_what_a_build_warns_by(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "SIZES", dict.fromkeys(memory.SIZES, (800, 400)))
-    write_bank(tmp_path, memory.random_sets())
+    sizes = dict.fromkeys(memory.SIZES, (800, 400))
+    monkeypatch.setattr(memory, "SIZES", sizes)
+    random_bank(tmp_path, sizes)
     worst = memory.alone(memory.worst_worker, tmp_path, "native")["private"]
     vectors = 64 * 4 * memory.all_architectures()[-1].n_weights
     assert vectors / 1e6 < worst < WORKER_BYTES / 1e6

@@ -13,8 +13,8 @@ SEEDS, STEPS = [0, 2**62 + 12345, 7], [0, 99_999, 2**32 - 1]
 
 
 @pytest.mark.slow
-def test_the_kernel_compiles_for_a_card(tmp_path):
-    (kernel,) = compiled(tmp_path, 90, "draw")
+def test_the_kernel_compiles_for_a_card():
+    (kernel,) = compiled(90, "draw")
     assert kernel["kernel"] == "draw_kernel"
     check([kernel], 90)
 
