@@ -81,6 +81,8 @@ def pull(
     refuse_links(out, STAGING)
     with locked(out / LOCK, f"{out}: another process writes in this folder; wait until it has finished"):
         staging = out / STAGING
+        if not staging.is_dir():  # rmtree would wait for a writer of a FIFO
+            staging.unlink(missing_ok=True)
         shutil.rmtree(staging, ignore_errors=True)
         try:
             commit = _commit(parsed, known, out)

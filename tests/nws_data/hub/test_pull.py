@@ -1,5 +1,6 @@
 """Tiers from a real HTTP server that speaks the hub's protocol, fetched by real processes."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -218,6 +219,12 @@ def test_nothing_is_written_behind_a_link(hub: Hub, client: Client, tmp_path: Pa
     status, text = client.nws("pull", REPOSITORY, "--tier", "full", "--out", str(out))
     assert status == 2 and "weights is a link: a dataset can be read through links" in text
     assert sorted((tmp_path / "models").rglob("*")) == before
+
+
+def test_a_pipe_in_the_place_of_the_staging_folder(hub: Hub, client: Client, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".pull")
+    status, text = client.nws("pull", REPOSITORY, "--tier", TIER, "--out", str(tmp_path))
+    assert status == 0 and verify(tmp_path).ok, text
 
 
 def test_an_answer_without_end_is_cut_off(hub: Hub, client: Client, tiny_dataset: TinyDataset, tmp_path: Path) -> None:
