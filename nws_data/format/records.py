@@ -14,7 +14,6 @@ import numpy as np
 
 from nws_data.atomic import write_bytes
 from nws_data.errors import FormatError, NWSError, one_of
-from nws_data.format.safetensors_header import Header, read_safetensors_header
 from nws_data.format.shards import MAX_PLAN_INDEX
 from nws_data.format.untrusted import parse_json
 from nws_data.hashing import sha256_of
@@ -29,6 +28,7 @@ PROVENANCE = ("wall_s", "finished_at", "host", "nws_version", "python_version")
 RECORD_VERSION = 1
 _METADATA_KEY = "nws_record"
 _TENSOR = "weights"
+_REMOVE = "remove it and train again"
 _TUPLES = ("snapshot_epochs", *CURVES)
 
 
@@ -63,25 +63,17 @@ class TrainingFacts:
             raise FormatError(f"{self.training}: stop_reason: {one_of(self.stop_reason, STOP_REASONS)}")
         if self.snapshot_stride < 1:
             raise FormatError(f"{self.training}: snapshot_stride must be at least 1, got {self.snapshot_stride}")
-        self._check_curves()
-        self._check_epochs()
-
-    def _check_curves(self) -> None:
         for name in CURVES:
             curve = getattr(self, name)
             if len(curve) != len(self.test_accuracy):
                 raise FormatError(f"{self.training}: {name} has {len(curve)} values, test_accuracy {self.n_epochs + 1}")
             if not all(0 <= value <= 1 for value in curve):
                 raise FormatError(f"{self.training}: {name} must be in [0, 1], got {min(curve)} to {max(curve)}")
-
-    def _check_epochs(self) -> None:
         epochs = self.snapshot_epochs
         ascending = all(a < b for a, b in pairwise(epochs))
         if len(epochs) != N_SNAPSHOTS or not ascending or epochs[0] != 0 or epochs[-1] != self.n_epochs:
-            raise FormatError(
-                f"{self.training}: snapshot_epochs must be {N_SNAPSHOTS} ascending epochs from 0 to {self.n_epochs}, "
-                f"got {epochs}"
-            )
+            wanted = f"{N_SNAPSHOTS} ascending epochs from 0 to {self.n_epochs}"
+            raise FormatError(f"{self.training}: snapshot_epochs must be {wanted}, got {epochs}")
 
     @property
     def population(self) -> str:
@@ -148,14 +140,10 @@ class TrainingRecord(TrainingFacts):
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a staging file; raises ``FormatError`` when truncated, foreign or inconsistent."""
-        header = read_safetensors_header(path)
-        values = _facts(header, path)
+        values, weights = _read(path, with_weights=True)
         values.pop("finite")
-        digest = values.pop("weights_sha256")
-        tensor = header.tensors[_TENSOR]
-        weights = np.fromfile(path, dtype="<f4", offset=tensor.offset).reshape(tensor.shape)
-        if sha256_of(weights.data) != digest:
-            raise FormatError(f"{path}: the weights are damaged (SHA-256); remove it and train again")
+        if sha256_of(weights.data) != values.pop("weights_sha256"):
+            raise FormatError(f"{path}: the weights are damaged (SHA-256); {_REMOVE}")
         return _construct(cls, {**values, "weights": weights}, path)
 
 
@@ -164,36 +152,38 @@ _Facts = TypeVar("_Facts", bound=TrainingFacts)
 
 def load_header(path: Path) -> TrainingHeader:
     """Read a staging file's facts without its weights; raises ``FormatError`` as :meth:`TrainingRecord.load`."""
-    header = read_safetensors_header(path)
-    values = _facts(header, path)
+    values, weights = _read(path, with_weights=False)
     values.pop("weights_sha256")
     staged = _construct(TrainingHeader, values, path)
-    shape = (N_SNAPSHOTS, staged.architecture.n_weights)
-    found = header.tensors[_TENSOR].shape
-    if found != shape:
-        raise FormatError(f"{path}: weights are {found}, expected {shape}; remove it and train again")
+    expected = [N_SNAPSHOTS, staged.architecture.n_weights]
+    if weights != expected:
+        raise FormatError(f"{path}: weights are {weights}, expected {expected}; {_REMOVE}")
     return staged
 
 
-def _facts(header: Header, path: Path) -> dict[str, Any]:
-    """Return the constructor's arguments from a staging file's header, ``finite`` and ``weights_sha256`` included."""
-    if list(header.metadata) != [_METADATA_KEY] or list(header.tensors) != [_TENSOR]:
-        raise FormatError(f"{path}: not a staged training of NWS; remove it and train again")
+def _read(path: Path, with_weights: bool) -> tuple[dict[str, Any], Any]:
+    """Return the facts of a staging file, ``finite`` and ``weights_sha256`` included, and its weights or their shape."""
+    from safetensors import SafetensorError, safe_open
+
     try:
-        values = parse_json(header.metadata[_METADATA_KEY])
-        version = values.pop("record_version")
-        values.pop("plan", None)  # of an older builder
-        if version != RECORD_VERSION or header.tensors[_TENSOR].dtype != "F32":
-            raise FormatError(f"record version {version!r}, this nws_data reads {RECORD_VERSION}")
-        values["weights_sha256"] = str(values["weights_sha256"])
-        values["hyperparameters"] = HyperParameters.from_dict(values["hyperparameters"])
-        return dict(values) | {name: tuple(values[name]) for name in _TUPLES}
-    except (NWSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise FormatError(f"{path}: not a staged training of NWS: {error}; remove it and train again") from error
+        if not path.is_file():
+            raise FormatError("no such file")
+        with safe_open(path, framework="numpy") as file:
+            values = parse_json(file.metadata()[_METADATA_KEY])
+            weights = file.get_slice(_TENSOR)
+            values.pop("plan", None)  # of an older builder
+            version = values.pop("record_version")
+            if version != RECORD_VERSION or weights.get_dtype() != "F32":
+                raise FormatError(f"record version {version!r}, this nws_data reads {RECORD_VERSION}")
+            values["hyperparameters"] = HyperParameters.from_dict(values["hyperparameters"])
+            facts = dict(values) | {name: tuple(values[name]) for name in _TUPLES}
+            return facts, file.get_tensor(_TENSOR) if with_weights else weights.get_shape()
+    except (SafetensorError, OSError, NWSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise FormatError(f"{path}: not a staged training of NWS: {error}; {_REMOVE}") from error
 
 
 def _construct(cls: type[_Facts], values: Mapping[str, Any], path: Path) -> _Facts:
     try:
         return cls(**values)
     except (TypeError, NWSError) as error:
-        raise FormatError(f"{path}: {error}; remove it and train again") from error
+        raise FormatError(f"{path}: {error}; {_REMOVE}") from error

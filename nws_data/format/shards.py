@@ -1,26 +1,25 @@
-"""Shards: the safetensors files that hold the weights (FORMAT.md, "Shards"), streamed out and checked on opening."""
+"""Shards: the safetensors files that hold the weights (FORMAT.md, "Shards"), streamed out and checked on opening.
+
+The safetensors library neither streams nor tells where a tensor's bytes lie, so headers are written and read here; its own
+``save`` is the oracle of the tests. Source: the "Format" section of the safetensors README.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from nws_data.atomic import atomic_file
 from nws_data.errors import FormatError
-from nws_data.format.safetensors_header import (
-    FETCH_AGAIN,
-    Header,
-    encode_header,
-    parse_safetensors_header,
-    read_safetensors_header,
-)
-from nws_data.format.untrusted import parse_json
+from nws_data.format.untrusted import MAX_FILE_NBYTES, parse_json
 from nws_data.format.versions import FORMAT_VERSION, reader_of
 from nws_data.space.trajectory import N_SNAPSHOTS
 
@@ -39,6 +38,9 @@ SHARD_PATTERN = r"weights/(fixed|random)/(train|validation|test)-[0-9]{5,6}\.saf
 """Regular expressions of keys and of shards' paths inside the dataset, which must match as a whole."""
 
 _FLOAT32 = np.dtype("<f4")
+_LENGTH_NBYTES = 8
+_FIRST_READ_NBYTES = 65_536  # holds the header of any shard that the writer makes; a longer one takes a second read
+_FETCH_AGAIN = "fetch the file again or rebuild it"
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,13 @@ def divide_into_shards(nbytes: Sequence[int], n_existing: int, sizes: Sequence[i
 def encode_shard_header(population: str, split: str, n_weights: Mapping[str, int], version: int = FORMAT_VERSION) -> bytes:
     """Return the header of a shard with these keys (ascending) and vector lengths, in a format version."""
     text = json.dumps({"format_version": version, "population": population, "split": split}, sort_keys=True)
-    return encode_header({key: (N_SNAPSHOTS, n) for key, n in n_weights.items()}, {METADATA_KEY: text})
+    content: dict[str, Any] = {"__metadata__": {METADATA_KEY: text}}
+    for key, position in _positions(0, n_weights).items():
+        offsets = [position.offset, position.offset + position.nbytes]
+        content[key] = {"dtype": "F32", "shape": [N_SNAPSHOTS, position.n_weights], "data_offsets": offsets}
+    raw = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+    raw += b" " * (-len(raw) % 8)
+    return len(raw).to_bytes(_LENGTH_NBYTES, "little") + raw
 
 
 def write_shard(
@@ -147,8 +155,7 @@ def write_shard(
         FormatError: keys out of order, or a tensor of another shape or dtype.
         BuildError: the system cannot write.
     """
-    if list(n_weights) != sorted(n_weights) or not all(re.fullmatch(KEY_PATTERN, key) for key in n_weights):
-        raise FormatError(f"{path}: keys must ascend and look like t000123, got {list(n_weights)[:5]} ...")
+    _check_keys(n_weights, path)
     raw = encode_shard_header(population, split, n_weights)
     digest = hashlib.sha256(raw)
     with atomic_file(path) as stream:
@@ -159,7 +166,7 @@ def write_shard(
             data = np.ascontiguousarray(tensor, dtype=_FLOAT32).data.cast("B")
             digest.update(data)
             stream.write(data)
-    positions = _planned_positions(len(raw), n_weights)
+    positions = _positions(len(raw), n_weights)
     return WrittenShard(len(raw) + sum(p.nbytes for p in positions.values()), digest.hexdigest(), positions)
 
 
@@ -169,48 +176,64 @@ def read_header(path: Path) -> ShardHeader:
     Raises:
         FormatError: missing, truncated, foreign, of an unknown version, or not laid out as FORMAT.md says.
     """
-    return _checked(read_safetensors_header(path), str(path))
+    try:
+        if not path.is_file():
+            raise FormatError(f"{path}: not there, or not a regular file; {_FETCH_AGAIN}")
+        with open(path, "rb") as stream:
+            return read_header_of(stream, str(path))
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read ({error.strerror}); {_FETCH_AGAIN}") from error
 
 
-def parse_header(raw: bytes, file_nbytes: int, name: str) -> ShardHeader:
-    """Do what :func:`read_header` does from bytes that hold at least the whole header, such as a remote range read."""
-    return _checked(parse_safetensors_header(raw, file_nbytes, name), name)
+def read_header_of(stream: BinaryIO, name: str) -> ShardHeader:
+    """Do what :func:`read_header` does with an opened file, remote or not; ``name`` stands in messages."""
+    file_nbytes = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    raw = stream.read(_FIRST_READ_NBYTES)
+    length = int.from_bytes(raw[:_LENGTH_NBYTES], "little")
+    if len(raw) < _LENGTH_NBYTES or length > min(MAX_FILE_NBYTES, file_nbytes - _LENGTH_NBYTES):
+        raise FormatError(f"{name}: not a complete safetensors file ({file_nbytes} bytes); {_FETCH_AGAIN}")
+    if len(raw) < _LENGTH_NBYTES + length:
+        raw += stream.read(_LENGTH_NBYTES + length - len(raw))
+    return _parsed(raw[: _LENGTH_NBYTES + length], file_nbytes, name)
 
 
-def _planned_positions(header_nbytes: int, n_weights: Mapping[str, int]) -> dict[str, Position]:
-    positions, offset = {}, header_nbytes
+def _parsed(raw: bytes, file_nbytes: int, name: str) -> ShardHeader:
+    """Check a header by writing it again: it must be the one that FORMAT.md gives for what it says."""
+    try:
+        content = parse_json(raw[_LENGTH_NBYTES:])
+        metadata = content.pop("__metadata__", {})
+        if list(metadata) != [METADATA_KEY]:
+            raise FormatError(f"{name}: a safetensors file, but not an NWS shard (no metadata {METADATA_KEY!r}); remove it")
+        values = parse_json(metadata[METADATA_KEY])
+        version, population, split = values["format_version"], str(values["population"]), str(values["split"])
+        n_weights = {key: tensor["shape"][-1] for key, tensor in content.items()}
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise FormatError(f"{name}: not a shard of NWS, its header does not parse; {_FETCH_AGAIN}") from error
+    reader_of(version, name)
+    _check_keys(n_weights, name)
     for key, n in n_weights.items():
-        positions[key] = Position(offset, tensor_nbytes(n), n)
-        offset += positions[key].nbytes
+        if type(n) is not int or not 1 <= n <= MAX_N_WEIGHTS:
+            raise FormatError(f"{name}: {key} cannot hold {n!r:.40} values a snapshot; {_FETCH_AGAIN}")
+    if encode_shard_header(population, split, n_weights, version) != raw:
+        raise FormatError(f"{name}: the header is not written as FORMAT.md says; {_FETCH_AGAIN}")
+    positions = _positions(len(raw), n_weights)
+    end = len(raw) + sum(position.nbytes for position in positions.values())
+    if end != file_nbytes:
+        state = "truncated" if file_nbytes < end else "too long"
+        raise FormatError(f"{name}: {state}: {file_nbytes} bytes, its header says {end}; {_FETCH_AGAIN}")
+    return ShardHeader(population, split, positions, file_nbytes, len(raw))
+
+
+def _positions(start: int, n_weights: Mapping[str, int]) -> dict[str, Position]:
+    """Return the position of each tensor where the first lies at byte ``start``."""
+    positions = {}
+    for key, n in n_weights.items():
+        positions[key] = Position(start, tensor_nbytes(n), n)
+        start += tensor_nbytes(n)
     return positions
 
 
-def _checked(header: Header, name: str) -> ShardHeader:
-    version, population, split = _identity(header, name)
-    n_weights: dict[str, int] = {}
-    for key, tensor in header.tensors.items():
-        if tensor.dtype != "F32" or len(tensor.shape) != 2 or tensor.shape[0] != N_SNAPSHOTS:
-            found = f"{tensor.dtype!r:.20} {tensor.shape}"
-            raise FormatError(f"{name}: tensor {key!r:.40} is {found}, expected F32 ({N_SNAPSHOTS}, n); {FETCH_AGAIN}")
-        if tensor.shape[1] > MAX_N_WEIGHTS:
-            raise FormatError(f"{name}: tensor {key!r:.40} holds {tensor.shape[1]:,} values a snapshot; {FETCH_AGAIN}")
-        n_weights[key] = tensor.shape[1]
-    if list(n_weights) != sorted(n_weights) or not all(re.fullmatch(KEY_PATTERN, key) for key in n_weights):
-        raise FormatError(f"{name}: keys must ascend and look like t000123; this is not a shard that NWS wrote")
-    if encode_shard_header(population, split, n_weights, version) != header.raw:
-        raise FormatError(f"{name}: the header is not written as FORMAT.md says; {FETCH_AGAIN}")
-    positions = _planned_positions(len(header.raw), n_weights)
-    return ShardHeader(population, split, positions, header.file_nbytes, len(header.raw))
-
-
-def _identity(header: Header, name: str) -> tuple[int, str, str]:
-    """Return version, population and split from the metadata; raises ``FormatError`` when foreign or of another version."""
-    if list(header.metadata) != [METADATA_KEY]:
-        raise FormatError(f"{name}: a safetensors file, but not an NWS shard (no metadata {METADATA_KEY!r}); remove it")
-    try:
-        values = parse_json(header.metadata[METADATA_KEY])
-        version, population, split = values["format_version"], values["population"], values["split"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise FormatError(f"{name}: its metadata {METADATA_KEY!r} does not parse; {FETCH_AGAIN}") from error
-    reader_of(version, name)
-    return version, str(population), str(split)
+def _check_keys(keys: Iterable[str], name: object) -> None:
+    if list(keys) != sorted(keys) or not all(re.fullmatch(KEY_PATTERN, key) for key in keys):
+        raise FormatError(f"{name}: keys must ascend and look like t000123, got {list(keys)[:5]!r:.200}")

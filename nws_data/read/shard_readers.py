@@ -11,11 +11,9 @@ import numpy as np
 
 from nws_data.errors import FormatError, SelectionError
 from nws_data.format.partial import missing_shard
-from nws_data.format.shards import Position, check_shard_path, parse_header, read_header
+from nws_data.format.shards import Position, check_shard_path, read_header, read_header_of
 from nws_data.read.store import VALUE_BYTES, Shard, WeightStore
 
-_FIRST_READ_NBYTES = 65_536  # holds the header of any shard that the writer makes; a longer one takes a second read
-_LENGTH_NBYTES = 8
 _OTHER_BUILD = "metadata and shards are of different builds; load the dataset again, or fetch both again"
 
 
@@ -91,7 +89,7 @@ class RemoteShards:
         with self._open(shard) as file:
             known = shard, file.seek(0, 2)  # a file that was replaced is mostly of another size
             if known not in self._headers:
-                self._headers[known] = _read_positions(file, posixpath.join(self._path, shard))
+                self._headers[known] = read_header_of(file, posixpath.join(self._path, shard)).positions
             position = _position(self._headers[known], place)
             file.seek(position.row_offset(place["row"]))
             raw = file.read(position.row_nbytes)
@@ -106,13 +104,3 @@ class RemoteShards:
             return self._files.open(path, "rb", cache_type="none")
         except FileNotFoundError as error:
             raise FormatError(f"{path}: the shard is missing; check the root {self._path!r}") from error
-
-
-def _read_positions(file: Any, name: str) -> dict[str, Position]:
-    file_nbytes = file.seek(0, 2)
-    file.seek(0)
-    raw = file.read(min(_FIRST_READ_NBYTES, file_nbytes))
-    missing = _LENGTH_NBYTES + int.from_bytes(raw[:_LENGTH_NBYTES], "little") - len(raw)
-    if 0 < missing <= file_nbytes - len(raw):
-        raw += file.read(missing)
-    return parse_header(raw, file_nbytes, name).positions

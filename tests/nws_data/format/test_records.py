@@ -87,8 +87,8 @@ def test_damaged_files_are_refused(tmp_path: Path, record: TrainingRecord) -> No
     record.save(path)
     content = path.read_bytes()
     damaged = {
-        "truncated": content[:-1],
-        "not a complete": content[:100],
+        "not a staged training of NWS: Error while deserializing header": content[:-1],
+        "not a staged training of NWS": content[:100],
         "record version 2, this": content.replace(b'\\"record_version\\": 1', b'\\"record_version\\": 2'),
         "got 'FALLING'": content.replace(b"falling", b"FALLING"),
         "unexpected keyword argument 'sEEd'": content.replace(b'\\"seed\\"', b'\\"sEEd\\"'),

@@ -1,6 +1,7 @@
 """Shards against the safetensors library (the oracle) and against a golden file kept in the tests."""
 
 import hashlib
+import io
 import json
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from nws_data.format.shards import (
     N_SNAPSHOTS,
     divide_into_shards,
     encode_shard_header,
-    parse_header,
     read_header,
+    read_header_of,
     shard_key,
     shard_path,
     write_shard,
@@ -73,12 +74,19 @@ def test_positions_lead_to_every_row(shard: Path) -> None:
             np.testing.assert_array_equal(found, tensors()[key][row])
 
 
-def test_header_can_be_read_from_the_first_bytes_alone(shard: Path) -> None:
+def test_header_can_be_read_from_any_stream(tmp_path: Path, shard: Path) -> None:
     content = shard.read_bytes()
-    header = read_header(shard)
-    assert parse_header(content[: header.header_nbytes + 17], len(content), "remote") == header
+    assert read_header_of(io.BytesIO(content), "remote") == read_header(shard)
     with pytest.raises(FormatError, match="remote: not a complete"):
-        parse_header(content[:20], len(content), "remote")
+        read_header_of(io.BytesIO(content[:20]), "remote")
+
+
+def test_a_header_longer_than_the_first_read(tmp_path: Path) -> None:
+    lengths = {shard_key(i): 1 for i in range(1000)}
+    write_shard(tmp_path / "shard", "fixed", "train", lengths, iter(tensors(lengths).values()))
+    header = read_header(tmp_path / "shard")
+    assert header.header_nbytes > 65_536
+    assert list(header.positions) == list(lengths)
 
 
 def test_truncated_file_is_refused_with_sizes(shard: Path) -> None:
@@ -113,10 +121,10 @@ def foreign_files() -> dict[str, tuple[bytes, str]]:
         "header is a list": ((8).to_bytes(8, "little") + b"[]      ", "does not parse"),
         "no metadata": (save(good), "not an NWS shard"),
         "metadata of another kind": (library_bytes(good, "[]"), "does not parse"),
-        "float64": (library_bytes({k: v.astype(np.float64) for k, v in good.items()}), r"is 'F64' .*expected F32"),
-        "19 rows": (library_bytes({k: v[:19].copy() for k, v in good.items()}), r"\(19, 3\), expected F32 \(20, n\)"),
+        "float64": (library_bytes({k: v.astype(np.float64) for k, v in good.items()}), "not written as"),
+        "19 rows": (library_bytes({k: v[:19].copy() for k, v in good.items()}), "not written as"),
         "other names": (library_bytes({"weights": good["t000000"]}), "look like t000123"),
-        "gap": (changed + body, "starts at byte"),
+        "gap": (changed + body, "not written as"),
         "keys descend": (encode_shard_header("fixed", "train", reverse) + body, "must ascend"),
         "other spacing": (
             library_bytes(good, '{"format_version":1,"population":"fixed","split":"train"}'),
