@@ -7,12 +7,12 @@ them, and a shard that changed never meets those of its predecessor. The recorde
 a stranger may name that of another shard. Nor may the cache lie in the dataset's folder, where a stranger's would be
 believed. It may be deleted at any time.
 
-File: 64 hex digits of SHA-256 over all that follows the newline behind them, one line of JSON (``key``, ``trainings``,
-``shape``), and the features as little-endian float64, training by training.
+File: SHA-256 of the rest in 64 hex digits, then numpy's npz of ``trainings`` (ids) and ``features`` (float64).
 """
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import warnings
@@ -26,9 +26,6 @@ from nws_data.atomic import write_bytes
 from nws_data.errors import BuildError, NWSError
 from nws_data.hashing import sha256_of
 from nws_data.home import user_cache
-
-_DIGITS = 64
-_FLOAT64 = np.dtype("<f8")
 
 Block = dict[str, np.ndarray]
 """Features by training id, each float64 of one shape."""
@@ -51,11 +48,7 @@ def default_folder() -> Path:
 
 
 class BlockCache:
-    """Blocks in a folder, which is made when the first is written. One that cannot be written to is only read.
-
-    Args:
-        folder: such as :func:`default_folder`.
-    """
+    """Blocks in a folder, which is made when the first is written. One that cannot be written to is only read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -66,40 +59,24 @@ class BlockCache:
         return self.folder / kind / f"{key}.block"
 
     def read(self, kind: str, key: str) -> Block:
-        """Return a block, empty where there is none, or only a damaged or foreign one."""
+        """Return a block, empty where there is none, or only a damaged one."""
         try:
-            return decode_block(key, self.path(kind, key).read_bytes())
-        except (OSError, ValueError, KeyError, TypeError):
+            raw = self.path(kind, key).read_bytes()
+        except OSError:
             return {}
+        if sha256_of(raw[64:]).encode() != raw[:64]:
+            return {}
+        with np.load(io.BytesIO(raw[64:])) as file:
+            return dict(zip(file["trainings"].tolist(), file["features"], strict=True))
 
     def write(self, kind: str, key: str, block: Block) -> None:
         """Write a block, complete or not at all; when the system refuses, warn once and keep nothing more."""
         if not self._writable:
             return
+        stream, trainings = io.BytesIO(), sorted(block)
+        np.savez(stream, trainings=trainings, features=[block[training] for training in trainings])
         try:
-            write_bytes(self.path(kind, key), encode_block(key, block))
+            write_bytes(self.path(kind, key), sha256_of(stream.getbuffer()).encode() + stream.getbuffer())
         except (BuildError, OSError) as error:
             self._writable = False
             warnings.warn(f"features are computed but not kept: {error}", stacklevel=2)
-
-
-def encode_block(key: str, block: Block) -> bytes:
-    """Return a block's file."""
-    trainings = sorted(block)
-    features = np.stack([block[training] for training in trainings]).astype(_FLOAT64)
-    head = json.dumps({"key": key, "trainings": trainings, "shape": features.shape}).encode()
-    content = head + b"\n" + features.tobytes()
-    return sha256_of(content).encode() + b"\n" + content
-
-
-def decode_block(key: str, raw: bytes) -> Block:
-    """Return the block in a file's bytes; raises ``ValueError``, ``KeyError`` or ``TypeError`` when it is not right."""
-    content = raw[_DIGITS + 1 :]
-    if sha256_of(content).encode() + b"\n" != raw[: _DIGITS + 1]:
-        raise ValueError("not the bytes that were written")
-    head, _, values = content.partition(b"\n")
-    about = json.loads(head)
-    if about["key"] != key:
-        raise ValueError("another block under this name")
-    features = np.frombuffer(values, _FLOAT64).reshape(about["shape"])
-    return dict(zip(about["trainings"], features.astype(np.float64), strict=True))

@@ -16,7 +16,6 @@ from nws_data.format.partial import missing_shard
 from nws_data.progress import progress_bar
 from nws_data.read.dataset import NWSDataset
 from nws_data.read.views import FixedWindows, GlobalVectors, WeightView
-from nws_data.space.architecture import Architecture, TensorSlice
 
 Pieces = Literal["vector", "layers"]
 PIECES = ("vector", "layers")
@@ -101,27 +100,22 @@ def _kind(view: WeightView, pieces: str) -> _Kind:
         raise SelectionError(f"features are of a view, such as GlobalVectors(data), got {type(view).__name__}")
     if pieces not in PIECES:
         raise SelectionError(f"pieces: {one_of(pieces, PIECES)}")
+    # Whether the selection and a block's key tell all about the items; a subclass may change the weights.
+    is_cacheable = type(view) in (GlobalVectors, FixedWindows) and view.transform is None
+    # Whether the items are whole weight vectors as they are: not filled up, cut or transformed.
+    is_whole = (
+        isinstance(view, GlobalVectors) and view.transform is None and bool((view.data["n_weights"] == view.length).all())
+    )
     if pieces == "layers":
-        return _layers(view)
+        return _layers(view, is_cacheable, is_whole)
     if isinstance(view, FixedWindows):
         parameters = {"length": view.length, "part": view.part, "windows": view.per_vector}
-        return _Kind("windows", _is_cacheable(view), parameters)
-    return _Kind("vector", _is_cacheable(view) and _are_whole(view))
+        return _Kind("windows", is_cacheable, parameters)
+    return _Kind("vector", is_cacheable and is_whole)
 
 
-def _is_cacheable(view: WeightView) -> bool:
-    """Whether the selection and a block's key tell all about the items; subclass and transform may change the weights."""
-    return type(view) in (GlobalVectors, FixedWindows) and view.transform is None
-
-
-def _are_whole(view: WeightView) -> bool:
-    """Whether the items are whole weight vectors as they are: not filled up, cut or transformed."""
-    whole = isinstance(view, GlobalVectors) and bool((view.data["n_weights"] == view.length).all())
-    return whole and view.transform is None
-
-
-def _layers(view: WeightView) -> _Kind:
-    if not _are_whole(view):
+def _layers(view: WeightView, is_cacheable: bool, is_whole: bool) -> _Kind:
+    if not is_whole:
         raise SelectionError(
             f"layers are pieces of whole vectors: give GlobalVectors(data) of one architecture, or pieces='vector'; "
             f"got {view}"
@@ -132,17 +126,11 @@ def _layers(view: WeightView) -> _Kind:
             f"layers need one architecture, this selection has {len(architectures)}: use the population fixed, select one "
             f'such as data.select(filter_size={architectures[0].filter_size}, ...), or pieces="vector"'
         )
-    tensors = dict(_hidden_tensors(architectures[0]))
+    hidden = [layer for layer in architectures[0].layers if not layer.is_output]
+    tensors = {f"{layer.name}.{tensor.kind}": tensor for layer in hidden for tensor in layer.tensors}
     parameters = {name: (tensor.start, tensor.stop) for name, tensor in tensors.items()}
     slices, prefixes = (tensor.slice for tensor in tensors.values()), (f"{name}." for name in tensors)
-    return _Kind("layers", _is_cacheable(view), parameters, tuple(slices), tuple(prefixes))
-
-
-def _hidden_tensors(architecture: Architecture) -> Iterator[tuple[str, TensorSlice]]:
-    """Yield name and place of every tensor but the output layer's."""
-    for layer in architecture.layers:
-        if not layer.is_output:
-            yield from ((f"{layer.name}.{tensor.kind}", tensor) for tensor in layer.tensors)
+    return _Kind("layers", is_cacheable, parameters, tuple(slices), tuple(prefixes))
 
 
 def _check_finite(view: WeightView) -> None:
@@ -174,10 +162,9 @@ def _compute(view: WeightView, kind: _Kind, rows: np.ndarray, out: np.ndarray, d
     """Write the features of rows into ``out`` ``(n, per_vector, n_features)``."""
     first = 0
     for some, values in _batches(view, rows):
-        stop = first + len(some)
-        out[first:stop] = kind.features(values.reshape(-1, values.shape[2])).reshape(out[first:stop].shape)
+        out[first : first + len(some)] = kind.features(values.reshape(-1, values.shape[2])).reshape(-1, *out.shape[1:])
         done(len(some))
-        first = stop
+        first += len(some)
 
 
 def _compute_cached(view: WeightView, kind: _Kind, cache: BlockCache, out: np.ndarray, done: Callable[[int], Any]) -> None:

@@ -1,12 +1,11 @@
 """Blocks are complete and right, or count as absent."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nws_data.features.cache import BlockCache, block_key, decode_block, encode_block
+from nws_data.features.cache import BlockCache, block_key
 
 SHARD = Path(__file__)
 KEY = block_key(SHARD, "a" * 64, 19, "vector", {}, 1)
@@ -26,14 +25,6 @@ def test_round_trip(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "not" / "yet" / "vector").iterdir()] == [f"{KEY}.block"]
 
 
-def test_the_file_is_what_the_module_says() -> None:
-    raw = encode_block(KEY, BLOCK)
-    digest, head, values = raw.split(b"\n", 2)
-    assert len(digest) == 64
-    assert json.loads(head) == {"key": KEY, "trainings": ["fixed-000000", "fixed-000002"], "shape": [2, 2, 3]}
-    np.testing.assert_array_equal(np.frombuffer(values, "<f8")[6:], np.arange(6.0))
-
-
 def test_every_damage_counts_as_absent(tmp_path: Path) -> None:
     cache = BlockCache(tmp_path)
     cache.write("vector", KEY, BLOCK)
@@ -50,11 +41,6 @@ def test_every_damage_counts_as_absent(tmp_path: Path) -> None:
     path.unlink()
     path.mkdir()
     assert cache.read("vector", KEY) == {}
-
-
-def test_a_block_under_another_name_is_refused() -> None:
-    with pytest.raises(ValueError, match="another block"):
-        decode_block(block_key(SHARD, "b" * 64, 19, "vector", {}, 1), encode_block(KEY, BLOCK))
 
 
 def test_every_part_of_the_key_counts() -> None:

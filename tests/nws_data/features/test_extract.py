@@ -18,7 +18,7 @@ from torch import Tensor
 import nws_data.read.dataset as nws
 from nws_data.check.verify import verify
 from nws_data.errors import SelectionError
-from nws_data.features.cache import decode_block, default_folder, encode_block
+from nws_data.features.cache import BlockCache, default_folder
 from nws_data.features.extract import feature_names, statistics_features
 from nws_data.features.statistics import STATISTICS
 from nws_data.hashing import sha256_of
@@ -160,9 +160,8 @@ def test_blocks_are_used_and_shared(fixed: nws.NWSDataset, cache: Path) -> None:
     statistics_features(everything)
     assert blocks() == before
     for path in cache.rglob("*.block"):  # numbers of our own, to see that they are read
-        key = path.name.removesuffix(".block")
-        block = decode_block(key, path.read_bytes())
-        path.write_bytes(encode_block(key, {training: features + 1 for training, features in block.items()}))
+        block = BlockCache(cache).read("vector", path.stem)
+        BlockCache(cache).write("vector", path.stem, {training: features + 1 for training, features in block.items()})
     np.testing.assert_array_equal(statistics_features(everything), found + 1)
 
 
@@ -173,14 +172,14 @@ def test_a_folder_of_ones_own(fixed: nws.NWSDataset, tmp_path: Path, cache: Path
     assert not cache.exists() and list((tmp_path / "elsewhere").rglob("*.block"))
 
 
-def test_a_damaged_or_foreign_block_is_computed_again(fixed: nws.NWSDataset, cache: Path) -> None:
+def test_a_damaged_block_is_computed_again(fixed: nws.NWSDataset, cache: Path) -> None:
     view = GlobalVectors(fixed.select(last=2))
     found = statistics_features(view)
     paths = sorted(cache.rglob("*.block"))
     raw = paths[0].read_bytes()
-    key = paths[0].name.removesuffix(".block")
-    wrong_shape = encode_block(key, {"fixed-000000": np.zeros((1, 3))})
-    for content in (raw[:-8], raw[:-1] + bytes([raw[-1] ^ 1]), paths[1].read_bytes(), wrong_shape, b""):
+    BlockCache(cache).write("vector", paths[0].stem, {"fixed-000000": np.zeros((1, 3))})
+    wrong_shape = paths[0].read_bytes()
+    for content in (raw[:-8], raw[:-1] + bytes([raw[-1] ^ 1]), wrong_shape, b""):
         paths[0].write_bytes(content)
         np.testing.assert_array_equal(statistics_features(view), found)
         assert paths[0].read_bytes() == raw
@@ -269,11 +268,9 @@ def test_a_folder_in_the_dataset_is_not_believed(fixed: nws.NWSDataset, cache: P
     view = GlobalVectors(fixed.select(last=1))
     found = statistics_features(view)
     for path in cache.rglob("*.block"):
-        key = path.name.removesuffix(".block")
-        block = decode_block(key, path.read_bytes())
-        theirs = fixed.root / ".features" / path.relative_to(cache)
-        theirs.parent.mkdir(parents=True, exist_ok=True)
-        theirs.write_bytes(encode_block(key, {training: features + 1 for training, features in block.items()}))
+        block = BlockCache(cache).read("vector", path.stem)
+        theirs = {training: features + 1 for training, features in block.items()}
+        BlockCache(fixed.root / ".features").write("vector", path.stem, theirs)
         path.unlink()
     np.testing.assert_array_equal(statistics_features(view), found)
     assert verify(fixed.root).ok
