@@ -187,7 +187,7 @@ def _tasks(options: argparse.Namespace) -> int:
 
     states = task_states(options.folder, options.names)
     each = options.all or bool(options.names)
-    say_json([state.to_dict() for state in states]) if options.json else say(format_tasks(states, each))
+    say_json([asdict(state) for state in states]) if options.json else say(format_tasks(states, each))
     return 0
 
 

@@ -22,7 +22,7 @@ from nws_data.arguments import whole_number
 from nws_data.errors import ArgumentError, SelectionError
 from nws_data.read.collate import GatheredBatch
 from nws_data.read.dataset import NWSDataset
-from nws_data.read.windows import N_OFFICIAL, check_length, official_starts, random_starts, spills, start_range
+from nws_data.read.windows import N_OFFICIAL, check_length, official_starts, random_starts, start_range
 from nws_data.space.architecture import Architecture, Part, TensorKind
 
 Transform = Callable[[Tensor], Tensor]
@@ -199,12 +199,6 @@ class _Windows(WeightView):
         self.length = check_length(length, n)
         self.part = part
         self.first_start, self.last_start = start_range(part, self.length, n, n_conv)
-        self._spills = spills(part, self.length, n, n_conv)
-
-    @property
-    def spill_share(self) -> float:
-        """Share of vectors whose part is shorter than the window, which then runs on into the neighbour part."""
-        return float(self._spills.mean())
 
     @abstractmethod
     def starts(self) -> np.ndarray:

@@ -128,13 +128,6 @@ class Architecture:
         """Length of the conv part: everything before the first FC kernel."""
         return next(layer for layer in self.layers if not layer.is_conv)["kernel"].start
 
-    def part(self, name: str) -> slice:
-        """Return the slice of part ``"all"``, ``"conv"`` or ``"fc"``."""
-        if name not in PARTS:
-            raise SelectionError(f"part: {one_of(name, PARTS)}")
-        start = self.n_weights_conv if name == "fc" else 0
-        return slice(start, self.n_weights_conv if name == "conv" else self.n_weights)
-
     def layer(self, name: str) -> Layer:
         """Return the layer of that name, such as ``"conv1"``; raises ``SelectionError``."""
         for layer in self.layers:

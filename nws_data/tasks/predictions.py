@@ -114,27 +114,32 @@ class Predictions:
             raise PredictionError(f"{path}: no such file; give a Parquet file that Predictions.save wrote")
         try:
             table = read_parquet(read_file(Path(path), MAX_TABLE_NBYTES), range(_MOST_ROWS + 1))
-            return cls._from_table(table, path)
-        except PredictionError:
-            raise
-        except (OSError, pa.ArrowException, ValueError, TypeError, LookupError, ArithmeticError, FormatError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            content = parse_json((table.schema.metadata or {}).get(_METADATA_KEY, b"{}"))
+            if (content.get("format"), content.get("version")) != (FORMAT, FORMAT_VERSION):
+                raise ValueError(f"its Parquet metadata do not say that it is {FORMAT} of version {FORMAT_VERSION}")
+            names = ["training", "snapshot", "prediction"]
+            names += ["window", "start"] if {"window", "start"} & set(table.column_names) else []
+            if odd := sorted(set(table.column_names) ^ set(names)) or table.column_names[len(names) :]:
+                raise ValueError(
+                    f"column {odd[0]!r} is missing, unknown or doubled; a prediction file has {', '.join(names)}"
+                )
+            columns = {name: _column(table.column(name), name) for name in names}
+            texts = {name: check_text(content[name], name) for name in ("task", "data_digest")}
+            return cls(**texts, values=columns.pop("prediction"), keys=Keys(**columns))
+        except (
+            OSError,
+            pa.ArrowException,
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+            ArithmeticError,
+            FormatError,
+        ) as e:
+            reason = (str(e).splitlines() or [type(e).__name__])[0]
             raise PredictionError(
-                f"{path}: not a readable prediction file ({reason[:200]}); write it with Predictions.save"
-            ) from error
-
-    @classmethod
-    def _from_table(cls, table: pa.Table, path: str | Path) -> Predictions:
-        content = _metadata(table, path)
-        names = ["training", "snapshot", "prediction"]
-        names += ["window", "start"] if {"window", "start"} & set(table.column_names) else []
-        unknown = sorted(set(table.column_names) - set(names))
-        if unknown or len(table.column_names) > len(names):
-            odd = unknown or sorted(table.column_names)
-            raise PredictionError(f"{path}: unknown or doubled column {odd[0]!r}; a prediction file has {', '.join(names)}")
-        columns = {name: _column(table, name, path) for name in names}
-        values = columns.pop("prediction")
-        return cls(task=content["task"], data_digest=content["data_digest"], keys=Keys(**columns), values=values)
+                f"{path}: not a readable prediction file ({reason[:300]}); write it with Predictions.save"
+            ) from e
 
 
 def align(predictions: Predictions, keys: Keys) -> np.ndarray:
@@ -208,39 +213,18 @@ def _sentence(n: int, what: str, first: str, total: int) -> str:
     return f"{n} prediction{'' if n == 1 else 's'} {what}, the first {first}; this task asks for exactly {total}"
 
 
-def _metadata(table: pa.Table, path: str | Path) -> dict[str, str]:
-    try:
-        content = parse_json((table.schema.metadata or {})[_METADATA_KEY])
-        if content["format"] != FORMAT or content["version"] != FORMAT_VERSION:
-            raise PredictionError(
-                f"{path}: {content['format']} version {content['version']}, this nws_data reads {FORMAT} version "
-                f"{FORMAT_VERSION}; install a matching nws-data"
-            )
-        return {name: check_text(content[name], name) for name in ("task", "data_digest")}
-    except PredictionError:
-        raise
-    except (KeyError, ValueError, TypeError) as error:
-        raise PredictionError(
-            f"{path}: no prediction file: its Parquet metadata lack task and data digest; write it with Predictions.save"
-        ) from error
-
-
-def _column(table: pa.Table, name: str, path: str | Path) -> np.ndarray:
+def _column(column: pa.ChunkedArray, name: str) -> np.ndarray:
     """Return a column as text (objects), int64 or float64; a missing prediction is NaN or the text ``None``."""
     import pyarrow.types as kinds
 
-    if name not in table.column_names:
-        raise PredictionError(f"{path}: column {name!r} is missing; the file has {', '.join(table.column_names)}")
-    column = table.column(name)
     kind = column.type.value_type if kinds.is_dictionary(column.type) else column.type
     values = column.to_pylist()
     if name in ("snapshot", "window", "start"):
-        wrong = [i for i, value in enumerate(values) if type(value) is not int]
-        if wrong:
-            raise PredictionError(f"{path}: {name} must be a whole number, got {values[wrong[0]]!r} in row {wrong[0]}")
+        if wrong := [i for i, value in enumerate(values) if type(value) is not int]:
+            raise ValueError(f"{name} must be a whole number, got {values[wrong[0]]!r} in row {wrong[0]}")
         return np.array(values, np.int64)
     if name == "prediction" and (kinds.is_floating(kind) or kinds.is_integer(kind) or kinds.is_null(kind)):
         return np.array([np.nan if value is None else value for value in values], np.float64)
     if not (kinds.is_string(kind) or kinds.is_large_string(kind) or (name == "prediction" and kinds.is_boolean(kind))):
-        raise PredictionError(f"{path}: {name} must be text{' or a number' * (name == 'prediction')}, got {column.type}")
+        raise ValueError(f"{name} must be text{' or a number' * (name == 'prediction')}, got {column.type}")
     return np.array([str(value) for value in values], dtype=object)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nws_data.errors import TaskError, TaskNotAvailableError
 from nws_data.format.manifest import Manifest
@@ -36,10 +36,6 @@ class TaskState:
     available: bool
     counts: Mapping[str, Mapping[str, int]]  # trainings by side and class; empty where not available
     reason: str  # empty where available
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as values that JSON can hold."""
-        return asdict(self)
 
 
 def task_states(root: str | Path, patterns: Sequence[str] = ()) -> list[TaskState]:

@@ -10,11 +10,17 @@ from typing import Any
 import numpy as np
 
 from nws_data.errors import PredictionError
-from nws_data.tasks.metrics import Sums, clustered_accuracy, clustered_regression, kendall_tau
+from nws_data.tasks.metrics import Interval, Sums, clustered_accuracy, clustered_regression, kendall_tau
+
+
+class _Score:
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as values that JSON can hold."""
+        return asdict(self)  # type: ignore[call-overload,no-any-return]  # a dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassificationScore:
+class ClassificationScore(_Score):
     """How well classes were predicted. Intervals are 95 %, clustered by training."""
 
     accuracy: float  # share of right items, in [0, 1]
@@ -55,11 +61,8 @@ class ClassificationScore:
                 f"{items.sum()} and {right.sum()}: a damaged score"
             )
         of_class = matrix.sum(axis=1)
-        accuracy = clustered_accuracy(items, right)
         return cls(
-            accuracy=accuracy.estimate,
-            accuracy_low=accuracy.low,
-            accuracy_high=accuracy.high,
+            **_values("accuracy", clustered_accuracy(items, right)),
             chance=float(of_class.max() / matrix.sum()),
             classes=tuple(classes),
             per_class={name: float(matrix[i, i] / of_class[i]) for i, name in enumerate(classes) if of_class[i]},
@@ -75,13 +78,9 @@ class ClassificationScore:
         names = ("classes", "confusion", "trainings", "n_items", "n_right")
         return _checked(cls, values, lambda: cls.from_counts(**{name: values[name] for name in names}))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as values that JSON can hold."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, kw_only=True)
-class RegressionScore:
+class RegressionScore(_Score):
     """How well numbers were predicted, in the unit of the target. Intervals are 95 %, by bootstrap over trainings."""
 
     r2: float  # coefficient of determination; 0 is the mean of the test targets
@@ -112,19 +111,11 @@ class RegressionScore:
         _check_sums(sums, kendall_tau)
         r2, mae = clustered_regression(sums)
         return cls(
-            r2=r2.estimate,
-            r2_low=r2.low,
-            r2_high=r2.high,
-            mae=mae.estimate,
-            mae_low=mae.low,
-            mae_high=mae.high,
+            **_values("r2", r2),
+            **_values("mae", mae),
             kendall_tau=float(kendall_tau),
             trainings=tuple(trainings),
-            n_items=tuple(sums.n.tolist()),
-            sum_target=tuple(sums.target.tolist()),
-            sum_target2=tuple(sums.target2.tolist()),
-            sum_error2=tuple(sums.error2.tolist()),
-            sum_absolute=tuple(sums.absolute.tolist()),
+            **{name: tuple(values.tolist()) for name, values in zip(("n_items", *_SUMS), sums, strict=True)},
         )
 
     @property
@@ -137,14 +128,11 @@ class RegressionScore:
         """Build from :meth:`to_dict`'s values; raises ``PredictionError`` where a metric is not that of the sums."""
         return _checked(cls, values, lambda: cls.from_sums(values["kendall_tau"], values["trainings"], _sums(values)))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as values that JSON can hold."""
-        return asdict(self)
-
 
 Score = ClassificationScore | RegressionScore
 
 _ROUNDING = 1e-9
+_SUMS = ("sum_target", "sum_target2", "sum_error2", "sum_absolute")
 
 
 def score_classes(
@@ -178,27 +166,29 @@ def pool(scores: Sequence[Score]) -> Score:
 
     Kendall's tau is the mean. Raises ``PredictionError`` where sets share a training or ask for other classes.
     """
-    first = scores[0]
-    order = np.argsort([training for score in scores for training in score.trainings], kind="stable")
-    trainings = _joined([score.trainings for score in scores], order)
-    n_items = _joined([score.n_items for score in scores], order)
-    if isinstance(first, ClassificationScore):
-        same = [score for score in scores if isinstance(score, ClassificationScore) and score.classes == first.classes]
-        if len(same) != len(scores):
-            raise PredictionError("scores to pool are of different tasks: give folds of one task")
-        confusion = np.sum([score.confusion for score in same], axis=0).tolist()
-        right = _joined([score.n_right for score in same], order)
-        return ClassificationScore.from_counts(first.classes, confusion, trainings, n_items, right)
-    numbers = [score for score in scores if isinstance(score, RegressionScore)]
-    if len(numbers) != len(scores):
+    first, classes = scores[0], getattr(scores[0], "classes", None)
+    if any(type(score) is not type(first) or getattr(score, "classes", None) != classes for score in scores):
         raise PredictionError("scores to pool are of different tasks: give folds of one task")
-    sums = Sums(*(np.concatenate(values)[order] for values in zip(*(score.sums for score in numbers), strict=True)))
-    return RegressionScore.from_sums(float(np.mean([score.kendall_tau for score in numbers])), trainings, sums)
+    order = np.argsort([training for score in scores for training in score.trainings], kind="stable")
+
+    def joined(name: str) -> list[Any]:
+        together = [value for score in scores for value in getattr(score, name)]
+        return [together[i] for i in order]
+
+    trainings = joined("trainings")
+    if isinstance(first, ClassificationScore):
+        confusion = np.sum([score.confusion for score in scores], axis=0).tolist()
+        return ClassificationScore.from_counts(first.classes, confusion, trainings, joined("n_items"), joined("n_right"))
+    tau = float(np.mean([score.kendall_tau for score in scores]))
+    return RegressionScore.from_sums(tau, trainings, _sums({name: joined(name) for name in ("n_items", *_SUMS)}))
 
 
 def _sums(values: Mapping[str, Any]) -> Sums:
-    names = ("sum_target", "sum_target2", "sum_error2", "sum_absolute")
-    return Sums(np.asarray(values["n_items"], np.int64), *(np.asarray(values[name], np.float64) for name in names))
+    return Sums(np.asarray(values["n_items"], np.int64), *(np.asarray(values[name], np.float64) for name in _SUMS))
+
+
+def _values(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
 def _check_sums(sums: Sums, kendall_tau: float) -> None:
@@ -215,11 +205,6 @@ def _check_sums(sums: Sums, kendall_tau: float) -> None:
     )
     if any((low > high * (1 + _ROUNDING) + np.finfo(float).tiny).any() for low, high in bounds):
         raise PredictionError("sums of a score contradict each other: no targets and errors have them; a damaged score")
-
-
-def _joined(values: Sequence[Sequence[Any]], order: np.ndarray) -> list[Any]:
-    together = [value for part in values for value in part]
-    return [together[i] for i in order]
 
 
 def _check_trainings(trainings: Sequence[str], *columns: np.ndarray) -> None:
@@ -240,29 +225,22 @@ def _checked(cls: type, values: Mapping[str, Any], build: Any) -> Any:
         raise PredictionError(f"a score has the fields {', '.join(sorted(expected))}; missing or unknown: {', '.join(odd)}")
     try:
         score = build()
+    except PredictionError:
+        raise
     except (TypeError, ValueError, LookupError, ArithmeticError) as error:
-        if isinstance(error, PredictionError):
-            raise
         raise PredictionError(f"not a readable score ({error!r})") from error
-    for name, value in _plain(score.to_dict()).items():
-        if not _same(value, _plain(values[name])):
-            raise PredictionError(f"{name} is {_plain(values[name])!r}, but the counts of the trainings give {value!r}")
+    for name, value in score.to_dict().items():
+        if not _same(value, values[name]):
+            raise PredictionError(f"{name} is {values[name]!r}, but the counts of the trainings give {value!r}")
     return score
 
 
-def _plain(value: Any) -> Any:
-    """Return tuples as lists, as JSON gives them back."""
-    if isinstance(value, Mapping):
-        return {key: _plain(v) for key, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
-
-
 def _same(a: Any, b: Any) -> bool:
-    """Whether two plain values agree; floats to 1e-9, since other machines add in another order."""
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
-    if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
+    """Whether two values agree, tuples and JSON's lists alike; floats to 1e-9, since other machines add in another order."""
+    if isinstance(a, dict):
+        return isinstance(b, Mapping) and a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return isinstance(b, list | tuple) and len(a) == len(b) and all(map(_same, a, b))
     if isinstance(a, float) and isinstance(b, int | float) and not isinstance(b, bool):
-        return abs(a - b) <= 1e-9 * max(1.0, abs(a))
+        return abs(a - b) <= _ROUNDING * max(1.0, abs(a))
     return bool(a == b) and type(a) is type(b)

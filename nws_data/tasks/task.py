@@ -130,7 +130,7 @@ class Task:
     @property
     def keys(self) -> Keys:
         """What predictions are asked for, in their order."""
-        return self._keys(per_vector=self.spec.family.vote)
+        return self._keys(self.spec.family.vote)
 
     def predictions(self, values: Any) -> Predictions:
         """Give predictions their keys.
@@ -144,18 +144,17 @@ class Task:
         Raises:
             PredictionError: another shape, labels out of range, values that are not finite.
         """
-        wanted, n = self._wanted(), len(self.test)
+        n = len(self.test)
+        wanted = f"({n},) numbers" if self.kind == "regression" else f"({n}, {self.n_classes}) scores or ({n},) labels"
         values = as_array(values, n)
-        if values.ndim not in (1, 2) or len(values) != n:
+        width = 1 if self.kind == "regression" else self.n_classes
+        if values.shape not in ((n,), (n, width)):
             raise PredictionError(f"predictions must be {wanted}, in the order of task.test, got shape {values.shape}")
         if self.kind == "regression":
-            if values.ndim == 2 and values.shape[1] == 1:
-                values = values[:, 0]
-            if values.ndim != 1:
-                raise PredictionError(f"predictions must be {wanted}, got shape {values.shape}")
-            return self._with_keys(check_finite(values, self._item_keys()))
-        names = np.array(self._class_names())
-        return self._with_keys(names[self._decide(values)])
+            decided = check_finite(values.reshape(n), self._keys())
+        else:
+            decided = np.array(self._class_names())[self._decide(values)]
+        return Predictions(task=self.name, data_digest=self.data_digest, keys=self.keys, values=decided)
 
     def evaluate(self, predictions: Any) -> Score:
         """Score predictions on the test side.
@@ -179,27 +178,16 @@ class Task:
         predictions.check_data(self.data_digest, self.spec.family.population, self.root)
         keys, data = self.keys, self.test.data
         values = align(predictions, keys)
-        of = data["training"]
+        rows = np.arange(len(data)) if self.spec.family.vote else self.test.rows  # of each key
+        trainings = data["training"][rows]
         if self.kind == "regression":
-            truth = data[self.target].astype(np.float64)[self._key_rows()]
-            return score_numbers(truth, check_finite(values, keys), of[self._key_rows()])
+            return score_numbers(data[self.target].astype(np.float64)[rows], check_finite(values, keys), trainings)
         names = self._class_names()
-        truth = self.test.row_labels.numpy()[self._key_rows()]
-        return score_classes(truth, encode_classes(_as_text(values, keys), names, keys), of[self._key_rows()], names)
+        labels = encode_classes(_as_text(values, keys), names, keys)
+        return score_classes(self.test.row_labels.numpy()[rows], labels, trainings, names)
 
-    def _key_rows(self) -> np.ndarray:
-        """Return each key's row in the test side's data, int64 ``(keys,)``."""
-        return np.arange(len(self.test.data)) if self.spec.family.vote else self.test.rows
-
-    def _wanted(self) -> str:
-        n = len(self.test)
-        return f"({n},) numbers" if self.kind == "regression" else f"({n}, {self.n_classes}) scores or ({n},) labels"
-
-    def _item_keys(self) -> Keys:
-        """Return keys of the test items, windows of vote tasks included, for messages."""
-        return self._keys(per_vector=False)
-
-    def _keys(self, per_vector: bool) -> Keys:
+    def _keys(self, per_vector: bool = False) -> Keys:
+        """Return the keys of the test items, for messages, or of the vectors."""
         view, data = self.test, self.test.data
         rows = np.arange(len(data)) if per_vector else view.rows
         windows: dict[str, np.ndarray] = {}
@@ -216,29 +204,24 @@ class Task:
         """Return the labels, int64 ``(keys,)``, that scores ``(n, C)``, labels or class values ``(n,)`` amount to."""
         names, per_vector = self._class_names(), self.test.per_vector if self.spec.family.vote else 1
         if values.ndim == 2:
-            if values.shape[1] != len(names):
-                raise PredictionError(f"predictions must be {self._wanted()}, got shape {values.shape}")
-            scores = check_finite(values, self._item_keys())
+            scores = check_finite(values, self._keys())
             return scores.reshape(-1, per_vector, len(names)).mean(axis=1).argmax(axis=1)
         labels = values
         if values.dtype.kind == "f" and np.isin(values, np.arange(len(names))).all():
             labels = values.astype(np.int64)
         elif not np.issubdtype(values.dtype, np.integer):
-            texts = _as_text(values, self._item_keys())
-            labels = encode_classes(texts, names, self._item_keys())
+            texts = _as_text(values, self._keys())
+            labels = encode_classes(texts, names, self._keys())
         wrong = np.flatnonzero((labels < 0) | (labels >= len(names)))
         if len(wrong) and {str(value) for value in np.unique(labels).tolist()} <= set(names):
-            labels, wrong = encode_classes(labels.astype(str), names, self._item_keys()), wrong[:0]
+            labels, wrong = encode_classes(labels.astype(str), names, self._keys()), wrong[:0]
         if len(wrong):
             raise PredictionError(
                 f"{len(wrong)} of {len(labels)} labels are not in [0, {len(names) - 1}], the first {labels[wrong[0]]} for "
-                f"{self._item_keys().text(wrong[0])}; classes are {', '.join(names)}"
+                f"{self._keys().text(wrong[0])}; classes are {', '.join(names)}"
             )
         votes = np.eye(len(names), dtype=np.int64)[labels].reshape(-1, per_vector, len(names))
         return votes.sum(axis=1).argmax(axis=1)
-
-    def _with_keys(self, values: np.ndarray) -> Predictions:
-        return Predictions(task=self.name, data_digest=self.data_digest, keys=self.keys, values=values)
 
     def _relabelled(self, view: WeightView, side: str) -> WeightView:
         """Give a view the labels of this task where they are not the dataset's own."""

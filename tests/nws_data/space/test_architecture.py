@@ -131,12 +131,6 @@ def test_without_batch_norm():
     assert plain.n_weights_conv == 16_880 - 4 * 56
 
 
-def test_parts():
-    assert FIXED.part("all") == slice(0, 92_868)
-    assert FIXED.part("conv") == slice(0, 16_880)
-    assert FIXED.part("fc") == slice(16_880, 92_868)
-
-
 def test_architecture_of_a_training():
     hp = sample_hyperparameters(3, "random", batch_norm=False)
     a = Architecture.of(hp)
@@ -151,8 +145,6 @@ def test_errors_name_value_and_choice():
         with pytest.raises(HyperParameterError) as caught:
             Architecture(**FIXED_ARCHITECTURE | {name: 6})
         assert str(caught.value) == f"{name}: got 6; choose one of {', '.join(map(str, CLASSES[name]))}"
-    with pytest.raises(SelectionError, match="part: got 'bn'; choose one of all, conv, fc"):
-        FIXED.part("bn")
     with pytest.raises(SelectionError, match="layer: got 'fc4'; choose one of conv1, conv2, conv3, fc1, fc2, fc3"):
         FIXED.layer("fc4")
     with pytest.raises(SelectionError, match="fc3: got 'beta'; choose one of kernel, bias"):

@@ -253,9 +253,9 @@ def rewrite(path, change) -> str:
         (lambda t: pa.concat_tables([t, t.slice(0, 2)]), "2 predictions duplicated, the first random-"),
         (lambda t: t.drop_columns(["start"]), "column 'start' is missing"),
         (lambda t: t.drop_columns(["prediction"]), "column 'prediction' is missing"),
-        (lambda t: t.append_column("extra", [[1] * len(t)]), "unknown or doubled column 'extra'"),
-        (lambda t: t.replace_schema_metadata({}), "no prediction file"),
-        (lambda t: t.replace_schema_metadata({"nws": '{"format": "nws-predictions", "version": 9}'}), "version 9"),
+        (lambda t: t.append_column("extra", [[1] * len(t)]), "column 'extra' is missing, unknown or doubled"),
+        (lambda t: t.replace_schema_metadata({}), "do not say that it is nws-predictions"),
+        (lambda t: t.replace_schema_metadata({"nws": '{"format": "nws-predictions", "version": 9}'}), "of version 1"),
         (lambda t: t.set_column(4, "prediction", [[None] * len(t)]), "predictions are not finite"),
         (
             lambda t: t.set_column(4, "prediction", [[None, *["True"] * (len(t) - 1)]]),
