@@ -6,7 +6,7 @@ What cannot be compared, because a file that it needs is reported already, is le
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,7 @@ from nws_data.format.card import header_problems
 from nws_data.format.manifest import MANIFEST, Manifest, ShardEntry, SplitEntry
 from nws_data.format.partial import restricted, wanted_shards
 from nws_data.format.records import TrainingHeader
-from nws_data.format.root import (
-    CHECKSUMS,
-    OPTIONAL_FILES,
-    README,
-    UNFINISHED,
-    listed_files,
-    read_checksums,
-    visible_files,
-)
+from nws_data.format.root import CHECKSUMS, OPTIONAL_FILES, README, UNFINISHED, listed_files, read_checksums, visible_files
 from nws_data.format.shards import SHARD_SIZES, ShardHeader, read_header
 from nws_data.format.tiers import tier_name
 from nws_data.format.untrusted import read_file
@@ -49,13 +41,13 @@ class VerifyReport:
 
     root: str
     problems: tuple[str, ...]  # each names the file and what is wrong; empty means that the dataset is sound
-    n_damaged: int  # how many of them are files missing, truncated or altered, which another copy cures
-    n_files: int
-    n_trainings: int  # in the shards that were checked
-    n_bytes: int  # of these shard files
+    n_damaged: int = 0  # how many of them are files missing, truncated or altered, which another copy cures
+    n_files: int = 0
+    n_trainings: int = 0  # in the shards that were checked
+    n_bytes: int = 0  # of these shard files
     deep: bool  # every byte of these shards was read
-    tier: str | None  # the tier that was checked; None: all that should be here
-    n_shards_left: int  # shards outside the tier, or that were not pulled into this folder: nothing is said of them
+    tier: str | None = None  # the tier that was checked; None: all that should be here
+    n_shards_left: int = 0  # shards outside the tier, or that were not pulled into this folder: nothing is said of them
 
     @property
     def ok(self) -> bool:
@@ -90,34 +82,28 @@ def verify(
         manifest = Manifest.load(root)
         wanted = wanted_shards(root, manifest) if tier is None else restricted(manifest, tier).shards
     except FormatError as error:
-        return _report(root, [str(error)], deep)
+        return VerifyReport(root=str(root), problems=(str(error)[:_MAX_PROBLEM],), deep=deep)
     chosen = {shard.path for shard in wanted}
     problems = [*_file_problems(root, manifest, chosen)]
     headers = dict(_shard_headers(root, manifest, chosen, problems))
-    members = _members(headers)
-    trainings, found = check_metadata(root, manifest, members, _unread(manifest, headers))
+    members: Members = {
+        training: (shard.path, position)
+        for shard, header in headers.items()
+        for training, position in zip(_ids(header), header.positions.values(), strict=True)
+    }
+    splits = [split for population in manifest.populations.values() for split in population.splits.items()]
+    unread = [(name, s.first, s.last) for name, split in splits for s in split.shards if s not in headers]
+    trainings, found = check_metadata(root, manifest, members, unread)
     problems += found
     if deep:
         problems += _data_problems(root, headers, trainings, progress)
-    return _report(root, problems, deep, manifest, wanted, tier, len(members))
-
-
-def _report(
-    root: Path,
-    problems: list[str],
-    deep: bool,
-    manifest: Manifest | None = None,
-    wanted: Sequence[ShardEntry] = (),
-    tier: str | None = None,
-    n_trainings: int = 0,
-) -> VerifyReport:
-    n_left = len(manifest.shards) - len(wanted) if manifest else 0
+    n_left = len(manifest.shards) - len(wanted)
     return VerifyReport(
         root=str(root),
         problems=tuple(str(problem)[:_MAX_PROBLEM] for problem in problems),
         n_damaged=sum(isinstance(problem, Damage) for problem in problems),
-        n_files=len(listed_files(manifest)) - n_left if manifest else 0,
-        n_trainings=n_trainings,
+        n_files=len(listed_files(manifest)) - n_left,
+        n_trainings=len(members),
         n_bytes=sum(shard.nbytes for shard in wanted),
         deep=deep,
         tier=None if tier is None else tier_name(tier),
@@ -181,11 +167,10 @@ def _shard_headers(
                     problems.append(Damage(error))
                     continue
                 problems += _header_problems(shard, header, population, split, last_key)
-                if header.population != population:
-                    continue  # its keys are no plan indices of this population
-                last_key = max(header.positions, default="")
-                yield shard, header
-                problems += _size_problems(stored, shard, header)
+                if header.population == population:  # else its keys are no plan indices of this population
+                    problems += _size_problems(stored, shard, header)
+                    last_key = max(header.positions, default="")
+                    yield shard, header
 
 
 def _header_problems(shard: ShardEntry, header: ShardHeader, population: str, split: str, last_key: str) -> _Problems:
@@ -206,27 +191,12 @@ def _header_problems(shard: ShardEntry, header: ShardHeader, population: str, sp
 def _size_problems(stored: SplitEntry, shard: ShardEntry, header: ShardHeader) -> _Problems:
     """Check that the shard was closed at its size; it may have been closed before, by the end of a build."""
     size = SHARD_SIZES[min(stored.shards.index(shard), len(SHARD_SIZES) - 1)]
-    sizes = [position.nbytes for position in header.positions.values()]
-    if sum(sizes[:-1]) >= size:
+    if sum([position.nbytes for position in header.positions.values()][:-1]) >= size:
         yield f"{shard.path}: goes on after {size / 1e6:,.0f} MB of tensor data, where it must be closed"
-
-
-def _unread(manifest: Manifest, headers: Mapping[ShardEntry, ShardHeader]) -> list[tuple[str, str, str]]:
-    """Return split, first and last id of every shard whose header could not be read."""
-    splits = (split for population in manifest.populations.values() for split in population.splits.items())
-    return [(name, shard.first, shard.last) for name, stored in splits for shard in stored.shards if shard not in headers]
 
 
 def _ids(header: ShardHeader) -> list[str]:
     return [training_id(header.population, int(key[1:])) for key in header.positions]
-
-
-def _members(headers: Mapping[ShardEntry, ShardHeader]) -> Members:
-    return {
-        training: (shard.path, position)
-        for shard, header in headers.items()
-        for training, position in zip(_ids(header), header.positions.values(), strict=True)
-    }
 
 
 def _data_problems(

@@ -83,14 +83,12 @@ def _trainings(root: Path, manifest: Manifest, problems: list[str], reported: _R
             reported.splits.add(split)
         for row in table or ():
             training = row["training"]
-            try:
-                header = header_from_rows(row, _taken(provenance, training))
-            except KeyError:
-                found.append(f"{path}: {training} has no single row in {manifest.provenance}")
-                reported.trainings.add(training)
-                continue
-            except (NWSError, TypeError) as error:
-                found.append(f"{path}: {training}: {error}")
+            try:  # an unreadable table gives empty values, which nothing checks
+                other = dict.fromkeys(PROVENANCE, "") if provenance is None else provenance.pop(training)
+                header = header_from_rows(row, other)
+            except (KeyError, NWSError, TypeError) as error:
+                what = f" has no single row in {manifest.provenance}" if isinstance(error, KeyError) else f": {error}"
+                found.append(f"{path}: {training}{what}")
                 reported.trainings.add(training)
                 continue
             different = [name for name, value in training_row(header).items() if row[name] != value]
@@ -101,11 +99,6 @@ def _trainings(root: Path, manifest: Manifest, problems: list[str], reported: _R
     left = [training for training in provenance or () if training not in reported]
     problems += _first([f"{manifest.provenance}: {training} is no training of the dataset" for training in left])
     return trainings
-
-
-def _taken(provenance: dict[str, Row] | None, training: str) -> Row:
-    """Take a training's row out of the table; an unreadable table, None, gives empty values, which nothing checks."""
-    return dict.fromkeys(PROVENANCE, "") if provenance is None else provenance.pop(training)
 
 
 def _rows(root: Path, manifest: Manifest, path: str, problems: list[str]) -> list[Row] | None:

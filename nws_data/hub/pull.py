@@ -85,20 +85,19 @@ def pull(
             staging.unlink(missing_ok=True)
         shutil.rmtree(staging, ignore_errors=True)
         try:
-            commit = _commit(parsed, known, out)
-            pinned = known or Pulled(repository=parsed.name, commit=commit, shards=())
-            pinned.save(out)
-            source = _Source(parsed, commit, out, staging)
+            _check_commit(parsed, known, out)
+            pulled = known or Pulled(repository=parsed.name, commit=find_commit(parsed)[0], shards=())
+            pulled.save(out)
+            source = _Source(parsed, pulled.commit, out, staging)
             manifest = source.manifest()
             shards = tier_shards(manifest, tier, populations, parsed)
             missing = source.fetch_missing(manifest, shards, progress)
-            kept = [s.path for s in manifest.shards if s.path in pinned.shards or s in shards]
-            replace(pinned, shards=tuple(kept)).save(out)
+            _with_shards(pulled, manifest, shards).save(out)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     return PullReport(
         repository=parsed.name,
-        commit=commit,
+        commit=pulled.commit,
         tier=tier,
         populations=tuple(populations or manifest.populations),
         n_shards=len(shards),
@@ -146,10 +145,9 @@ def cached(
     shards = tier_shards(manifest, tier, [population or default_config(manifest)], repository, split)
     source.fetch_missing(manifest, shards, progress)
     known = Pulled.load(root) or Pulled(repository=repository.name, commit=commit, shards=())
-    kept = tuple(s.path for s in manifest.shards if s.path in known.shards or s in shards)
-    if kept != known.shards:
+    if (pulled := _with_shards(known, manifest, shards)) != known:
         with suppress(BuildError):  # a cache that others own may be read-only; it holds what was asked for
-            replace(known, shards=kept).save(root)
+            pulled.save(root)
     return root
 
 
@@ -182,21 +180,22 @@ def _owned(out: Path, repository: Repository) -> Pulled | None:
     return known
 
 
-def _commit(repository: Repository, known: Pulled | None, out: Path) -> str:
-    if known is not None and repository.revision in (None, known.commit):
-        return known.commit
+def _check_commit(repository: Repository, known: Pulled | None, out: Path) -> None:
+    """Raise ``DownloadError`` when a revision is asked for that is not the commit in the folder."""
+    if known is None or repository.revision in (None, known.commit):
+        return
     commit = find_commit(repository)[0]
-    if known is not None and commit != known.commit:
+    if commit != known.commit:
         raise DownloadError(
             f"{out} holds commit {known.commit[:12]} of {repository.name}, and {repository.revision} is {commit[:12]} now; "
             f"give another folder, or leave @{repository.revision} away to continue with the commit that is here"
         )
-    return commit
 
 
-def _missing(root: Path, shards: Iterable[ShardEntry]) -> list[ShardEntry]:
-    """Return the shards that are not in a folder, or of another length."""
-    return [s for s in shards if not (root / s.path).is_file() or (root / s.path).stat().st_size != s.nbytes]
+def _with_shards(known: Pulled, manifest: Manifest, shards: Sequence[ShardEntry]) -> Pulled:
+    """Return what is in a folder after these shards came."""
+    kept = (shard.path for shard in manifest.shards if shard.path in known.shards or shard in shards)
+    return replace(known, shards=tuple(kept))
 
 
 def _check_space(root: Path, shards: Iterable[ShardEntry]) -> None:
@@ -232,11 +231,12 @@ class _Source:
         return manifest
 
     def fetch_missing(self, manifest: Manifest, shards: Iterable[ShardEntry], progress: Progress | None) -> list[ShardEntry]:
-        """Fetch all metadata and these shards, as far as they are not here; return the shards that came.
+        """Fetch all metadata and these shards, as far as they are not here or damaged; return the shards that came.
 
         Raises ``DownloadError``.
         """
-        missing = _missing(self.root, shards)
+        paths = [(shard, self.root / shard.path) for shard in shards]
+        missing = [shard for shard, path in paths if not path.is_file() or path.stat().st_size != shard.nbytes]
         _check_space(self.root, missing)
         sums = read_checksums(self._local(CHECKSUMS).parent)
         for path, sha256 in (manifest.sha256 | {README: sums.get(README, "")}).items():
@@ -244,36 +244,28 @@ class _Source:
                 self._get(path, sha256, MAX_FILE_NBYTES if path == README else MAX_TABLE_NBYTES)
         for name in (CHECKSUMS, MANIFEST):
             self._place(self._local(name), name)
-        self._fetch_shards(missing, progress)
-        return missing
-
-    def _fetch_shards(self, missing: Sequence[ShardEntry], progress: Progress | None) -> None:
         done, total = 0, sum(shard.nbytes for shard in missing)
         for shard in missing:
-            n = 0
 
-            def received(more: int, path: str = shard.path, before: int = done) -> None:
-                nonlocal n
-                n += more
+            def received(n: int, shard: ShardEntry = shard, before: int = done) -> None:
                 if progress:
-                    progress(path, before + n, total)
+                    progress(shard.path, before + min(n, shard.nbytes), total)
 
             self._get(shard.path, shard.sha256, shard.nbytes, received)
+            received(shard.nbytes)
             done += shard.nbytes
-            received(shard.nbytes - n)
+        return missing
 
     def _local(self, name: str) -> Path:
         """Return a file of the dataset that is here, or else was fetched and is not placed yet."""
-        return self.root / name if (self.root / name).is_file() else self._fetch(name, MAX_FILE_NBYTES)
-
-    def _fetch(self, path: str, limit: int, received: Received | None = None) -> Path:
-        return fetch(self.repository, self.commit, path, limit, folder=self.staging, received=received)
+        here = self.root / name
+        return here if here.is_file() else fetch(self.repository, self.commit, name, MAX_FILE_NBYTES, self.staging)
 
     def _get(self, path: str, sha256: str, limit: int, received: Received | None = None) -> None:
         """Fetch a file that is not here or damaged, and check it before it is here."""
         if self.staging is None:
             _drop(self.root / path)
-        file = self._fetch(path, limit, received)
+        file = fetch(self.repository, self.commit, path, limit, self.staging, received)
         if file_sha256(file) != sha256:
             _drop(file)
             raise DownloadError(

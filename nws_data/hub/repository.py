@@ -18,10 +18,9 @@ from nws_data.format.untrusted import MAX_FILE_NBYTES
 
 _ADDRESS = re.compile(rf"(hf://datasets/)?(?P<name>{REPOSITORY_NAME})(@(?P<revision>[\w./-]+))?", re.ASCII)
 _SLACK = 1_000_000  # bytes by which what is counted may differ from a file's size, when a transfer is resumed
-_LONGEST_WAIT_S = 60
 
 Received = Callable[[int], None]
-"""Called with the bytes of each piece that came."""
+"""Called with the bytes of the file that came so far."""
 
 
 @dataclass(frozen=True)
@@ -48,49 +47,36 @@ def find_commit(repository: Repository) -> tuple[str, Path]:
 
     Raises ``DownloadError``.
     """
-    from huggingface_hub import hf_hub_download
-
-    with translated_errors(repository, MANIFEST):
-        options = _bounded(MANIFEST, MAX_FILE_NBYTES)
-        path = hf_hub_download(repository.name, MANIFEST, repo_type="dataset", revision=repository.revision, **options)
-    return Path(path).parent.name, Path(path)
+    path = fetch(repository, repository.revision, MANIFEST, MAX_FILE_NBYTES)
+    return path.parent.name, path
 
 
 def fetch(
     repository: Repository,
-    commit: str,
+    revision: str | None,
     path: str,
     limit: int,
-    *,
     folder: Path | None = None,
     received: Received | None = None,
 ) -> Path:
-    """Return a file of a commit: downloaded, unless it is there already.
+    """Return a file of a revision: downloaded, unless it is there already; a file that is there is complete.
 
     Args:
         repository: whose file.
-        commit: its full hash, from :func:`find_commit`.
+        revision: the full hash of a commit, or as in :class:`Repository`.
         path: inside the repository.
         limit: bytes that the file may have; an answer that goes on after them is cut off.
         folder: where to put it, under its path; by default the hub's cache.
-        received: told of the bytes as they come.
+        received: see :data:`Received`.
 
-    Raises:
-        DownloadError: it cannot be had; a file that is there is complete.
+    Raises ``DownloadError``.
     """
-    from huggingface_hub import hf_hub_download
-
-    options = _bounded(path, limit, received) | ({} if folder is None else {"local_dir": folder})
-    with translated_errors(repository, path):
-        return Path(hf_hub_download(repository.name, path, repo_type="dataset", revision=commit, **options))
-
-
-def _bounded(path: str, limit: int, received: Received | None = None) -> dict[str, Any]:
-    """Return options of ``hf_hub_download``: a progress bar that shows nothing, counts, and passes the numbers on."""
     from huggingface_hub import hf_hub_download
     from tqdm import tqdm
 
     class Bar(tqdm):
+        """Shows nothing, counts and passes the number on."""
+
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options | {"disable": True})
             self.n_bytes = 0
@@ -100,28 +86,13 @@ def _bounded(path: str, limit: int, received: Received | None = None) -> dict[st
             if self.n_bytes > limit + _SLACK:
                 raise DownloadError(f"{path}: the server sends more than the {limit:,} bytes that it may have; given up")
             if received:
-                received(int(n or 0))
+                received(self.n_bytes)
 
-    return {"tqdm_class": Bar} if "tqdm_class" in inspect.signature(hf_hub_download).parameters else {}  # not in old ones
-
-
-@contextmanager
-def _no_long_wait(repository: Repository) -> Iterator[None]:
-    """Give up where the server asks to wait for longer than a minute, which the hub's library would do in silence."""
-    from huggingface_hub import get_session
-
-    hooks = getattr(get_session(), "event_hooks", {"response": []})["response"]  # older versions have none
-
-    def check(response: Any) -> None:
-        wait_s = response.headers.get("retry-after", "")
-        if response.status_code in (408, 429, 503) and wait_s.isdecimal() and int(wait_s[:9]) > _LONGEST_WAIT_S:
-            raise DownloadError(f"the server of {repository} asks to wait for {wait_s[:9]} s; run the same again later")
-
-    hooks.append(check)
-    try:
-        yield
-    finally:
-        hooks.remove(check)
+    options: dict[str, Any] = {} if folder is None else {"local_dir": folder}
+    if "tqdm_class" in inspect.signature(hf_hub_download).parameters:  # not in old ones
+        options["tqdm_class"] = Bar
+    with translated_errors(repository, path):
+        return Path(hf_hub_download(repository.name, path, repo_type="dataset", revision=revision, **options))
 
 
 @contextmanager
@@ -132,8 +103,7 @@ def translated_errors(repository: Repository, path: str) -> Iterator[None]:
     # Errors of the connection: its library is httpx in newer versions, requests, whose errors are OSErrors, in older ones.
     connection: tuple[Any, ...] = (OSError, RuntimeError, *errors.HfHubHTTPError.__bases__)
     try:
-        with _no_long_wait(repository):
-            yield
+        yield
     except connection as error:
         raise DownloadError(_message(repository, path, error)) from error
 
