@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from builders.plan.trainings import PlannedTraining
 from nws_data.errors import SelectionError
-from nws_data.format.manifest import Manifest, PopulationEntry
-from nws_data.format.tiers import NAMED_TIERS, TierShard, choose_tier, tier_bytes
+from nws_data.format.manifest import Manifest, PopulationEntry, ShardEntry
+from nws_data.format.tiers import NAMED_TIERS, choose_tier, tier_bytes
 from nws_data.space.architecture import Architecture
 from nws_data.space.identity import parse_id, split_of
 from nws_data.space.trajectory import N_SNAPSHOTS
 from nws_data.write.planned_shards import planned_shards
 
-Shards = Mapping[str, Sequence[TierShard]]
+Shards = Mapping[str, Sequence[ShardEntry]]
 """Of a population, by split."""
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from nws_data.errors import FormatError
 from nws_data.format.manifest import Manifest
-from nws_data.format.metadata import read_table
+from nws_data.format.metadata import TRAINING_SCHEMA, read_table
 from nws_data.format.partial import Presence, presence, restricted
 from nws_data.format.tiers import FULL, tier_name
 from nws_data.space.hyperparameters import CLASSES
@@ -21,19 +21,7 @@ from nws_data.space.image_sets import ImageSet
 from nws_data.space.trajectory import N_SNAPSHOTS
 from nws_data.terminal import align, plain
 
-_COLUMNS = (
-    "population",
-    "split",
-    "plan_index",
-    "finite",
-    "final_test_accuracy",
-    "stop_reason",
-    "n_epochs",
-    "n_weights",
-    "learning_rate",
-    *CLASSES,
-    "batch_norm",
-)
+_COLUMNS = tuple(field.name for field in TRAINING_SCHEMA if not pa.types.is_list(field.type))
 _PLAN_NAMES = {
     "build_seed": "build seed",
     "epoch_cap": "epoch cap",
@@ -177,23 +165,21 @@ def _population_info(
             )
             for split, entry in splits.items()
         },
-        image_sets={key: _image_set_info(image_set, columns, passing) for key, image_set in image_sets.items()},
+        image_sets={
+            key: ImageSetInfo(
+                threshold=image_set.threshold,
+                n_trainings=int(rows.sum()),
+                n_passing=int(passing[rows].sum()),
+                final_test_accuracy=_spread(columns["final_test_accuracy"][rows]) if rows.any() else None,
+            )
+            for key, image_set in image_sets.items()
+            for rows in (columns["dataset"] == key,)
+        },
         stop_reasons=_counts(columns["stop_reason"]),
         n_epochs=_spread(columns["n_epochs"]),
         n_weights=_spread(columns["n_weights"]),
         learning_rate=_spread(columns["learning_rate"]),
         hyperparameters={key: _counts(columns[key]) for key in (*CLASSES, "batch_norm")},
-    )
-
-
-def _image_set_info(image_set: ImageSet, columns: Mapping[str, np.ndarray], passing: np.ndarray) -> ImageSetInfo:
-    rows = columns["dataset"] == image_set.name
-    accuracies = columns["final_test_accuracy"][rows]
-    return ImageSetInfo(
-        threshold=image_set.threshold,
-        n_trainings=int(rows.sum()),
-        n_passing=int(passing[rows].sum()),
-        final_test_accuracy=_spread(accuracies) if len(accuracies) else None,
     )
 
 
@@ -217,19 +203,15 @@ def format_info(info: DatasetInfo) -> str:
         accuracies = [_IMAGE_SETS, *image_set_rows(population)[1:]]
         lines += ["", f"{name}: {population.n_trainings:,} trainings, {population.n_non_finite:,} non-finite"]
         lines += [f"plan: {plain(plan_text(population.plan))}", f"digest {population.digest}"]
-        lines += [*_here_lines(population.here), ""]
-        lines += [*align(split_rows(population)), ""]
-        lines += [*align(accuracies), ""]
-        lines += align(_hyperparameter_rows(population))
+        if FULL not in (here := population.here).tiers:
+            tiers = f"all of tier {', '.join(here.tiers)}" if here.tiers else "no named tier is complete"
+            size = f"{here.n_trainings:,} trainings in {here.n_shards:,} shards, {here.n_bytes / 1e6:,.1f} MB"
+            lines.append(f"here: {size}; {tiers}")
+        values = [[key, range_text(getattr(population, key))] for key in ("learning_rate", "n_epochs", "n_weights")]
+        for key, counts in ({"stop_reason": population.stop_reasons} | population.hyperparameters).items():
+            values.append([key, ", ".join(f"{value}: {n:,}" for value, n in counts.items())])
+        lines += ["", *align(split_rows(population)), "", *align(accuracies), "", *align(values)]
     return "\n".join(lines)
-
-
-def _here_lines(here: Presence) -> list[str]:
-    """Return a line where a population is not all here."""
-    if FULL in here.tiers:
-        return []
-    tiers = f"all of tier {', '.join(here.tiers)}" if here.tiers else "no named tier is complete"
-    return [f"here: {here.n_trainings:,} trainings in {here.n_shards:,} shards, {here.n_bytes / 1e6:,.1f} MB; {tiers}"]
 
 
 def split_rows(population: PopulationInfo) -> list[list[str]]:
@@ -282,9 +264,3 @@ def number_text(value: float) -> str:
     if float(value).is_integer():
         return f"{value:,.0f}"
     return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-def _hyperparameter_rows(population: PopulationInfo) -> list[list[str]]:
-    rows = [[name, range_text(getattr(population, name))] for name in ("learning_rate", "n_epochs", "n_weights")]
-    counted = {"stop_reason": population.stop_reasons} | population.hyperparameters
-    return rows + [[name, ", ".join(f"{v}: {n:,}" for v, n in values.items())] for name, values in counted.items()]

@@ -135,12 +135,16 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """Return the JSON text of manifest.json."""
+        populations: dict[str, Any] = {}
+        for name, entry in sorted(self.populations.items()):
+            splits = {split: _split_to_json(entry.splits[split]) for split in SPLITS if split in entry.splits}
+            populations[name] = {"plan": entry.plan, "n_trainings": entry.n_trainings, "splits": splits}
         content = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "data_digest": self.data_digest,
             "image_sets": [asdict(image_set) for image_set in self.image_sets],
-            "populations": {name: _population_to_json(entry) for name, entry in sorted(self.populations.items())},
+            "populations": populations,
             "trainings": self.trainings,
             "provenance": self.provenance,
             "sha256": dict(sorted(self.sha256.items())),
@@ -233,19 +237,19 @@ def _digest(value: object) -> str:
     return value
 
 
-def _population_to_json(entry: PopulationEntry) -> dict[str, Any]:
-    splits = {name: _split_to_json(entry.splits[name]) for name in SPLITS if name in entry.splits}
-    return {"plan": entry.plan, "n_trainings": entry.n_trainings, "splits": splits}
-
-
 def _split_to_json(entry: SplitEntry) -> dict[str, Any]:
+    shards = [
+        {
+            "path": s.path,
+            "nbytes": s.nbytes,
+            "sha256": s.sha256,
+            "trainings": [s.first, s.last],
+            "n_trainings": s.n_trainings,
+        }
+        for s in entry.shards
+    ]
     counts = {"n_trainings": entry.n_trainings, "n_snapshots": entry.n_snapshots}
-    return counts | {"metadata": entry.metadata, "shards": [_shard_to_json(shard) for shard in entry.shards]}
-
-
-def _shard_to_json(shard: ShardEntry) -> dict[str, Any]:
-    values = {"path": shard.path, "nbytes": shard.nbytes, "sha256": shard.sha256}
-    return values | {"trainings": [shard.first, shard.last], "n_trainings": shard.n_trainings}
+    return counts | {"metadata": entry.metadata, "shards": shards}
 
 
 def _population_from_json(name: str, values: Mapping[str, Any]) -> PopulationEntry:
@@ -253,7 +257,9 @@ def _population_from_json(name: str, values: Mapping[str, Any]) -> PopulationEnt
     if splits.keys() != values["splits"].keys() or not splits:
         raise ValueError(f"{name}: splits must be of {', '.join(SPLITS)}")
     entry = PopulationEntry(plan=_plan_from_json(name, values["plan"]), splits=splits)
-    _check_count(entry.n_trainings, values["n_trainings"])
+    for counted, recorded in [(entry, values), *((split, values["splits"][key]) for key, split in splits.items())]:
+        if counted.n_trainings != recorded["n_trainings"]:
+            raise ValueError(f"n_trainings is {recorded['n_trainings']!r}, its shards hold {counted.n_trainings}")
     return entry
 
 
@@ -276,9 +282,7 @@ def _split_from_json(population: str, split: str, values: Mapping[str, Any]) -> 
     shards = tuple(_shard_from_json(population, split, shard) for shard in values["shards"])
     if not shards or any(parse_id(a.last) >= parse_id(b.first) for a, b in pairwise(shards)):
         raise ValueError(f"shards of {population}/{split} must follow each other in plan order, and there must be one")
-    entry = SplitEntry(metadata=values["metadata"], shards=shards)
-    _check_count(entry.n_trainings, values["n_trainings"])
-    return entry
+    return SplitEntry(metadata=values["metadata"], shards=shards)
 
 
 def _shard_from_json(population: str, split: str, values: Mapping[str, Any]) -> ShardEntry:
@@ -294,8 +298,3 @@ def _shard_from_json(population: str, split: str, values: Mapping[str, Any]) -> 
         raise ValueError(f"a shard of {n_trainings} trainings cannot have {nbytes} bytes")
     sha256 = _digest(values["sha256"])
     return ShardEntry(path=values["path"], nbytes=nbytes, sha256=sha256, first=first, last=last, n_trainings=n_trainings)
-
-
-def _check_count(counted: int, recorded: int) -> None:
-    if counted != recorded:
-        raise ValueError(f"n_trainings is {recorded!r}, its shards hold {counted}")

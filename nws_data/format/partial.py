@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 
 from nws_data.atomic import write_bytes
 from nws_data.errors import FormatError, SelectionError
@@ -61,19 +60,6 @@ def restricted(manifest: Manifest, tier: str) -> Manifest:
         splits = {split: replace(stored, shards=chosen[split]) for split, stored in entry.splits.items()}
         populations[name] = replace(entry, splits=splits)
     return replace(manifest, populations=populations)
-
-
-class HasPath(Protocol):
-    """Anything that knows a file's path inside the dataset."""
-
-    @property
-    def path(self) -> str:
-        """With "/"."""
-
-
-def absent(root: Path, shards: Iterable[HasPath]) -> set[str]:
-    """Return the paths of those shards that are not in a dataset's folder."""
-    return {shard.path for shard in shards if not (root / shard.path).is_file()}
 
 
 def wanted_shards(root: Path, manifest: Manifest) -> list[ShardEntry]:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeVar
 
 from nws_data.errors import SelectionError
+from nws_data.format.manifest import ShardEntry
 from nws_data.space.identity import SPLITS, parse_id
 
 FULL = "full"
@@ -20,25 +20,6 @@ NAMED_TIERS = ("1GB", "10GB", FULL)
 
 _UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZE = re.compile(r"(?P<number>\d{1,6}(\.\d{1,6})?) ?(?P<unit>[MGT]B)", re.IGNORECASE | re.ASCII)
-
-
-class TierShard(Protocol):
-    """What the choice needs of a shard; :class:`~nws_data.format.manifest.ShardEntry` has it."""
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the file."""
-
-    @property
-    def first(self) -> str:
-        """Id of its first training."""
-
-    @property
-    def last(self) -> str:
-        """Id of its last training."""
-
-
-AnyShard = TypeVar("AnyShard", bound=TierShard)
 
 
 def tier_bytes(tier: str) -> int | None:
@@ -70,22 +51,22 @@ def tier_name(tier: str) -> str:
     return f"{size / _UNITS[unit]:.12g}{unit}"
 
 
-def tier_order(splits: Mapping[str, Sequence[AnyShard]]) -> list[tuple[str, AnyShard]]:
+def tier_order(splits: Mapping[str, Sequence[ShardEntry]]) -> list[tuple[str, ShardEntry]]:
     """Return split and shard of all shards of one population, in the order in which tiers take them.
 
     The first shard of every split comes first, so that no split is missing. Then the shards follow by the middle of their
     trainings, first plus last plan index: splits are dealt out evenly over the plan indices, so each split is taken in
     its share, as closely as shard borders allow. An extended dataset has its new shards behind the old ones.
     """
-    found = [(i > 0, _middle(s), SPLITS.index(split), split, s) for split in splits for i, s in enumerate(splits[split])]
+    found = [
+        (i > 0, parse_id(shard.first)[1] + parse_id(shard.last)[1], SPLITS.index(split), split, shard)
+        for split, shards in splits.items()
+        for i, shard in enumerate(shards)
+    ]
     return [(split, shard) for *_, split, shard in sorted(found, key=lambda item: item[:3])]
 
 
-def _middle(shard: TierShard) -> int:
-    return parse_id(shard.first)[1] + parse_id(shard.last)[1]
-
-
-def choose_tier(splits: Mapping[str, Sequence[AnyShard]], size: int | None) -> dict[str, tuple[AnyShard, ...]]:
+def choose_tier(splits: Mapping[str, Sequence[ShardEntry]], size: int | None) -> dict[str, tuple[ShardEntry, ...]]:
     """Return the shards of a tier by split, a prefix of each: the longest beginning of :func:`tier_order` that fits.
 
     Args:
@@ -106,7 +87,7 @@ def choose_tier(splits: Mapping[str, Sequence[AnyShard]], size: int | None) -> d
             f"tier: {size / _UNITS['MB']:g} MB are too few for one shard of each split of {population}: the smallest tier "
             f"is {enough!r}"
         )
-    chosen: dict[str, list[AnyShard]] = {split: [] for split in splits}
+    chosen: dict[str, list[ShardEntry]] = {split: [] for split in splits}
     total = 0
     for split, shard in order:
         total += shard.nbytes

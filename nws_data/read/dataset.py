@@ -13,7 +13,7 @@ import numpy as np
 
 from nws_data.errors import DownloadError, FormatError, SelectionError, ShardsAbsentError, one_of
 from nws_data.format.manifest import Manifest, PopulationEntry
-from nws_data.format.partial import absent, how_to_get
+from nws_data.format.partial import how_to_get
 from nws_data.format.tiers import FULL, choose_tier, tier_bytes, tier_name
 from nws_data.hub.repository import parse_repository
 from nws_data.read.columns import read_columns, split_positions
@@ -233,7 +233,7 @@ def open(
             without a tier.
     """
     data = open_rows(local_folder(path, population, split, tier), population, split, tier or FULL)
-    missing = absent(data.root, data.store.shards)
+    missing = {shard.path for shard in data.store.shards if not (data.root / shard.path).is_file()}
     return _without_absent(data, missing, tier) if missing else data
 
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from nws_data.errors import SelectionError
+from nws_data.format.manifest import ShardEntry
 from nws_data.format.tiers import choose_tier, tier_bytes, tier_name, tier_order
 from nws_data.space.identity import BLOCKS, SPLITS, split_of, training_id
-from nws_data.write.planned_shards import PlannedShard, planned_shards
+from nws_data.write.planned_shards import planned_shards
 from tests.conftest import TinyDataset
 
-Splits = dict[str, tuple[PlannedShard, ...]]
+Splits = dict[str, tuple[ShardEntry, ...]]
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ def planned(population: str, n: int, seed: int) -> Splits:
     return planned_shards(((training_id(population, i), m) for i, m in enumerate(lengths)), sizes)
 
 
-def plainly(splits: Splits, size: int) -> dict[str, list[PlannedShard]]:
+def plainly(splits: Splits, size: int) -> dict[str, list[ShardEntry]]:
     """The rule, step by step: first one shard of each split, then the shard whose middle comes next."""
     chosen = {split: [shards[0]] for split, shards in splits.items()}
     while True:
@@ -47,7 +48,7 @@ def test_the_rule(population: str, seed: int) -> None:
     splits = planned(population, 700, seed)
     smallest = sum(shards[0].nbytes for shards in splits.values())
     total = sum(shard.nbytes for shards in splits.values() for shard in shards)
-    before: dict[str, tuple[PlannedShard, ...]] = dict.fromkeys(splits, ())
+    before: dict[str, tuple[ShardEntry, ...]] = dict.fromkeys(splits, ())
     for size in np.linspace(smallest, total, 60).astype(int).tolist():
         chosen = choose_tier(splits, size)
         assert {split: list(shards) for split, shards in chosen.items()} == plainly(splits, size)
