@@ -151,10 +151,7 @@ class WeightStore:
                 )
 
     def values(self, shard: int) -> np.ndarray:
-        """Return a whole shard as read-only float32 values from the beginning of its file, header included.
-
-        Raises ``FormatError`` as :meth:`gather`.
-        """
+        """Return a whole shard as read-only float32 values from the beginning of its file, header included."""
         return self._views[shard]
 
     def _open(self, shard: int) -> np.ndarray:

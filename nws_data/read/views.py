@@ -10,7 +10,7 @@ import copy
 import mmap
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -336,11 +336,12 @@ class LayerTensors(WeightView):
         tensors = [architecture.layer(layer)[kind] for architecture in architectures]
         shapes = sorted({tensor.shape for tensor in tensors})
         if len(shapes) > 1:
-            names = deciding_columns(architectures, layer, kind)
+            varying = {f.name: {getattr(a, f.name) for a in architectures} for f in fields(Architecture)}
+            names = [name for name, values in varying.items() if len(values) > 1]
             example = ", ".join(f"{name}={getattr(architectures[0], name)}" for name in names)
             raise SelectionError(
                 f"{layer} {kind} has {len(shapes)} shapes in this selection, such as {shapes[0]} and {shapes[-1]}: select "
-                f"one value of {' and '.join(names)}, such as data.select({example})"
+                f"one architecture, such as data.select({example}); it differs in {', '.join(names)}"
             )
         self.layer, self.kind, self.shape = layer, kind, shapes[0]
         self._length = tensors[0].stop - tensors[0].start
@@ -349,20 +350,3 @@ class LayerTensors(WeightView):
     def _weights(self, items: np.ndarray, rows: np.ndarray) -> Tensor:
         starts = self.data.value_offset[rows] + self._starts[rows]
         return self.data.store.gather(self.data.shard_index[rows], starts, self._length).view(-1, *self.shape)
-
-
-def deciding_columns(architectures: Sequence[Architecture], layer: str, kind: str) -> list[str]:
-    """Return the columns on which a tensor's shape depends, of those in which the architectures differ."""
-    names = []
-    for name in (f.name for f in fields(Architecture)):
-        values = {getattr(a, name) for a in architectures}
-        if any(len({_shape(replace(a, **{name: v}), layer, kind) for v in values}) > 1 for a in architectures):
-            names.append(name)
-    return names
-
-
-def _shape(architecture: Architecture, layer: str, kind: str) -> tuple[int, ...] | None:
-    try:
-        return architecture.layer(layer)[kind].shape
-    except SelectionError:  # another depth has no such layer
-        return None

@@ -27,13 +27,13 @@ from datasets.features.features import Value, register_feature
 
 from nws_data.errors import SelectionError
 from nws_data.format.metadata import WEIGHTS_TYPE
-from nws_data.read.shard_readers import ShardReader, shard_reader
+from nws_data.read.shard_readers import ShardReader
 
 
 @lru_cache(maxsize=16)
 def _reader(root: str) -> ShardReader:
-    """Return this process's reader of a dataset; maps and headers are kept."""
-    return shard_reader(root)
+    """Return this process's reader of a dataset; headers are kept."""
+    return ShardReader(root)
 
 
 @dataclass

@@ -183,12 +183,13 @@ def test_remote_reads_are_exact_ranges(plain: Any, memory_root: str, monkeypatch
     """A vector costs its own bytes, and each shard's header is read once."""
     from fsspec.implementations.memory import MemoryFile
 
-    from nws_data.read.shard_readers import RemoteShards
+    from nws_data.read.shard_readers import ShardReader
 
     sizes: list[int] = []
-    read = MemoryFile.read
+    read, readinto = MemoryFile.read, MemoryFile.readinto
     monkeypatch.setattr(MemoryFile, "read", lambda self, n=-1: sizes.append(n) or read(self, n))
-    reader = RemoteShards(memory_root)
+    monkeypatch.setattr(MemoryFile, "readinto", lambda self, into: sizes.append(len(into)) or readinto(self, into))
+    reader = ShardReader(memory_root)
     for i in (0, 5):
         reader.read(plain[i]["weights"])
     assert sizes == [65536, 4 * 92868, 4 * 92868]
@@ -197,39 +198,39 @@ def test_remote_reads_are_exact_ranges(plain: Any, memory_root: str, monkeypatch
 def test_damaged_and_missing_shards(plain: Any, memory_root: str, tiny_dataset: Any, tmp_path: Path) -> None:
     import fsspec
 
-    from nws_data.read.shard_readers import shard_reader
+    from nws_data.read.shard_readers import ShardReader
 
     position = plain[0]["weights"]
     with pytest.raises(FormatError, match="the shard is missing; fetch what `nws verify"):
-        shard_reader(str(tmp_path)).read(position)
+        ShardReader(str(tmp_path)).read(position)
     circle = tmp_path / "circle" / position["shard"]
     circle.parent.mkdir(parents=True)
     circle.symlink_to(circle)
     with pytest.raises(FormatError, match="the shard is missing; fetch what `nws verify"):
-        shard_reader(str(tmp_path / "circle")).read(position)
+        ShardReader(str(tmp_path / "circle")).read(position)
     with pytest.raises(FormatError, match="the shard is missing; check the root"):
-        shard_reader("memory://elsewhere").read(position)
+        ShardReader("memory://elsewhere").read(position)
     raw = (tiny_dataset.root / position["shard"]).read_bytes()
     fsspec.filesystem("memory").pipe(f"/nws/{position['shard']}", raw[:-8])
     with pytest.raises(FormatError, match="truncated"):
-        shard_reader(memory_root).read(position)
+        ShardReader(memory_root).read(position)
     for root in (str(tiny_dataset.root), f"file://{tiny_dataset.root}"):
         with pytest.raises(FormatError, match="holds no t999999: metadata and shards are of different builds"):
-            shard_reader(root).read(position | {"key": "t999999"})
+            ShardReader(root).read(position | {"key": "t999999"})
         with pytest.raises(SelectionError, match=r"row must be in \[0, 19\], got 20"):
-            shard_reader(root).read(position | {"row": 20})
+            ShardReader(root).read(position | {"row": 20})
         for name in ("offset", "nbytes"):
             with pytest.raises(FormatError, match=r"in another place than the metadata say: .* different builds"):
-                shard_reader(root).read(position | {name: position[name] + 4})
+                ShardReader(root).read(position | {name: position[name] + 4})
     with pytest.raises(FormatError, match="not a complete safetensors file"):
         (tmp_path / "weights/fixed").mkdir(parents=True)
         shutil.copy(tiny_dataset.root / "README.md", tmp_path / "weights/fixed/test-00009.safetensors")
-        shard_reader(f"file://{tmp_path}").read(position | {"shard": "weights/fixed/test-00009.safetensors"})
+        ShardReader(f"file://{tmp_path}").read(position | {"shard": "weights/fixed/test-00009.safetensors"})
 
 
 def test_no_root_is_left(plain: Any, tiny_dataset: Any, tmp_path: Path) -> None:
     """A row that names another dataset's shard, as a stranger's table may, is refused before anything is opened."""
-    from nws_data.read.shard_readers import shard_reader
+    from nws_data.read.shard_readers import ShardReader
 
     position = plain[0]["weights"]
     root = tmp_path / "weights"
@@ -237,7 +238,7 @@ def test_no_root_is_left(plain: Any, tiny_dataset: Any, tmp_path: Path) -> None:
     for shard in (str(tiny_dataset.root / position["shard"]), f"../../{tiny_dataset.root.name}/{position['shard']}"):
         for address in (str(root), f"file://{root}"):
             with pytest.raises(FormatError, match="no shard has the path"):
-                shard_reader(address).read(position | {"shard": shard})
+                ShardReader(address).read(position | {"shard": shard})
 
 
 @pytest.mark.parametrize("scheme", ["", "file://"])
