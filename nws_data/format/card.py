@@ -27,35 +27,29 @@ _SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K
 
 
 def render_card(root: Path, manifest: Manifest, template: str) -> str:
-    """Return README.md: the YAML header and the template with its ``{placeholders}`` replaced.
+    """Return README.md: a YAML header and the template with its ``{placeholders}`` replaced.
 
-    The metadata files that the manifest names must exist; manifest.json need not.
+    The header has licence, one config per population and ``trainings``, with files, features and row counts. The
+    metadata files that the manifest names must exist; manifest.json need not.
     Raises ``FormatError`` for a placeholder that has no value.
     """
-    info = describe(root, manifest)
-    values = _values(info)
-
-    def value_of(match: re.Match[str]) -> str:
-        if match[1] not in values:
-            raise FormatError(f"dataset card: unknown placeholder: {one_of(match[1], values)}")
-        return values[match[1]]
-
-    return f"---\n{front_matter(root, manifest, info)}---\n\n{_PLACEHOLDER.sub(value_of, template).lstrip()}"
-
-
-def front_matter(root: Path, manifest: Manifest, info: DatasetInfo) -> str:
-    """Return the YAML text: licence, one config per population and ``trainings``, with files, features and row counts."""
     from huggingface_hub import DatasetCardData
 
-    card = DatasetCardData(
+    info = describe(root, manifest)
+    size = next((name for limit, name in _SIZE_CATEGORIES if info.n_snapshots < limit), "1M<n<10M")
+    header = DatasetCardData(
         license="cc-by-4.0",
         pretty_name="NWS: the neural weight space dataset",
         tags=["weight-space-learning", "neural-network-weights", "training-trajectories"],
-        size_categories=[_size_category(info.n_snapshots)],
+        size_categories=[size],
         configs=_configs(manifest),
         dataset_info=_dataset_info(root, manifest),
     )
-    return card.to_yaml() + "\n"
+    values = _values(info)
+    for name in _PLACEHOLDER.findall(template):
+        if name not in values:
+            raise FormatError(f"dataset card: unknown placeholder: {one_of(name, values)}")
+    return f"---\n{header.to_yaml()}\n---\n\n{_PLACEHOLDER.sub(lambda match: values[match[1]], template).lstrip()}"
 
 
 def header_problems(raw: bytes, manifest: Manifest) -> list[str]:
@@ -105,12 +99,8 @@ def _texts(value: Any) -> Any:
 
 def _description(manifest: Manifest, config: str) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """Return a config's features and rows by split."""
-    if config != "trainings":
-        rows = {split: entry.n_snapshots for split, entry in manifest.populations[config].splits.items()}
-        return yaml_features(SNAPSHOT_SCHEMA), rows
-    entries = [p.splits for p in manifest.populations.values()]
-    counts = {split: sum(e[split].n_trainings for e in entries if split in e) for split in _files(manifest)[config]}
-    return yaml_features(TRAINING_SCHEMA), counts
+    schema = TRAINING_SCHEMA if config == "trainings" else SNAPSHOT_SCHEMA
+    return yaml_features(schema), {split: manifest.n_rows(path) for split, path in _files(manifest)[config].items()}
 
 
 def default_config(manifest: Manifest) -> str:
@@ -138,14 +128,13 @@ def _dataset_info(root: Path, manifest: Manifest) -> list[dict[str, Any]]:
     """Return features, row counts and sizes; without any of these ``datasets`` ignores the rest, with a warning."""
     infos = []
     for name, files in _files(manifest).items():
-        schema = TRAINING_SCHEMA if name == "trainings" else SNAPSHOT_SCHEMA
         tables = {split: read_table(root, manifest, path) for split, path in files.items()}
         splits = [{"name": split, "num_bytes": t.nbytes, "num_examples": len(t)} for split, t in tables.items()]
         sizes = {
             "download_size": sum((root / path).stat().st_size for path in files.values()),
             "dataset_size": sum(table.nbytes for table in tables.values()),
         }
-        infos.append({"config_name": name, "features": yaml_features(schema), "splits": splits, **sizes})
+        infos.append({"config_name": name, "features": _description(manifest, name)[0], "splits": splits, **sizes})
     return infos
 
 
@@ -163,10 +152,6 @@ def _yaml_type(arrow: pa.DataType) -> dict[str, Any]:
     return {"dtype": {"double": "float64"}.get(str(arrow), str(arrow))}
 
 
-def _size_category(n_rows: int) -> str:
-    return next((name for limit, name in _SIZE_CATEGORIES if n_rows < limit), "1M<n<10M")
-
-
 def _values(info: DatasetInfo) -> dict[str, str]:
     """Return the text of every placeholder."""
     sets = [["name", "training images", "test images", "threshold %", "source"]]
@@ -179,7 +164,7 @@ def _values(info: DatasetInfo) -> dict[str, str]:
         "n_snapshots": f"{info.n_snapshots:,}",
         "size": f"{info.n_bytes / 1e9:,.2f} GB" if info.n_bytes >= 1e9 else f"{info.n_bytes / 1e6:,.1f} MB",
         "data_digest": info.data_digest,
-        "default_config": next(name for name in ("fixed", "random") if name in populations),
+        "default_config": "fixed" if "fixed" in populations else "random",
         "image_sets": _markdown(sets),
         "splits": "\n\n".join(f"`{name}`\n\n{_markdown(split_rows(p))}" for name, p in populations.items()),
         "accuracies": "\n\n".join(f"`{name}`\n\n{_markdown(image_set_rows(p))}" for name, p in populations.items()),
@@ -201,13 +186,10 @@ _PRECISION = {
 
 def _build(name: str, population: PopulationInfo, image_sets: Sequence[ImageSet]) -> str:
     """Return one list item: the plan and the image sets that the trainings used."""
-    sizes = [
-        f"{s.name} ({s.n_train:,} training and {s.n_test:,} test images)"
-        for s in image_sets
-        if population.image_sets[s.name].n_trainings
-    ]
-    text = f"- `{name}`: {plan_text(population.plan)}; image sets: {', '.join(sizes)}."
-    return text + _PRECISION.get(population.plan.get("precision", "float32"), "")
+    used = [s for s in image_sets if population.image_sets[s.name].n_trainings]
+    sizes = ", ".join(f"{s.name} ({s.n_train:,} training and {s.n_test:,} test images)" for s in used)
+    precision = _PRECISION.get(population.plan.get("precision", "float32"), "")
+    return f"- `{name}`: {plan_text(population.plan)}; image sets: {sizes}.{precision}"
 
 
 def _facts(name: str, population: PopulationInfo) -> str:

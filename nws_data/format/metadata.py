@@ -56,26 +56,12 @@ _HYPERPARAMETER_TYPES = {
 _HYPERPARAMETER_FIELDS = [(name, _HYPERPARAMETER_TYPES.get(name, pa.int32())) for name in COLUMNS]
 _LENGTH_FIELDS = [("n_weights", pa.int32()), ("n_weights_conv", pa.int32())]
 
-WEIGHTS_TYPE = pa.struct(
-    [
-        ("shard", pa.string()),
-        ("key", pa.string()),
-        ("row", pa.int32()),
-        ("offset", pa.int64()),
-        ("nbytes", pa.int64()),
-    ]
-)
+_TEXT, _INT, _LONG = pa.string(), pa.int32(), pa.int64()
+
+WEIGHTS_TYPE = pa.struct([("shard", _TEXT), ("key", _TEXT), ("row", _INT), ("offset", _LONG), ("nbytes", _LONG)])
 """The column ``weights`` of a snapshot: where its vector lies."""
 
-_LAYER_TYPE = pa.struct(
-    [
-        ("layer", pa.string()),
-        ("kind", pa.string()),
-        ("start", pa.int32()),
-        ("stop", pa.int32()),
-        ("shape", pa.list_(pa.int32())),
-    ]
-)
+_LAYER_TYPE = pa.struct([("layer", _TEXT), ("kind", _TEXT), ("start", _INT), ("stop", _INT), ("shape", pa.list_(_INT))])
 
 SNAPSHOT_SCHEMA = pa.schema(
     [
@@ -124,14 +110,14 @@ Row = dict[str, Any]
 def snapshot_rows(header: TrainingHeader, shard: str, position: Position) -> list[Row]:
     """Return a training's 20 rows of metadata/<population>; ``shard`` is the path inside the dataset."""
     common = header.hyperparameters.to_dict() | _lengths(header.architecture) | {"finite": header.finite}
-    key = shard_key(header.plan_index)
-    return [
-        {"training": header.training, "snapshot": row, "epoch": epoch}
-        | {name: getattr(header, name)[epoch] for name in CURVES}
-        | common
-        | {"weights": _weights(shard, key, row, position)}
-        for row, epoch in enumerate(header.snapshot_epochs)
-    ]
+    rows = []
+    for row, epoch in enumerate(header.snapshot_epochs):
+        place = {"shard": shard, "key": shard_key(header.plan_index), "row": row}
+        place |= {"offset": position.row_offset(row), "nbytes": position.row_nbytes}
+        curves = {name: getattr(header, name)[epoch] for name in CURVES}
+        first = {"training": header.training, "snapshot": row, "epoch": epoch}
+        rows.append(first | curves | common | {"weights": place})
+    return rows
 
 
 def training_row(header: TrainingHeader) -> Row:
@@ -141,7 +127,12 @@ def training_row(header: TrainingHeader) -> Row:
         if name not in values and name not in ("final_test_accuracy", "layers"):
             value = getattr(header, name)
             values[name] = list(value) if isinstance(value, tuple) else value
-    return values | {"final_test_accuracy": header.test_accuracy[-1], "layers": layer_rows(header.architecture)}
+    layers = [
+        {"layer": layer.name, "kind": t.kind, "start": t.start, "stop": t.stop, "shape": list(t.shape)}
+        for layer in header.architecture.layers
+        for t in layer.tensors
+    ]
+    return values | {"final_test_accuracy": header.test_accuracy[-1], "layers": layers}
 
 
 def provenance_row(header: TrainingHeader) -> Row:
@@ -149,22 +140,8 @@ def provenance_row(header: TrainingHeader) -> Row:
     return {name: getattr(header, name) for name in PROVENANCE_SCHEMA.names}
 
 
-def layer_rows(architecture: Architecture) -> list[Row]:
-    """Return the column ``layers``: every tensor's place in the weight vector, in vector order."""
-    return [
-        {"layer": layer.name, "kind": t.kind, "start": t.start, "stop": t.stop, "shape": list(t.shape)}
-        for layer in architecture.layers
-        for t in layer.tensors
-    ]
-
-
 def _lengths(architecture: Architecture) -> Row:
     return {"n_weights": architecture.n_weights, "n_weights_conv": architecture.n_weights_conv}
-
-
-def _weights(shard: str, key: str, row: int, position: Position) -> Row:
-    place = {"offset": position.row_offset(row), "nbytes": position.row_nbytes}
-    return {"shard": shard, "key": key, "row": row} | place
 
 
 def make_table(rows: Iterable[Row], schema: pa.Schema, old: pa.Table | None = None) -> pa.Table:

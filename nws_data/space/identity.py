@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from functools import lru_cache
+from itertools import accumulate
 from typing import Literal, cast, get_args
 
 from nws_data.errors import SelectionError, one_of
@@ -48,37 +49,25 @@ def training_seed(build_seed: int, population: str, index: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-@lru_cache(maxsize=4096)
-def _block_splits(population: str, block: int) -> tuple[str, ...]:
-    """Splits of a block's members: its places in the order of SHA-256 of (population, block, place)."""
-    sizes = BLOCKS[population]
-    places = range(sum(sizes.values()))
-    order = sorted(places, key=lambda place: hashlib.sha256(f"nws-split/{population}/{block}/{place}".encode()).digest())
-    splits = [""] * len(order)
-    for rank, place in enumerate(order):
-        splits[place] = (
-            "train" if rank < sizes["train"] else "validation" if rank < sizes["train"] + sizes["validation"] else "test"
-        )
-    return tuple(splits)
+@lru_cache(maxsize=8192)
+def _ranks(kind: str, population: str, block: int, size: int) -> tuple[int, ...]:
+    """Ranks of a block's places in the order of SHA-256 of (kind, population, block, place)."""
+    names = [f"nws-{kind}/{population}/{block}/{place}".encode() for place in range(size)]
+    order = sorted(range(size), key=lambda place: hashlib.sha256(names[place]).digest())
+    return tuple(sorted(range(size), key=order.__getitem__))
 
 
 def split_of(training: str) -> str:
     """Return the split of a training: a property of its id, whatever was built and in whatever order."""
     population, index = parse_id(training)
-    block, place = divmod(index, sum(BLOCKS[population].values()))
-    return _block_splits(population, block)[place]
+    sizes = BLOCKS[population]
+    block, place = divmod(index, sum(sizes.values()))
+    rank = _ranks("split", population, block, sum(sizes.values()))[place]
+    return next(split for split, end in zip(sizes, accumulate(sizes.values()), strict=True) if rank < end)
 
 
 FOLD_BLOCK = 10
 """Consecutive plan indices that are dealt to folds together: two are tested in each of five."""
-
-
-@lru_cache(maxsize=4096)
-def _block_ranks(population: str, block: int) -> tuple[int, ...]:
-    """Ranks of a block's members in the order of SHA-256 of (population, block, place)."""
-    places = range(FOLD_BLOCK)
-    order = sorted(places, key=lambda place: hashlib.sha256(f"nws-fold/{population}/{block}/{place}".encode()).digest())
-    return tuple(order.index(place) for place in places)
 
 
 def fold_split_of(training: str, fold: int) -> str:
@@ -89,7 +78,7 @@ def fold_split_of(training: str, fold: int) -> str:
     """
     population, index = parse_id(training)
     block, place = divmod(index, FOLD_BLOCK)
-    rank = (_block_ranks(population, block)[place] - 2 * fold) % FOLD_BLOCK
+    rank = (_ranks("fold", population, block, FOLD_BLOCK)[place] - 2 * fold) % FOLD_BLOCK
     return "test" if rank < 2 else "validation" if rank == 2 else "train"
 
 

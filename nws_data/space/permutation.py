@@ -6,6 +6,7 @@ outputs may be put in any order when all its tensors and the next layer's inputs
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from nws_data.errors import SelectionError, one_of
 from nws_data.randomness import Purpose, permutation
-from nws_data.space.architecture import Architecture, Layer, TensorSlice
+from nws_data.space.architecture import Architecture, TensorSlice
 
 
 @dataclass(frozen=True)
@@ -39,22 +40,16 @@ class PermutationGroup:
 
 def permutation_spec(architecture: Architecture) -> tuple[PermutationGroup, ...]:
     """Return the groups of an architecture, one for each layer but the output layer, input side first."""
-    pairs = zip(architecture.layers, architecture.layers[1:], strict=False)
-    return tuple(
-        PermutationGroup(layer.name, layer.n_out, (*_outputs(layer), _inputs(layer, after))) for layer, after in pairs
-    )
-
-
-def _outputs(layer: Layer) -> list[PermutedAxis]:
-    return [PermutedAxis(layer.name, tensor.kind, tensor, tensor.shape, 0) for tensor in layer.tensors]
-
-
-def _inputs(layer: Layer, after: Layer) -> PermutedAxis:
-    """The input axis of the next kernel; flattened features lie in the order height, width, channel."""
-    kernel = after["kernel"]
-    if layer.is_conv and not after.is_conv:
-        return PermutedAxis(after.name, "kernel", kernel, (after.n_out, after.n_in // layer.n_out, layer.n_out), 2)
-    return PermutedAxis(after.name, "kernel", kernel, kernel.shape, 1)
+    groups = []
+    for layer, after in itertools.pairwise(architecture.layers):
+        outputs = [PermutedAxis(layer.name, tensor.kind, tensor, tensor.shape, 0) for tensor in layer.tensors]
+        kernel = after["kernel"]
+        shape, axis = kernel.shape, 1
+        if layer.is_conv and not after.is_conv:  # flattened features lie in the order height, width, channel
+            shape, axis = (after.n_out, after.n_in // layer.n_out, layer.n_out), 2
+        inputs = PermutedAxis(after.name, "kernel", kernel, shape, axis)
+        groups.append(PermutationGroup(layer.name, layer.n_out, (*outputs, inputs)))
+    return tuple(groups)
 
 
 def random_permutations(architecture: Architecture, seed: int) -> dict[str, Tensor]:
@@ -90,8 +85,6 @@ def permute(vector: Tensor, architecture: Architecture, permutations: Mapping[st
                 f"{name}: expected a permutation of 0..{groups[name].size - 1}, got shape {tuple(order.shape)}"
             )
         for moved in groups[name].axes:
-            values = out[..., moved.tensor.slice].unflatten(-1, moved.shape)
-            out[..., moved.tensor.slice] = values.index_select(values.dim() - len(moved.shape) + moved.axis, order).flatten(
-                -len(moved.shape)
-            )
+            n, values = len(moved.shape), out[..., moved.tensor.slice].unflatten(-1, moved.shape)
+            out[..., moved.tensor.slice] = values.index_select(values.dim() - n + moved.axis, order).flatten(-n)
     return out

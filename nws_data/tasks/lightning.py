@@ -71,15 +71,12 @@ class TaskDataModule(LightningDataModule):
 
     def val_dataloader(self) -> Loader | list[Loader]:
         """Return the validation items in order; no loader where the task has no validation side."""
-        return [] if self.task.validation is None else self._in_order(self.task.validation)
+        return [] if self.task.validation is None else DataLoader(self.task.validation, batch_size=self.batch_size)
 
     def test_dataloader(self) -> Loader:
         """Return the test items in order."""
-        return self._in_order(self.task.test)
+        return DataLoader(self.task.test, batch_size=self.batch_size)
 
     def predict_dataloader(self) -> Loader:
         """Return the test items in order, so that predictions joined together are what ``task.evaluate`` takes."""
-        return self._in_order(self.task.test)
-
-    def _in_order(self, view: WeightView) -> Loader:
-        return DataLoader(view, batch_size=self.batch_size)
+        return self.test_dataloader()

@@ -82,9 +82,7 @@ def paired_difference(n_items: np.ndarray, right_a: np.ndarray, right_b: np.ndar
 def _clustered_variance(n: np.ndarray, values: np.ndarray, ratio: float) -> float:
     """Return the variance of ``sum(values) / sum(n)`` over samples of trainings (ratio estimator, linearised)."""
     clusters = len(n)
-    if clusters < 2:
-        return 0.0
-    return float(clusters / (clusters - 1) * np.sum((values - ratio * n) ** 2) / np.sum(n) ** 2)
+    return float(clusters / (clusters - 1) * np.sum((values - ratio * n) ** 2) / np.sum(n) ** 2) if clusters > 1 else 0.0
 
 
 def r2_of(sums: Sums) -> np.ndarray:
@@ -106,8 +104,7 @@ def clustered_regression(sums: Sums) -> tuple[Interval, Interval]:
 
     The resamples are a function of the number of trainings alone, so the same predictions always give the same interval.
     """
-    clusters = len(sums.n)
-    numbers = torch.arange(N_RESAMPLES)
+    clusters, numbers = len(sums.n), torch.arange(N_RESAMPLES)
     drawn = words(torch.zeros_like(numbers), Purpose.BOOTSTRAP, numbers, clusters).mul_(clusters).bitwise_right_shift_(32)
     resampled = Sums(*(values[drawn.numpy()] for values in sums))
     found = []

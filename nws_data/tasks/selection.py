@@ -50,7 +50,7 @@ def select_sides(data: NWSDataset, spec: TaskSpec) -> Sides:
     """
     trainings = data.take(np.unique(data["training"], return_index=True)[1])
     ids = trainings["training"].tolist()
-    sides = np.array([_side(training, spec) for training in ids])
+    sides = np.array([split_of(i) if spec.fold is None else fold_split_of(i, spec.fold) for i in ids])
     sides[~_takes_part(trainings, sides, spec)] = ""
     classes = ("all",) if spec.family.regression else present_classes(data, spec.target)
     labels = np.array(["all"] * len(ids)) if spec.family.regression else trainings[spec.target]
@@ -58,12 +58,12 @@ def select_sides(data: NWSDataset, spec: TaskSpec) -> Sides:
     kept = {side: _balanced(sides == side, labels, classes, hashes) for side in SPLITS}
     found = {side: _counts(sides == side, labels, classes) for side in SPLITS}
     _check_available(spec, found)
-    rows = {side: _rows(data, trainings["training"][mask], spec, side) for side, mask in kept.items()}
+    rows = {}
+    for side, mask in kept.items():
+        of_side = np.flatnonzero(np.isin(data["training"], trainings["training"][mask]))
+        last = spec.family.last(spec.target, side)
+        rows[side] = of_side[last_of_each(data["training"][of_side], data["snapshot"][of_side], last)]
     return Sides(rows, {side: _counts(mask, labels, classes) for side, mask in kept.items()})
-
-
-def _side(training: str, spec: TaskSpec) -> str:
-    return split_of(training) if spec.fold is None else fold_split_of(training, spec.fold)
 
 
 def _takes_part(trainings: NWSDataset, sides: np.ndarray, spec: TaskSpec) -> np.ndarray:
@@ -121,9 +121,3 @@ def _check_available(spec: TaskSpec, counts: Mapping[str, Mapping[str, int]]) ->
             f"{side} needs {n} {'trainings' if spec.family.regression else 'a class'}, has {found}"
             f"{'' if spec.family.regression else f' of {rarest}'}",
         )
-
-
-def _rows(data: NWSDataset, trainings: np.ndarray, spec: TaskSpec, side: str) -> np.ndarray:
-    rows = np.flatnonzero(np.isin(data["training"], trainings))
-    last = spec.family.last(spec.target, side)
-    return rows[last_of_each(data["training"][rows], data["snapshot"][rows], last)]

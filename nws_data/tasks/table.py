@@ -146,15 +146,19 @@ def parse_task(name: str) -> TaskSpec:
     if match["target"] not in family.targets:
         raise TaskError(f"task {name}: target of {family.name}: {one_of(match['target'], family.targets)}")
     modifiers = _modifiers(name, match["modifiers"])
+    try:
+        tier = tier_name(modifiers.get("tier", FULL))
+    except SelectionError as error:
+        raise TaskError(f"task {name}: {error}") from error
     spec = TaskSpec(
         family=family,
         target=match["target"],
         length=_length(name, family, match["length"]),
         held=modifiers.get("held"),
-        threshold=_number(name, "threshold", modifiers),
-        fold=_whole(name, "fold", modifiers, N_FOLDS),
-        permuted=_whole(name, "permuted", modifiers, 2**63),
-        tier=_tier(name, modifiers),
+        threshold=_number(name, "threshold", modifiers.get("threshold")),
+        fold=_whole(name, "fold", modifiers.get("fold"), N_FOLDS),
+        permuted=_whole(name, "permuted", modifiers.get("permuted"), 2**63),
+        tier=None if tier == FULL else tier,
     )
     _check_held(name, spec)
     if spec.permuted is not None and family.regression:
@@ -206,40 +210,28 @@ def _length(name: str, family: Family, text: str | None) -> int | None:
         if text is not None:
             raise TaskError(f"task {name}: {family.name} reads whole vectors, without @LENGTH")
         return None
-    low, high = WINDOW_LENGTHS
-    if text is not None and not low <= int(text) <= high:
+    length, (low, high) = int(text or WINDOW_LENGTH), WINDOW_LENGTHS
+    if not low <= length <= high:
         raise TaskError(f"task {name}: window length must be in [{low}, {high}], got {text}")
-    return WINDOW_LENGTH if text is None else int(text)
+    return length
 
 
-def _number(name: str, key: str, modifiers: dict[str, str]) -> float | None:
-    if key not in modifiers:
+def _number(name: str, key: str, text: str | None) -> float | None:
+    if text is None:
         return None
     try:
-        value = float(modifiers[key])
+        value = float(text)
     except ValueError:
         value = -1.0
     if not 0 <= value < 1 or float(f"{value:g}") != value:
-        raise TaskError(f"task {name}: {key} must be an accuracy in [0, 1) of at most six digits, got {modifiers[key]!r}")
+        raise TaskError(f"task {name}: {key} must be an accuracy in [0, 1) of at most six digits, got {text!r}")
     return abs(value)  # -0 is 0
 
 
-def _whole(name: str, key: str, modifiers: dict[str, str], high: int) -> int | None:
-    if key not in modifiers:
-        return None
-    if not re.fullmatch(r"\d{1,19}", modifiers[key]) or int(modifiers[key]) >= high:
-        raise TaskError(f"task {name}: {key} must be a whole number in [0, {high - 1}], got {modifiers[key]!r}")
-    return int(modifiers[key])
-
-
-def _tier(name: str, modifiers: dict[str, str]) -> str | None:
-    if "tier" not in modifiers:
-        return None
-    try:
-        tier = tier_name(modifiers["tier"])
-    except SelectionError as error:
-        raise TaskError(f"task {name}: {error}") from error
-    return None if tier == FULL else tier
+def _whole(name: str, key: str, text: str | None, high: int) -> int | None:
+    if text is not None and (not re.fullmatch(r"\d{1,19}", text) or int(text) >= high):
+        raise TaskError(f"task {name}: {key} must be a whole number in [0, {high - 1}], got {text!r}")
+    return None if text is None else int(text)
 
 
 def _check_held(name: str, spec: TaskSpec) -> None:

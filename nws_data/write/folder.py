@@ -90,9 +90,7 @@ def stored_manifest(root: Path) -> Manifest | None:
     manifest = Manifest.load(root)
     shards = {shard.path: shard for shard in manifest.shards}
     damaged = [path for path in shards if not _is_sound(root / path, shards[path])]
-    damaged += [
-        path for path, sha256 in manifest.sha256.items() if not (root / path).is_file() or file_sha256(root / path) != sha256
-    ]
+    damaged += [p for p, sha256 in manifest.sha256.items() if not (root / p).is_file() or file_sha256(root / p) != sha256]
     if damaged:
         more = ", ..." if len(damaged) > _MAX_NAMED else ""
         raise FormatError(

@@ -7,7 +7,7 @@ the stored manifest and the staged trainings, so a run that was killed anywhere 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,15 +26,7 @@ from nws_data.format.metadata import (
 )
 from nws_data.format.plan import plan_differences
 from nws_data.format.records import TrainingHeader, TrainingRecord, load_header
-from nws_data.format.shards import (
-    SHARD_SIZES,
-    WrittenShard,
-    divide_into_shards,
-    shard_key,
-    shard_path,
-    tensor_nbytes,
-    write_shard,
-)
+from nws_data.format.shards import SHARD_SIZES, divide_into_shards, shard_key, shard_path, tensor_nbytes, write_shard
 from nws_data.space.identity import SPLITS, check_population, parse_id, training_seed
 from nws_data.space.image_sets import ImageSet
 from nws_data.write.folder import check_ours, exclusive, stored_manifest, unfinished
@@ -93,16 +85,9 @@ def check_appendable(
     plan: Mapping[str, Any] | None = None,
     image_sets: Sequence[ImageSet] = (),
 ) -> Manifest | None:
-    """Check before any work what :func:`write_population` will refuse; nothing is written.
+    """Check before any work what :func:`write_population` will refuse, with arguments as there; nothing is written.
 
-    Args:
-        root: as there.
-        population: with ``plan`` and ``image_sets``, as there; None checks the folder alone.
-        plan: see population.
-        image_sets: see population.
-
-    Returns:
-        The manifest of the dataset that is there, or None.
+    Without a population the folder alone is checked. Returns the manifest of the dataset that is there, or None.
 
     Raises:
         BuildError: the folder holds something else, or plan or image sets do not fit the dataset.
@@ -153,54 +138,40 @@ def _new_records(
     records: Sequence[Path],
 ) -> dict[Path, TrainingHeader]:
     """Return the staged trainings that the dataset does not hold, in plan order; raises ``BuildError``."""
-    headers = {path: load_header(path) for path in records}
-    stored = _stored_seeds(root, old)
-    known = {image_set.name for image_set in image_sets}
-    seen: set[str] = set()
-    for path, header in headers.items():
-        _check_record(path, header, population, build_seed, known)
-        if header.training in seen:
-            raise BuildError(f"{path}: {header.training} is staged twice; remove one of the files")
-        if stored.get(header.training, header.seed) != header.seed:
-            raise BuildError(f"{path}: seed {header.seed}, the dataset's {header.training} has {stored[header.training]}")
-        seen.add(header.training)
-    new = {path: header for path, header in headers.items() if header.training not in stored}
-    _check_order(old, population, new.values())
+    stored: dict[str, int] = {}  # seeds by id
+    if old is not None:
+        for table_path in old.trainings.values():
+            table = read_table(root, old, table_path, ("training", "seed"))
+            stored |= dict(zip(table["training"].to_pylist(), table["seed"].to_pylist(), strict=True))
+    splits = old.populations[population].splits if old and population in old.populations else {}
+    last = {name: parse_id(split.shards[-1].last)[1] for name, split in splits.items()}
+    known, seen = {image_set.name for image_set in image_sets}, set()
+    new: dict[Path, TrainingHeader] = {}
+    for path in records:
+        header = load_header(path)
+        training, seed, image_set = header.training, header.seed, header.hyperparameters.dataset
+        if header.population != population:
+            raise BuildError(f"{path}: {training} is not of population {population}")
+        if image_set not in known:
+            raise BuildError(f"{path}: image set {image_set!r} is not among {', '.join(sorted(known))}")
+        if build_seed is not None and seed != training_seed(build_seed, population, header.plan_index):
+            raise BuildError(f"{path}: seed {seed} does not follow from build seed {build_seed}; stage it again")
+        if training in seen:
+            raise BuildError(f"{path}: {training} is staged twice; remove one of the files")
+        seen.add(training)
+        if stored.get(training, seed) != seed:
+            raise BuildError(f"{path}: seed {seed}, the dataset's {training} has {stored[training]}")
+        if training in stored:
+            continue
+        if header.plan_index <= last.get(header.split, -1):
+            raise BuildError(
+                f"{training} comes before training {last[header.split]} of split {header.split}, which is written "
+                "already, and shards are never rewritten; build into another folder"
+            )
+        new[path] = header
     if not new and not stored:
         raise BuildError("no trainings to write; stage at least one")
     return dict(sorted(new.items(), key=lambda item: item[1].plan_index))
-
-
-def _stored_seeds(root: Path, old: Manifest | None) -> dict[str, int]:
-    """Return seed by id of every training that the dataset holds."""
-    seeds: dict[str, int] = {}
-    if old is None:
-        return seeds
-    for path in old.trainings.values():
-        table = read_table(root, old, path, ("training", "seed"))
-        seeds |= dict(zip(table["training"].to_pylist(), table["seed"].to_pylist(), strict=True))
-    return seeds
-
-
-def _check_record(path: Path, header: TrainingHeader, population: str, build_seed: int | None, known: set[str]) -> None:
-    if header.population != population:
-        raise BuildError(f"{path}: {header.training} is not of population {population}")
-    if header.hyperparameters.dataset not in known:
-        raise BuildError(f"{path}: image set {header.hyperparameters.dataset!r} is not among {', '.join(sorted(known))}")
-    if build_seed is not None and header.seed != training_seed(build_seed, population, header.plan_index):
-        raise BuildError(f"{path}: seed {header.seed} does not follow from build seed {build_seed}; stage it again")
-
-
-def _check_order(old: Manifest | None, population: str, headers: Iterable[TrainingHeader]) -> None:
-    """Raise ``BuildError`` when a new training would have to stand before one that a stored shard holds."""
-    stored = old.populations[population].splits if old and population in old.populations else {}
-    last = {name: parse_id(split.shards[-1].last)[1] for name, split in stored.items()}
-    for header in headers:
-        if header.plan_index <= last.get(header.split, -1):
-            raise BuildError(
-                f"{header.training} comes before training {last[header.split]} of split {header.split}, which is written "
-                "already, and shards are never rewritten; build into another folder"
-            )
 
 
 def _write_shards(
@@ -221,25 +192,17 @@ def _write_shards(
         rows[split] = []
         for count in divide_into_shards(nbytes, len(shards), shard_sizes):
             members, paths = {path: staged[path] for path in paths[:count]}, paths[count:]
-            name = shard_path(population, split, len(shards))
-            written = _write_members(root / name, population, split, members)
-            shards.append(_entry(name, written, list(members.values())))
-            for header in members.values():
+            name, headers = shard_path(population, split, len(shards)), list(members.values())
+            n_weights = {shard_key(header.plan_index): header.architecture.n_weights for header in headers}
+            tensors = (TrainingRecord.load(path).weights for path in members)
+            written = write_shard(root / name, population, split, n_weights, tensors)
+            ids = {"first": headers[0].training, "last": headers[-1].training}
+            shards.append(ShardEntry(path=name, nbytes=written.nbytes, sha256=written.sha256, n_trainings=count, **ids))
+            for header in headers:
                 rows[split] += snapshot_rows(header, name, written.positions[shard_key(header.plan_index)])
         if shards:
             entries[split] = tuple(shards)
     return entries, rows
-
-
-def _write_members(path: Path, population: str, split: str, members: Mapping[Path, TrainingHeader]) -> WrittenShard:
-    n_weights = {shard_key(header.plan_index): header.architecture.n_weights for header in members.values()}
-    tensors = (TrainingRecord.load(staging).weights for staging in members)
-    return write_shard(path, population, split, n_weights, tensors)
-
-
-def _entry(name: str, written: WrittenShard, members: Sequence[TrainingHeader]) -> ShardEntry:
-    ids = {"first": members[0].training, "last": members[-1].training, "n_trainings": len(members)}
-    return ShardEntry(path=name, nbytes=written.nbytes, sha256=written.sha256, **ids)  # type: ignore[arg-type]
 
 
 def _write_metadata(
