@@ -105,12 +105,11 @@ def _checkout_module(name: str) -> Any:
 def _add_own(commands: Commands) -> None:
     """Add the commands that the wheel has."""
     folder = arg("folder", type=Path, help="a dataset's folder")
-    tier = "count this tier of every population only: 1GB, 10GB or any size such as 500MB"
-    add_command(commands, "info", _info, "what a dataset holds", folder, arg("--tier", help=tier), JSON)
+    tier = arg("--tier", help="this tier of every population only: 1GB, 10GB or any size such as 500MB")
+    add_command(commands, "info", _info, "what a dataset holds", folder, tier, JSON)
     help = "check every file of a dataset against FORMAT.md and its checksums"
     quick = arg("--quick", action="store_true", help="do not read the weights: no checksums of shards")
-    tier = "the shards of this tier only: 1GB, 10GB or any size such as 500MB"
-    add_command(commands, "verify", _verify, help, folder, quick, arg("--tier", help=tier), JSON)
+    add_command(commands, "verify", _verify, help, folder, quick, tier, JSON)
     help = "fetch a dataset, or a tier of it, from the Hugging Face hub into a folder"
     add_command(
         commands,

@@ -66,8 +66,13 @@ def split_positions(
     unlisted = set(names.tolist()) - set(sha256)
     if unlisted:
         raise FormatError(f"{root}: the metadata name a shard that the manifest does not list: {min(unlisted)!r}")
-    store = WeightStore(root, _shards(names.tolist(), shard_index, weights, sha256))
-    return store, shard_index, offset // VALUE_BYTES
+    tensors: list[dict[str, int]] = [{} for _ in names]  # of each shard: where its tensors start, as the metadata have it
+    starts = (offset - weights["row"] * weights["nbytes"]).tolist()
+    for shard, key, start in zip(shard_index.tolist(), weights["key"].tolist(), starts, strict=True):
+        if tensors[shard].setdefault(key, start) != start:
+            raise FormatError(f"{names[shard]}: the metadata place {key} at several bytes; check it with `nws verify`")
+    shards = [Shard(name, found, sha256[name]) for name, found in zip(names.tolist(), tensors, strict=True)]
+    return WeightStore(root, shards), shard_index, offset // VALUE_BYTES
 
 
 def derived_columns(columns: dict[str, np.ndarray], thresholds: dict[str, float]) -> dict[str, np.ndarray]:
@@ -97,15 +102,3 @@ def _numpy(table: pa.Table, name: str) -> np.ndarray:
     """Return a column as numpy, strings as fixed-width text."""
     values = table.column(name).to_numpy()
     return values.astype(str) if values.dtype == object else values
-
-
-def _shards(
-    names: list[str], shard_index: np.ndarray, weights: dict[str, np.ndarray], sha256: Mapping[str, str]
-) -> list[Shard]:
-    """Return each shard with the byte offsets of its tensors, as the metadata give them."""
-    offsets: list[dict[str, int]] = [{} for _ in names]
-    tensors = weights["offset"] - weights["row"] * weights["nbytes"]
-    for shard, key, offset in zip(shard_index.tolist(), weights["key"].tolist(), tensors.tolist(), strict=True):
-        if offsets[shard].setdefault(key, offset) != offset:
-            raise FormatError(f"{names[shard]}: the metadata place {key} at several bytes; check it with `nws verify`")
-    return [Shard(name, found, sha256[name]) for name, found in zip(names, offsets, strict=True)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nws_data.errors import DownloadError, FormatError, SelectionError, ShardsAbsentError, one_of
-from nws_data.format.manifest import Manifest, PopulationEntry
+from nws_data.format.manifest import Manifest
 from nws_data.format.partial import how_to_get
 from nws_data.format.tiers import FULL, choose_tier, tier_bytes, tier_name
 from nws_data.hub.repository import parse_repository
@@ -58,11 +58,8 @@ class NWSDataset:
         shard_index: np.ndarray,
         value_offset: np.ndarray,
     ) -> None:
-        self.root = root
-        self.manifest = manifest
-        self.store = store
-        self.shard_index = shard_index
-        self.value_offset = value_offset
+        self.root, self.manifest, self.store = root, manifest, store
+        self.shard_index, self.value_offset = shard_index, value_offset
         self._columns = dict(columns)
         for column in self._columns.values():  # shared by selections and views: read-only
             column.setflags(write=False)
@@ -71,10 +68,9 @@ class NWSDataset:
         return len(self.value_offset)
 
     def __repr__(self) -> str:
-        n_trainings = len(np.unique(self["training"]))
         places = [" + ".join(dict.fromkeys(self[name].tolist())) for name in ("population", "split")]
         where = ", ".join([repr(str(self.root)), *filter(None, places)])
-        return f"NWSDataset({where}: {len(self):,} snapshots of {n_trainings:,} trainings)"
+        return f"NWSDataset({where}: {len(self):,} snapshots of {len(np.unique(self['training'])):,} trainings)"
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -256,11 +252,15 @@ def local_folder(path: str | Path, population: str | None = None, split: str | N
 def open_rows(root: Path, population: str | None = None, split: str | None = None, tier: str = FULL) -> NWSDataset:
     """Open a dataset as :func:`open` does, but with all rows of the tier, be their shards here or not."""
     manifest = Manifest.load(root)
-    population, entry = _population(manifest, population, root)
-    splits = list(entry.splits)
-    if split is not None and split not in splits:
-        raise SelectionError(f"{root}: split of {population}: {one_of(split, splits)}")
-    chosen = splits if split is None else [split]
+    present = manifest.populations
+    if population is None:
+        population = DEFAULT_POPULATION if DEFAULT_POPULATION in present else next(iter(present))
+    if population not in present:
+        raise SelectionError(f"{root}: population: {one_of(population, present)}")
+    entry = present[population]
+    if split is not None and split not in entry.splits:
+        raise SelectionError(f"{root}: split of {population}: {one_of(split, entry.splits)}")
+    chosen = list(entry.splits) if split is None else [split]
     columns = read_columns(root, manifest, population, chosen)
     size = tier_bytes(tier)
     if size is not None:
@@ -288,14 +288,3 @@ def _without_absent(data: NWSDataset, missing: set[str], tier: str | None) -> NW
         f"{text} are not here, so {n_left:,} trainings are left out; {how_to_get(data.root, population)}", stacklevel=3
     )
     return data.take(np.flatnonzero(present))
-
-
-def _population(manifest: Manifest, name: str | None, root: Path) -> tuple[str, PopulationEntry]:
-    present = manifest.populations
-    if not present:
-        raise SelectionError(f"{root}: the dataset holds no trainings yet; build some with `nws build`")
-    if name is None:
-        name = DEFAULT_POPULATION if DEFAULT_POPULATION in present else next(iter(present))
-    if name not in present:
-        raise SelectionError(f"{root}: population: {one_of(name, present)}")
-    return name, present[name]

@@ -56,12 +56,9 @@ class WeightView(Dataset[tuple[Tensor, Tensor]], ABC):
     ) -> None:
         if not len(data):
             raise SelectionError("the selection is empty: widen its conditions")
-        self.data = data
-        self.target = target
-        self.transform = transform
+        self.data, self.target, self.transform = data, target, transform
         self.per_vector = whole_number("per_vector", per_vector, 1)
-        labels = np.arange(len(data)) if target is None else data.labels(target)
-        self.row_labels = torch.from_numpy(labels)
+        self.row_labels = torch.from_numpy(np.arange(len(data)) if target is None else data.labels(target))
 
     @property
     def rows(self) -> np.ndarray:
@@ -135,14 +132,11 @@ class WeightView(Dataset[tuple[Tensor, Tensor]], ABC):
 
 
 class GlobalVectors(WeightView):
-    """Whole weight vectors: items float32 ``(length,)`` and a label.
+    """Whole weight vectors: items float32 ``(length,)`` and a label. Arguments as in :class:`WeightView`, and:
 
     Args:
-        data: the selection.
-        target: see :class:`WeightView`.
         length: needed where vectors differ in length: shorter ones are filled up with zeros, longer ones cut at the
             end. ``"max"`` is the longest of the selection. By default the common length.
-        transform: see :class:`WeightView`.
 
     Raises:
         SelectionError: vectors of different lengths and no ``length``.
@@ -195,10 +189,8 @@ class _Windows(WeightView):
     ) -> None:
         per_vector = whole_number("windows_per_vector", windows_per_vector, 1)
         super().__init__(data, target=target, transform=transform, per_vector=per_vector)
-        n, n_conv = data["n_weights"], data["n_weights_conv"]
-        self.length = check_length(length, n)
-        self.part = part
-        self.first_start, self.last_start = start_range(part, self.length, n, n_conv)
+        self.length, self.part = check_length(length, data["n_weights"]), part
+        self.first_start, self.last_start = start_range(part, self.length, data["n_weights"], data["n_weights_conv"])
 
     @abstractmethod
     def starts(self) -> np.ndarray:
@@ -239,16 +231,13 @@ class RandomWindows(_Windows):
 
     A start is a function of (seed, epoch, item): order, batch size and worker processes do not matter. Call
     :meth:`set_epoch` before each pass (in Lightning, in ``on_train_epoch_start``), else every epoch sees the windows of
-    epoch 0.
+    epoch 0. Arguments as in :class:`WeightView`, and:
 
     Args:
-        data: the selection.
         length: values of a window.
         part: ``"all"``, ``"conv"`` or ``"fc"``; see :func:`nws_data.read.windows.start_range`.
-        target: see :class:`WeightView`.
         seed: of the starts, in [0, 2^63).
         windows_per_vector: items of each row, side by side.
-        transform: see :class:`WeightView`.
 
     Raises:
         WindowError: a length that the shortest vector does not hold.
@@ -309,12 +298,11 @@ class _SharedNumber:
 class LayerTensors(WeightView):
     """One tensor of one layer: items float32 shaped as the tensor (kernels as in PyTorch) and a label.
 
+    Arguments as in :class:`WeightView`, and:
+
     Args:
-        data: the selection.
         layer: such as ``"conv1"`` or ``"fc2"``.
         kind: ``"kernel"``, ``"bias"``, ``"beta"``, ``"gamma"``, ``"mean"`` or ``"variance"``.
-        target: see :class:`WeightView`.
-        transform: see :class:`WeightView`.
 
     Raises:
         SelectionError: an architecture without that layer or kind, or tensors of different shapes.
