@@ -44,13 +44,22 @@ class MethodEntry:
 
     def load(self) -> type[Method]:
         """Import and return the class; raises ``MethodError`` when there is no such class, or it cannot be made."""
-        return _load_class(self.factory)
+        module_name, _, class_name = self.factory.rpartition(":")
+        module = _load_file(Path(module_name)) if module_name.endswith(".py") else _load_module(module_name)
+        found = getattr(module, class_name, None)
+        if not _is_method(found):
+            names = [name for name, value in vars(module).items() if _is_method(value) and not inspect.isabstract(value)]
+            raise MethodError(
+                f"{module_name} has no class of methods {class_name!r}; those there are: {', '.join(names) or 'none'}; "
+                "a method is a subclass of baselines.method.Method"
+            )
+        if inspect.isabstract(found):
+            missing = ", ".join(sorted(found.__abstractmethods__))
+            raise MethodError(f"{class_name} of {module_name} is abstract: it lacks {missing}; write them in a subclass")
+        return found
 
 
-def _dmc(help: str, **options: str) -> MethodEntry:
-    return MethodEntry("baselines.dmc.method:DMC", help, options)
-
-
+_DMC = "baselines.dmc.method:DMC"
 _FEATURES = {
     "16": ({"features": "vector"}, "16 features", INPUTS),
     "480": ({"features": "layers"}, "480 features of layers", ("vector",)),
@@ -66,10 +75,10 @@ _SHALLOW = (
 """Families of methods on statistics features: name, class, what it is, features, tasks."""
 
 METHODS: dict[str, MethodEntry] = {
-    "dmc": _dmc("deep meta-classifier, the paper's 1D CNN on raw weights"),
-    "dmc-short": _dmc("the same, trained for minutes on a core", budget="short"),
-    "dmc-asinh": _dmc("DMC on asinh(20 w) of the weights w", inputs="asinh"),
-    "dmc-asinh-short": _dmc("the same, trained for minutes on a core", inputs="asinh", budget="short"),
+    "dmc": MethodEntry(_DMC, "deep meta-classifier, the paper's 1D CNN on raw weights"),
+    "dmc-short": MethodEntry(_DMC, "the same, trained for minutes on a core", {"budget": "short"}),
+    "dmc-asinh": MethodEntry(_DMC, "DMC on asinh(20 w) of the weights w", {"inputs": "asinh"}),
+    "dmc-asinh-short": MethodEntry(_DMC, "the same, trained for minutes on a core", {"inputs": "asinh", "budget": "short"}),
     "majority": MethodEntry("baselines.trivial:Majority", "trivial: the most frequent training class, or the mean"),
     "hyperparameters": MethodEntry("baselines.trivial:HyperParametersOnly", "trivial: all other hyper-parameters"),
     "length": MethodEntry("baselines.trivial:LengthOnly", "trivial: the length of the weight vector alone"),
@@ -164,24 +173,12 @@ def _options(factory: type[Method], name: str) -> dict[str, Option]:
     for parameter in parameters.values():
         if parameter.name == "seed":
             continue
-        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL) or parameter.default is parameter.empty:
-            raise MethodError(f"{name}: argument {parameter} of __init__ is no option: name each and give it a default")
-        annotation = parameter.annotation
-        if annotation is parameter.empty:
-            annotation = _kind_of_default(parameter.default)
-        found[parameter.name] = Option(parameter.name, parameter.default, annotation)
+        if parameter.empty in (parameter.default, parameter.annotation):  # *arguments and **options among them
+            raise MethodError(f"{name}: argument {parameter} of __init__ is no option: annotate each and give it a default")
+        found[parameter.name] = Option(parameter.name, parameter.default, parameter.annotation)
     if "seed" not in parameters:
         raise MethodError(f"{name}: __init__ must take a seed: def __init__(self, seed: int = 0, ...)")
     return found
-
-
-def _kind_of_default(default: Any) -> Any:
-    """Return what texts become for an argument without an annotation: what the default is, of None any plain value."""
-    if default is None:
-        return int | float | bool | str | None
-    if type(default) is int:
-        return int | float
-    return Path if isinstance(default, Path) else type(default)
 
 
 def _finite(text: str) -> float:
@@ -189,10 +186,6 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(text)
     return value
-
-
-def _no_text(text: str) -> Any:
-    raise ValueError(text)
 
 
 _BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -215,23 +208,7 @@ def _readers(annotation: Any) -> list[tuple[str, Callable[[str], Any]]]:
     if get_origin(annotation) in (Union, types.UnionType):
         found = [reader for member in get_args(annotation) for reader in _readers(member)]
         return sorted(found, key=lambda reader: reader[0] in ("Path", "str", "Any"))
-    return [_READERS.get(annotation, (getattr(annotation, "__name__", str(annotation)), _no_text))]
-
-
-def _load_class(path: str) -> type[Method]:
-    module_name, _, class_name = path.rpartition(":")
-    module = _load_file(Path(module_name)) if module_name.endswith(".py") else _load_module(module_name)
-    found = getattr(module, class_name, None)
-    if not _is_method(found):
-        names = [name for name, value in vars(module).items() if _is_method(value) and not inspect.isabstract(value)]
-        raise MethodError(
-            f"{module_name} has no class of methods {class_name!r}; those there are: {', '.join(names) or 'none'}; "
-            "a method is a subclass of baselines.method.Method"
-        )
-    if inspect.isabstract(found):
-        missing = ", ".join(sorted(found.__abstractmethods__))
-        raise MethodError(f"{class_name} of {module_name} is abstract: it lacks {missing}; write them in a subclass")
-    return found
+    return [_READERS.get(annotation, (getattr(annotation, "__name__", str(annotation)), {}.__getitem__))]
 
 
 def _is_method(value: Any) -> TypeGuard[type[Method]]:

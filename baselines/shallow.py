@@ -41,8 +41,7 @@ class FeatureMethod(TabularMethod):
         super().__init__(seed)
         if features not in FEATURES:
             raise MethodError(f"features: {one_of(features, FEATURES)}")
-        self.features = features
-        self.cache = cache
+        self.features, self.cache = features, cache
         self._length = 0
 
     def fit(self, task: Task) -> None:
@@ -85,20 +84,13 @@ class LinearSvm(LinearMethod):
 
     Args:
         seed: unused: the problem is solved in its primal form, without drawing.
-        features: see :class:`FeatureMethod`.
-        cache: likewise.
+        features, cache: see :class:`FeatureMethod`.
         penalty: C, the weight of training errors against the margin.
         max_iter: steps of the solver.
     """
 
     def __init__(
-        self,
-        seed: int = 0,
-        *,
-        features: Features = "vector",
-        cache: bool = True,
-        penalty: float = 1.0,
-        max_iter: int = 5000,
+        self, seed: int = 0, *, features: Features = "vector", cache: bool = True, penalty: float = 1.0, max_iter: int = 5000
     ) -> None:
         super().__init__(seed, features=features, cache=cache)
         self.penalty, self.max_iter = positive("penalty", penalty), whole_number("option max_iter", max_iter, 1)
@@ -120,8 +112,7 @@ class RbfSvm(FeatureMethod):
 
     Args:
         seed: of the choice of items where there are more.
-        features: see :class:`FeatureMethod`.
-        cache: likewise.
+        features, cache: see :class:`FeatureMethod`.
         penalty: C, the weight of training errors against the margin.
         gamma: of the kernel exp(-gamma |x - y|²); 1 / (number of features) by default.
         max_items: how many training items are used at most.
@@ -158,8 +149,7 @@ class Boosting(FeatureMethod):
 
     Args:
         seed: of scikit-learn's binning, where there are over 200,000 items.
-        features: see :class:`FeatureMethod`.
-        cache: likewise.
+        features, cache: see :class:`FeatureMethod`.
         rounds: of boosting; each fits one tree a class.
         rate: shrinkage of each tree.
     """
@@ -167,13 +157,7 @@ class Boosting(FeatureMethod):
     _undrawn = BINNED
 
     def __init__(
-        self,
-        seed: int = 0,
-        *,
-        features: Features = "vector",
-        cache: bool = True,
-        rounds: int = 100,
-        rate: float = 0.1,
+        self, seed: int = 0, *, features: Features = "vector", cache: bool = True, rounds: int = 100, rate: float = 0.1
     ) -> None:
         super().__init__(seed, features=features, cache=cache)
         self.rounds, self.rate = whole_number("option rounds", rounds, 1), positive("rate", rate)
@@ -187,20 +171,13 @@ class Logistic(LinearMethod):
 
     Args:
         seed: unused: the solver draws nothing.
-        features: see :class:`FeatureMethod`.
-        cache: likewise.
+        features, cache: see :class:`FeatureMethod`.
         penalty: C, the weight of training errors against that of large coefficients.
         max_iter: steps of the solver.
     """
 
     def __init__(
-        self,
-        seed: int = 0,
-        *,
-        features: Features = "vector",
-        cache: bool = True,
-        penalty: float = 1.0,
-        max_iter: int = 2000,
+        self, seed: int = 0, *, features: Features = "vector", cache: bool = True, penalty: float = 1.0, max_iter: int = 2000
     ) -> None:
         super().__init__(seed, features=features, cache=cache)
         self.penalty, self.max_iter = positive("penalty", penalty), whole_number("option max_iter", max_iter, 1)
@@ -218,8 +195,7 @@ class Ridge(LinearMethod):
 
     Args:
         seed: unused: there is a closed form.
-        features: see :class:`FeatureMethod`.
-        cache: likewise.
+        features, cache: see :class:`FeatureMethod`.
         alpha: weight of the penalty; by default the power of ten that is best in five folds over the training
             trainings, of those from 0.01 to 100,000.
     """

@@ -29,10 +29,8 @@ class TabularMethod(Method):
     _undrawn: float = 0
     """Up to so many training items the seed changes nothing."""
 
-    def __init__(self, seed: int = 0) -> None:
-        super().__init__(seed)
-        self._fitted: Any = None
-        self._n_classes: int | None = None
+    _fitted: Any = None
+    _n_classes: int | None = None
 
     def draws(self, task: Task) -> bool:
         """Whether there are more training items than the method takes without drawing; see :meth:`Method.draws`."""
@@ -54,7 +52,11 @@ class TabularMethod(Method):
         table, kept = self._table(view), self._kept(view)
         self._n_classes = None if regression else task.n_classes
         if regression:
-            estimator, labels = _standardising_target(estimator), labels.astype(np.float64)
+            from sklearn.compose import TransformedTargetRegressor
+            from sklearn.preprocessing import StandardScaler
+
+            estimator = TransformedTargetRegressor(estimator, transformer=StandardScaler())
+            labels = labels.astype(np.float64)
         with _few_threads(table):
             self._fitted = estimator.fit(table[kept], labels[kept])
         self.n_parameters = self._count(getattr(self._fitted, "regressor_", self._fitted))
@@ -100,13 +102,6 @@ def _few_threads(table: np.ndarray) -> AbstractContextManager[Any]:
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(1 if table.size < _MANY_VALUES else None, "openmp")
-
-
-def _standardising_target(estimator: Any) -> Any:
-    from sklearn.compose import TransformedTargetRegressor
-    from sklearn.preprocessing import StandardScaler
-
-    return TransformedTargetRegressor(estimator, transformer=StandardScaler())
 
 
 def class_scores(estimator: Any, table: np.ndarray, n_classes: int) -> np.ndarray:

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 class Majority(Method):
     """Always the most frequent class of the training items, the first of several; for numbers their mean."""
 
-    def __init__(self, seed: int = 0) -> None:
-        super().__init__(seed)
-        self._answer: np.ndarray | None = None
+    _answer: np.ndarray | None = None
 
     def draws(self, task: Task) -> bool:
         """Return False."""
@@ -52,10 +50,7 @@ class HyperParametersOnly(TabularMethod):
     """
 
     _undrawn = BINNED
-
-    def __init__(self, seed: int = 0) -> None:
-        super().__init__(seed)
-        self._target: str | None = None
+    _target: str | None = None
 
     def _prepare(self, task: Task, view: WeightView) -> None:
         self._target = task.target

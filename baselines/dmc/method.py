@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import tempfile
 from functools import partial
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from baselines.dmc.layers import DMCLayers
-from baselines.dmc.options import TrainingOptions
 from baselines.method import Method, MethodError
 from nws_data.errors import one_of
 from nws_data.machine import keep_freed_memory
@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # not at run time: the list of methods reads the options belo
     from nws_data.read.views import WeightView
     from nws_data.tasks.task import Task
 
+LOGGERS = ("csv", "tensorboard")
+DEVICES = ("auto", "cpu", "gpu")
 _PREDICTED = 64  # items of a batch in evaluation
 _VERSION = 2  # raise it when the same options come to train differently, so that old checkpoints are not gone on with
 
@@ -86,7 +88,9 @@ class DMC(Method):
         from baselines.dmc.network import INPUTS
 
         super().__init__(seed)
-        for name, value, allowed in (("budget", budget, BUDGETS), ("inputs", inputs, INPUTS)):
+        choices = {"budget": (budget, BUDGETS), "inputs": (inputs, INPUTS)}
+        choices |= {"device": (device, DEVICES), "logger": (logger, LOGGERS)}
+        for name, (value, allowed) in choices.items():
             if value not in allowed:
                 raise MethodError(f"{name}: {one_of(value, allowed)}")
         if precision != "32":
@@ -99,6 +103,10 @@ class DMC(Method):
         _at_least("snapshots_per_epoch", snapshots_per_epoch, 0)
         if not (math.isfinite(learning_rate) and learning_rate > 0):
             raise MethodError(f"learning_rate must be above 0, got {learning_rate}")
+        if not (math.isfinite(checkpoint_every_s) and checkpoint_every_s >= 0):
+            raise MethodError(f"checkpoint_every_s must be a number of seconds of at least 0, got {checkpoint_every_s}")
+        if logger == "tensorboard" and not any(map(importlib.util.find_spec, ("tensorboard", "tensorboardX"))):
+            raise MethodError("logger='tensorboard' needs TensorBoard; install it with pip install tensorboard, or use csv")
         self._budget: Budget = BUDGETS[budget]
         self._epochs = epochs
         self._shown = (self._budget.snapshots_per_epoch if snapshots_per_epoch is None else snapshots_per_epoch) or None
@@ -107,7 +115,6 @@ class DMC(Method):
         self._compile, self._folder, self._device = compile, folder, device
         self._running: dict[str, Any] = {"device": device, "logger": logger, "validate": validate}
         self._running["checkpoint_every_s"] = checkpoint_every_s
-        self._options(epochs or 1)  # refuses what is out of range before anything is read
         self._module: DMCModule | None = None
         self._length = 0
 
@@ -144,11 +151,11 @@ class DMC(Method):
         )
         sampler = partial(RotatingSampler, per_training=self._shown) if self._shown else EpochSampler
         data = TaskDataModule(task, self._batch_size, self.seed, sampler=sampler)
-        options = self._options(self._epochs or self._budget.epochs(length))
+        epochs = self._epochs or self._budget.epochs(length)
         keep_freed_memory()
         with tempfile.TemporaryDirectory() as temporary:
-            folder, identity = Path(self._folder or temporary), self._identity(task, options.epochs)
-            self.training_s = train(module, data, options, folder, identity)
+            folder, identity = Path(self._folder or temporary), self._identity(task, epochs)
+            self.training_s = train(module, data, folder, identity, epochs=epochs, **self._running)
         self._module, self._length = module, length
         self.n_parameters = DMCLayers.of(length, n_classes or 1).n_values
 
@@ -171,9 +178,6 @@ class DMC(Method):
         with torch.inference_mode():
             parts = [module.predict_step((weights.to(device), labels)) for weights, labels in loader]
         return torch.cat(parts).float().cpu().numpy()
-
-    def _options(self, epochs: int) -> TrainingOptions:
-        return TrainingOptions(epochs=epochs, **self._running)
 
     def _identity(self, task: Task, epochs: int) -> dict[str, Any]:
         """Return all that decides the weights after training, but for the machine."""

@@ -15,7 +15,6 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,9 @@ from typing import Any
 import torch
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, LambdaCallback
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from baselines.dmc.options import TrainingOptions
 from baselines.method import MethodError
 from nws_data.atomic import atomic_file, make_folder, remove_stale, write_bytes
 from nws_data.progress import progress_bar
@@ -42,36 +40,30 @@ def run_key(identity: Mapping[str, Any]) -> str:
     return sha256(_text(identity).encode()).hexdigest()[:16]
 
 
-@dataclass
-class RunRecord:
-    """What a checkpoint says about its run.
-
-    Attributes:
-        identity: all that decides the result, as JSON text with sorted keys.
-        earlier_s: seconds of earlier processes, each up to its last checkpoint.
-    """
-
-    identity: str
-    earlier_s: float = 0.0
-    _started_s: float = field(default_factory=time.monotonic)
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of all processes up to now."""
-        return self.earlier_s + time.monotonic() - self._started_s
-
-
 def train(
-    module: LightningModule, data: LightningDataModule, options: TrainingOptions, folder: Path, identity: Mapping[str, Any]
+    module: LightningModule,
+    data: LightningDataModule,
+    folder: Path,
+    identity: Mapping[str, Any],
+    *,
+    epochs: int,
+    device: str = "auto",
+    logger: str = "csv",
+    checkpoint_every_s: float = 60.0,
+    validate: bool = False,
 ) -> float:
     """Train ``module`` to the end, going on from the checkpoint of the same run where ``folder`` holds one.
 
     Args:
         module: with its initial weights; has the final ones afterwards.
         data: loaders that are functions of the epoch.
-        options: how to run.
         folder: where runs are kept, each in a subfolder of its own, ``folder/<key>``.
         identity: all that decides the result, of plain JSON values.
+        epochs: passes over the sampler.
+        device: as the others an option of :class:`baselines.dmc.method.DMC`, checked there.
+        logger: writes into ``logs`` of the run's folder, every start of a run a file of its own.
+        checkpoint_every_s: seconds between checkpoints, which are written at ends of epochs.
+        validate: score the validation side after every epoch; it changes nothing in the training.
 
     Returns:
         Seconds of training: of this process, and of earlier ones up to the checkpoints from which the run went on.
@@ -81,19 +73,43 @@ def train(
         MethodError: the folder cannot be used, or holds a damaged checkpoint or that of another run.
         BuildError: a checkpoint cannot be written.
     """
-    record = RunRecord(_text(identity))
     run = folder / run_key(identity)
-    _make_run_folder(run)
+    keeper = EpochCheckpoint(run / CHECKPOINT, checkpoint_every_s, _text(identity))
+    try:
+        make_folder(run)
+        remove_stale(run)  # what killed writers left
+    except OSError as error:
+        raise MethodError(
+            f"folder: cannot keep a run in {run}: {error.strerror or error}; give a folder that may be written"
+        ) from error
     if not (run / "run.json").exists():
         write_bytes(run / "run.json", json.dumps(dict(identity), indent=1, sort_keys=True).encode())
     form = "dmc {bar} {n_fmt}/{total_fmt} steps, {remaining} left"
     with _quiet(), progress_bar(bar_format=form) as bar:
-        trainer = _trainer(run, options, record, bar)
-        saved = run / CHECKPOINT
-        if saved.exists():
-            record.earlier_s = _checked(saved, module, record.identity)
-        _fit(trainer, module, data, saved if saved.exists() else None)
-    return record.seconds
+
+        def show(trainer: Trainer, *_: Any) -> None:
+            bar.total = epochs * trainer.num_training_batches
+            bar.update(trainer.global_step - bar.n)
+
+        kind: type[Any] = TensorBoardLogger if logger == "tensorboard" else CSVLogger
+        trainer = Trainer(
+            accelerator=device,
+            devices=1,
+            max_epochs=epochs,
+            limit_val_batches=1.0 if validate else 0,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+            logger=kind(run, name="logs"),
+            callbacks=[keeper, LambdaCallback(on_train_batch_end=show)],
+            plugins=[AtomicCheckpointIO()],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        saved = keeper.path if keeper.path.exists() else None
+        if saved:
+            keeper.earlier_s = _checked(saved, module, keeper.identity)
+        _fit(trainer, module, data, saved)
+    return keeper.seconds
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -106,12 +122,26 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class EpochCheckpoint(Checkpoint):
-    """Writes the checkpoint at the end of an epoch, when the last one is old enough, and at the end of the run."""
+    """Writes the checkpoint at the end of an epoch, when the last one is old enough, and at the end of the run.
 
-    def __init__(self, path: Path, every_s: float, record: RunRecord) -> None:
+    Args:
+        path: of the checkpoint.
+        every_s: seconds that the last one may be old.
+        identity: all that decides the result, as JSON text with sorted keys.
+
+    Attributes:
+        earlier_s: seconds of earlier processes, each up to its last checkpoint.
+    """
+
+    def __init__(self, path: Path, every_s: float, identity: str) -> None:
         super().__init__()
-        self.path, self.every_s, self.record = path, every_s, record
-        self._written_s = time.monotonic()
+        self.path, self.every_s, self.identity, self.earlier_s = path, every_s, identity, 0.0
+        self._started_s = self._written_s = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of all processes up to now."""
+        return self.earlier_s + time.monotonic() - self._started_s
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write it, perhaps; Lightning calls this after everything else that belongs to the epoch."""
@@ -122,49 +152,11 @@ class EpochCheckpoint(Checkpoint):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Say in the checkpoint whose it is and how long the run took so far."""
-        checkpoint[_RUN] = {"identity": self.record.identity, "seconds": self.record.seconds}
+        checkpoint[_RUN] = {"identity": self.identity, "seconds": self.seconds}
 
 
 def _text(identity: Mapping[str, Any]) -> str:
     return json.dumps(identity, sort_keys=True)
-
-
-def _make_run_folder(run: Path) -> None:
-    """Make a run's folder and remove what killed writers left in it; raises ``MethodError`` when the system refuses."""
-    try:
-        make_folder(run)
-        remove_stale(run)
-    except OSError as error:
-        raise MethodError(
-            f"folder: cannot keep a run in {run}: {error.strerror or error}; give a folder that may be written"
-        ) from error
-
-
-def _trainer(run: Path, options: TrainingOptions, record: RunRecord, bar: Any) -> Trainer:
-    def show(trainer: Trainer, *_: Any) -> None:
-        bar.total = options.epochs * trainer.num_training_batches
-        bar.update(trainer.global_step - bar.n)
-
-    checkpoint = EpochCheckpoint(run / CHECKPOINT, options.checkpoint_every_s, record)
-    return Trainer(
-        accelerator=options.device,
-        devices=1,
-        max_epochs=options.epochs,
-        limit_val_batches=1.0 if options.validate else 0,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-        logger=_logger(run, options.logger),
-        callbacks=[checkpoint, LambdaCallback(on_train_batch_end=show)],
-        plugins=[AtomicCheckpointIO()],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-
-
-def _logger(run: Path, kind: str) -> Logger:
-    """Return a logger into ``run/logs``; every start of a run has a file of its own."""
-    made: Logger = (TensorBoardLogger if kind == "tensorboard" else CSVLogger)(run, name="logs")
-    return made
 
 
 def _checked(path: Path, module: LightningModule, identity: str) -> float:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from lightning import LightningDataModule, LightningModule
 
-from baselines.dmc.options import TrainingOptions
+from baselines.dmc.method import DMC
 from baselines.dmc.training import CHECKPOINT, AtomicCheckpointIO, run_key, train
 from baselines.method import MethodError
 from nws_data.errors import BuildError
@@ -51,8 +51,7 @@ class Numbers(LightningDataModule):
 
 
 def timed_run(folder: Path, module: LightningModule, epochs: int = EPOCHS, name: str = "a") -> float:
-    options = TrainingOptions(epochs=epochs, device="cpu", checkpoint_every_s=0)
-    return train(module, Numbers(), options, folder, {"name": name})
+    return train(module, Numbers(), folder, {"name": name}, epochs=epochs, device="cpu", checkpoint_every_s=0)
 
 
 def run(folder: Path, module: Small, epochs: int = EPOCHS, name: str = "a") -> list[float]:
@@ -175,10 +174,10 @@ def test_what_a_killed_writer_left_is_removed(tmp_path):
 )
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(MethodError, match=message):
-        TrainingOptions(**{"epochs": 1} | options)
+        DMC(**options)
 
 
 def test_tensorboard_is_named_where_it_is_missing(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MethodError, match="pip install tensorboard"):
-        TrainingOptions(epochs=1, logger="tensorboard")
+        DMC(logger="tensorboard")
