@@ -53,14 +53,8 @@ def check_metadata(
 ) -> tuple[dict[str, TrainingHeader], list[str]]:
     """Check all tables, and the trainings that they describe against shards and plans.
 
-    Args:
-        root: the dataset's folder.
-        manifest: its manifest.
-        members: all trainings of the shards that could be read.
-        unread: split, first and last id of the shards that could not.
-
-    Returns:
-        The trainings that metadata/trainings describes, by id, and what is wrong.
+    ``members`` are all trainings of the shards that could be read, ``unread`` split, first and last id of the shards that
+    could not. Returns the trainings that metadata/trainings describes, by id, and what is wrong.
     """
     problems: list[str] = []
     reported = _Reported(unread)

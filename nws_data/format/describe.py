@@ -116,7 +116,10 @@ def describe(root: str | Path, manifest: Manifest | None = None, *, tier: str | 
     columns = {name: np.asarray(table[name].to_pylist()) for name in _COLUMNS}
     populations = {}
     for name in sorted(manifest.populations):
-        rows = _rows_of(columns, manifest, name)
+        # A tier holds each split up to some plan index.
+        last = {split: parse_id(entry.shards[-1].last)[1] for split, entry in manifest.populations[name].splits.items()}
+        limit = np.array([last.get(split, -1) for split in columns["split"].tolist()])
+        rows = (columns["population"] == name) & (columns["plan_index"] <= limit)
         digest = whole.population_digest(name)
         here = presence(root, {split: entry.shards for split, entry in whole.populations[name].splits.items()})
         populations[name] = _population_info({k: v[rows] for k, v in columns.items()}, manifest, name, digest, here)
@@ -130,13 +133,6 @@ def describe(root: str | Path, manifest: Manifest | None = None, *, tier: str | 
         image_sets=manifest.image_sets,
         populations=populations,
     )
-
-
-def _rows_of(columns: Mapping[str, np.ndarray], manifest: Manifest, name: str) -> np.ndarray:
-    """Return bool ``(trainings,)``: those in the shards of a population, which hold each split up to some plan index."""
-    last = {split: parse_id(entry.shards[-1].last)[1] for split, entry in manifest.populations[name].splits.items()}
-    limit = np.array([last.get(split, -1) for split in columns["split"].tolist()])
-    return (columns["population"] == name) & (columns["plan_index"] <= limit)
 
 
 def _population_info(
@@ -241,25 +237,21 @@ def image_set_rows(population: PopulationInfo) -> list[list[str]]:
 
 def plan_text(plan: Mapping[str, Any]) -> str:
     """Return what a population was built with, in words: ``build seed 0, epoch cap 40, ...``; absent keys are left out."""
+    words = {True: "on", False: "off", None: "none (imported trainings)"}
     found = [(name, plan[key]) for key, name in _PLAN_NAMES.items() if key in plan]
-    return ", ".join(f"{name} {_plan_value(value)}" for name, value in found)
-
-
-def _plan_value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return "none (imported trainings)" if value is None else str(value)
+    named = [(name, words[v] if isinstance(v, bool | None) else v) for name, v in found]
+    return ", ".join(f"{name} {value}" for name, value in named)
 
 
 def range_text(spread: Spread, median: bool = True) -> str:
     """Return ``21,260 to 92,868, median 50,000``, or the one number where all are equal."""
     if spread.low == spread.high:
-        return number_text(spread.low)
-    text = f"{number_text(spread.low)} to {number_text(spread.high)}"
-    return f"{text}, median {number_text(spread.median)}" if median else text
+        return _number_text(spread.low)
+    text = f"{_number_text(spread.low)} to {_number_text(spread.high)}"
+    return f"{text}, median {_number_text(spread.median)}" if median else text
 
 
-def number_text(value: float) -> str:
+def _number_text(value: float) -> str:
     """Return a number with thousands separators, and with digits after the point only where it needs them."""
     if float(value).is_integer():
         return f"{value:,.0f}"

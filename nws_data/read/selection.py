@@ -17,42 +17,25 @@ _SHOWN = 12
 
 
 def matches(name: str, column: np.ndarray, condition: Condition) -> np.ndarray:
-    """Return bool ``(n,)``: the rows whose column meets the condition.
+    """Return bool ``(n,)``: the rows whose column ``(n,)`` of that name meets the condition.
 
-    Args:
-        name: the column's name, for messages.
-        column: ``(n,)``.
-        condition: see :data:`Condition`. Values must occur in the column.
-
-    Raises:
-        SelectionError: a value that no row has, or a callable that returns no mask.
+    Raises ``SelectionError`` for a value that no row has, or a callable that returns no mask.
     """
     if callable(condition):
-        return _called(name, column, condition)
+        mask = np.asarray(condition(column))
+        if mask.shape != column.shape or mask.dtype != np.bool_:
+            wanted = f"a bool mask of shape {column.shape}"
+            raise SelectionError(f"{name}: a callable condition must return {wanted}, got {mask.dtype} {mask.shape}")
+        return mask
     if isinstance(condition, np.ndarray):
         condition = np.atleast_1d(condition)
-    if isinstance(condition, Collection) and not isinstance(condition, str | bytes):
-        values = [_plain(value) for value in condition]
-    else:
-        values = [_plain(condition)]
+    several = isinstance(condition, Collection) and not isinstance(condition, str | bytes)
+    values = [v.item() if isinstance(v, np.generic) else v for v in (condition if several else [condition])]
     present = np.unique(column).tolist()
     for value in values:
         if value not in present:
             raise SelectionError(f"{name}: no row has {value!r}; choose among {_shortened(present)}")
     return np.isin(column, np.array(values, dtype=column.dtype))
-
-
-def _called(name: str, column: np.ndarray, condition: Callable[[np.ndarray], Any]) -> np.ndarray:
-    mask = np.asarray(condition(column))
-    if mask.shape != column.shape or mask.dtype != np.bool_:
-        raise SelectionError(
-            f"{name}: a callable condition must return a bool mask of shape {column.shape}, got {mask.dtype} {mask.shape}"
-        )
-    return mask
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _shortened(values: list[Any]) -> str:
@@ -62,12 +45,9 @@ def _shortened(values: list[Any]) -> str:
 
 
 def last_of_each(groups: np.ndarray, order: np.ndarray, n: int) -> np.ndarray:
-    """Return bool ``(rows,)``: the ``n`` rows of highest ``order`` in each group.
+    """Return bool ``(rows,)``: the ``n`` (at least 1, else ``ArgumentError``) rows of highest ``order`` in each group.
 
-    Args:
-        groups: ``(rows,)``, such as training ids.
-        order: ``(rows,)``, such as snapshot numbers, different within a group.
-        n: at least 1, else ``ArgumentError``.
+    ``groups`` ``(rows,)`` are such as training ids, ``order`` ``(rows,)`` snapshot numbers, different within a group.
     """
     whole_number("last", n, 1)
     ranked = np.lexsort((order, groups))

@@ -125,8 +125,13 @@ class WeightStore:
             pieces = [part for pair in zip(pieces, padding, strict=True) for part in pair]
         try:
             np.concatenate(pieces, out=out.view(-1).numpy())
-        except ValueError:
-            self._explain(shards, stops)
+        except ValueError:  # a piece that ends behind its file
+            for shard, stop in zip(shards, stops, strict=True):
+                if stop > len(views[shard]):
+                    raise FormatError(
+                        f"{self.root / self.shards[shard].path}: the metadata name bytes up to {stop * VALUE_BYTES}, the "
+                        f"file has {len(views[shard]) * VALUE_BYTES}; check the folder with `nws verify {self.root}`"
+                    ) from None
             raise
         # Advice makes a cold read 60 times faster and a hot one a third slower, so it follows the last batch.
         limit = len(starts) * _SLOW_PIECE_S + out.numel() * _SLOW_VALUE_S
@@ -140,15 +145,6 @@ class WeightStore:
                 continue
             first = start * VALUE_BYTES // mmap.PAGESIZE * mmap.PAGESIZE
             _MADVISE(self._addresses[shard] + first, stop * VALUE_BYTES - first, mmap.MADV_WILLNEED)
-
-    def _explain(self, shards: list[int], stops: list[int]) -> None:
-        """Raise ``FormatError`` for a piece that ends behind its file."""
-        for shard, stop in zip(shards, stops, strict=True):
-            if stop > len(self._views[shard]):
-                raise FormatError(
-                    f"{self.root / self.shards[shard].path}: the metadata name bytes up to {stop * VALUE_BYTES}, the file "
-                    f"has {len(self._views[shard]) * VALUE_BYTES}; check the folder with `nws verify {self.root}`"
-                )
 
     def values(self, shard: int) -> np.ndarray:
         """Return a whole shard as read-only float32 values from the beginning of its file, header included."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, get_args
@@ -136,26 +135,6 @@ class Architecture:
         raise SelectionError(f"layer: {one_of(name, [layer.name for layer in self.layers])}")
 
 
-def _channels(architecture: Architecture) -> Iterator[tuple[int, int, bool]]:
-    """Yield (in, out, pool after) of each convolution: blocks of w, 2w, 4w channels with 4w = width_conv."""
-    n_in = IMAGE_SHAPE[0]
-    for block, n_convs in enumerate(_CONVS_PER_BLOCK[architecture.depth_conv]):
-        n_out = architecture.width_conv // 4 * 2**block
-        for i in range(n_convs):
-            yield n_in, n_out, i == n_convs - 1
-            n_in = n_out
-
-
-def _units(architecture: Architecture) -> Iterator[tuple[int, int]]:
-    """Yield (in, out) of each fully connected layer: width_fc, halved each time, then the outputs."""
-    n_in = architecture.width_conv * (IMAGE_SHAPE[1] // 8) * (IMAGE_SHAPE[2] // 8)
-    for i in range(architecture.depth_fc - 1):
-        n_out = architecture.width_fc // 2**i
-        yield n_in, n_out
-        n_in = n_out
-    yield n_in, N_OUTPUTS
-
-
 def _tensors(start: int, kernel: tuple[int, ...], norm: bool) -> tuple[TensorSlice, ...]:
     tensors = []
     for kind in KINDS if norm else KINDS[:2]:
@@ -166,17 +145,22 @@ def _tensors(start: int, kernel: tuple[int, ...], norm: bool) -> tuple[TensorSli
 
 
 @lru_cache(maxsize=512)
-def _layers(architecture: Architecture) -> tuple[Layer, ...]:
+def _layers(a: Architecture) -> tuple[Layer, ...]:
     layers: list[Layer] = []
-    start, f, norm = 0, architecture.filter_size, architecture.batch_norm
-    for i, (n_in, n_out, pool) in enumerate(_channels(architecture), 1):
-        layers.append(Layer(f"conv{i}", True, n_in, n_out, pool, False, _tensors(start, (n_out, n_in, f, f), norm)))
-        start = layers[-1].tensors[-1].stop
-    for i, (n_in, n_out) in enumerate(_units(architecture), 1):
-        last = i == architecture.depth_fc
-        tensors = _tensors(start, (n_out, n_in), norm and not last)
+    n_in, start = IMAGE_SHAPE[0], 0
+    # Blocks of w, 2w, 4w channels with 4w = width_conv, a pool behind each.
+    convs = [(a.width_conv // 4 * 2**i, j == n - 1) for i, n in enumerate(_CONVS_PER_BLOCK[a.depth_conv]) for j in range(n)]
+    for i, (n_out, pool) in enumerate(convs, 1):
+        tensors = _tensors(start, (n_out, n_in, a.filter_size, a.filter_size), a.batch_norm)
+        layers.append(Layer(f"conv{i}", True, n_in, n_out, pool, False, tensors))
+        n_in, start = n_out, tensors[-1].stop
+    n_in *= (IMAGE_SHAPE[1] // 8) * (IMAGE_SHAPE[2] // 8)
+    # width_fc units, halved each time, then the outputs.
+    for i, n_out in enumerate([*(a.width_fc // 2**i for i in range(a.depth_fc - 1)), N_OUTPUTS], 1):
+        last = i == a.depth_fc
+        tensors = _tensors(start, (n_out, n_in), a.batch_norm and not last)
         layers.append(Layer(f"fc{i}", False, n_in, n_out, False, last, tensors))
-        start = layers[-1].tensors[-1].stop
+        n_in, start = n_out, tensors[-1].stop
     return tuple(layers)
 
 

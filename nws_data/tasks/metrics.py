@@ -67,10 +67,7 @@ def clustered_accuracy(n_items: np.ndarray, n_right: np.ndarray) -> Interval:
 def paired_difference(n_items: np.ndarray, right_a: np.ndarray, right_b: np.ndarray) -> Interval:
     """Return the accuracy of A less that of B on the same items, with the normal interval clustered by training.
 
-    Args:
-        n_items: ``(trainings,)``, items of each, at least 1.
-        right_a: ``(trainings,)``, how many of them A has right; may be means over seeds.
-        right_b: likewise of B; ``chance * n_items`` compares with guessing.
+    Arguments as in :func:`clustered_accuracy`, of both; ``right_b = chance * n_items`` compares with guessing.
     """
     n = np.asarray(n_items, np.float64)
     gain = np.asarray(right_a, np.float64) - np.asarray(right_b, np.float64)

@@ -51,9 +51,8 @@ class Keys:
     def text(self, row: int) -> str:
         """Return a row as a person reads it, such as ``random-000012, snapshot 19, window 3 at 4410``."""
         text = f"{self.training[row]}, snapshot {self.snapshot[row]}"
-        return (
-            text if self.window is None or self.start is None else f"{text}, window {self.window[row]} at {self.start[row]}"
-        )
+        whole = self.window is None or self.start is None
+        return text if whole else f"{text}, window {self.window[row]} at {self.start[row]}"  # type: ignore[index]
 
 
 @dataclass(frozen=True, kw_only=True)

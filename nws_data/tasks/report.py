@@ -18,7 +18,7 @@ from nws_data.tasks.table import matching_names, official_names, parse_task
 from nws_data.terminal import align
 
 if TYPE_CHECKING:
-    from nws_data.tasks.scores import ClassificationScore, Score
+    from nws_data.tasks.scores import Score
     from nws_data.tasks.task import Task
 
 _WHAT_HELPS = """
@@ -41,13 +41,8 @@ class TaskState:
 def task_states(root: str | Path, patterns: Sequence[str] = ()) -> list[TaskState]:
     """Say of every official task whether a dataset has it.
 
-    Args:
-        root: the dataset's folder.
-        patterns: names with ``*``, or names of variants such as ``local/dataset@500``; by default all but ``ood``.
-
-    Raises:
-        TaskError: a pattern that no task has.
-        FormatError: no dataset.
+    ``patterns`` are names with ``*``, or names of variants such as ``local/dataset@500``; by default all but ``ood``.
+    Raises ``TaskError`` for a pattern that no task has, ``FormatError`` where there is no dataset.
     """
     manifest = Manifest.load(Path(root))
     opened: dict[tuple[str, str], NWSDataset] = {}
@@ -84,9 +79,7 @@ def _names(image_sets: Sequence[str], patterns: Sequence[str]) -> list[str]:
 def format_tasks(states: Iterable[TaskState], each: bool = True) -> str:
     """Return a table of the available tasks with the trainings of each side, then those that are not, and why.
 
-    Args:
-        states: of the tasks.
-        each: a line for each task that is not available; otherwise one for each reason, with a count.
+    ``each``: a line for each task that is not available; otherwise one for each reason, with a count.
     """
     states = list(states)
     rows = [["task", "classes", *SPLITS]]
@@ -115,21 +108,20 @@ def format_score(task: Task, score: Score) -> str:
 
     items = f"{sum(score.n_items):,} predictions of {len(score.trainings):,} trainings"
     head = f"{task.name}{'' if task.official else ' (unofficial)'}, {items}, data {task.data_digest[:12]}"
-    if isinstance(score, ClassificationScore):
-        return "\n".join([head, *_classification_lines(score)])
-    lines = [
-        f"R²          {score.r2:8.4f}   95 % interval {score.r2_low:.4f} to {score.r2_high:.4f}",
-        f"MAE         {score.mae:8.4g}   95 % interval {score.mae_low:.4g} to {score.mae_high:.4g}",
-        f"Kendall tau {score.kendall_tau:8.4f}",
-    ]
-    return "\n".join([head, *lines])
-
-
-def _classification_lines(score: ClassificationScore) -> list[str]:
+    if not isinstance(score, ClassificationScore):
+        return "\n".join(
+            [
+                head,
+                f"R²          {score.r2:8.4f}   95 % interval {score.r2_low:.4f} to {score.r2_high:.4f}",
+                f"MAE         {score.mae:8.4g}   95 % interval {score.mae_low:.4g} to {score.mae_high:.4g}",
+                f"Kendall tau {score.kendall_tau:8.4f}",
+            ]
+        )
     interval = f"95 % interval {100 * score.accuracy_low:.1f} to {100 * score.accuracy_high:.1f} %"
     letters = [chr(ord("a") + i) for i in range(len(score.classes))]
     rows = [["", "true class", "accuracy", *(f"as {letter}" for letter in letters)]]
     for letter, name, counts in zip(letters, score.classes, score.confusion, strict=True):
         share = f"{100 * score.per_class[name]:.1f} %" if name in score.per_class else "-"
         rows.append([letter, name, share, *(f"{count:,}" for count in counts)])
-    return [f"accuracy {100 * score.accuracy:.1f} %   {interval}   chance {100 * score.chance:.1f} %", *align(rows)]
+    accuracy = f"accuracy {100 * score.accuracy:.1f} %   {interval}   chance {100 * score.chance:.1f} %"
+    return "\n".join([head, accuracy, *align(rows)])

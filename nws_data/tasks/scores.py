@@ -138,14 +138,7 @@ _SUMS = ("sum_target", "sum_target2", "sum_error2", "sum_absolute")
 def score_classes(
     truth: np.ndarray, predicted: np.ndarray, trainings: np.ndarray, classes: Sequence[str]
 ) -> ClassificationScore:
-    """Score labels.
-
-    Args:
-        truth: int64 ``(n,)`` in [0, len(classes)).
-        predicted: likewise.
-        trainings: ids ``(n,)``, one an item.
-        classes: names in label order.
-    """
+    """Score labels, int64 ``(n,)`` in [0, len(classes)), of the trainings with these ids ``(n,)``."""
     n = len(classes)
     confusion = np.bincount(truth * n + predicted, minlength=n * n).reshape(n, n).tolist()
     ids, of = np.unique(trainings, return_inverse=True)

@@ -38,15 +38,9 @@ def present_classes(data: NWSDataset, target: str) -> tuple[Any, ...]:
 
 
 def select_sides(data: NWSDataset, spec: TaskSpec) -> Sides:
-    """Choose the rows of every side.
+    """Choose the rows of every side, of all snapshots of the task's population.
 
-    Args:
-        data: all snapshots of the task's population.
-        spec: the task.
-
-    Raises:
-        TaskError: a held-out value that the dataset does not have.
-        TaskNotAvailableError: too few trainings; names the counts.
+    Raises ``TaskError`` for a held-out value that the dataset lacks, ``TaskNotAvailableError`` for too few trainings.
     """
     trainings = data.take(np.unique(data["training"], return_index=True)[1])
     ids = trainings["training"].tolist()

@@ -1,9 +1,4 @@
-"""A task on a dataset: views to train, validate and test on, and the evaluator.
-
-task = nws_data.load_task("local/optimizer", "nws")
-... train on task.train, predict on task.test ...
-print(task.evaluate(scores).accuracy)
-"""
+"""A task on a dataset: views to train, validate and test on, and the evaluator."""
 
 from __future__ import annotations
 
@@ -233,7 +228,10 @@ class Task:
             place = {value: i for i, value in enumerate(self.classes)}
             labels = torch.tensor([place.get(value, -1) for value in every])[labels]
         if self.spec.permuted is not None and side == "train":
-            labels = _permuted(labels, view.data["training"], self.spec.permuted)
+            # Exchanged between trainings; rows of one training keep one label.
+            ids, first, of = np.unique(view.data["training"], return_index=True, return_inverse=True)
+            order = permutation(self.spec.permuted, Purpose.LABEL_PERMUTATION, 0, len(ids))
+            labels = labels[torch.from_numpy(first)][order][torch.from_numpy(of)]
         return view if labels is view.row_labels else view.with_row_labels(labels)
 
 
@@ -269,13 +267,6 @@ def load_task(name: str, root: str | Path = "nws", *, seed: int = 0) -> Task:
         )
     data = open_rows(root, population, tier=spec.tier or FULL)
     return Task(spec, data, select_sides(data, spec), seed)
-
-
-def _permuted(labels: torch.Tensor, trainings: np.ndarray, seed: int) -> torch.Tensor:
-    """Return the labels of the rows, exchanged between trainings; rows of one training keep one label."""
-    ids, first, of = np.unique(trainings, return_index=True, return_inverse=True)
-    order = permutation(seed, Purpose.LABEL_PERMUTATION, 0, len(ids))
-    return labels[torch.from_numpy(first)][order][torch.from_numpy(of)]
 
 
 def as_array(values: Any, n: int) -> np.ndarray:

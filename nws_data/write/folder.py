@@ -47,12 +47,7 @@ def unfinished(root: Path) -> Iterator[None]:
 
 
 def refuse_links(root: Path, *names: str) -> None:
-    """Raise ``BuildError`` where a folder to write in is a link: nothing outside the dataset is written or removed.
-
-    Args:
-        root: the dataset's folder, which may be a link itself.
-        names: folders in it beside those of the data.
-    """
+    """Raise ``BuildError`` where a folder of the data, or one of ``names``, is a link; ``root`` itself may be one."""
     for path in [root / name for name in ("metadata", "weights", *FOLDERS, *names)]:
         if path.is_symlink():
             raise BuildError(
