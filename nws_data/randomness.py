@@ -96,13 +96,6 @@ def words(seed: Tensor | int, purpose: Purpose, step: Tensor | int, n: int, devi
     return flat[0] if single else flat
 
 
-def uniform(seed: int, purpose: Purpose, step: int, n: int, device: torch.device | str = "cpu") -> Tensor:
-    """Return float32 ``(n,)`` uniform in [0, 1): the top 24 bits of :func:`words`, exact in float32."""
-    import torch
-
-    return (words(seed, purpose, step, n, device) >> 8).to(torch.float32) * 2.0**-24
-
-
 def permutation(seed: int, purpose: Purpose, step: int, n: int, device: torch.device | str = "cpu") -> Tensor:
     """Return int64 ``(n,)``: 0..n-1 in the order of random words, ties by position."""
     import torch

@@ -171,30 +171,24 @@ def _snapshot_problems(
             rows = _rows(root, manifest, stored.metadata, problems)
             if rows is None:
                 continue
-            found: dict[str, dict[int, Row]] = {}
-            for row in rows:
-                found.setdefault(row["training"], {}).setdefault(row["snapshot"], row)
+            places = [(row["training"], row["snapshot"]) for row in rows]
+            found = dict(zip(places, rows, strict=True))
             wrong = list(chain.from_iterable(_row_problems(stored.metadata, h, members, found) for h in known))
-            for training in found:  # those of known trainings are taken out
+            for training in sorted({training for training, _ in places} - {header.training for header in known}):
                 if not (split_of(training) == split and training in reported):
                     wrong.append(f"{stored.metadata}: has rows of {training}, which is no training of {population}/{split}")
             problems += _first(wrong)
-            places = [(row["training"], row["snapshot"]) for row in rows]
             if any(a >= b for a, b in pairwise(places)):
                 problems.append(f"{stored.metadata}: rows must ascend by plan index and snapshot, each once")
     return problems
 
 
-def _row_problems(path: str, header: TrainingHeader, members: Members, found: dict[str, dict[int, Row]]) -> _Problems:
-    """Take a training's rows, by snapshot, out of ``found``; yield one problem per row that is wrong."""
-    rows = found.pop(header.training, {})
+def _row_problems(path: str, header: TrainingHeader, members: Members, found: Mapping[tuple[str, int], Row]) -> _Problems:
+    """Yield one problem per row of a training that is wrong or missing in ``found``, by training and snapshot."""
     for right in snapshot_rows(header, *members[header.training]):
         name = f"row of {header.training}, snapshot {right['snapshot']}"
-        row = rows.pop(right["snapshot"], None)
-        different = [column for column, value in right.items() if row is not None and row[column] != value]
+        row = found.get((header.training, right["snapshot"]))
         if row is None:
             yield f"{path}: no {name}"
-        elif different:
+        elif different := [column for column, value in right.items() if row[column] != value]:
             yield f"{path}: {name}: wrong {', '.join(different)}"
-    for snapshot in rows:
-        yield f"{path}: row of {header.training}, snapshot {snapshot}: there is no such snapshot"

@@ -12,13 +12,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
+from nws_data.atomic import write_bytes
 from nws_data.errors import BuildError
-from nws_data.format.manifest import Manifest, PopulationEntry, ShardEntry, SplitEntry
+from nws_data.format.card import render_card
+from nws_data.format.manifest import MANIFEST, Manifest, PopulationEntry, ShardEntry, SplitEntry
 from nws_data.format.metadata import (
     PROVENANCE_SCHEMA,
     SNAPSHOT_SCHEMA,
     TRAINING_SCHEMA,
     Row,
+    digest_name,
+    make_table,
+    parquet_bytes,
     provenance_row,
     read_table,
     snapshot_rows,
@@ -26,11 +33,12 @@ from nws_data.format.metadata import (
 )
 from nws_data.format.plan import plan_differences
 from nws_data.format.records import TrainingHeader, TrainingRecord, load_header
+from nws_data.format.root import CHECKSUMS, README, checksum_lines
 from nws_data.format.shards import SHARD_SIZES, divide_into_shards, shard_key, shard_path, tensor_nbytes, write_shard
+from nws_data.hashing import sha256_of
 from nws_data.space.identity import SPLITS, check_population, parse_id, training_seed
 from nws_data.space.image_sets import ImageSet
-from nws_data.write.folder import check_ours, exclusive, stored_manifest, unfinished
-from nws_data.write.publish import Tables, publish
+from nws_data.write.folder import check_ours, exclusive, remove_unlisted, stored_manifest, unfinished
 
 
 def write_population(
@@ -68,14 +76,18 @@ def write_population(
     root = Path(root)
     with exclusive(root):
         old = stored_manifest(root)
-        plan = _checked_plan(old, population, plan)
-        _check_image_sets(old, image_sets)
+        plan = _checked_plan(old, population, plan, image_sets)
         staged = _new_records(root, old, population, plan["build_seed"], image_sets, [Path(path) for path in records])
         with unfinished(root):
             splits, rows = _write_shards(root, old, population, staged, shard_sizes)
             headers = list(staged.values())
             manifest = _write_metadata(root, old, population, plan, image_sets, splits, rows, headers)
-            publish(root, manifest, card_template)
+            readme = render_card(root, manifest, card_template).encode()
+            write_bytes(root / README, readme)
+            small = {README: sha256_of(readme), MANIFEST: sha256_of(manifest.to_bytes())}
+            write_bytes(root / CHECKSUMS, checksum_lines(manifest.file_sha256 | small).encode())
+            manifest.save(root)
+            remove_unlisted(root, manifest)
     return manifest
 
 
@@ -97,13 +109,14 @@ def check_appendable(
     check_ours(root)
     old = stored_manifest(root)
     if population is not None and plan is not None:
-        _checked_plan(old, population, plan)
-        _check_image_sets(old, image_sets)
+        _checked_plan(old, population, plan, image_sets)
     return old
 
 
-def _checked_plan(old: Manifest | None, population: str, plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the plan as JSON stores it; raises ``BuildError`` when it is not the one of the stored population."""
+def _checked_plan(
+    old: Manifest | None, population: str, plan: Mapping[str, Any], image_sets: Sequence[ImageSet]
+) -> dict[str, Any]:
+    """Return the plan as JSON stores it; raises ``BuildError`` when it or the image sets do not fit what is stored."""
     plan = json.loads(json.dumps(dict(plan)))
     seed = plan.get("build_seed", "missing")
     if seed is not None and not isinstance(seed, int):
@@ -114,19 +127,16 @@ def _checked_plan(old: Manifest | None, population: str, plan: Mapping[str, Any]
             f"population {population} was built with other options: {'; '.join(different)}. Give those, or build into "
             "another folder"
         )
-    return dict(plan)
-
-
-def _check_image_sets(old: Manifest | None, image_sets: Sequence[ImageSet]) -> None:
     names = [image_set.name for image_set in image_sets]
     if len(set(names)) != len(names):
         raise BuildError(f"image sets must have different names, got {', '.join(names)}")
-    stored = old.image_sets if old else ()
-    if tuple(image_sets[: len(stored)]) != stored:
+    known = old.image_sets if old else ()
+    if tuple(image_sets[: len(known)]) != known:
         raise BuildError(
-            f"the dataset's image sets are {stored}; these must come first and unchanged, got {tuple(image_sets)}. "
+            f"the dataset's image sets are {known}; these must come first and unchanged, got {tuple(image_sets)}. "
             "Build into another folder"
         )
+    return dict(plan)
 
 
 def _new_records(
@@ -216,13 +226,23 @@ def _write_metadata(
     headers: Sequence[TrainingHeader],
 ) -> Manifest:
     """Write the tables of old and new rows; return the manifest of the dataset that they describe."""
-    tables = Tables(root, old)
+    sha256: dict[str, str] = {}
+
+    def write(stem: str, schema: pa.Schema, rows: Sequence[Row], before: str | None) -> str:
+        """Write the rows of the old dataset's file ``before``, if any, and the new ones; return the path inside it."""
+        stored = read_table(root, old, before) if before and old else None
+        content = parquet_bytes(make_table(rows, schema, stored))
+        path = digest_name(f"metadata/{stem}", content)
+        write_bytes(root / path, content)
+        sha256[path] = sha256_of(content)
+        return path
+
     populations = dict(old.populations) if old else {}
     stored = populations[population].splits if population in populations else {}
     splits = {}
     for split, entries in shards.items():
         before = stored[split].metadata if split in stored else None
-        path = tables.write(f"{population}/{split}-00000-of-00001", SNAPSHOT_SCHEMA, rows[split], before)
+        path = write(f"{population}/{split}-00000-of-00001", SNAPSHOT_SCHEMA, rows[split], before)
         splits[split] = SplitEntry(metadata=path, shards=entries)
     populations[population] = PopulationEntry(plan=plan, splits=splits)
 
@@ -231,12 +251,12 @@ def _write_metadata(
         before = old.trainings.get(split) if old else None
         new = [training_row(header) for header in headers if header.split == split]
         if before or new:
-            trainings[split] = tables.write(f"trainings/{split}-00000-of-00001", TRAINING_SCHEMA, new, before)
+            trainings[split] = write(f"trainings/{split}-00000-of-00001", TRAINING_SCHEMA, new, before)
     before = old.provenance if old else None
-    provenance = tables.write("provenance/trainings", PROVENANCE_SCHEMA, [provenance_row(h) for h in headers], before)
+    provenance = write("provenance/trainings", PROVENANCE_SCHEMA, [provenance_row(h) for h in headers], before)
 
     kept = {p.metadata for name, e in populations.items() if name != population for p in e.splits.values()}
-    sha256 = tables.sha256 | {path: value for path, value in (old.sha256 if old else {}).items() if path in kept}
+    sha256 |= {path: value for path, value in (old.sha256 if old else {}).items() if path in kept}
     manifest = Manifest(
         data_digest="",
         image_sets=tuple(image_sets),

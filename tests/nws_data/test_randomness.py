@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
-from nws_data.randomness import GENERATOR, Purpose, permutation, philox, uniform, words
+from nws_data.randomness import GENERATOR, Purpose, permutation, philox, words
 
 # kat_vectors of Random123, lines "philox4x32 10": counter, key, output.
 KNOWN_ANSWERS = [
@@ -93,13 +93,6 @@ def test_words_are_uniform():
     assert stats.kstest(drawn.numpy() / 2**32, "uniform").pvalue > 1e-3
     for bit in range(32):
         assert abs(((drawn >> bit) & 1).double().mean() - 0.5) < 0.008  # five standard deviations
-
-
-def test_uniform_is_the_top_24_bits():
-    drawn, raw = uniform(5, Purpose.WINDOW, 2, 5000), words(5, Purpose.WINDOW, 2, 5000)
-    assert drawn.dtype == torch.float32
-    assert drawn.tolist() == [(word >> 8) / 2**24 for word in raw.tolist()]
-    assert 0 <= float(drawn.min()) < 0.01 and 0.99 < float(drawn.max()) < 1
 
 
 def test_permutation_holds_every_element_once_and_sorts_the_words():
