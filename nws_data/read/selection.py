@@ -29,8 +29,9 @@ def matches(name: str, column: np.ndarray, condition: Condition) -> np.ndarray:
         return mask
     if isinstance(condition, np.ndarray):
         condition = np.atleast_1d(condition)
-    several = isinstance(condition, Collection) and not isinstance(condition, str | bytes)
-    values = [v.item() if isinstance(v, np.generic) else v for v in (condition if several else [condition])]
+    one = isinstance(condition, str | bytes) or not isinstance(condition, Collection)
+    chosen: Any = [condition] if one else condition
+    values = [value.item() if isinstance(value, np.generic) else value for value in chosen]
     present = np.unique(column).tolist()
     for value in values:
         if value not in present:
