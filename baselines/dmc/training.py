@@ -86,25 +86,7 @@ def train(
         write_bytes(run / "run.json", json.dumps(dict(identity), indent=1, sort_keys=True).encode())
     form = "dmc {bar} {n_fmt}/{total_fmt} steps, {remaining} left"
     with _quiet(), progress_bar(bar_format=form) as bar:
-
-        def show(trainer: Trainer, *_: Any) -> None:
-            bar.total = epochs * trainer.num_training_batches
-            bar.update(trainer.global_step - bar.n)
-
-        kind: type[Any] = TensorBoardLogger if logger == "tensorboard" else CSVLogger
-        trainer = Trainer(
-            accelerator=device,
-            devices=1,
-            max_epochs=epochs,
-            limit_val_batches=1.0 if validate else 0,
-            num_sanity_val_steps=0,
-            log_every_n_steps=1,
-            logger=kind(run, name="logs"),
-            callbacks=[keeper, LambdaCallback(on_train_batch_end=show)],
-            plugins=[AtomicCheckpointIO()],
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
+        trainer = _trainer(keeper, bar, epochs, device, logger, validate)
         saved = keeper.path if keeper.path.exists() else None
         if saved:
             keeper.earlier_s = _checked(saved, module, keeper.identity)
@@ -157,6 +139,27 @@ class EpochCheckpoint(Checkpoint):
 
 def _text(identity: Mapping[str, Any]) -> str:
     return json.dumps(identity, sort_keys=True)
+
+
+def _trainer(keeper: EpochCheckpoint, bar: Any, epochs: int, device: str, logger: str, validate: bool) -> Trainer:
+    def show(trainer: Trainer, *_: Any) -> None:
+        bar.total = epochs * trainer.num_training_batches
+        bar.update(trainer.global_step - bar.n)
+
+    kind: type[Any] = TensorBoardLogger if logger == "tensorboard" else CSVLogger
+    return Trainer(
+        accelerator=device,
+        devices=1,
+        max_epochs=epochs,
+        limit_val_batches=1.0 if validate else 0,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        logger=kind(keeper.path.parent, name="logs"),
+        callbacks=[keeper, LambdaCallback(on_train_batch_end=show)],
+        plugins=[AtomicCheckpointIO()],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
 
 
 def _checked(path: Path, module: LightningModule, identity: str) -> float:

@@ -16,7 +16,7 @@ from nws_data.tasks.metrics import Interval, Sums, clustered_accuracy, clustered
 class _Score:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as values that JSON can hold."""
-        return asdict(self)  # type: ignore[call-overload,no-any-return]  # a dataclass
+        return asdict(self)  # type: ignore[call-overload]  # a dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,12 +110,13 @@ class RegressionScore(_Score):
         _check_trainings(trainings, *sums)
         _check_sums(sums, kendall_tau)
         r2, mae = clustered_regression(sums)
+        counts: dict[str, Any] = {name: tuple(v.tolist()) for name, v in zip(("n_items", *_SUMS), sums, strict=True)}
         return cls(
             **_values("r2", r2),
             **_values("mae", mae),
             kendall_tau=float(kendall_tau),
             trainings=tuple(trainings),
-            **{name: tuple(values.tolist()) for name, values in zip(("n_items", *_SUMS), sums, strict=True)},
+            **counts,
         )
 
     @property
@@ -159,6 +160,7 @@ def pool(scores: Sequence[Score]) -> Score:
 
     Kendall's tau is the mean. Raises ``PredictionError`` where sets share a training or ask for other classes.
     """
+    folds: Sequence[Any] = scores
     first, classes = scores[0], getattr(scores[0], "classes", None)
     if any(type(score) is not type(first) or getattr(score, "classes", None) != classes for score in scores):
         raise PredictionError("scores to pool are of different tasks: give folds of one task")
@@ -170,9 +172,9 @@ def pool(scores: Sequence[Score]) -> Score:
 
     trainings = joined("trainings")
     if isinstance(first, ClassificationScore):
-        confusion = np.sum([score.confusion for score in scores], axis=0).tolist()
+        confusion = np.sum([score.confusion for score in folds], axis=0).tolist()
         return ClassificationScore.from_counts(first.classes, confusion, trainings, joined("n_items"), joined("n_right"))
-    tau = float(np.mean([score.kendall_tau for score in scores]))
+    tau = float(np.mean([score.kendall_tau for score in folds]))
     return RegressionScore.from_sums(tau, trainings, _sums({name: joined(name) for name in ("n_items", *_SUMS)}))
 
 
@@ -180,7 +182,7 @@ def _sums(values: Mapping[str, Any]) -> Sums:
     return Sums(np.asarray(values["n_items"], np.int64), *(np.asarray(values[name], np.float64) for name in _SUMS))
 
 
-def _values(name: str, interval: Interval) -> dict[str, float]:
+def _values(name: str, interval: Interval) -> dict[str, Any]:
     return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
