@@ -188,6 +188,7 @@ def _finite(text: str) -> float:
     return value
 
 
+_NO_TEXT: dict[str, Any] = {}
 _BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _READERS: dict[Any, tuple[str, Callable[[str], Any]]] = {
     type(None): ("none", lambda text: {"none": None}[text.lower()]),
@@ -208,7 +209,7 @@ def _readers(annotation: Any) -> list[tuple[str, Callable[[str], Any]]]:
     if get_origin(annotation) in (Union, types.UnionType):
         found = [reader for member in get_args(annotation) for reader in _readers(member)]
         return sorted(found, key=lambda reader: reader[0] in ("Path", "str", "Any"))
-    return [_READERS.get(annotation, (getattr(annotation, "__name__", str(annotation)), {}.__getitem__))]
+    return [_READERS.get(annotation, (getattr(annotation, "__name__", str(annotation)), _NO_TEXT.__getitem__))]
 
 
 def _is_method(value: Any) -> TypeGuard[type[Method]]:

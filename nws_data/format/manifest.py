@@ -257,13 +257,11 @@ def _population_from_json(name: str, values: Mapping[str, Any]) -> PopulationEnt
     if splits.keys() != values["splits"].keys() or not splits:
         raise ValueError(f"{name}: splits must be of {', '.join(SPLITS)}")
     entry = PopulationEntry(plan=_plan_from_json(name, values["plan"]), splits=splits)
-    counts = [
-        (entry.n_trainings, values),
-        *((stored.n_trainings, values["splits"][split]) for split, stored in splits.items()),
-    ]
-    for n_trainings, recorded in counts:
-        if n_trainings != recorded["n_trainings"]:
-            raise ValueError(f"n_trainings is {recorded['n_trainings']!r}, its shards hold {n_trainings}")
+    counts = [(entry.n_trainings, values["n_trainings"])]
+    counts += [(stored.n_trainings, values["splits"][split]["n_trainings"]) for split, stored in splits.items()]
+    for counted, recorded in counts:
+        if counted != recorded:
+            raise ValueError(f"n_trainings is {recorded!r}, its shards hold {counted}")
     return entry
 
 
