@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import tempfile
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -88,9 +89,13 @@ class DMC(Method):
         from baselines.dmc.network import INPUTS
 
         super().__init__(seed)
-        choices = {"budget": (budget, BUDGETS), "inputs": (inputs, INPUTS)}
-        choices |= {"device": (device, DEVICES), "logger": (logger, LOGGERS)}
-        for name, (value, allowed) in choices.items():
+        choices: tuple[tuple[str, str, Collection[str]], ...] = (
+            ("budget", budget, BUDGETS),
+            ("inputs", inputs, INPUTS),
+            ("device", device, DEVICES),
+            ("logger", logger, LOGGERS),
+        )
+        for name, value, allowed in choices:
             if value not in allowed:
                 raise MethodError(f"{name}: {one_of(value, allowed)}")
         if precision != "32":
