@@ -97,7 +97,7 @@ def format_tasks(states: Iterable[TaskState], each: bool = True) -> str:
         reasons = [[state.name, state.reason] for state in missing] if each else [[f"{n:,}", r] for r, n in counts.items()]
         lines += ["", f"{len(missing)} more are not{'' if each else ' (--all lists them)'}:"]
         lines += [f"  {line}" for line in align([["", ""], *reasons])[1:]]
-    if any(parse_task(state.name).family.thresholded and parse_task(state.name).threshold is None for state in missing):
+    if any(not (spec := parse_task(state.name)).family.regression and spec.threshold is None for state in missing):
         lines.append(_WHAT_HELPS)
     return "\n".join(lines)
 

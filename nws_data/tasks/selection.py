@@ -63,7 +63,7 @@ def select_sides(data: NWSDataset, spec: TaskSpec) -> Sides:
 def _takes_part(trainings: NWSDataset, sides: np.ndarray, spec: TaskSpec) -> np.ndarray:
     """Return bool ``(trainings,)``: finite, above the threshold, and on the right side of a held-out value."""
     mask = trainings["finite"].copy()
-    if spec.family.thresholded:
+    if not spec.family.regression:
         threshold = spec.threshold
         mask &= trainings["passed"] if threshold is None else trainings["final_test_accuracy"] > threshold
     column = spec.held_column

@@ -43,7 +43,7 @@ class Family:
     population: Population
     targets: tuple[str, ...]
     part: Part | None = None  # of the windows; None: whole vectors
-    regression: bool = False
+    regression: bool = False  # of all finite trainings; others of those above their image set's threshold (Supplement C)
     vote: bool = False  # predictions per vector, aggregated from its windows
     held: bool = False  # some trainings are kept out and tested alone
     about: str = ""
@@ -55,11 +55,6 @@ class Family:
         if side != "train":
             return 1
         return 4 if self.part is None else 2
-
-    @property
-    def thresholded(self) -> bool:
-        """Whether only trainings above their image set's accuracy threshold take part (Supplement C)."""
-        return not self.regression
 
 
 _ALL = tuple(CLASSES)
