@@ -26,21 +26,13 @@ KINDS = ("classification", "regression")
 
 @dataclass(frozen=True)
 class MethodEntry:
-    """A row of :data:`METHODS`.
+    """A row of :data:`METHODS`."""
 
-    Args:
-        factory: the class, as ``package.module:Class`` or ``path/to/file.py:Class``; imported when it is first used.
-        help: one line of what the method is.
-        options: options that belong to the name and cannot be changed under it.
-        inputs: the views it reads, of ``vector`` (whole vectors) and ``windows``.
-        kinds: the tasks it fits, of ``classification`` and ``regression``.
-    """
-
-    factory: str
-    help: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    inputs: tuple[str, ...] = INPUTS
-    kinds: tuple[str, ...] = KINDS
+    factory: str  # the class, as package.module:Class or path/to/file.py:Class; imported when it is first used
+    help: str = ""  # one line of what the method is
+    options: Mapping[str, Any] = field(default_factory=dict)  # that belong to the name and cannot be changed under it
+    inputs: tuple[str, ...] = INPUTS  # the views it reads: whole vectors, windows
+    kinds: tuple[str, ...] = KINDS  # the tasks it fits
 
     def load(self) -> type[Method]:
         """Import and return the class; raises ``MethodError`` when there is no such class, or it cannot be made."""
@@ -132,8 +124,7 @@ def options_of(name: str) -> dict[str, Option]:
 def resolve_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return every option of a method with its value: given ones converted, the name's own, else defaults.
 
-    Raises:
-        MethodError: an unknown method or option, an option that the name fixes, or a value of a wrong type.
+    Raises ``MethodError``: an unknown method or option, an option that the name fixes, or a value of a wrong type.
     """
     entry = find_method(name)
     known = _options(entry.load(), name)

@@ -82,9 +82,9 @@ class LinearMethod(FeatureMethod):
 class LinearSvm(LinearMethod):
     """Linear support vector machine, one class versus the rest; for numbers linear support vector regression.
 
+    The problem is solved in its primal form, without drawing. Arguments as in :class:`FeatureMethod`, and:
+
     Args:
-        seed: unused: the problem is solved in its primal form, without drawing.
-        features, cache: see :class:`FeatureMethod`.
         penalty: C, the weight of training errors against the margin.
         max_iter: steps of the solver.
     """
@@ -169,9 +169,9 @@ class Boosting(FeatureMethod):
 class Logistic(LinearMethod):
     """Multinomial logistic regression; classification only.
 
+    The solver draws nothing. Arguments as in :class:`FeatureMethod`, and:
+
     Args:
-        seed: unused: the solver draws nothing.
-        features, cache: see :class:`FeatureMethod`.
         penalty: C, the weight of training errors against that of large coefficients.
         max_iter: steps of the solver.
     """
@@ -191,11 +191,9 @@ class Logistic(LinearMethod):
 
 
 class Ridge(LinearMethod):
-    """Least squares with a quadratic penalty; regression only.
+    """Least squares with a quadratic penalty; regression only. Arguments as in :class:`FeatureMethod`, and:
 
     Args:
-        seed: unused: there is a closed form.
-        features, cache: see :class:`FeatureMethod`.
         alpha: weight of the penalty; by default the power of ten that is best in five folds over the training
             trainings, of those from 0.01 to 100,000.
     """

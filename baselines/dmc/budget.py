@@ -16,19 +16,12 @@ from nws_data.read.views import WeightView
 
 @dataclass(frozen=True)
 class Budget:
-    """Length of a training.
+    """Length of a training."""
 
-    Attributes:
-        epochs_global: epochs for whole vectors.
-        epochs_local: epochs for windows.
-        snapshots_per_epoch: snapshots that each weight training shows in an epoch; None for all.
-        batch_size: items of a step.
-    """
-
-    epochs_global: int
-    epochs_local: int
-    snapshots_per_epoch: int | None
-    batch_size: int
+    epochs_global: int  # for whole vectors
+    epochs_local: int  # for windows
+    snapshots_per_epoch: int | None  # that each weight training shows in an epoch; None for all
+    batch_size: int  # items of a step
 
     def epochs(self, length: int) -> int:
         """Return the epochs for inputs of ``length``."""
@@ -68,10 +61,8 @@ class RotatingSampler(EpochSampler):
         super().__init__(view, seed)
         whole_number("snapshots_per_epoch", per_training, 1)
         _, of = np.unique(view.data["training"][view.rows], return_inverse=True)
-        items = np.argsort(of, kind="stable")
-        self._sizes = np.bincount(of)
+        self._items, self._sizes = np.argsort(of, kind="stable"), np.bincount(of)
         self._firsts = np.cumsum(self._sizes) - self._sizes
-        self._items = items
         self._taken = np.minimum(self._sizes, per_training)
 
     def __len__(self) -> int:

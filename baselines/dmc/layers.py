@@ -37,27 +37,19 @@ class Convolution:
 
 @dataclass(frozen=True)
 class DMCLayers:
-    """The layers of a DMC.
+    """The layers of a DMC."""
 
-    Attributes:
-        length: values of an input.
-        n_outputs: classes, or 1 for a regression.
-        convolutions: the convolutions, in order.
-    """
-
-    length: int
-    n_outputs: int
-    convolutions: tuple[Convolution, ...]
+    length: int  # values of an input
+    n_outputs: int  # classes, or 1 for a regression
+    convolutions: tuple[Convolution, ...]  # in order
 
     @classmethod
     def of(cls, length: int, n_outputs: int) -> DMCLayers:
         """Return the layers for inputs of ``length``; raises ``MethodError`` where nothing is left behind the pools."""
         channels, pools = _plan(length)
         inputs = (1, *channels[:-1])
-        convolutions = tuple(
-            Convolution(n_in, n_out, number in pools)
-            for number, (n_in, n_out) in enumerate(zip(inputs, channels, strict=True), start=1)
-        )
+        pairs = enumerate(zip(inputs, channels, strict=True), start=1)
+        convolutions = tuple(Convolution(n_in, n_out, number in pools) for number, (n_in, n_out) in pairs)
         layers = cls(length, n_outputs, convolutions)
         if layers.flattened < 1:
             raise MethodError(f"the DMC needs windows of at least {2 ** len(_LOCAL_POOLS)} values, got {length}")

@@ -60,10 +60,7 @@ def train(
         folder: where runs are kept, each in a subfolder of its own, ``folder/<key>``.
         identity: all that decides the result, of plain JSON values.
         epochs: passes over the sampler.
-        device: as the others an option of :class:`baselines.dmc.method.DMC`, checked there.
-        logger: writes into ``logs`` of the run's folder, every start of a run a file of its own.
-        checkpoint_every_s: seconds between checkpoints, which are written at ends of epochs.
-        validate: score the validation side after every epoch; it changes nothing in the training.
+        device, logger, checkpoint_every_s, validate: options of :class:`baselines.dmc.method.DMC`, checked there.
 
     Returns:
         Seconds of training: of this process, and of earlier ones up to the checkpoints from which the run went on.
@@ -106,13 +103,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class EpochCheckpoint(Checkpoint):
     """Writes the checkpoint at the end of an epoch, when the last one is old enough, and at the end of the run.
 
-    Args:
-        path: of the checkpoint.
-        every_s: seconds that the last one may be old.
-        identity: all that decides the result, as JSON text with sorted keys.
-
-    Attributes:
-        earlier_s: seconds of earlier processes, each up to its last checkpoint.
+    ``identity`` is all that decides the result, as JSON text with sorted keys; ``earlier_s`` are the seconds of earlier
+    processes, each up to its last checkpoint.
     """
 
     def __init__(self, path: Path, every_s: float, identity: str) -> None:

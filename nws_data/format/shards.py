@@ -146,8 +146,7 @@ def write_shard(
 
     Args:
         path: the file; replaced only when complete.
-        population: recorded in the header.
-        split: likewise.
+        population, split: recorded in the header.
         n_weights: vector length of every key, keys ascending.
         tensors: float32 ``(20, n_weights)`` of every key, in the same order; drawn one by one.
 

@@ -25,11 +25,8 @@ _SIZE = re.compile(r"(?P<number>\d{1,6}(\.\d{1,6})?) ?(?P<unit>[MGT]B)", re.IGNO
 def tier_bytes(tier: str) -> int | None:
     """Return the bytes of shard files that a tier may have, ``None`` for ``full``.
 
-    Args:
-        tier: ``full``, or a number and MB, GB or TB (powers of 1,000), such as ``500MB``; capitals do not matter.
-
-    Raises:
-        SelectionError: anything else.
+    Others are a number and MB, GB or TB (powers of 1,000), such as ``500MB``; capitals do not matter. Raises
+    ``SelectionError`` for anything else.
     """
     text = tier.strip() if isinstance(tier, str) else ""
     if text.lower() == FULL:

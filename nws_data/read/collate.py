@@ -21,12 +21,7 @@ class Sample(tuple[Tensor, Tensor]):
 
 
 class GatheredBatch(Sequence[Sample]):
-    """A batch as two tensors that reads as a sequence of samples.
-
-    Args:
-        weights: float32 ``(n, ...)``.
-        labels: ``(n,)``.
-    """
+    """A batch as two tensors, weights ``(n, ...)`` and labels ``(n,)``, that reads as a sequence of samples."""
 
     __slots__ = ("labels", "weights")
 

@@ -76,11 +76,9 @@ def split_positions(
 
 
 def derived_columns(columns: dict[str, np.ndarray], thresholds: dict[str, float]) -> dict[str, np.ndarray]:
-    """Return the columns that follow from the stored ones; see :class:`NWSDataset`.
+    """Return the columns that follow from the stored ones, of all snapshots of each training; see :class:`NWSDataset`.
 
-    Args:
-        columns: those of the metadata, all snapshots of each training.
-        thresholds: test accuracy in [0, 1] by image set that a converged model must be above (Supplement C).
+    ``thresholds``: test accuracy in [0, 1] by image set that a converged model must be above (Supplement C).
     """
     _, first, of = np.unique(columns["training"], return_index=True, return_inverse=True)
     final = np.lexsort((columns["snapshot"], of))[np.cumsum(np.bincount(of, minlength=len(first))) - 1]

@@ -55,11 +55,8 @@ class Shard:
 class WeightStore:
     """Read-only access to shards in one folder; opens each when it is first read.
 
-    Pickles as paths, so a worker process (fork or spawn) maps the files again.
-
-    Args:
-        root: the dataset's folder.
-        shards: the shards; the first argument of :meth:`gather` counts in them.
+    Pickles as paths, so a worker process (fork or spawn) maps the files again. The first argument of :meth:`gather` counts
+    in ``shards``.
     """
 
     def __init__(self, root: str | Path, shards: Sequence[Shard]) -> None:
