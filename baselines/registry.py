@@ -9,8 +9,8 @@ import math
 import sys
 import traceback
 import types
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -37,7 +37,7 @@ class MethodEntry:
     def load(self) -> type[Method]:
         """Import and return the class; raises ``MethodError`` when there is no such class, or it cannot be made."""
         module_name, _, class_name = self.factory.rpartition(":")
-        module = _load_file(Path(module_name)) if module_name.endswith(".py") else _load_module(module_name)
+        module = _load(module_name)
         found = getattr(module, class_name, None)
         if not _is_method(found):
             names = [name for name, value in vars(module).items() if _is_method(value) and not inspect.isabstract(value)]
@@ -207,51 +207,39 @@ def _is_method(value: Any) -> TypeGuard[type[Method]]:
     return isinstance(value, type) and issubclass(value, Method)
 
 
-def _load_module(name: str) -> ModuleType:
-    try:
-        with _their_errors(name):
-            return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise MethodError(
-            f"cannot import {name!r}: no module {error.name!r}; install its package, or give path/to/file.py:Class"
-        ) from error
+def _load(name: str) -> ModuleType:
+    """Import a module, or a file once under a name of its own; it may be pickled from there within this process.
 
-
-def _load_file(path: Path) -> ModuleType:
-    """Import a file once, under a name of its own; it may be pickled from there within this process."""
-    path = path.resolve()
-    name = f"nws_method_{sha256(str(path).encode()).hexdigest()[:12]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise MethodError(f"no such file: {path}; give package.module:Class or path/to/file.py:Class")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        with _their_errors(str(path)):
-            spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-@contextmanager
-def _their_errors(name: str) -> Iterator[None]:
-    """Say where somebody's module fails on import: ``MethodError`` with file and line.
-
-    Raises ``ModuleNotFoundError`` where there is no such module, and where it needs another one a ``MethodError``.
+    Raises ``MethodError``, of an error of theirs with file and line.
     """
+    path = Path(name).resolve()
     try:
-        yield
+        if not name.endswith(".py"):
+            return importlib.import_module(name)
+        key = f"nws_method_{sha256(str(path).encode()).hexdigest()[:12]}"
+        if key not in sys.modules:
+            spec = importlib.util.spec_from_file_location(key, path)
+            if not path.is_file() or spec is None or spec.loader is None:
+                raise MethodError(f"no such file: {path}; give package.module:Class or path/to/file.py:Class")
+            sys.modules[key] = importlib.util.module_from_spec(spec)
+            try:
+                spec.loader.exec_module(sys.modules[key])
+            except BaseException:
+                del sys.modules[key]
+                raise
+        return sys.modules[key]
+    except MethodError:
+        raise
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
-            raise
+            raise MethodError(
+                f"cannot import {name!r}: no module {error.name!r}; install its package, or give path/to/file.py:Class"
+            ) from error
         place = _place(error)
         if not place and isinstance(error, ValueError | TypeError):  # of the import itself: "" or ".x"
             raise MethodError(f"no module name: {name!r}; give package.module:Class or path/to/file.py:Class") from error
         text = str(error.msg if isinstance(error, SyntaxError) else error)
-        raise MethodError(f"{place or name} cannot be imported: {type(error).__name__}: {text}; mend it there") from error
+        raise MethodError(f"{place or path} cannot be imported: {type(error).__name__}: {text}; mend it there") from error
 
 
 def _place(error: BaseException) -> str:
