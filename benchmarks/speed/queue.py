@@ -9,7 +9,7 @@ The baseline is plain PyTorch, one network after another (``eager.py``), on the 
 turns; the ratio is how many times faster than the baseline, the median of whole queues, so that the large architectures
 have the weight of their time.
 
-Beside each ratio stands the share of this machine's measured peak of matrix products that the contender's convolutions
+Beside each ratio stands the ``share`` of this machine's measured peak of matrix products that the contender's convolutions
 and products reach, everything else included in the time.
 """
 
@@ -155,7 +155,7 @@ def measure(n: int, rounds: int, backends: list[str]) -> list[dict[str, object]]
     for name, own in times.items():
         found, peak = compared(times["eager float32"], own), peaks[name.split()[1]]
         rate = flop / found["median_s"]
-        shares = {"gflops": rate / 1e9, "gemm_peak_gflops": peak / 1e9, "share_of_peak": rate / peak}
+        shares = {"gflops": rate / 1e9, "gemm_gflops": peak / 1e9, "share": rate / peak}
         rows.append({"contender": name, **found, **shares})
     return rows
 

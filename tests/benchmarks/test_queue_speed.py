@@ -30,7 +30,7 @@ def test_operations_count_training_three_times(tmp_path):
 def test_a_short_queue_is_measured():
     rows = queue.measure(1, 1, ["native"])
     assert [row["contender"] for row in rows] == ["eager float32", "native float32", "native bfloat16"]
-    assert rows[0]["ratio"] == 1 and all(row["ratio"] > 0 and row["share_of_peak"] > 0 for row in rows)
+    assert rows[0]["ratio"] == 1 and all(row["ratio"] > 0 and row["share"] > 0 for row in rows)
 
 
 def test_the_peak_is_positive():
