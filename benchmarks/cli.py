@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -80,17 +81,7 @@ def _run_bench(options: argparse.Namespace) -> int:
     _need_extra()
     from benchmarks.leaderboard.runs.command import bench
 
-    return bench(
-        tasks=options.task,
-        methods=options.method,
-        options=_given(options.option),
-        seeds=options.seeds,
-        folds=options.folds,
-        root=options.data,
-        out=options.out or _results_of(options.data),
-        predictions=options.predictions,
-        again=options.again,
-    )
+    return bench(options, options.out or _results_of(options.data), _given(options.option))
 
 
 def _run_board(options: argparse.Namespace) -> int:
@@ -106,7 +97,7 @@ def _run_board(options: argparse.Namespace) -> int:
 
 def _run_methods(options: argparse.Namespace) -> int:
     _need_extra()
-    from benchmarks.leaderboard.runs.methods import list_methods
+    from benchmarks.leaderboard.runs.command import list_methods
 
     say(list_methods())
     return 0
@@ -118,7 +109,7 @@ def _run_leaks(options: argparse.Namespace) -> int:
 
     given = _given(options.option)
     checks = list(run_checks(options.task, options.method, given, options.permutations, options.data))
-    say_json([check.to_dict() for check in checks]) if options.json else say(format_checks(checks))
+    say_json([asdict(check) for check in checks]) if options.json else say(format_checks(checks))
     return 0
 
 

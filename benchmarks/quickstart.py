@@ -39,7 +39,6 @@ TASKS = {
 TRIVIAL = "hyperparameters"
 """Beside each: what all other hyper-parameters tell, without a weight."""
 
-
 HEADER = ["which", "from", "nets", "right % [95 %]", "no weights %", "chance %"]
 """Of the table of readings."""
 
@@ -95,7 +94,7 @@ def quickstart(out: Path) -> int:
     build(BuildConfig(out=out, **preset))
     trainings = nws_data.open(out, "fixed").trainings()
     _print_lines("2. What it holds", _contents(out, trainings))
-    _print_lines("3. Loading it", [*_loaded_rows(out), *_loaded_windows(out)])
+    _print_lines("3. Loading it", _loaded(out))
     title = "4. Mean final test accuracy in % (networks), by initialization and activation"
     _print_lines(title, format_accuracy_table(trainings))
     results = out.parent / f"{out.name}-results"
@@ -136,24 +135,23 @@ def _contents(out: Path, trainings: pd.DataFrame) -> list[str]:
     ]
 
 
-def _loaded_rows(out: Path) -> Iterator[str]:
+def _loaded(out: Path) -> list[str]:
+    """Load the dataset in two ways; return lines on what came."""
     from datasets import load_dataset
     from datasets.utils import disable_progress_bars
+    from torch.utils.data import DataLoader
 
     disable_progress_bars()
     rows = load_dataset(str(out), "fixed", split="train")
-    yield f'datasets.load_dataset("{out}", "fixed", split="train"):'
-    yield f"  {len(rows):,} rows, one a snapshot, {len(rows.column_names)} columns"
-
-
-def _loaded_windows(out: Path) -> Iterator[str]:
-    from torch.utils.data import DataLoader
-
     late = nws_data.open(out, "fixed", split="train").select(last=4)
     windows = nws_data.RandomWindows(late, length=5000, target="optimizer")
     weights, labels = next(iter(DataLoader(windows, batch_size=64, shuffle=True)))
-    yield "nws_data.RandomWindows in a DataLoader of batch size 64:"
-    yield f"  weights {tuple(weights.shape)}, labels {tuple(labels.shape)}, one of {', '.join(windows.classes or ())}"
+    return [
+        f'datasets.load_dataset("{out}", "fixed", split="train"):',
+        f"  {len(rows):,} rows, one a snapshot, {len(rows.column_names)} columns",
+        "nws_data.RandomWindows in a DataLoader of batch size 64:",
+        f"  weights {tuple(weights.shape)}, labels {tuple(labels.shape)}, one of {', '.join(windows.classes or ())}",
+    ]
 
 
 def _read(out: Path, results: Path) -> Iterator[Reading]:

@@ -2,87 +2,93 @@
 
 from __future__ import annotations
 
-import contextlib
-import resource
+import argparse
+import json
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
+from typing import Any
+
+from nws_data.terminal import align
 
 Work = Callable[[], None]
 Setup = Callable[[], Work]
 """Runs once in the contender's process and returns the work to be timed; must be importable (no lambda)."""
 
-
-@dataclass(frozen=True)
-class Timing:
-    """What was measured of one contender."""
-
-    rounds_s: list[float]
-    peak_mb: float  # largest resident memory of its process, in 10^6 bytes
-
-    @property
-    def median_s(self) -> float:
-        """Median over the rounds, in seconds."""
-        return statistics.median(self.rounds_s)
+_prepared: list[Work] = []
+"""In a contender's process: its work."""
 
 
-def ratios(base: Timing, other: Timing) -> list[float]:
-    """Return how many times faster ``other`` was, round by round."""
-    return [a / b for a, b in zip(base.rounds_s, other.rounds_s, strict=True)]
-
-
-def compared(base: Timing, other: Timing) -> dict[str, float]:
-    """Return median, least and most of :func:`ratios`, and the median time."""
-    found = ratios(base, other)
-    return {"ratio": statistics.median(found), "least": min(found), "most": max(found), "median_s": other.median_s}
-
-
-def alternate(contenders: Mapping[str, Setup], rounds: int) -> dict[str, Timing]:
+def alternate(contenders: Mapping[str, Setup], rounds: int) -> dict[str, list[float]]:
     """Run one warm-up and then ``rounds`` timed rounds of each contender: A B C, A B C, ..., one at a time.
 
-    Raises ``RuntimeError`` when a contender's process ends by itself; it has printed why. The others are told to stop.
+    Returns the seconds of each round; raises ``RuntimeError`` with the reason when a contender fails or its process ends.
     """
-    context = get_context("spawn")
-    connections: dict[str, Connection] = {}
-    processes: list[BaseProcess] = []
-    for name, setup in contenders.items():
-        connections[name], theirs = context.Pipe()
-        processes.append(context.Process(target=_contender, args=(setup, theirs), daemon=True))
-        processes[-1].start()
-        theirs.close()  # else this process would hold the last one's pipe open, and wait for ever once that one is dead
     times: dict[str, list[float]] = {name: [] for name in contenders}
-    peaks: dict[str, float] = {}
-    for i in range(rounds + 1):
-        for name, connection in connections.items():
-            try:
-                connection.send(True)
-                elapsed_s, peaks[name] = connection.recv()
-            except (EOFError, OSError) as error:
-                _dismiss(connections.values(), processes)
-                raise RuntimeError(f"the contender {name!r} ended in round {i} of {rounds}; it says why above") from error
-            if i:
-                times[name].append(elapsed_s)
-    _dismiss(connections.values(), processes)
-    return {name: Timing(times[name], peaks[name]) for name in contenders}
+    with ExitStack() as stack:
+        context = get_context("spawn")
+        pools = {name: stack.enter_context(ProcessPoolExecutor(1, context)) for name in contenders}
+        setups = {name: pools[name].submit(_prepare, setup) for name, setup in contenders.items()}
+        for i in range(rounds + 1):
+            for name, pool in pools.items():
+                try:
+                    setups[name].result()
+                    times[name].append(pool.submit(_seconds).result())
+                except Exception as error:
+                    reason = f"{type(error).__name__}: {error}"
+                    raise RuntimeError(f"the contender {name!r} ended in round {i} of {rounds}: {reason}") from error
+    return {name: found[1:] for name, found in times.items()}
 
 
-def _dismiss(connections: Iterable[Connection], processes: Iterable[BaseProcess]) -> None:
-    """Let the contenders end, those that are still there."""
-    for connection in connections:
-        with contextlib.suppress(OSError):
-            connection.send(False)
-    for process in processes:
-        process.join()
+def _prepare(setup: Setup) -> None:
+    _prepared.append(setup())
 
 
-def _contender(setup: Setup, connection: Connection) -> None:
-    work = setup()
-    while connection.recv():
-        started_s = time.perf_counter()
-        work()
-        elapsed_s = time.perf_counter() - started_s
-        connection.send((elapsed_s, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6))
+def _seconds() -> float:
+    started_s = time.perf_counter()
+    _prepared[0]()
+    return time.perf_counter() - started_s
+
+
+def compared(base: Sequence[float], other: Sequence[float]) -> dict[str, float]:
+    """Return how many times faster ``other`` was, round by round: median, least and most; and its median seconds."""
+    found = [a / b for a, b in zip(base, other, strict=True)]
+    return {
+        "ratio": statistics.median(found),
+        "least": min(found),
+        "most": max(found),
+        "median_s": statistics.median(other),
+    }
+
+
+def command_line(doc: str | None, rounds: int = 5) -> argparse.ArgumentParser:
+    """Return the parser that the benchmarks share: a module's docstring as help, ``--rounds`` and ``--json``."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=count, default=rounds, help="alternating rounds (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    return parser
+
+
+def count(text: str) -> int:
+    """Return an argument as a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return int(text)
+
+
+def show(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+    """Print results, which all have the same fields, as JSON or as a table."""
+    if as_json:
+        print(json.dumps(rows, indent=1), flush=True)
+    else:
+        header = [name.replace("_", " ") for name in rows[0]]
+        print(*align([header, *([_cell(value) for value in row.values()] for row in rows)]), sep="\n", flush=True)
+
+
+def _cell(value: Any) -> str:
+    if not isinstance(value, float):
+        return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,71 +1,119 @@
-"""How fast fleets train on this machine's card, against sequential eager PyTorch and against eight such processes.
+"""How fast fleets train on this machine's card, against sequential eager PyTorch on the same card.
 
-    python -m benchmarks.speed.gpu [--rounds 5] [--workload fixed mixed] [--precision float32 tf32 bfloat16] [--json FILE]
+    python -m benchmarks.speed.gpu [--rounds 5] [--population fixed random] [--precision float32 tf32 bfloat16] [--json]
 
-Images x models a second, evaluations included as often as in the whole dataset, for every conv backend; alternating
-rounds, each an epoch of every fleet; each contender in a process of its own; the median of the ratios counts. In ``mixed``
-every fleet in flight trains the same number of images, as in the dataset, and all slots are full; in a build some are empty
-towards the end of a fleet's queue. The hours of the whole dataset follow from ``fixed`` and ``mixed``. A backend that fails
-is named and left out.
-
-``--dry`` runs everything small on the CPU: it shows that the script works and measures nothing.
+Images x models a second, evaluations included as often as in the whole dataset; alternating rounds, each an epoch of every
+fleet in flight; each contender in a process of its own; the median of the ratios counts. ``hours`` are those of the whole
+dataset if all of it were of that population. A backend that fails is named and left out. ``--dry`` runs everything small on
+the CPU: it shows that the script works and measures nothing.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import torch
 
-from benchmarks.speed.alternate import Setup, Work, alternate, ratios
-from benchmarks.speed.gpu_eager import eager_work, side_by_side
-from benchmarks.speed.gpu_workload import DRY, FULL, WORKLOADS, Scale, images_of, queues, write_images
+from benchmarks.speed.alternate import Setup, Work, alternate, command_line, compared, show
+from benchmarks.speed.eager import Eager, random_bank
 from builders.compute.backend import CARD_BACKENDS, CARD_PRECISIONS
+from builders.compute.cards.bank import DeviceBank
 from builders.compute.cards.card import open_card
 from builders.compute.cards.compute_path import find_device
 from builders.compute.lane import Lane
 from builders.images.bank import ImageBank
+from builders.plan.cost import training_flop
+from builders.plan.shape import Shape
+from builders.plan.trainings import PlannedTraining, plan_trainings
 from builders.recipe.stopping import MAX_EPOCHS
 from nws_data.errors import BuildError
+from nws_data.space.architecture import Architecture
+from nws_data.space.hyperparameters import FIXED_ARCHITECTURE, POPULATIONS
 
+SET = "random"
 DATASET_IMAGES = 2.9e10
 """Training images x models of the whole dataset (13,000 random and 3,000 fixed trainings)."""
 
-FIXED_SHARE = 3_000 / 16_000
+_DRAWS = 128  # trainings of the population that each fleet stands for: as many as the largest fleet has slots
 
 
 @dataclass(frozen=True)
-class Row:
-    """One contender on one workload."""
+class Scale:
+    """How much work a measurement is."""
 
-    workload: str
-    contender: str
-    images_per_s: float  # images x models, median over the rounds
-    ratio: float  # to sequential eager, median, least and most of alternating rounds
-    least: float
-    most: float
+    n_train: int  # images of the set
+    n_test: int  # as many as give evaluations the share that they have in the whole dataset: 0.633 of the images trained on
+    lanes: int  # fleets in flight; of the fixed architecture a quarter, since its fleets are large
+    slots: int | None  # of a fleet; None: as in a build
+    eager_images: int  # images of one eager model and round
+
+    @property
+    def epoch_images(self) -> int:
+        """Images of one training's epoch; a little less where classes are not equally frequent in its training part."""
+        return self.n_train - self.n_train // 10
 
 
-def fleet_work(bank_folder: Path, workload: str, scale: Scale, device_name: str, backend: str, precision: str) -> Work:
-    """Return a round of fleets in flight: every lane enqueues its images, and all are waited for."""
-    fleets = queues(workload, scale)
-    card = open_card(backend, ImageBank.open(bank_folder), precision, device_name, scale.slots, len(fleets))
-    shares: dict[Lane, int] = {}
-    for number, trainings in enumerate(fleets):
-        shares[Lane(trainings, card, MAX_EPOCHS, number)] = images_of(trainings, scale)
-    lanes, owed = list(shares), dict.fromkeys(shares, 0)
+FULL = Scale(50_000, 18_500, lanes=8, slots=None, eager_images=6_400)
+DRY = Scale(400, 100, lanes=2, slots=2, eager_images=256)
+
+
+def queues(population: str, scale: Scale) -> list[list[PlannedTraining]]:
+    """Return the trainings of each fleet in flight, as many as it has slots: of one shape, all else as drawn.
+
+    Drawn trainings are sorted by operations an image and parted; each fleet has the shape of the middle of its part, so
+    that few fleets have about the population's mean.
+    """
+    n = max(1, scale.lanes // 4) if population == "fixed" else scale.lanes
+    drawn = sorted(
+        plan_trainings(population, n * _DRAWS, 0, [SET]), key=lambda one: training_flop(Architecture.of(one.hyperparameters))
+    )
+    fleets = []
+    for part in (drawn[i : i + _DRAWS] for i in range(0, len(drawn), _DRAWS)):
+        middle = part[_DRAWS // 2].hyperparameters
+        shape = {name: getattr(middle, name) for name in (*FIXED_ARCHITECTURE, "batch_size")}
+        slots = scale.slots or Shape.of(middle).card_slots
+        fleets.append([replace(one, hyperparameters=replace(one.hyperparameters, **shape)) for one in part[:slots]])
+    return fleets
+
+
+def eager_work(bank_folder: Path, population: str, scale: Scale, device_name: str) -> Work:
+    """Return a round of the baseline: a model of each fleet, trained and scored in the proportion of an epoch.
+
+    Images lie on the card, and nothing waits for results within an epoch. Precision is PyTorch's default.
+    """
+    torch.set_num_threads(1)
+    device = find_device(device_name)
+    bank = DeviceBank(ImageBank.open(bank_folder), device)
+    models = [Eager(fleet[i % len(fleet)], device) for i, fleet in enumerate(queues(population, scale))]
+    order = torch.randperm(scale.n_train, generator=torch.Generator().manual_seed(0))
+    rows = order[: scale.eager_images].to(device)
+    n_scored = scale.eager_images * (2 * (scale.n_train // 10) + scale.n_test) // scale.epoch_images
+    scored = (torch.arange(n_scored) % scale.n_test).to(device) + bank.first_row(SET, "test")
 
     def work() -> None:
-        for lane in lanes:
-            owed[lane] += shares[lane]
+        for model in models:
+            model.train(map(bank.gather, rows.split(model.planned.hyperparameters.batch_size)))
+            model.score(map(bank.gather, scored.split(1024)))
+
+    return work
+
+
+def fleet_work(bank_folder: Path, population: str, scale: Scale, device_name: str, backend: str, precision: str) -> Work:
+    """Return a round of fleets in flight: every lane enqueues an epoch's images, and all are waited for."""
+    fleets = queues(population, scale)
+    card = open_card(backend, ImageBank.open(bank_folder), precision, device_name, scale.slots, len(fleets))
+    lanes = [Lane(trainings, card, MAX_EPOCHS, number) for number, trainings in enumerate(fleets)]
+    owed = dict.fromkeys(lanes, 0)
+
+    def work() -> None:
+        for lane, trainings in zip(lanes, fleets, strict=True):
+            owed[lane] += len(trainings) * scale.epoch_images
         while any(images > 0 for images in owed.values()) or not all(lane.ready for lane in lanes):
             for lane in lanes:
                 if owed[lane] > 0 and lane.ready:
@@ -76,87 +124,45 @@ def fleet_work(bank_folder: Path, workload: str, scale: Scale, device_name: str,
     return work
 
 
-def measure(workload: str, backends: Sequence[str], precision: str, scale: Scale, device: str, rounds: int) -> list[Row]:
-    """Time the baselines and every backend on one workload; backends one by one, so that the card's memory suffices."""
-    rows: dict[str, Row] = {}
+def measure(
+    population: str, backend: str, precision: str, scale: Scale, device: str, rounds: int
+) -> list[dict[str, object]]:
+    """Time the baseline and a backend on one population; return a row each."""
+    fleets = queues(population, scale)
+    images = {"eager": scale.eager_images * len(fleets), "fleets": sum(map(len, fleets)) * scale.epoch_images}
     with tempfile.TemporaryDirectory() as folder:
-        bank = Path(folder)
-        write_images(bank, scale)
-        common = (bank, workload, scale, device)
-        for backend in backends:
-            fleet = f"{backend} {precision}"
-            contenders: dict[str, Setup] = {
-                "eager": partial(eager_work, *common),
-                f"{scale.processes} processes": partial(side_by_side, *common),
-                fleet: partial(fleet_work, *common, backend, precision),
-            }
-            images = {
-                "eager": scale.eager_images * scale.eager_models,
-                f"{scale.processes} processes": scale.eager_images * scale.eager_models * scale.processes,
-                fleet: sum(images_of(trainings, scale) for trainings in queues(workload, scale)),
-            }
-            try:
-                timings = alternate(contenders, rounds)
-            except RuntimeError as error:  # such as too little memory: the others still count
-                print(f"{workload}, {fleet}: {error}", file=sys.stderr, flush=True)
-                continue
-            for name, timing in timings.items():
-                factor = images[name] / images["eager"]
-                ratio = [factor * value for value in ratios(timings["eager"], timing)]
-                speed = images[name] / timing.median_s
-                rows.setdefault(name, Row(workload, name, speed, statistics.median(ratio), min(ratio), max(ratio)))
-    return list(rows.values())
-
-
-def dataset_hours(rows: Sequence[Row]) -> dict[str, float]:
-    """Return the hours of the whole dataset for every contender that was measured on ``fixed`` and ``mixed``."""
-    speed = {(row.workload, row.contender): row.images_per_s for row in rows}
-    return {
-        name: DATASET_IMAGES * (FIXED_SHARE / speed["fixed", name] + (1 - FIXED_SHARE) / speed["mixed", name]) / 3600
-        for workload, name in speed
-        if workload == "fixed" and ("mixed", name) in speed
-    }
-
-
-def render(rows: Sequence[Row]) -> str:
-    """Return the tables."""
-    lines = [f"{'workload':9} {'contender':20} {'images x models/s':>18} {'times eager':>12}  least to most"]
-    for row in rows:
-        speed = f"{row.images_per_s:18,.0f} {row.ratio:12.1f}"
-        lines.append(f"{row.workload:9} {row.contender:20} {speed}  {row.least:.1f} to {row.most:.1f}")
-    hours = dataset_hours(rows)
-    lines += [f"whole dataset with {name}: {value:,.1f} hours" for name, value in hours.items()]
-    return "\n".join(lines)
+        random_bank(Path(folder), {SET: (scale.n_train, scale.n_test)})
+        common = (Path(folder), population, scale, device)
+        fleet_setup: Setup = partial(fleet_work, *common, backend, precision)
+        times = alternate({"eager": partial(eager_work, *common), "fleets": fleet_setup}, rounds)
+    an_image = {name: [seconds / images[name] for seconds in own] for name, own in times.items()}
+    rows: list[dict[str, object]] = []
+    for name, label in (("eager", "eager"), ("fleets", f"{backend} {precision}")):
+        found = compared(an_image["eager"], an_image[name])
+        an_image_s = found.pop("median_s")
+        row = {"population": population, "contender": label, "images_per_s": 1 / an_image_s, **found}
+        rows.append(row | {"hours": DATASET_IMAGES * an_image_s / 3600})
+    return rows
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print; raises ``BuildError`` without a card."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--workload", choices=WORKLOADS, nargs="+", default=list(WORKLOADS))
+    parser = command_line(__doc__)
+    parser.add_argument("--population", choices=POPULATIONS, nargs="+", default=POPULATIONS)
     parser.add_argument("--backend", choices=CARD_BACKENDS, nargs="+", default=list(CARD_BACKENDS))
     parser.add_argument("--precision", choices=CARD_PRECISIONS, nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--dry", action="store_true", help="small and on the CPU: measures nothing")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, as they come")
     options = parser.parse_args(arguments)
-    if options.rounds < 1:
-        raise BuildError(f"--rounds must be at least 1, got {options.rounds}")
     device, scale = ("cpu", DRY) if options.dry else ("cuda", FULL)
-    print("on the CPU, small: these numbers say nothing" if options.dry else _card(), flush=True)
-    rows: list[Row] = []
-    for workload in options.workload:
-        for precision in options.precision:
-            rows += measure(workload, options.backend, precision, scale, device, options.rounds)
-            print(render(rows), flush=True)
-            if options.json:
-                options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
-
-
-def _card() -> str:
-    """Return the card's name and torch's version; raises ``BuildError`` without a card."""
-    device = find_device("cuda")
-    memory = torch.cuda.get_device_properties(device).total_memory / 1e9
-    return f"{torch.cuda.get_device_name(device)}, {memory:.0f} GB, torch {torch.__version__}"
+    find_device(device)
+    rows: list[dict[str, object]] = []
+    for population, precision, backend in product(options.population, options.precision, options.backend):
+        try:
+            rows += measure(population, backend, precision, scale, device, options.rounds)
+        except RuntimeError as error:  # such as too little memory: the others still count
+            print(f"{population}, {backend} {precision}: {error}", file=sys.stderr, flush=True)
+    if rows:
+        show(rows, options.json)
 
 
 if __name__ == "__main__":

@@ -5,57 +5,105 @@ warm): about 12 to 17 GB/s, 0.6 to 0.8 million windows of 5,000 values per secon
 core. Readers and reference alternate, and each reader's figure is the median over rounds of reference time / its own
 time, so other work on the machine spoils a round, not the result. The reference writes batches into two buffers in turn,
 as a loader must whose caller holds one batch while the next is made; for whole vectors "memcpy into one buffer" is given
-too. Takes about 15 seconds and 360 MB in a temporary folder; peak memory counts the mapped pages.
+too. Takes about 15 seconds and 360 MB in a temporary folder.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import resource
+import ctypes
 import statistics
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from torch.utils.data import DataLoader
 
-from benchmarks.speed import loading_readers as readers
-from benchmarks.speed.loading_data import write_random_dataset
-from benchmarks.speed.loading_readers import Pieces, Reader
-from nws_data.errors import SelectionError
+from benchmarks.speed.alternate import command_line, count, show
+from benchmarks.speed.random_data import write_random_dataset
 from nws_data.read.dataset import NWSDataset
 from nws_data.read.dataset import open as open_dataset
-from nws_data.read.views import GlobalVectors, RandomWindows
+from nws_data.read.store import VALUE_BYTES
+from nws_data.read.views import GlobalVectors, RandomWindows, WeightView
 from nws_data.space.trajectory import N_SNAPSHOTS
 
-N_TRAININGS = 48
 WINDOW = 5000
 WINDOWS_PER_VECTOR = 16
+BATCH_SIZE = 64
 
 BARS = {"windows, DataLoader": 0.45, "vectors, DataLoader": 0.8}
 """Ratios that this project holds itself to."""
 
-
-@dataclass(frozen=True)
-class Result:
-    """One reader's speed."""
-
-    name: str
-    ratio: float  # reference time / reader time, median over rounds
-    per_second: float  # pieces, median
-    gb_per_second: float
-    bar: float | None = None
+Reader = Callable[[], None]
+"""Reads all pieces once."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A reader with the number of pieces it reads in one call."""
+class Pieces(NamedTuple):
+    """Which pieces of which rows are read, in random order: the work that all readers share."""
 
-    name: str
-    run: Reader
-    n: int
+    data: NWSDataset
+    rows: np.ndarray  # int (n,), positions in data
+    starts: np.ndarray  # int (n,), first value of each piece in its vector
+    length: int  # values of a piece
+
+
+def pieces_of(view: GlobalVectors | RandomWindows, starts: np.ndarray) -> Pieces:
+    """Return the pieces that a view reads which start at ``starts``, as many from each row of its data."""
+    rows = np.repeat(np.arange(len(view.data)), len(starts) // len(view.data))
+    order = np.random.default_rng(0).permutation(len(rows))
+    return Pieces(view.data, rows[order], starts[order], view.length)
+
+
+def memcpy(pieces: Pieces, copy: bool = True, n_buffers: int = 2) -> Reader:
+    """Copy each piece by the C library from the mapped file into batch buffers that stay: the reference.
+
+    The batches go into two buffers in turn: a training loop holds one batch while the next is made, so every loader
+    writes at least so much memory. With batches of tens of megabytes that exceeds the last cache, and shows.
+
+    Calling C from Python costs about 0.2 microseconds a piece. ``copy=False`` makes the same calls for no bytes, and
+    the reference is the difference of both times, which is what the loop takes in C.
+    """
+    store, data = pieces.data.store, pieces.data
+    nbytes = pieces.length * VALUE_BYTES
+    slots = n_buffers * BATCH_SIZE
+    buffer = np.ones((slots, pieces.length), np.float32)  # touched, so that its pages are there
+    first = [store.values(shard).ctypes.data for shard in range(len(store.shards))]
+    calls = []
+    for i, (row, start) in enumerate(zip(pieces.rows.tolist(), pieces.starts.tolist(), strict=True)):
+        source = first[data.shard_index[row]] + VALUE_BYTES * (int(data.value_offset[row]) + start)
+        calls.append((buffer.ctypes.data + i % slots * nbytes, source, nbytes if copy else 0))
+    keep = (buffer, store)  # alive as long as the addresses
+
+    def run(move: Callable[..., Any] = ctypes.memmove, _: Any = keep) -> None:
+        for target, source, n in calls:
+            move(target, source, n)
+
+    return run
+
+
+def loader(view: WeightView) -> Reader:
+    """Read a view by torch's own loader as anybody would write it."""
+
+    def run() -> None:
+        for _ in DataLoader(view, batch_size=BATCH_SIZE, shuffle=True):
+            pass
+
+    return run
+
+
+def gather(pieces: Pieces) -> Reader:
+    """Read by the store alone, batch by batch."""
+    store, data, length = pieces.data.store, pieces.data, pieces.length
+    shards, starts = data.shard_index[pieces.rows], data.value_offset[pieces.rows] + pieces.starts
+    batches = [slice(i, i + BATCH_SIZE) for i in range(0, len(pieces.rows), BATCH_SIZE)]
+
+    def run() -> None:
+        for batch in batches:
+            store.gather(shards[batch], starts[batch], length)
+
+    return run
 
 
 def seconds(run: Reader) -> float:
@@ -66,97 +114,63 @@ def seconds(run: Reader) -> float:
     return time.perf_counter() - began
 
 
-def compare(pieces: Pieces, entries: list[Entry], rounds: int) -> list[Result]:
-    """Measure readers against the memory copy of ``pieces`` in alternating rounds."""
-    copy, calls = readers.memcpy(pieces), readers.memcpy(pieces, copy=False)
-    reference: list[float] = []
-    times: dict[str, list[float]] = {entry.name: [] for entry in entries}
+def compare(pieces: Pieces, readers: Mapping[str, Reader], rounds: int) -> list[dict[str, object]]:
+    """Measure readers against the memory copy of ``pieces`` in alternating rounds; a row each."""
+    copy, calls = memcpy(pieces), memcpy(pieces, copy=False)
+    times: dict[str, list[float]] = {name: [] for name in ("memcpy", *readers)}
     for _ in range(rounds):
-        copied = (seconds(copy) - seconds(calls)) / len(pieces)
-        measured = {entry.name: seconds(entry.run) / entry.n for entry in entries}
-        reference.append(copied)
-        for name, value in measured.items():
-            times[name].append(value)
-    found = [_result("memcpy", reference, reference, pieces.length)]
-    return found + [_result(name, reference, values, pieces.length) for name, values in times.items()]
+        times["memcpy"].append(seconds(copy) - seconds(calls))
+        for name, run in readers.items():
+            times[name].append(seconds(run))
+    rows = []
+    for name, own in times.items():
+        per_second = len(pieces.rows) / statistics.median(own)
+        row = {
+            "reader": name,
+            "ratio": statistics.median(r / t for r, t in zip(times["memcpy"], own, strict=True)),
+            "bar": BARS.get(name),
+            "per_second": per_second,
+            "gb_per_second": 1e-9 * VALUE_BYTES * pieces.length * per_second,
+        }
+        rows.append(row)
+    return rows
 
 
-def _result(name: str, reference: list[float], times: list[float], length: int) -> Result:
-    ratio = statistics.median(r / t for r, t in zip(reference, times, strict=True))
-    per_second = 1 / statistics.median(times)
-    return Result(name, ratio, per_second, 4e-9 * length * per_second, BARS.get(name))
-
-
-def measure_windows(data: NWSDataset, rounds: int) -> list[Result]:
-    """Compare the readers of random windows."""
-    view = RandomWindows(data, WINDOW, target="optimizer", windows_per_vector=WINDOWS_PER_VECTOR)
-    pieces = Pieces(data, np.repeat(np.arange(len(data)), WINDOWS_PER_VECTOR), view.starts(), WINDOW)
-    entries = [
-        Entry("windows, DataLoader", readers.loader(view), len(view)),
-        Entry("windows, store alone", readers.gather(pieces), len(pieces)),
-    ]
-    return compare(pieces, entries, rounds)
-
-
-def measure_vectors(data: NWSDataset, rounds: int) -> list[Result]:
-    """Compare the readers of whole vectors; data of one architecture."""
-    view = GlobalVectors(data, target="optimizer")
-    pieces = Pieces(data, np.arange(len(data)), np.zeros(len(data), np.int64), view.length)
-    entries = [
-        Entry("vectors, DataLoader", readers.loader(view), len(view)),
-        Entry("vectors, store alone", readers.gather(pieces), len(pieces)),
-        Entry("memcpy into one buffer", readers.memcpy(pieces, n_buffers=1), len(pieces)),
-    ]
-    return compare(pieces, entries, rounds)
-
-
-def measure(data: NWSDataset, rounds: int) -> dict[str, object]:
-    """Return all results, and peak memory in MB, as JSON values."""
-    results = measure_windows(data, rounds)
-    if len(np.unique(data["n_weights"])) == 1:
-        results += measure_vectors(data, rounds)
-    return {
-        "results": [asdict(result) for result in results],
-        "snapshots": len(data),
-        "data_mb": float(data["n_weights"].sum() * 4 / 1e6),
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+def measure(data: NWSDataset, rounds: int) -> list[dict[str, object]]:
+    """Compare the readers of random windows, and where all networks are equally long those of whole vectors."""
+    windows = RandomWindows(data, WINDOW, target="optimizer", windows_per_vector=WINDOWS_PER_VECTOR)
+    pieces = pieces_of(windows, windows.starts())
+    readers = {"windows, DataLoader": loader(windows), "windows, store alone": gather(pieces)}
+    rows = compare(pieces, readers, rounds)
+    if len(np.unique(data["n_weights"])) > 1:
+        return rows
+    vectors = GlobalVectors(data, target="optimizer")
+    pieces = pieces_of(vectors, np.zeros(len(data), np.int64))
+    readers = {
+        "vectors, DataLoader": loader(vectors),
+        "vectors, store alone": gather(pieces),
+        "memcpy into one buffer": memcpy(pieces, n_buffers=1),
     }
-
-
-def render(report: dict[str, object]) -> str:
-    """Return the report as text."""
-    lines = [f"{'reader':34} {'ratio':>7} {'bar':>5} {'pieces/s':>11} {'GB/s':>6}"]
-    for result in report["results"]:  # type: ignore[attr-defined]
-        bar = "" if result["bar"] is None else f"{result['bar']:.2f}"
-        figures = f"{result['ratio']:7.3f} {bar:>5} {result['per_second']:11,.0f} {result['gb_per_second']:6.2f}"
-        lines.append(f"{result['name']:34} {figures}")
-    tail = f"{report['snapshots']} snapshots, {report['data_mb']:.0f} MB; peak memory {report['peak_memory_mb']:.0f} MB"
-    return "\n".join([*lines, tail + " (mapped pages counted)"])
+    return rows + compare(pieces, readers, rounds)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed.loading", description=__doc__.splitlines()[0])
+    parser = command_line(__doc__, rounds=9)
     parser.add_argument(
         "--data", type=Path, help="a dataset's folder; its first trainings are read (default: a made-up one)"
     )
     parser.add_argument("--population", help="fixed or random, of --data")
-    parser.add_argument(
-        "--trainings", type=int, default=N_TRAININGS, help="how many trainings to read (default %(default)s)"
-    )
-    parser.add_argument("--rounds", type=int, default=9, help="alternating rounds (default %(default)s)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--trainings", type=count, default=48, help="how many to read (default: %(default)s)")
     options = parser.parse_args(arguments)
-    if options.trainings < 1 or options.rounds < 1:
-        raise SelectionError("--trainings and --rounds must be at least 1")
     with tempfile.TemporaryDirectory() as folder:
         if options.data:
             data = open_dataset(options.data, options.population)
             data = data.take(np.arange(min(len(data), N_SNAPSHOTS * options.trainings)))
         else:
             data = write_random_dataset(Path(folder) / "nws", options.trainings)
-        report = measure(data, options.rounds)
-    print(json.dumps(report, indent=1) if options.json else render(report))
+        rows = measure(data, options.rounds)
+    show(rows, options.json)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ Needs Linux; a minute on a free core.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from benchmarks.speed.alternate import show
 from benchmarks.speed.eager import random_bank
 from builders.compute.backend import CPU_BACKENDS, open_backend
 from builders.compute.compute_path import enter_compute_path
@@ -31,7 +31,7 @@ from builders.compute.trainer import train
 from builders.estimate.image_counts import OFFICIAL
 from builders.images.bank import ImageBank
 from builders.plan.shape import Shape
-from builders.plan.trainings import PlannedTraining
+from builders.plan.trainings import PlannedTraining, plan_trainings
 from builders.recipe import stopping
 from builders.recipe.initialization import initial_vector
 from builders.recipe.snapshots import CAPACITY
@@ -39,7 +39,6 @@ from builders.recipe.stopping import MAX_EPOCHS
 from builders.run.processes import start_process
 from nws_data.space.architecture import Architecture, all_architectures
 from nws_data.space.hyperparameters import FIXED_ARCHITECTURE, HyperParameters
-from nws_data.terminal import align
 
 SIZES = {item.name: (item.n_train, item.n_test) for item in OFFICIAL.values()}
 N_STEPS = 5
@@ -54,14 +53,14 @@ def memory_mb() -> dict[str, float]:
     for line in Path("/proc/self/smaps_rollup").read_text(encoding="utf-8").splitlines()[1:]:
         name, value, *_ = line.split()
         fields[name.rstrip(":")] = int(value) * 1024 / 1e6
-    return {"private": fields["Private_Dirty"], "of_files": fields["Private_Clean"] + fields["Shared_Clean"]}
+    return {"private_mb": fields["Private_Dirty"], "of_files_mb": fields["Private_Clean"] + fields["Shared_Clean"]}
 
 
 def worst_worker(bank_folder: Path, backend: str) -> dict[str, float]:
     """Train the largest architecture with full snapshot buffers; return the memory."""
     enter_compute_path()
     bank = ImageBank.open(bank_folder)
-    planned = PlannedTraining("random-000000", 0, _hyperparameters(all_architectures()[-1], "svhn", 32))
+    planned = PlannedTraining("random-000000", 0, _hyperparameters(all_architectures()[-1], "svhn"))
     fleet = open_backend(backend, bank, "float32").fleet(Shape.of(planned.hyperparameters), 0)
     member, vector = Member(planned, bank, MAX_EPOCHS, fleet.device), initial_vector(planned.hyperparameters, planned.seed)
     fleet.load(0, planned, vector, member.scored)
@@ -79,7 +78,7 @@ def long_training(bank_folder: Path, backend: str, epochs: int) -> dict[str, flo
     enter_compute_path()
     stopping._FALLING = stopping._BELOW_AVERAGE = stopping._STATIONARY = sys.maxsize
     wide = replace(all_architectures()[0], width_fc=192)
-    hyperparameters = _hyperparameters(wide, "tiny", 32)
+    hyperparameters = _hyperparameters(wide, "tiny")
     with tempfile.TemporaryDirectory() as folder:
         trainings = [PlannedTraining(f"random-{i:06d}", i, hyperparameters) for i in range(2)]
         for record in train(trainings, open_backend(backend, ImageBank.open(bank_folder), "float32"), epoch_cap=epochs):
@@ -87,25 +86,21 @@ def long_training(bank_folder: Path, backend: str, epochs: int) -> dict[str, flo
     return memory_mb()
 
 
-def _hyperparameters(architecture: Architecture, dataset: str, batch_size: int) -> HyperParameters:
-    return HyperParameters(
-        dataset=dataset,
-        learning_rate=0.001,
-        batch_size=batch_size,
-        augmentation=True,
-        optimizer="adam",
-        activation="elu",
-        initialization="glorot_uniform",
-        **{field: getattr(architecture, field) for field in FIXED_ARCHITECTURE},
-    )
+def _hyperparameters(architecture: Architecture, dataset: str) -> HyperParameters:
+    drawn = next(plan_trainings("random", 1, 0, [dataset])).hyperparameters
+    values = {field: getattr(architecture, field) for field in FIXED_ARCHITECTURE} | {
+        "optimizer": "adam",
+        "activation": "elu",
+    }
+    return replace(drawn, batch_size=32, augmentation=True, initialization="glorot_uniform", **values)
 
 
-def measure(bank: Path, backend: str) -> dict[str, dict[str, float]]:
+def measure(bank: Path, backend: str) -> list[dict[str, object]]:
     """Return the memory of every process by what it did."""
-    result = {"largest architecture, full buffers": alone(worst_worker, bank, backend)}
+    found = {"largest architecture, full buffers": alone(worst_worker, bank, backend)}
     for epochs in (19, 62, 150, 300):
-        result[f"small one, {epochs} epochs"] = alone(long_training, bank, backend, epochs)
-    return result
+        found[f"small one, {epochs} epochs"] = alone(long_training, bank, backend, epochs)
+    return [{"backend": backend, "worker": name, **memory} for name, memory in found.items()]
 
 
 def alone(work: Callable[..., dict[str, float]], *arguments: object) -> dict[str, float]:
@@ -127,18 +122,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        sets = random_bank(Path(folder), SIZES | {"tiny": (80, 40)})
-        result = {backend: measure(Path(folder), backend) for backend in options.backend}
-    bank_mb = sum(item.nbytes for item in sets) / 1e6
-    if options.json:
-        print(json.dumps({"bank_mb": bank_mb, "workers": result}, indent=1))
-        return
-    print(f"bank: {bank_mb:,.0f} MB in files, mapped and shared; workers, MB:")
-    rows = [["backend", "worker", "private", "mapped files"]]
-    for backend, found in result.items():
-        for name, m in found.items():
-            rows.append([backend, name, *(f"{m[key]:,.0f}" for key in ("private", "of_files"))])
-    print("\n".join(align(rows)))
+        random_bank(Path(folder), SIZES | {"tiny": (80, 40)})
+        rows = [row for backend in options.backend for row in measure(Path(folder), backend)]
+    show(rows, options.json)
 
 
 if __name__ == "__main__":

@@ -5,30 +5,30 @@
 The queue is the beginning of the plan of the random population: every architecture, batch size, optimizer, activation and
 augmentation as drawn, three of five image sets in colour. Each training runs its first epochs with all that belongs to
 them: batches, augmentation, steps, and evaluations whose images are half as many as those of training, as in the paper.
-The baseline is plain PyTorch, one network after another (see benchmarks/speed/build.py). Contenders run in turns; what
-counts is the median of the ratios of whole queues, so that the large architectures have the weight of their time.
+The baseline is plain PyTorch, one network after another (``eager.py``), on the same batches and images. Contenders run in
+turns; the ratio is how many times faster than the baseline, the median of whole queues, so that the large architectures
+have the weight of their time.
 
-Beside each ratio stands the share of this machine's measured peak of matrix products that the contender's convolutions
+Beside each ratio stands the ``share`` of this machine's measured peak of matrix products that the contender's convolutions
 and products reach, everything else included in the time.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import time
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
-from benchmarks.speed.alternate import Setup, Timing, Work, alternate, compared
-from benchmarks.speed.build import train_eager, train_epochs
-from benchmarks.speed.eager import random_bank
-from builders.compute.backend import CPU_BACKENDS, CPU_PRECISIONS
+from benchmarks.speed.alternate import Setup, Work, alternate, command_line, compared, count, show
+from benchmarks.speed.eager import Eager, random_bank
+from builders.compute.backend import CPU_BACKENDS, CPU_PRECISIONS, open_backend
 from builders.compute.compute_path import enter_compute_path
+from builders.compute.trainer import Interrupted, train
 from builders.images.bank import ImageBank
 from builders.plan.cost import forward_flop, training_flop
 from builders.plan.trainings import PlannedTraining, plan_trainings
@@ -40,6 +40,7 @@ N_EPOCHS = 2
 N_TRAIN, N_TEST = 2_000, 250
 GRAY = ("mnist", "fashion_mnist")
 BUILD_SEED = 0
+_EVALUATION_BATCH = 256
 
 
 def write_images(folder: Path) -> None:
@@ -52,40 +53,73 @@ def queue(n: int) -> list[PlannedTraining]:
     return list(plan_trainings("random", n, BUILD_SEED, IMAGE_SETS))
 
 
-def eager_queue(bank: Path, n: int) -> Work:
-    """The baseline."""
-    torch.set_num_threads(1)
+def contender(bank: Path, n: int, backend: str, precision: str) -> Work:
+    """Return the queue by a backend of the builder, one training after another, or by the baseline ``eager``."""
+    if backend == "eager":
+        torch.set_num_threads(1)
+    else:
+        enter_compute_path()
     opened = ImageBank.open(bank)
 
     def work() -> None:
         for planned in queue(n):
-            train_eager(planned, opened, N_EPOCHS)
+            if backend == "eager":
+                _train_eager(planned, opened)
+            else:
+                _train_epochs(planned, opened, precision, backend)
 
     return work
 
 
-def builder_queue(bank: Path, n: int, precision: str, backend: str) -> Work:
-    """The builder's trainer, one training after another: in a queue this short hardly two share a shape."""
-    enter_compute_path()
-    opened = ImageBank.open(bank)
+def _train_eager(planned: PlannedTraining, bank: ImageBank) -> None:
+    """Train some epochs with evaluations, as the trainer does them."""
+    name = planned.hyperparameters.dataset
+    images, labels = bank.images(name, "train"), bank.labels(name, "train")
+    eager, split = Eager(planned), split_images(len(labels), planned.seed)
 
-    def work() -> None:
-        for planned in queue(n):
-            train_epochs(planned, opened, N_EPOCHS, precision, backend)
+    def score() -> None:
+        sets = [(images[rows], labels[rows]) for rows in (split.validation, split.train_scored)]
+        for pixels, own in [*sets, (bank.images(name, "test"), bank.labels(name, "test"))]:
+            eager.score(zip(pixels.split(_EVALUATION_BATCH), own.split(_EVALUATION_BATCH), strict=True))
 
-    return work
+    score()
+    for epoch in range(N_EPOCHS):
+        rows = epoch_batches(split, labels, planned.seed, epoch, planned.hyperparameters.batch_size)
+        eager.train((images[batch], labels[batch]) for batch in rows)
+        score()
+
+
+def _train_epochs(planned: PlannedTraining, bank: ImageBank, precision: str, backend: str) -> None:
+    """Run the trainer for the epochs of a training, evaluations included, and one step more."""
+    n_images, seen = _images_trained(planned, bank), 0
+
+    def stop(n: int, flop: float) -> None:
+        nonlocal seen
+        seen += n
+        if seen > n_images:
+            raise Interrupted
+
+    try:
+        list(train([planned], open_backend(backend, bank, precision), epoch_cap=19, on_step=stop))
+    except Interrupted:
+        return
+    raise RuntimeError("the training ended before the epochs were counted")
+
+
+def _images_trained(planned: PlannedTraining, bank: ImageBank) -> int:
+    labels = bank.labels(planned.hyperparameters.dataset, "train")
+    split = split_images(len(labels), planned.seed)
+    return epoch_batches(split, labels, planned.seed, 0, planned.hyperparameters.batch_size).numel() * N_EPOCHS
 
 
 def queue_flop(bank: Path, n: int) -> float:
     """Return the operations of the queue's convolutions and products, training and evaluation."""
     opened, total = ImageBank.open(bank), 0.0
+    split = split_images(N_TRAIN, 0)
+    scored = (len(split.validation) + len(split.train_scored) + N_TEST) * (N_EPOCHS + 1)
     for planned in queue(n):
-        hp = planned.hyperparameters
-        architecture, labels = Architecture.of(hp), opened.labels(hp.dataset, "train")
-        split = split_images(len(labels), planned.seed)
-        trained = epoch_batches(split, labels, planned.seed, 0, hp.batch_size).numel() * N_EPOCHS
-        scored = (len(split.validation) + len(split.train_scored) + N_TEST) * (N_EPOCHS + 1)
-        total += training_flop(architecture) * trained + forward_flop(architecture) * scored
+        architecture = Architecture.of(planned.hyperparameters)
+        total += training_flop(architecture) * _images_trained(planned, opened) + forward_flop(architecture) * scored
     return total
 
 
@@ -99,61 +133,41 @@ def gemm_peak(precision: str, seconds: float = 2.0) -> float:
     x = torch.randn(16, 16, 16, 512, dtype=dtype).permute(0, 3, 1, 2)
     kernel = torch.randn(512, 512, 1, 1, dtype=dtype).contiguous(memory_format=torch.channels_last)
     best = 0.0
-    for product, flop in ((lambda: a @ b, 2 * 1024**3), (lambda: F.conv2d(x, kernel), 2 * 16**3 * 512**2)):
-        product()
+    for multiply, flop in ((lambda: a @ b, 2 * 1024**3), (lambda: F.conv2d(x, kernel), 2 * 16**3 * 512**2)):
+        multiply()
         stop = time.perf_counter() + seconds / 2
         while (started := time.perf_counter()) < stop:
-            product()
+            multiply()
             best = max(best, flop / (time.perf_counter() - started))
     return best
 
 
-def measure(n: int, rounds: int, backends: list[str]) -> tuple[dict[str, Timing], float]:
-    """Time the queue by every contender; return the timings and the queue's operations."""
+def measure(n: int, rounds: int, backends: list[str]) -> list[dict[str, object]]:
+    """Time the queue by every contender; return a row each."""
     with tempfile.TemporaryDirectory() as folder:
         bank = Path(folder)
         write_images(bank)
-        contenders: dict[str, Setup] = {"eager float32": partial(eager_queue, bank, n)}
-        for backend in backends:
-            contenders |= {f"{backend} {name}": partial(builder_queue, bank, n, name, backend) for name in CPU_PRECISIONS}
-        return alternate(contenders, rounds), queue_flop(bank, n)
+        paths = [("eager", "float32"), *product(backends, CPU_PRECISIONS)]
+        contenders: dict[str, Setup] = {" ".join(path): partial(contender, bank, n, *path) for path in paths}
+        times, flop = alternate(contenders, rounds), queue_flop(bank, n)
+    peaks = {precision: gemm_peak(precision) for precision in CPU_PRECISIONS}
+    rows: list[dict[str, object]] = []
+    for name, own in times.items():
+        found, peak = compared(times["eager float32"], own), peaks[name.split()[1]]
+        rate = flop / found["median_s"]
+        shares = {"gflops": rate / 1e9, "gemm_gflops": peak / 1e9, "share": rate / peak}
+        rows.append({"contender": name, **found, **shares})
+    return rows
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trainings", type=int, default=20, help="length of the queue (default 20)")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = command_line(__doc__)
+    parser.add_argument("--trainings", type=count, default=20, help="length of the queue (default: %(default)s)")
     parser.add_argument("--backend", choices=CPU_BACKENDS, nargs="+", default=["native"])
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    timings, flop = measure(options.trainings, options.rounds, options.backend)
-    peaks = {precision: gemm_peak(precision) for precision in CPU_PRECISIONS}
-    rows = []
-    for name, timing in timings.items():
-        peak, rate = peaks[name.split()[1]], flop / timing.median_s
-        rows.append(
-            {
-                "contender": name,
-                **compared(timings["eager float32"], timing),
-                "gflops": rate / 1e9,
-                "gemm_peak_gflops": peak / 1e9,
-                "share_of_peak": rate / peak,
-            }
-        )
-    if options.json:
-        print(json.dumps({"trainings": options.trainings, "rounds": options.rounds, "rows": rows}, indent=1))
-        return
-    print(
-        f"the first {options.trainings} random trainings, {N_EPOCHS} epochs each, one core, {options.rounds} rounds in turns"
-    )
-    print("times faster than sequential eager: median (least to most); operations per second; share of the GEMM peak")
-    for row in rows:
-        print(
-            f"{row['contender']:18} {row['ratio']:5.2f} ({row['least']:.2f} to {row['most']:.2f}) {row['median_s']:7.1f} s"
-            f" {row['gflops']:6.0f} GFLOP/s, {row['share_of_peak']:4.0%} of {row['gemm_peak_gflops']:.0f}"
-        )
+    show(measure(options.trainings, options.rounds, options.backend), options.json)
 
 
 if __name__ == "__main__":

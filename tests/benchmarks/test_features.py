@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.speed import features
-from benchmarks.speed.loading_data import write_random_dataset
-from nws_data.errors import SelectionError
-from nws_data.features.extract import statistics_features
+from benchmarks.speed.random_data import write_random_dataset
 
 
 @pytest.fixture(scope="module")
@@ -28,18 +26,11 @@ def test_report_on_a_given_dataset(root: Path, capsys: pytest.CaptureFixture[str
         ("vectors", 20, 16),
         ("windows", 20, 16),
     ]
-    assert all(r["ratio"] > 0 and r["largest_difference"] < 1e-6 and r["peak_mb"]["loop"] > 0 for r in results)
-    assert "layers" in features.render(results)
+    assert all(r["ratio"] > 0 and r["largest_difference"] < 1e-6 for r in results)
 
 
 @pytest.mark.parametrize("kind", features.KINDS)
 def test_both_compute_the_same(root: Path, kind: str) -> None:
     view = features.make_view(root, kind, 20)
-    expected = features.loop_features(view, features.item_pieces(view, kind))
-    found = statistics_features(view, "layers" if kind == "layers" else "vector", cache=False)
+    found, expected = features.batched_features(view, kind), features.loop_features(view, kind)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
-
-
-def test_options_are_checked(tmp_path: Path) -> None:
-    with pytest.raises(SelectionError, match="must be at least 1"):
-        features.main(["--data", str(tmp_path), "--rounds", "0"])

@@ -31,7 +31,7 @@ def draw(section: Section) -> dict[str, Any]:
             if (task, method) in section.cells:
                 bars.append(_bar(section, task, method, start + b * width, width) | {"colour": colours[method]})
         ends = {"start": round(start - 6, 2), "end": round(start + n_bars * width + 6, 2), "middle": round(middle, 2)}
-        groups.append(ends | {"label": group_label(task), "chance": _y(section.chance(task) or 0.0)})
+        groups.append(ends | {"label": group_label(task), "chance": _y(section.chance(task))})
     return {
         "title": f"Accuracy of {n_bars} methods on {n_groups} tasks ({section.family}); the table has the same numbers",
         "legend": colours | {CHANCE: "dashes"},

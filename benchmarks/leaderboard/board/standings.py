@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,9 @@ import numpy as np
 
 from baselines.registry import METHODS
 from benchmarks.leaderboard.files.json_text import digest
-from benchmarks.leaderboard.files.results import Result, main_metric
-from benchmarks.leaderboard.files.summary import mean_right
+from benchmarks.leaderboard.files.results import Result, main_metric, mean_right
 from nws_data.tasks.metrics import Interval, clustered_accuracy, paired_difference
-from nws_data.tasks.scores import ClassificationScore
-from nws_data.tasks.table import FAMILIES, TaskSpec, parse_task
+from nws_data.tasks.table import FAMILIES, parse_task
 
 STATUSES = ("official", "folds", "other", "other-folds")
 """Groups of results that must not be mixed, in their order on the board."""
@@ -26,7 +25,6 @@ TRIVIAL = ("majority", "hyperparameters", "length")
 CHANCE = "chance"
 REFERENCES = (CHANCE, *TRIVIAL)
 """What methods are compared with in paired differences."""
-
 
 _ABSENT = object()
 
@@ -48,7 +46,7 @@ class Section:
     """One table: methods by tasks of one family and status, all from the same data."""
 
     data_digest: str
-    status: str  # a key of STATUSES
+    status: str  # one of STATUSES
     family: str  # such as "global"
     kind: str  # "classification" or "regression"
     tasks: tuple[str, ...]
@@ -65,50 +63,33 @@ class Section:
         """Return a result of a task, for what all its results share."""
         return next(cell.result for (name, _), cell in self.cells.items() if name == task)
 
-    def chance(self, task: str) -> float | None:
-        """Return the accuracy of guessing; None of a regression."""
-        found: float | None = self.first(task).summary["chance"]
-        return found
-
-    def n_trainings(self, task: str) -> int:
-        """Return how many trainings a task is tested on."""
-        return len(self.first(task).runs[0].score.trainings)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Differences:
-    """The accuracy of a method on a task less that of each reference, on the same trainings."""
-
-    task: str
-    method: str
-    against: dict[str, Interval]  # by reference; those that have run
+    def chance(self, task: str) -> float:
+        """Return the accuracy of guessing, or the R² of the mean of the test targets, which is 0."""
+        return self.first(task).summary["chance"] or 0.0
 
 
 def arrange(results: Sequence[Result]) -> list[Section]:
     """Return the tables of a board: by population and data, official first, families in a fixed order."""
-    groups: dict[tuple[Any, ...], list[Result]] = {}
+    groups: dict[tuple[str, str, str, str], list[Result]] = {}
     for result in results:
         family = parse_task(result.task).family.name
-        groups.setdefault((result.data_digest, status_of(result), family, result.kind), []).append(result)
+        groups.setdefault((result.data_digest, _status(result), family, result.kind), []).append(result)
 
-    def place(group: tuple[Any, ...]) -> tuple[Any, ...]:
+    def place(group: tuple[str, str, str, str]) -> tuple[Any, ...]:
         digest, status, family, _ = group
         return (FAMILIES[family].population, digest, STATUSES.index(status), _rank(family, FAMILIES))
 
-    return [_section(group, groups[group]) for group in sorted(groups, key=place)]
+    return [_section(*group, groups[group]) for group in sorted(groups, key=place)]
 
 
-def status_of(result: Result) -> str:
+def _status(result: Result) -> str:
     """Return one of :data:`STATUSES`; folds of a task with settings of its own stand apart from those of official tasks."""
-    if result.official:
-        return "official"
-    if result.folds:
-        return "folds" if parse_task(result.task).official else "other-folds"
-    return "other"
+    if not result.folds:
+        return "official" if result.official else "other"
+    return "folds" if parse_task(result.task).official else "other-folds"
 
 
-def _section(group: tuple[Any, ...], results: list[Result]) -> Section:
-    digest, status, family, kind = group
+def _section(digest: str, status: str, family: str, kind: str, results: list[Result]) -> Section:
     labels = _labels(results)
     tasks = sorted({result.task for result in results}, key=_task_order)
     cells: dict[tuple[str, str], Cell] = {}
@@ -117,11 +98,8 @@ def _section(group: tuple[Any, ...], results: list[Result]) -> Section:
         top = max(main_metric(result)["mean"] for result in of_task)
         for result in of_task:
             found = main_metric(result)
-            cells[task, labels[result.path]] = Cell(
-                result=result,
-                best=len(of_task) > 1 and result.method not in TRIVIAL and bool(found["mean"] == top),
-                **found,
-            )
+            best = len(of_task) > 1 and result.method not in TRIVIAL and bool(found["mean"] == top)
+            cells[task, labels[result.path]] = Cell(result=result, best=best, **found)
     trivial = {label for (_, label), cell in cells.items() if cell.result.method in TRIVIAL}
     methods = sorted({label for _, label in cells}, key=lambda label: (label in trivial, *_place(label, cells)))
     return Section(
@@ -149,24 +127,16 @@ def _labels(results: Sequence[Result]) -> dict[Path, str]:
     Where texts do not tell them apart, such as ``1`` and ``"1"``, the digest of the options does: no result may take
     another's place.
     """
-    found: dict[Path, str] = {}
-    of_label: dict[str, set[str]] = {}
+    found: dict[Path, tuple[str, str]] = {}
     for result in results:
         options = [other.options for other in results if other.method == result.method]
         names = {name for o in options for name in o}
         differing = sorted(n for n in names if len({(type(o.get(n, _ABSENT)), o.get(n, _ABSENT)) for o in options}) > 1)
         shown = ", ".join(f"{name}={result.options.get(name, 'absent')}" for name in differing)
         label = f"{result.method} ({shown})" if shown else result.method
-        found[result.path] = label
-        of_label.setdefault(label, set()).add(_options_key(result))
-    return {
-        result.path: found[result.path] + (f" {_options_key(result)}" if len(of_label[found[result.path]]) > 1 else "")
-        for result in results
-    }
-
-
-def _options_key(result: Result) -> str:
-    return digest({"key": [result.method, result.options]})[:8]
+        found[result.path] = label, digest({"key": [result.method, result.options]})[:8]
+    n_keys = Counter(label for label, _ in set(found.values()))
+    return {path: f"{label} {key}" if n_keys[label] > 1 else label for path, (label, key) in found.items()}
 
 
 def _rank(name: str, order: Any) -> int:
@@ -175,33 +145,23 @@ def _rank(name: str, order: Any) -> int:
 
 
 def _task_order(task: str) -> tuple[Any, ...]:
-    spec: TaskSpec = parse_task(task)
+    spec = parse_task(task)
     return (spec.family.targets.index(spec.target), spec.length or 0, task)
 
 
-def differences(section: Section) -> list[Differences]:
-    """Return every method's paired differences from chance and from the trivial baselines; none for regression."""
-    found = []
+def differences(section: Section) -> dict[tuple[str, str], dict[str, Interval]]:
+    """Return paired differences by task and method: accuracy less that of each reference that has run; none of regression.
+
+    Less chance, the interval is the accuracy's own, moved: it keeps a width where all are right.
+    """
+    found: dict[tuple[str, str], dict[str, Interval]] = {}
     for task in section.tasks if section.kind == "classification" else ():
-        right = {
-            method: _right(section.cells[task, method].result)
-            for method in section.methods
-            if (task, method) in section.cells
-        }
+        cells = {method: section.cells[task, method] for method in section.methods if (task, method) in section.cells}
+        right = {method: mean_right([run.score for run in cell.result.runs]) for method, cell in cells.items()}
         n_items = np.asarray(section.first(task).runs[0].score.n_items)
-        references = {name: right[name] for name in TRIVIAL if name in right}
-        for method, of_method in right.items():
-            against = {CHANCE: less_chance(n_items, of_method, section.chance(task) or 0.0)}
-            against |= {n: paired_difference(n_items, of_method, r) for n, r in references.items() if n != method}
-            found.append(Differences(task=task, method=method, against=against))
+        for method, own in right.items():
+            less_chance = Interval(*(value - section.chance(task) for value in clustered_accuracy(n_items, own)))
+            others = [name for name in TRIVIAL if name in right and name != method]
+            paired = {name: paired_difference(n_items, own, right[name]) for name in others}
+            found[task, method] = {CHANCE: less_chance, **paired}
     return found
-
-
-def less_chance(n_items: np.ndarray, right: np.ndarray, chance: float) -> Interval:
-    """Return accuracy less chance with the accuracy's own interval, moved: it keeps a width where all are right."""
-    return Interval(*(value - chance for value in clustered_accuracy(n_items, right)))
-
-
-def _right(result: Result) -> np.ndarray:
-    """Return the items that were right of each training, as the mean over seeds."""
-    return mean_right([run.score for run in result.runs if isinstance(run.score, ClassificationScore)])

@@ -9,11 +9,9 @@ from pathlib import Path
 from benchmarks.leaderboard.board.standings import CHANCE, REFERENCES, Section, differences
 from benchmarks.leaderboard.files.formats import (
     NONE,
-    count_text,
     difference_text,
     has_width,
     interval_text,
-    seconds_text,
     spread_text,
     unit_of,
     value_text,
@@ -61,15 +59,15 @@ def scores_table(section: Section) -> Table:
     def row(method: str) -> tuple[TableCell, ...]:
         return (_text(method), *(_score(section, task, method) for task in section.tasks))
 
-    guesses = [section.chance(task) or 0.0 for task in section.tasks]
-    counts = [section.n_trainings(task) for task in section.tasks]
-    apart = [
-        (_text(CHANCE), *(_value(guess, section.kind) for guess in guesses)),
+    guesses = [section.chance(task) for task in section.tasks]
+    counts = [len(section.first(task).runs[0].score.trainings) for task in section.tasks]
+    apart = (
+        (_text(CHANCE), *(TableCell(value_text(guess, section.kind), guess) for guess in guesses)),
         *(row(method) for method in section.trivial),
-        (_text("test trainings"), *(TableCell(count_text(n), n) for n in counts)),
-    ]
-    rows = (row(method) for method in section.methods if method not in section.trivial)
-    return Table(("method", *map(group_label, section.tasks)), tuple(rows), tuple(apart))
+        (_text("test trainings"), *(TableCell(f"{n:,}", n) for n in counts)),
+    )
+    rows = tuple(row(method) for method in section.methods if method not in section.trivial)
+    return Table(("method", *map(group_label, section.tasks)), rows, apart)
 
 
 def group_label(task: str) -> str:
@@ -77,56 +75,28 @@ def group_label(task: str) -> str:
     return task.partition("/")[2]
 
 
-def _value(value: float, kind: str) -> TableCell:
-    return TableCell(value_text(value, kind), value)
-
-
 def _score(section: Section, task: str, method: str) -> TableCell:
     cell = section.cells.get((task, method))
     if cell is None:
         return _EMPTY
-    return TableCell(
-        spread_text(cell.mean, cell.std, section.kind),
-        cell.mean,
-        interval_text(cell.low, cell.high, section.kind),
-        "best" if cell.best else "",
-    )
+    text, interval = spread_text(cell.mean, cell.std, section.kind), interval_text(cell.low, cell.high, section.kind)
+    return TableCell(text, cell.mean, interval, "best" if cell.best else "")
 
 
 def differences_table(section: Section) -> Table:
     """Return each method's accuracy less that of the references on the same trainings, in percentage points."""
     found = differences(section)
-    names = [name for name in REFERENCES if any(name in row.against for row in found)]
+    names = [name for name in REFERENCES if any(name in against for against in found.values())]
     rows = []
-    for row in found:
+    for (task, method), against in found.items():
         cells = []
         for name in names:
-            interval = row.against.get(name)
+            interval = against.get(name)
             sure = interval is not None and has_width(interval) and not interval.low <= 0 <= interval.high
             cell = interval and TableCell(difference_text(interval), interval.estimate, mark="sure" if sure else "")
             cells.append(cell or _EMPTY)
-        rows.append((_text(row.task), _text(row.method), *cells))
+        rows.append((_text(task), _text(method), *cells))
     return Table(("task", "method", *(f"less {name}" for name in names)), tuple(rows))
-
-
-RUN_HEADERS = (
-    "task",
-    "method",
-    "options",
-    "unit",
-    "seeds",
-    "score",
-    "interval",
-    "other metrics",
-    "parameters",
-    "fit s",
-    "predict s",
-    "processor",
-    "cores",
-    "commit",
-    "finished",
-    "computed from",
-)
 
 
 def runs_table(results: Sequence[Result], recomputed: Collection[Path]) -> Table:
@@ -135,35 +105,37 @@ def runs_table(results: Sequence[Result], recomputed: Collection[Path]) -> Table
     ``recomputed`` has the paths of results whose predictions were scored again.
     """
     ordered = sorted(results, key=lambda r: (not r.official, r.task, r.folds, r.method, r.path))
-    return Table(RUN_HEADERS, tuple(_run(result, result.path in recomputed) for result in ordered))
+    rows = [_run(result, result.path in recomputed) for result in ordered]
+    return Table(tuple(rows[0]), tuple(tuple(row.values()) for row in rows))
 
 
-def _run(result: Result, recomputed: bool) -> tuple[TableCell, ...]:
-    found = main_metric(result)
+def _run(result: Result, recomputed: bool) -> dict[str, TableCell]:
+    """Return the cells of a run by their headers."""
+    found, n, distinct = main_metric(result), len(result.runs), result.n_distinct
+    seeds = f"{n}" if distinct == n else f"{n}, all equal" if distinct == 1 else f"{n}, {distinct} differ"
     options = ", ".join(f"{name}={value}" for name, value in result.options.items()) or NONE
-    times = [sum(getattr(run, name) for run in result.runs) / len(result.runs) for name in ("fit_s", "predict_s")]
     others = [f"{name} {value['mean']:.4g}" for name, value in result.summary.items() if name in ("mae", "kendall_tau")]
-    hardware, gpu = result.hardware, result.hardware["gpu"]
+    hardware, gpu, n_parameters = result.hardware, result.hardware["gpu"], result.n_parameters
     commit = NONE if result.commit is None else result.commit["id"][:10] + (" + changes" if result.commit["dirty"] else "")
-    return (
-        _text(result.task + (f" ({result.folds} folds)" if result.folds else "")),
-        _text(result.method),
-        _text(options),
-        _text(unit_of(result.kind)),
-        TableCell(_seeds_text(result), len(result.runs)),
-        TableCell(spread_text(found["mean"], found["std"], result.kind), found["mean"]),
-        TableCell(interval_text(found["low"], found["high"], result.kind), found["low"]),
-        _text(", ".join(others).replace("_", " ") or NONE),
-        TableCell(count_text(result.n_parameters), result.n_parameters),
-        *(TableCell(seconds_text(seconds), seconds) for seconds in times),
-        _text(f"{hardware['processor']}{f', {gpu}' if gpu else ''}"),
-        TableCell(str(hardware["cores"]), hardware["cores"]),
-        _text(commit),
-        _text(result.finished_at),
-        _text("predictions" if recomputed else "counts"),
-    )
+    return {
+        "task": _text(result.task + (f" ({result.folds} folds)" if result.folds else "")),
+        "method": _text(result.method),
+        "options": _text(options),
+        "unit": _text(unit_of(result.kind)),
+        "seeds": TableCell(seeds, n),
+        "score": TableCell(spread_text(found["mean"], found["std"], result.kind), found["mean"]),
+        "interval": TableCell(interval_text(found["low"], found["high"], result.kind), found["low"]),
+        "other metrics": _text(", ".join(others).replace("_", " ") or NONE),
+        "parameters": TableCell(NONE if n_parameters is None else f"{n_parameters:,}", n_parameters),
+        "fit s": _seconds(sum(run.fit_s for run in result.runs) / n),
+        "predict s": _seconds(sum(run.predict_s for run in result.runs) / n),
+        "processor": _text(f"{hardware['processor']}{f', {gpu}' if gpu else ''}"),
+        "cores": TableCell(str(hardware["cores"]), hardware["cores"]),
+        "commit": _text(commit),
+        "finished": _text(result.finished_at),
+        "computed from": _text("predictions" if recomputed else "counts"),
+    }
 
 
-def _seeds_text(result: Result) -> str:
-    n, distinct = len(result.runs), result.n_distinct
-    return str(n) if distinct == n else f"{n}, all equal" if distinct == 1 else f"{n}, {distinct} differ"
+def _seconds(value: float) -> TableCell:
+    return TableCell(f"{value:.1f}" if value < 10 else f"{value:,.0f}", value)

@@ -1,4 +1,4 @@
-"""``nws bench board``: from a folder of result files to board.md and board.html. The same files give the same bytes.
+"""``nws bench board``: from a folder of checked result files to board.md and board.html. Equal files give equal bytes.
 
 The page needs nothing else: styles, script and charts are inside.
 """
@@ -6,7 +6,7 @@ The page needs nothing else: styles, script and charts are inside.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from benchmarks.leaderboard.board.standings import arrange
 from benchmarks.leaderboard.board.tables import differences_table, runs_table, scores_table
 from benchmarks.leaderboard.files.against_data import check_against_data, recompute
 from benchmarks.leaderboard.files.checks import CONTROL
-from benchmarks.leaderboard.files.collection import read_results, refuse
+from benchmarks.leaderboard.files.json_text import difference
 from benchmarks.leaderboard.files.results import Result, ResultError
 from nws_data.atomic import write_bytes
 
@@ -45,24 +45,65 @@ def write_board(results: Path, out: Path, data: Path | None = None, predictions:
         raise ResultError("--predictions are scored on the dataset they were made on: name its folder by --data")
     found = read_results(results)
     recomputed = set() if data is None else _check_all(found, results, data, predictions)
-    standing = [result for _, result in found]
+    standing = list(found.values())
     pages = {name: render(name, standing, recomputed) for name in (MARKDOWN, HTML)}
     for name, text in pages.items():
         write_bytes(out / name, text.encode())
     return standing
 
 
-def _check_all(found: list[tuple[Path, Result]], folder: Path, data: Path, predictions: Path | None) -> set[Path]:
+def read_results(folder: Path) -> dict[Path, Result]:
+    """Read every result file under a folder, hidden ones left out, sorted by path.
+
+    Raises:
+        ResultError: no folder, no files, or files that are refused, each with its reason.
+    """
+    paths = sorted(path for path in folder.rglob("*.json") if path.is_file())
+    paths = [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    if not paths:
+        raise ResultError(f"{folder}: no result files (*.json); make some with nws bench run --out {folder}")
+    found: dict[Path, Result] = {}
+    refused: list[str] = []
+    first: dict[Path, Path] = {}  # by the place that a result should have: its file
+    tests: dict[tuple[str, int, str], Result] = {}
+    for path in paths:
+        try:
+            result = Result.load(path)
+            if result.path in first:
+                raise ResultError(f"the same run as {first[result.path].relative_to(folder)}; remove one of the two")
+            tested = tests.setdefault((result.task, result.folds, result.data_digest), result)
+            if odd := difference(result.test, tested.test, "test", f"{first.get(tested.path, path).relative_to(folder)}"):
+                raise ResultError(f"tested on something else than others on this task: {odd}")
+        except ResultError as error:
+            refused.append(f"{path.relative_to(folder)}: {error}")
+            continue
+        first[result.path] = path
+        found[path] = result
+    _refuse(folder, refused)
+    return found
+
+
+def _refuse(folder: Path, reasons: Sequence[str]) -> None:
+    """Raise ``ResultError`` with the reasons as its notes, if there are any."""
+    if reasons:
+        n = len(reasons)
+        error = ResultError(f"{folder}: {n} result file{'' if n == 1 else 's'} refused, no board written")
+        for reason in reasons:
+            error.add_note(f"  {reason}")
+        raise error
+
+
+def _check_all(found: Mapping[Path, Result], folder: Path, data: Path, predictions: Path | None) -> set[Path]:
     """Return the paths of those results that were computed again from predictions; raises ``ResultError``."""
     refused, recomputed = [], set()
-    for path, result in found:
+    for path, result in found.items():
         try:
             check_against_data(result, data)
             if predictions is not None and recompute(result, data, predictions):
                 recomputed.add(result.path)
         except ResultError as error:
             refused.append(f"{path.relative_to(folder)}: {error}")
-    refuse(folder, refused)
+    _refuse(folder, refused)
     return recomputed
 
 

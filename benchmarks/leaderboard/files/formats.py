@@ -43,16 +43,6 @@ def has_width(interval: Interval) -> bool:
     return interval.estimate == 0 or interval.high - interval.low > _NO_WIDTH
 
 
-def count_text(value: int | None) -> str:
-    """Return a count with thousands separators, or a dash."""
-    return NONE if value is None else f"{value:,}"
-
-
-def seconds_text(value: float) -> str:
-    """Return seconds, with one decimal below ten."""
-    return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
-
-
 def unit_of(kind: str) -> str:
     """Return what the values of a table are."""
     return "accuracy in %" if kind == "classification" else "R²"

@@ -9,18 +9,20 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from baselines.registry import METHODS
 from benchmarks.leaderboard.files.checks import problem, test_problem
 from benchmarks.leaderboard.files.json_text import difference, digest, readable
-from benchmarks.leaderboard.files.summary import summarize
 from nws_data.atomic import write_bytes
 from nws_data.errors import NWSError
+from nws_data.tasks.metrics import Interval, Sums, clustered_accuracy, clustered_regression
 from nws_data.tasks.scores import ClassificationScore, RegressionScore, Score
 
 FORMAT = "nws-result"
@@ -107,7 +109,7 @@ class Result:
     @property
     def kind(self) -> str:
         """``classification`` or ``regression``."""
-        return "classification" if isinstance(self.runs[0].score, ClassificationScore) else "regression"
+        return kind_of(self.runs[0].score)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -131,7 +133,7 @@ class Result:
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """Means over the seeds, see :func:`benchmarks.leaderboard.files.summary.summarize`."""
+        """Means over the seeds, see :func:`summarize`."""
         return summarize([run.score for run in self.runs])
 
     @property
@@ -204,6 +206,11 @@ class Result:
         return result
 
 
+def kind_of(score: Score) -> str:
+    """Return ``classification`` or ``regression``."""
+    return "classification" if isinstance(score, ClassificationScore) else "regression"
+
+
 def safe_name(text: str) -> str:
     """Return a text as the name of a file that is not hidden: what is no letter, digit or ``_.@=+-`` becomes a point."""
     return re.sub(r"[^\w.@=+-]", ".", text, flags=re.ASCII).lstrip(".")
@@ -231,11 +238,8 @@ def _check_frame(content: Any) -> None:
         raise ResultError(
             f"format version {content.get('format_version')!r}, this nws reads version {FORMAT_VERSION}; run the task again"
         )
-    if odd := [
-        *(f"unknown field {n}" for n in content if n not in FIELDS),
-        *(f"no field {n}" for n in FIELDS if n not in content),
-    ]:
-        raise ResultError(odd[0])
+    if odd := set(content) ^ set(FIELDS):
+        raise ResultError(f"unknown or missing fields: {', '.join(sorted(odd))}")
     try:
         checksum = digest(content)
     except ValueError as error:
@@ -260,6 +264,34 @@ def seed_run_from_dict(values: Mapping[str, Any], test: Mapping[str, Any], kind:
     """Build a run from :func:`seed_run_to_dict` and the shared fields; raises an ``NWSError`` for numbers that differ."""
     score = _SCORES[kind].from_dict({**values["score"], **test})
     return SeedRun(**{**values, "score": score, "predictions_sha256": tuple(values["predictions_sha256"])})
+
+
+def summarize(scores: Sequence[Score]) -> dict[str, Any]:
+    """Return mean, standard deviation and interval over the seeds of every metric, and chance (None of a regression).
+
+    The interval is that of the mean over seeds, clustered by training: it takes the mean of each training's counts. Of
+    Kendall's tau, which no sums give, there is none.
+    """
+    intervals: dict[str, Interval | None]
+    if isinstance(scores[0], ClassificationScore):
+        intervals = {"accuracy": clustered_accuracy(np.asarray(scores[0].n_items), mean_right(scores))}
+    else:
+        sums = [score.sums for score in scores if isinstance(score, RegressionScore)]
+        means = Sums(sums[0].n, *(np.mean(values, axis=0) for values in list(zip(*sums, strict=True))[1:]))
+        intervals = dict(zip(("r2", "mae"), clustered_regression(means), strict=True)) | {"kendall_tau": None}
+    found: dict[str, Any] = {"chance": getattr(scores[0], "chance", None)}
+    for name, interval in intervals.items():
+        values = [float(getattr(score, name)) for score in scores]
+        spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        found[name] = {"mean": float(np.mean(values)), "std": spread}
+        if interval is not None:
+            found[name] |= {"low": interval.low, "high": interval.high}
+    return found
+
+
+def mean_right(scores: Sequence[Score]) -> np.ndarray:
+    """Return how many items of each training were right, float64 ``(trainings,)``: the mean over seeds."""
+    return np.mean([score.n_right for score in scores if isinstance(score, ClassificationScore)], axis=0)
 
 
 def test_fields(score: Score) -> dict[str, Any]:

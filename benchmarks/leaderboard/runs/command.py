@@ -1,11 +1,14 @@
-"""``nws bench run`` as a person sees it."""
+"""``nws bench run`` and ``nws bench methods`` as a person sees them."""
 
 from __future__ import annotations
 
+import argparse
 import tempfile
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 
+from baselines.registry import METHODS, options_of
 from benchmarks.leaderboard.files.formats import interval_text, spread_text, unit_of, value_text
 from benchmarks.leaderboard.files.results import Result, main_metric
 from benchmarks.leaderboard.runs.plans import choose_methods, choose_tasks, fits, make_plans, method_label
@@ -18,39 +21,33 @@ MAX_SEEDS = 1000
 """More than anybody needs: a slip of the finger must not fill memory with plans."""
 
 
-def bench(
-    *,
-    tasks: Sequence[str],
-    methods: Sequence[str],
-    options: Mapping[str, str],
-    seeds: int,
-    folds: bool,
-    root: Path,
-    out: Path,
-    predictions: Path | None,
-    again: bool,
-) -> int:
+def bench(options: argparse.Namespace, out: Path, given: Mapping[str, str]) -> int:
     """Run methods on tasks and print a line for each run; returns 1 where a task or a run was not possible, else 0.
+
+    Args:
+        options: of ``nws bench run``.
+        out: folder of results.
+        given: options of methods.
 
     Raises:
         NWSError: names, options or a dataset that make no sense; nothing has run then.
     """
-    if not 1 <= seeds <= MAX_SEEDS:
-        raise NWSError(f"--seeds must be in [1, {MAX_SEEDS}], got {seeds}")
-    chosen, missing = choose_tasks(tasks, root, folds)
-    found = choose_methods(methods)
-    plans = list(make_plans(chosen, found, options, seeds, folds))
-    for task in missing:
-        say(f"not available: {task.reason}", error=True)
+    if not 1 <= options.seeds <= MAX_SEEDS:
+        raise NWSError(f"--seeds must be in [1, {MAX_SEEDS}], got {options.seeds}")
+    chosen, missing = choose_tasks(options.task, options.data, options.folds)
+    found = choose_methods(options.method)
+    plans = list(make_plans(chosen, found, given, options.seeds, options.folds))
+    for reason in missing:
+        say(f"not available: {reason}", error=True)
     if not plans and not missing:
-        names = f"{', '.join(methods)}; {', '.join(chosen)}"
+        names = f"{', '.join(options.method)}; {', '.join(chosen)}"
         raise NWSError(f"none of these methods fits these tasks: {names}; nws bench methods says what each reads")
     for method in found:
         if others := [task for task in chosen if not fits(method, task)]:
             say(f"left out, the method does not fit: {method_label(method)} on {', '.join(others)}", error=True)
     # Absolute: a method may change the working directory.
-    root, place, kept = root.resolve(), out.resolve(), None if predictions is None else predictions.resolve()
-    for folder in (place, kept) if plans else ():
+    root, place, kept = options.data.resolve(), out.resolve(), options.predictions and options.predictions.resolve()
+    for folder in filter(None, (place, kept) if plans else ()):
         _check_writable(folder)
     failed = len(missing)
     with progress_bar(total=sum(plan.n_fits for plan in plans), bar_format=FITS) as bar:
@@ -59,7 +56,7 @@ def bench(
             bar.set_postfix_str(plain(name), refresh=False)
             bar.update()
 
-        for outcome in run_all(plans, root, place, predictions=kept, again=again, tick=tick):
+        for outcome in run_all(plans, root, place, predictions=kept, again=options.again, tick=tick):
             say(sentence(outcome).replace("\n", "\n  "), error=outcome.result is None)
             failed += outcome.result is None
     n = len(plans) + len(missing)
@@ -67,12 +64,11 @@ def bench(
     return 1 if failed else 0
 
 
-def _check_writable(folder: Path | None) -> None:
+def _check_writable(folder: Path) -> None:
     """Raise ``NWSError`` where no file can be made in a folder: better now than after hours."""
     try:
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=folder).close()
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise NWSError(f"cannot write into {folder}: {error.strerror or error}; choose another folder") from error
 
@@ -96,3 +92,22 @@ def score_text(result: Result) -> str:
     interval = interval_text(found["low"], found["high"], result.kind)
     guess = "" if chance is None else f", chance {value_text(chance, result.kind)}"
     return f"{score} {interval} {unit_of(result.kind)}{guess}"
+
+
+_LIMITS = {"vector": "whole vectors", "windows": "windows", "classification": "classes", "regression": "numbers"}
+
+
+def list_methods() -> str:
+    """Return the registered methods, what they are and their options with defaults, in lines of 80 characters."""
+    lines, of_options = ["method              what it is"], dict[str, list[str]]()
+    for name, entry in METHODS.items():
+        limits = [_LIMITS[words[0]] for words in (entry.inputs, entry.kinds) if len(words) == 1]
+        about = f"{entry.help} (only {', '.join(limits)})" if limits else entry.help
+        lines.append(textwrap.fill(about, 80, initial_indent=f"{name:<20}", subsequent_indent=" " * 20))
+        shown = ", ".join(f"{key}={option.default}" for key, option in options_of(name).items())
+        of_options.setdefault(shown or "none", []).append(name)
+    lines += ["", "options (--option KEY=VALUE) with their defaults"]
+    for shown, names in of_options.items():
+        lines += [*textwrap.wrap(", ".join(names), 80), textwrap.indent(textwrap.fill(shown, 76), "    ")]
+    own = "A class of your own: --method package.module:Class or file.py:Class, see CONTRIBUTING.md"
+    return "\n".join([*lines, "", *textwrap.wrap(own, 80)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,34 +19,29 @@ RESULTS = "benchmarks/results"
 PACKAGES = ("torch", "numpy", "scikit-learn", "lightning", "torchmetrics")
 
 
-def hardware() -> dict[str, Any]:
-    """Return the processor's name, the cores this process may use and torch's threads, memory in bytes, and the GPU."""
+def environment() -> dict[str, Any]:
+    """Return the fields ``hardware``, ``versions`` and ``commit`` of a result file."""
     import torch
 
-    return {
-        "processor": processor_name(),
+    hardware = {
+        "processor": _processor_name(),
         "cores": usable_cores(),
         "threads": torch.get_num_threads(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
     }
+    return {"hardware": hardware, "versions": _versions(), "commit": _commit()}
 
 
-def processor_name() -> str:
+def _processor_name() -> str:
     """Return what the processor calls itself, such as ``AMD EPYC 7B13``."""
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        names = [
-            line.partition(":")[2].strip()
-            for line in cpuinfo.read_text(encoding="utf-8").splitlines()
-            if line.startswith("model name")
-        ]
-        if names:
-            return names[0]
-    return platform.processor() or platform.machine()
+    text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.is_file() else ""
+    name = re.search(r"^model name\s*:\s*(.*\S)", text, re.MULTILINE)
+    return name[1] if name else platform.processor() or platform.machine()
 
 
-def versions() -> dict[str, str]:
+def _versions() -> dict[str, str]:
     """Return the versions of Python, of nws_data and of those packages that compute, where they are installed."""
     found = {"python": platform.python_version(), "nws_data": nws_data.__version__}
     for name in PACKAGES:
@@ -56,7 +52,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def commit() -> dict[str, Any] | None:
+def _commit() -> dict[str, Any] | None:
     """Return the checkout's commit and whether tracked files other than results differ from it; None outside git."""
     head = _git("rev-parse", "HEAD")
     if head is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +35,7 @@ class LeakCheck:
     low: float  # 95 % interval of the mean, from the spread between permutations
     high: float
     accuracies: tuple[float, ...]
-
-    @property
-    def at_chance(self) -> bool:
-        """Whether chance lies inside the interval."""
-        return self.low <= self.chance <= self.high
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as values that JSON can hold."""
-        return asdict(self) | {"at_chance": self.at_chance}
+    at_chance: bool  # chance lies inside the interval
 
 
 def check(task: str, method: str, chance: float, accuracies: Sequence[float]) -> LeakCheck:
@@ -60,7 +52,8 @@ def check(task: str, method: str, chance: float, accuracies: Sequence[float]) ->
         mean=mean,
         low=mean - half,
         high=mean + half,
-        accuracies=tuple(float(accuracy) for accuracy in accuracies),
+        accuracies=tuple(accuracies),
+        at_chance=abs(mean - chance) <= half,
     )
 
 
@@ -76,7 +69,7 @@ def run_checks(
         raise NWSError(f"--permutations must be at least 2, or there is no interval; got {n_permutations}")
     chosen, missing = choose_tasks(tasks, root, folds=False)
     if missing:
-        raise TaskError(missing[0].reason)
+        raise TaskError(missing[0])
     plans = list(make_plans(chosen, choose_methods(methods), options, seeds=1, folds=False))
     if not plans:
         raise NWSError("none of these methods fits these tasks; nws bench methods says what each reads")
@@ -106,8 +99,7 @@ def format_checks(checks: Sequence[LeakCheck]) -> str:
     for c in checks:
         numbers = (c.chance, c.mean, c.low, c.high, min(c.accuracies), max(c.accuracies))
         chance, mean, low, high, lowest, highest = (f"{100 * value:.1f}" for value in numbers)
-        side = "above" if c.low > c.chance else "below"
-        verdict = "at chance" if c.at_chance else f"{side} chance"
+        verdict = "at chance" if c.at_chance else "above chance" if c.mean > c.chance else "below chance"
         rows.append([c.task, c.method, chance, mean, f"{low} to {high}", lowest, highest, verdict])
     n = sum(c.at_chance for c in checks)
     expected = "of 100 sound ones about 5 lie outside"

@@ -34,27 +34,24 @@ class Plan:
     seeds: tuple[int, ...]
 
     @property
+    def label(self) -> str:
+        """The method as results name it."""
+        return method_label(self.method)
+
+    @property
     def name(self) -> str:
         """Task and method, for people."""
-        return f"{self.task}{f' ({self.folds} folds)' if self.folds else ''}, {method_label(self.method)}"
+        return f"{self.task}{f' ({self.folds} folds)' if self.folds else ''}, {self.label}"
+
+    @property
+    def test_sets(self) -> tuple[str, ...]:
+        """The names of the tasks that each seed is fitted on."""
+        return test_sets(self.task, self.folds)
 
     @property
     def n_fits(self) -> int:
         """Fits of all seeds on all test sets."""
         return len(self.seeds) * (self.folds or 1)
-
-
-@dataclass(frozen=True)
-class Unavailable:
-    """A task that cannot be run on this dataset, and why."""
-
-    task: str
-    reason: str
-
-
-def is_pattern(name: str) -> bool:
-    """Whether a name holds shell-like wildcards."""
-    return any(mark in name for mark in "*?[")
 
 
 def choose_methods(names: Iterable[str]) -> list[str]:
@@ -64,22 +61,26 @@ def choose_methods(names: Iterable[str]) -> list[str]:
     """
     chosen: dict[str, None] = {}
     for name in names:
-        if is_pattern(name) and ":" not in name:
+        file, colon, class_name = name.rpartition(":")
+        if _is_pattern(name) and not colon:
             found = [method for method in METHODS if fnmatchcase(method, name)]
             if not found:
                 raise NWSError(f"no method matches {name!r}; there are {', '.join(METHODS)}")
             chosen |= dict.fromkeys(found)
-        else:
-            find_method(name).load()
-            if not METHOD.holds(method_label(name)):
-                raise NWSError(f"results know a method by {METHOD.words}; rename {method_label(name)!r}")
-            file, colon, class_name = name.rpartition(":")
-            chosen[f"{Path(file).resolve()}:{class_name}" if colon and file.endswith(".py") else name] = None
+            continue
+        find_method(name).load()
+        if not METHOD.holds(method_label(name)):
+            raise NWSError(f"results know a method by {METHOD.words}; rename {method_label(name)!r}")
+        chosen[f"{Path(file).resolve()}:{class_name}" if file.endswith(".py") else name] = None
     return list(chosen)
 
 
-def choose_tasks(names: Iterable[str], root: Path, folds: bool) -> tuple[list[str], list[Unavailable]]:
-    """Return the canonical names of available tasks, and the tasks asked for by name that are not available.
+def _is_pattern(name: str) -> bool:
+    return any(mark in name for mark in "*?[")
+
+
+def choose_tasks(names: Iterable[str], root: Path, folds: bool) -> tuple[list[str], list[str]]:
+    """Return the canonical names of available tasks, and why tasks asked for by name are not available.
 
     Patterns pick, among the official names, those that are available here; ``/threshold=0`` and the like may follow.
 
@@ -91,9 +92,9 @@ def choose_tasks(names: Iterable[str], root: Path, folds: bool) -> tuple[list[st
     chosen: dict[str, None] = {}
     missing = []
     for name in names:
-        if is_pattern(name):
+        if _is_pattern(name):
             found = matching_names(image_sets, name)
-            here = [task for task in found if reason_missing(task, folds, root) is None]
+            here = [task for task in found if _reason_missing(task, folds, root) is None]
             if not here:
                 why = f"`nws tasks {root} '{name}'` says why none is available" if found else "`nws tasks` lists all"
                 raise TaskError(f"{len(found)} tasks match {name!r}; {why}")
@@ -102,15 +103,14 @@ def choose_tasks(names: Iterable[str], root: Path, folds: bool) -> tuple[list[st
         spec = parse_task(name)
         if folds and spec.fold is not None:
             raise TaskError(f"task {name}: --folds runs all five folds; give the name without /fold=")
-        reason = reason_missing(spec.name, folds, root)
-        if reason is None:
-            chosen[spec.name] = None
+        if reason := _reason_missing(spec.name, folds, root):
+            missing.append(reason)
         else:
-            missing.append(Unavailable(spec.name, reason))
+            chosen[spec.name] = None
     return list(chosen), missing
 
 
-def reason_missing(task: str, folds: bool, root: Path) -> str | None:
+def _reason_missing(task: str, folds: bool, root: Path) -> str | None:
     """Return why a task is not available on a dataset; None where it is."""
     try:
         for name in test_sets(task, N_FOLDS if folds else 0):
@@ -134,16 +134,15 @@ def make_plans(
             _refuse_option(key, methods)
     recorded = {method: recorded_options(method, given[method]) for method in methods}
     for task in tasks:
-        for method in methods:
-            if fits(method, task):
-                yield Plan(
-                    task=task,
-                    folds=N_FOLDS if folds else 0,
-                    method=method,
-                    given=given[method],
-                    options=recorded[method],
-                    seeds=tuple(range(seeds)),
-                )
+        for method in (method for method in methods if fits(method, task)):
+            yield Plan(
+                task=task,
+                folds=N_FOLDS if folds else 0,
+                method=method,
+                given=given[method],
+                options=recorded[method],
+                seeds=tuple(range(seeds)),
+            )
 
 
 def _refuse_option(key: str, methods: Sequence[str]) -> None:
@@ -167,7 +166,7 @@ def recorded_options(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return every option of a method with its value, as a result file has them.
 
     Options that the method's name fixes are left out, and paths: they say where something lies on this machine, not
-    what was computed. A method that is not registered gets ``source``, see :func:`source_digest`.
+    what was computed. A method that is not registered gets ``source``: its name is not unique, and what it names changes.
 
     Raises:
         MethodError: an option that the method does not take or that a result file cannot hold.
@@ -182,22 +181,13 @@ def recorded_options(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
         return plain
     if SOURCE in free:
         raise MethodError(f"{method}: results keep the digest of the source under {SOURCE!r}; give that option another name")
-    digest = source_digest(method)
-    return plain if digest is None else plain | {SOURCE: digest}
+    path = source_file(method)
+    return plain if path is None else plain | {SOURCE: file_sha256(path)[:12]}
 
 
 def is_path(annotation: Any) -> bool:
     """Whether an option's annotation says that it is a path."""
     return "Path" in str(annotation)
-
-
-def source_digest(method: str) -> str | None:
-    """Return 12 hexadecimal digits of the SHA-256 of the file that holds a method's class; None where it has none.
-
-    Registered methods are told apart by their names. Other people's names are not unique, and what they name changes.
-    """
-    path = source_file(method)
-    return None if path is None else file_sha256(path)[:12]
 
 
 def source_file(method: str) -> Path | None:
@@ -211,5 +201,5 @@ def source_file(method: str) -> Path | None:
 
 def method_label(method: str) -> str:
     """Return a method's name for results; of ``folder/file.py:Class`` the folder is left away."""
-    file, colon, name = method.rpartition(":")
-    return f"{Path(file).name}:{name}" if colon and file.endswith(".py") else method
+    file, _, name = method.rpartition(":")
+    return f"{Path(file).name}:{name}" if file.endswith(".py") else method

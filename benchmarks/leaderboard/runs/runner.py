@@ -15,10 +15,9 @@ from typing import Any
 
 from baselines.method import Method, MethodError
 from baselines.registry import make_method, options_of
-from benchmarks.leaderboard.files.against_data import test_sets
 from benchmarks.leaderboard.files.results import Result, ResultError, SeedRun, path_of, prediction_name
-from benchmarks.leaderboard.runs.environment import commit, hardware, versions
-from benchmarks.leaderboard.runs.plans import Plan, is_path, method_label, source_file
+from benchmarks.leaderboard.runs.environment import environment
+from benchmarks.leaderboard.runs.plans import Plan, is_path, source_file
 from benchmarks.leaderboard.runs.unfinished import Unfinished
 from nws_data.errors import NWSError
 from nws_data.format.manifest import Manifest
@@ -55,144 +54,145 @@ def run_all(
         tick: see :data:`Tick`.
     """
     manifest = Manifest.load(root)
-    # Asked once, now: the code that runs was read at this commit, whatever is committed meanwhile.
-    environment = {"hardware": hardware(), "versions": versions(), "commit": commit()}
+    here = environment()  # asked once, now: the code that runs was read at this commit, whatever is committed meanwhile
     for plan in plans:
         digest = manifest.population_digest(parse_task(plan.task).family.population)
-        unfinished = Unfinished(out, result_path(plan, digest), environment)
+        unfinished = Unfinished(out, path_of(plan.task, plan.folds, plan.label, plan.options, digest), here)
         try:
             with unfinished.alone():
-                outcome = _outcome(plan, digest, root, out, predictions, again, unfinished, tick)
+                outcome = _Run(plan, root, digest, out, predictions, unfinished, tick).outcome(again)
         except NWSError as error:
             outcome = Outcome(plan=plan, note=str(error))
         yield outcome
 
 
-def _outcome(
-    plan: Plan, digest: str, root: Path, out: Path, predictions: Path | None, again: bool, unfinished: Unfinished, tick: Tick
-) -> Outcome:
-    """Run a plan unless its result is there; raises ``NWSError``."""
-    found, note = (None, "") if again else _existing(plan, digest, out)
-    if found is None and not _draws(plan, root):
-        n_left_out, plan = plan.n_fits, replace(plan, seeds=plan.seeds[:1])
-        for _ in range(n_left_out - plan.n_fits):
-            tick(plan.name)
-        found, note = (None, "") if again else _existing(plan, digest, out)
-    if found is None:
-        return Outcome(plan=plan, result=_run(plan, digest, root, out, predictions, unfinished, tick), note=note)
-    for _ in range(plan.n_fits):
-        tick(plan.name)
-    return Outcome(plan=plan, result=found, skipped=True, note=_not_written(plan, predictions))
+@dataclass(frozen=True)
+class _Run:
+    """A plan on one dataset; its methods raise ``NWSError``."""
+
+    plan: Plan
+    root: Path
+    digest: str
+    out: Path
+    predictions: Path | None
+    unfinished: Unfinished
+    tick: Tick
+
+    def outcome(self, again: bool) -> Outcome:
+        """Run the plan unless its result is there."""
+        found, note = (None, "") if again else self._existing()
+        if found is None and not self._draws():
+            left_out = self.plan.n_fits - (self.plan.folds or 1)
+            self._tick_all(left_out)
+            once = replace(self, plan=replace(self.plan, seeds=self.plan.seeds[:1]))
+            return once.outcome(again)
+        if found is None:
+            return Outcome(plan=self.plan, result=self._make(), note=note)
+        self._tick_all(self.plan.n_fits)
+        return Outcome(plan=self.plan, result=found, skipped=True, note=self._not_written())
+
+    def _tick_all(self, n: int) -> None:
+        for _ in range(n):
+            self.tick(self.plan.name)
+
+    def _draws(self) -> bool:
+        """Whether seeds differ: else one fit stands for all."""
+        if len(self.plan.seeds) == 1:
+            return True
+        with _failures_named(self.plan.method):
+            method = make_method(self.plan.method, **self.plan.given)
+            return any(method.draws(load_task(name, self.root)) for name in self.plan.test_sets)
+
+    def _existing(self) -> tuple[Result | None, str]:
+        """Return the sound result file that holds the plan's seeds already, or None and why the one there does not count."""
+        path = self.out / self.unfinished.path
+        if not path.is_file():
+            return None, ""
+        try:
+            found = Result.load(path)
+        except ResultError as error:
+            return None, f"replaced {path}, which was not valid: {error}"
+        same = found.path == self.unfinished.path and set(self.plan.seeds) <= set(found.seeds)
+        return (found, "") if same else (None, f"replaced {path} of {len(found.seeds)} seeds")
+
+    def _not_written(self) -> str:
+        """Return a sentence where prediction files are wanted that a run which is not run again does not write."""
+        wanted = (self._target(name, seed) for seed in self.plan.seeds for name in self.plan.test_sets)
+        missing = any(path is not None and not path.exists() for path in wanted)
+        return "its predictions were not written, --again writes them" if missing else ""
+
+    def _target(self, test_set: str, seed: int) -> Path | None:
+        """Return where a fit's predictions are wanted, if they are."""
+        if self.predictions is None:
+            return None
+        plan = self.plan
+        return self.predictions / prediction_name(plan.task, plan.folds, plan.label, plan.options, test_set, seed)
+
+    def _make(self) -> Result:
+        plan, runs = self.plan, []
+        for seed in plan.seeds:
+            parts = []
+            for name in plan.test_sets:
+                target = self._target(name, seed)
+                part = None if target is not None and not target.exists() else self.unfinished.load(name, seed)
+                if part is None:
+                    part = self._fit(name, seed, target)
+                    self.unfinished.save(name, part)
+                parts.append(part)
+                self.tick(f"{name} {plan.label} seed {seed}")
+            runs.append(_together(parts))
+        result = Result(
+            task=plan.task,
+            official=not plan.folds and parse_task(plan.task).official,
+            folds=plan.folds,
+            method=plan.label,
+            options=plan.options,
+            data_digest=self.digest,
+            runs=tuple(runs),
+            **self.unfinished.environment,
+            finished_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        )
+        result.save(self.out)
+        self.unfinished.remove()
+        return result
+
+    def _fit(self, name: str, seed: int, target: Path | None) -> SeedRun:
+        """Fit and score one method with one seed on one task; write its predictions where they are wanted.
+
+        The method gets a task of its own: it is scored on one that it cannot have written into. A method with an option
+        ``folder`` that is a path keeps checkpoints there: a killed fit then goes on with them.
+        """
+        given, folder = self.plan.given, options_of(self.plan.method).get("folder")
+        if folder is not None and is_path(folder.annotation):
+            given = {"folder": self.unfinished.checkpoints(name, seed), **given}
+        task = load_same(name, self.root, seed, self.digest)
+        with _failures_named(self.plan.method):
+            method = make_method(self.plan.method, seed, **given)
+            started_s = time.perf_counter()
+            method.fit(task)
+            fitted_s = time.perf_counter()
+            values = method.predict(task.test)
+            predicted_s = time.perf_counter()
+            n_parameters = _n_parameters(method)
+        task = load_same(name, self.root, seed, self.digest)
+        with _failures_named(self.plan.method):
+            predictions = task.predictions(values)
+        with tempfile.TemporaryDirectory() as temporary:
+            path = target or Path(temporary, "predictions.parquet")
+            predictions.save(path)
+            sha256 = file_sha256(path)
+        return SeedRun(
+            seed=seed,
+            score=task.evaluate(predictions),
+            n_parameters=n_parameters,
+            fit_s=round(fitted_s - started_s, 4),
+            predict_s=round(predicted_s - fitted_s, 4),
+            predictions_sha256=(sha256,),
+        )
 
 
-def _draws(plan: Plan, root: Path) -> bool:
-    """Whether seeds differ: else one fit stands for all."""
-    if len(plan.seeds) == 1:
-        return True
-    with _failures_named(plan.method):
-        method = make_method(plan.method, **plan.given)
-        return any(method.draws(load_task(name, root)) for name in test_sets(plan.task, plan.folds))
-
-
-def _existing(plan: Plan, digest: str, out: Path) -> tuple[Result | None, str]:
-    """Return the sound result file that holds a plan's seeds already, or None and why the one there does not count."""
-    path = out / result_path(plan, digest)
-    if not path.is_file():
-        return None, ""
-    try:
-        found = Result.load(path)
-    except ResultError as error:
-        return None, f"replaced {path}, which was not valid: {error}"
-    same = found.path == path.relative_to(out) and set(plan.seeds) <= set(found.seeds)
-    return (found, "") if same else (None, f"replaced {path} of {len(found.seeds)} seeds")
-
-
-def _not_written(plan: Plan, predictions: Path | None) -> str:
-    """Return a sentence where prediction files are wanted that a run which is not run again does not write."""
-    names = [_prediction_name(plan, name, seed) for seed in plan.seeds for name in test_sets(plan.task, plan.folds)]
-    if predictions is None or all((predictions / name).exists() for name in names):
-        return ""
-    return "its predictions were not written, --again writes them"
-
-
-def result_path(plan: Plan, digest: str) -> Path:
-    """Return where the result file of a plan lies in a folder of results."""
-    return path_of(plan.task, plan.folds, method_label(plan.method), plan.options, digest)
-
-
-def _run(
-    plan: Plan, digest: str, root: Path, out: Path, predictions: Path | None, unfinished: Unfinished, tick: Tick
-) -> Result:
-    runs = []
-    for seed in plan.seeds:
-        parts = []
-        for name in test_sets(plan.task, plan.folds):
-            target = None if predictions is None else predictions / _prediction_name(plan, name, seed)
-            part = None if target is not None and not target.exists() else unfinished.load(name, seed)
-            if part is None:
-                given = {**_checkpoints(plan, unfinished.checkpoints(name, seed)), **plan.given}
-                part = _fit(replace(plan, given=given), name, seed, root, digest, target)
-                unfinished.save(name, part)
-            parts.append(part)
-            tick(f"{name} {method_label(plan.method)} seed {seed}")
-        runs.append(_together(parts))
-    result = Result(
-        task=plan.task,
-        official=not plan.folds and parse_task(plan.task).official,
-        folds=plan.folds,
-        method=method_label(plan.method),
-        options=plan.options,
-        data_digest=digest,
-        runs=tuple(runs),
-        **unfinished.environment,
-        finished_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-    )
-    result.save(out)
-    unfinished.remove()
-    return result
-
-
-def _checkpoints(plan: Plan, folder: Path) -> dict[str, Path]:
-    """Return the option ``folder`` of a method that keeps checkpoints in one: a killed fit then goes on with them."""
-    option = options_of(plan.method).get("folder")
-    return {"folder": folder} if option is not None and is_path(option.annotation) else {}
-
-
-def _fit(plan: Plan, name: str, seed: int, root: Path, digest: str, target: Path | None) -> SeedRun:
-    """Fit and score one method with one seed on one task; write its predictions where they are wanted.
-
-    The method gets a task of its own: it is scored on one that it cannot have written into.
-
-    Raises:
-        NWSError: the data are not those of ``digest``, the method fails, or it predicts something else than is asked for.
-    """
-    task = _task(name, root, seed, digest)
-    with _failures_named(plan.method):
-        method = make_method(plan.method, seed, **plan.given)
-        started_s = time.perf_counter()
-        method.fit(task)
-        fitted_s = time.perf_counter()
-        values = method.predict(task.test)
-        predicted_s = time.perf_counter()
-        n_parameters = _n_parameters(method)
-    task = _task(name, root, seed, digest)
-    with _failures_named(plan.method):
-        predictions = task.predictions(values)
-    with tempfile.TemporaryDirectory() as folder:
-        path = target or Path(folder, "predictions.parquet")
-        predictions.save(path)
-        sha256 = file_sha256(path)
-    return SeedRun(
-        seed=seed,
-        score=task.evaluate(predictions),
-        n_parameters=n_parameters,
-        fit_s=round(fitted_s - started_s, 4),
-        predict_s=round(predicted_s - fitted_s, 4),
-        predictions_sha256=(sha256,),
-    )
-
-
-def _task(name: str, root: Path, seed: int, digest: str) -> Task:
+def load_same(name: str, root: Path, seed: int, digest: str) -> Task:
+    """Load a task; raises ``NWSError`` where the data are not those of ``digest`` any more."""
     task = load_task(name, root, seed=seed)
     if task.data_digest != digest:
         raise NWSError(
@@ -240,7 +240,3 @@ def _together(parts: list[SeedRun]) -> SeedRun:
         predict_s=round(sum(part.predict_s for part in parts), 4),
         predictions_sha256=tuple(digest for part in parts for digest in part.predictions_sha256),
     )
-
-
-def _prediction_name(plan: Plan, test_set: str, seed: int) -> str:
-    return prediction_name(plan.task, plan.folds, method_label(plan.method), plan.options, test_set, seed)

@@ -7,16 +7,15 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from benchmarks.leaderboard.files.json_text import digest, readable
-from benchmarks.leaderboard.files.results import SeedRun, safe_name, seed_run_from_dict, seed_run_to_dict
+from benchmarks.leaderboard.files.results import SeedRun, kind_of, safe_name, seed_run_from_dict, seed_run_to_dict
 from nws_data.atomic import make_folder, write_bytes
 from nws_data.errors import BuildError, NWSError
 from nws_data.lock import locked
-from nws_data.tasks.scores import ClassificationScore
 from nws_data.terminal import say
 
 _HELD = "another process works on the same run"
@@ -32,30 +31,28 @@ class Unfinished:
     """
 
     def __init__(self, out: Path, path: Path, environment: Mapping[str, Any]) -> None:
+        self.path, self.environment = path, dict(environment)
         self.folder = out / f".unfinished-{path.parent}--{path.stem}"
-        self.environment = dict(environment)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Wait until no other process works on this run, and keep others waiting while the block runs."""
         make_folder(self.folder.parent)
-        with ExitStack() as stack:
-            for attempt in itertools.count():
-                try:
-                    stack.enter_context(locked(self.folder.with_name(f"{self.folder.name}.lock"), _HELD))
-                    break
-                except BuildError as error:
-                    if str(error) != _HELD:
-                        raise
-                if attempt == 0:
-                    say(f"{self.folder.name.removeprefix('.unfinished-')}: waiting, {_HELD}", error=True)
-                time.sleep(0.2)
-            yield
+        for attempt in itertools.count():
+            try:
+                with locked(self.folder.with_name(f"{self.folder.name}.lock"), _HELD):
+                    yield
+                return
+            except BuildError as error:
+                if str(error) != _HELD:
+                    raise
+            if attempt == 0:
+                say(f"{self.folder.name.removeprefix('.unfinished-')}: waiting, {_HELD}", error=True)
+            time.sleep(0.2)
 
     def save(self, task: str, run: SeedRun) -> None:
         """Keep a fit on a task; raises ``BuildError`` where nothing can be written."""
-        kind = "classification" if isinstance(run.score, ClassificationScore) else "regression"
-        content = {"environment": self.environment, "kind": kind, "run": seed_run_to_dict(run, whole=True)}
+        content = {"environment": self.environment, "kind": kind_of(run.score), "run": seed_run_to_dict(run, whole=True)}
         content["sha256"] = digest(content)
         write_bytes(self._file(task, run.seed), (readable(content) + "\n").encode())
         shutil.rmtree(self.checkpoints(task, run.seed), ignore_errors=True)

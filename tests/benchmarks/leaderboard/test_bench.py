@@ -362,10 +362,10 @@ def test_methods_of_one_name_are_told_apart_by_their_source(tmp_path: Path) -> N
 
 
 def test_data_that_change_during_the_run_are_refused(dataset: Path) -> None:
-    from benchmarks.leaderboard.runs.runner import _task
+    from benchmarks.leaderboard.runs.runner import load_same
 
     with pytest.raises(NWSError, match="the dataset changed during the run"):
-        _task(TASK, dataset, 0, "0" * 64)
+        load_same(TASK, dataset, 0, "0" * 64)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.leaderboard.files.collection import read_results
+from benchmarks.leaderboard.board.write import read_results
 from benchmarks.leaderboard.files.json_text import digest, readable
 from benchmarks.leaderboard.files.results import FIELDS, Result, ResultError
 from nws_data.tasks.scores import ClassificationScore, pool
@@ -77,8 +77,8 @@ SCORE = ("runs", 0, "score")
 TAMPERED = [
     (edit("format", value="other"), "not a result file"),
     (edit("format_version", value=2), "format version 2, this nws reads version 1"),
-    (edit("extra", value=1), "unknown field extra"),
-    (remove("hardware"), "no field hardware"),
+    (edit("extra", value=1), "unknown or missing fields: extra"),
+    (remove("hardware"), "unknown or missing fields: hardware"),
     (edit("task", value="global/nothing"), "target of global: got 'nothing'"),
     (edit("task", value="local/augmentation@5000"), "the canonical name is 'local/augmentation'"),
     (edit("kind", value="regression"), "kind is 'regression', but global/augmentation is a classification task"),
