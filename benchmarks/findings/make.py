@@ -80,10 +80,11 @@ def _make(name: str, source: Source, out: Path, again: bool) -> Made:
                 out / f"{name}-{key}.csv", table.to_csv(index=False, float_format="%.10g", lineterminator="\n").encode()
             )
         tables = _read(out, name, list(tables))  # what is shown is what the files say
-    pictures = entry.draw(tables)
-    for key, picture in pictures.items():
-        write_bytes(out / f"{name}-{key}.png", style.to_png(picture))
-        write_bytes(out / f"{name}-{key}.svg", style.to_svg(picture).encode())
+    with style.theme():
+        pictures = entry.draw(tables)
+        for key, picture in pictures.items():
+            write_bytes(out / f"{name}-{key}.png", style.to_png(picture))
+            write_bytes(out / f"{name}-{key}.svg", style.to_svg(picture).encode())
     if entry.explorable:
         write_bytes(out / f"{name}.html", entry.explore(tables).encode())
     shows = entry.tell(tables)

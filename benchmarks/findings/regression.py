@@ -115,8 +115,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
     coefficients = tables["coefficients"].fillna({"value": ""})
     names = list(dict.fromkeys(coefficients["dataset"]))
     figure, axes = style.grid(len(names), 1, 11, 2.5, sharex=True, sharey=True)
-    order = list(dict.fromkeys(zip(coefficients["term"], coefficients["value"], strict=True)))
-    order = [key for key in order if key[0] != "constant"]
+    order = _order(coefficients)
     groups = list(dict.fromkeys(term for term, _ in order))
     for (panel,), name in zip(axes, names, strict=True):
         rows = coefficients[coefficients["dataset"] == name].set_index(["term", "value"])
@@ -133,13 +132,20 @@ def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
                 top = max(row["coefficient"], 0) + row["std_error"]
                 panel.annotate("*", (x, top), ha="center", va="bottom", color=style.INK)
         panel.axhline(0, color=style.INK, linewidth=0.8)
-        panel.set(ylabel="coefficient (standard deviations)", title=f"{name}: {_counts(tables, name)}")
+        panel.set(ylabel="coefficient (sd)", title=f"{name}: {_counts(tables, name)}")
         for x, (left, right) in enumerate(pairwise(order)):
             if left[0] != right[0]:
                 panel.axvline(x + 0.5, color=style.GRID, linewidth=0.8, zorder=0)
     labels = [f"{term} {value}".strip().replace("_", " ") for term, value in order]
     axes[-1][0].set_xticks(range(len(order)), labels, rotation=60, ha="right", rotation_mode="anchor")
     return {"coefficients": figure, "errors": _draw_errors(tables)}
+
+
+def _order(coefficients: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return the terms but for the constant, classes in the order of Table 1."""
+    found = set(zip(coefficients["term"], coefficients["value"], strict=True))
+    every = [("learning_rate", ""), *((name, str(value)) for name in _FACTORS for value in CLASSES[name])]
+    return [key for key in every if key in found]
 
 
 def _counts(tables: dict[str, pd.DataFrame], name: str) -> str:

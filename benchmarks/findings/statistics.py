@@ -193,7 +193,7 @@ def _draw_pairs(table: pd.DataFrame) -> Figure:
         for panel, name in zip(line, names, strict=True):
             own = table[(table["dataset"] == name) & (table["row"] == row) & (table["column"] == column)]
             draw_pair(panel, own)
-            panel.set_title(f"{name}: mean accuracy (%)")
+            panel.set_title(f"{name}: accuracy (%)")
     return figure
 
 

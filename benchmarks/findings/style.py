@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,15 +40,19 @@ _RC: dict[str, Any] = {
 }
 
 
+def theme() -> AbstractContextManager[None]:
+    """Return the context in which pictures are drawn and saved."""
+    import matplotlib
+
+    return matplotlib.rc_context(_RC)
+
+
 def grid(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Figure, list[list[Axes]]]:
     """Return a picture of ``rows`` times ``columns`` axes, each ``width`` times ``height`` inches."""
-    import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_RC):
-        figure = Figure(figsize=(columns * width, rows * height), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False, **options)
-    return figure, axes.tolist()
+    figure = Figure(figsize=(columns * width, rows * height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options).tolist()
 
 
 def to_png(figure: Figure) -> bytes:
@@ -68,11 +73,8 @@ def inline(svg: str, prefix: str) -> str:
 
 
 def _saved(figure: Figure, **options: Any) -> bytes:
-    import matplotlib
-
     buffer = io.BytesIO()
-    with matplotlib.rc_context(_RC):
-        figure.savefig(buffer, **options)
+    figure.savefig(buffer, **options)
     return buffer.getvalue()
 
 
