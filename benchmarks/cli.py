@@ -9,7 +9,7 @@ from typing import Any
 
 from nws_data.commands import DATA, JSON, OUT, Commands, add_command, arg
 from nws_data.errors import NWSError
-from nws_data.terminal import say, say_json
+from nws_data.terminal import align, say, say_json
 
 QUICKSTART_HELP = "from nothing to a dataset and what its weights tell, in minutes"
 _SEVERAL: dict[str, Any] = {"action": "extend", "nargs": "+"}
@@ -24,6 +24,15 @@ examples:
 Results go beside the dataset unless --out says where: those on nws into
 nws-results. Run the same command again to go on after an interruption; runs
 whose result file is there are skipped.
+"""
+_FIGURE_EXAMPLES = """\
+examples:
+  nws figure statistics regression --data nws
+  nws figure all --data nws
+  nws figure map --target optimizer --method dmc-asinh-short
+
+Each figure writes PNG, SVG and CSV; findings.html shows them all. Run the same
+command again to go on after an interruption: figures that are there are kept.
 """
 
 
@@ -75,6 +84,22 @@ def add_commands(commands: Commands) -> None:
         JSON,
     )
     add_command(commands, "quickstart", _run_quickstart, QUICKSTART_HELP, OUT)
+    add_command(
+        commands,
+        "figure",
+        _run_figure,
+        "the paper's findings on a dataset: pictures, numbers and one page",
+        arg("names", nargs="+", metavar="NAME", help="figures, or all; nws figure list shows them"),
+        DATA,
+        arg("--results", type=Path, help="result files of nws bench run (default: beside the dataset, such as nws-results)"),
+        arg("--out", type=Path, help="folder for the figures (default: beside the dataset, such as nws-figures)"),
+        arg("--target", **_SEVERAL, default=[], metavar="T", help="hyper-parameters, for map and importance"),
+        arg("--method", default="svm-rbf-16", help="of the map (default svm-rbf-16)"),
+        arg("--repeats", type=int, default=10, metavar="N", help="of fits, for error bars (default 10)"),
+        arg("--again", action="store_true", help="make what is there already, too"),
+        JSON,
+        examples=_FIGURE_EXAMPLES,
+    )
 
 
 def _run_bench(options: argparse.Namespace) -> int:
@@ -120,10 +145,39 @@ def _run_quickstart(options: argparse.Namespace) -> int:
     return quickstart(options.out)
 
 
+def _run_figure(options: argparse.Namespace) -> int:
+    from benchmarks.findings.registry import FIGURES
+
+    if options.names == ["list"]:
+        say("\n".join(align([[name, entry.title, entry.paper] for name, entry in FIGURES.items()])))
+        return 0
+    _need_extra("matplotlib", "statsmodels")
+    from benchmarks.findings.make import PAGE, chosen, make_figures
+    from benchmarks.findings.source import Source
+
+    out = options.out or _beside(options.data, "figures")
+    results = options.results or _results_of(options.data)
+    source = Source(options.data, results, tuple(options.target), options.method, options.repeats)
+    made = []
+    for figure in make_figures(chosen(options.names), source, out, options.again):
+        made.append(figure)
+        if not options.json:
+            say(f"{figure.name}: {figure.shows or f'not made: {figure.missing}'}")
+    if options.json:
+        say_json([asdict(figure) for figure in made])
+    else:
+        say(f"Pictures and numbers: {out}; all on one page: {out / PAGE}")
+    return 0 if any(not figure.missing for figure in made) else 1
+
+
 def _results_of(data: Path) -> Path:
-    """Return the folder of results beside a dataset, such as ``nws-results`` of ``nws``."""
+    return _beside(data, "results")
+
+
+def _beside(data: Path, what: str) -> Path:
+    """Return a folder beside a dataset, such as ``nws-results`` of ``nws``."""
     data = data if data.name.strip(".") else data.resolve()
-    return data.parent / f"{data.name}-results"
+    return data.parent / f"{data.name}-{what}"
 
 
 def _given(words: list[str]) -> dict[str, str]:

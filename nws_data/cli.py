@@ -24,6 +24,7 @@ CHECKOUT_COMMANDS = {
     "bench": ("benchmarks.cli", "run methods on tasks; turn the results into the leaderboard"),
     "build": ("builders.cli", "train networks and write or extend a dataset"),
     "plan": ("builders.cli", "what a build will cost before it starts: work, hours, gigabytes"),
+    "figure": ("benchmarks.cli", "the paper's findings on a dataset: pictures, numbers and one page"),
     "quickstart": ("benchmarks.cli", "from nothing to a dataset and what its weights tell, in minutes"),
     "rebuild": ("builders.cli", "train one training again from its id and compare it bit for bit"),
 }
@@ -31,7 +32,7 @@ CHECKOUT_COMMANDS = {
 
 _MAX_MESSAGE = 4_000  # characters: an error may quote megabytes of a stranger's file
 
-RESUMABLE = ("bench", "build", "pull", "quickstart")
+RESUMABLE = ("bench", "build", "figure", "pull", "quickstart")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from baselines.dmc.layers import DMCLayers
 from baselines.dmc.network import DMCNetwork, ReLUBatchNorm
+from nws_data.batch_norm import batch_norm
 
 LENGTH = 100
 
@@ -115,25 +116,47 @@ def test_asinh_of_the_inputs() -> None:
     assert not torch.equal(tamed(weights), raw(weights))
 
 
-@pytest.mark.parametrize(("n", "length", "inputs"), [(16, 5_000, "raw"), (16, 5_000, "asinh"), (4, 92_868, "raw")])
-def test_gradients_of_a_float32_step_are_those_of_float64(n, length, inputs):
+@pytest.mark.parametrize(
+    ("n", "length", "inputs", "bound"),
+    [(16, 5_000, "raw", 1e-3), (16, 5_000, "asinh", 1e-3), (4, 92_868, "raw", 0.01)],
+)
+def test_gradients_of_a_float32_step_are_those_of_float64(n, length, inputs, bound, monkeypatch):
     """On values as far apart as real ones. With PyTorch's norm the median is off by 0.05 at 5,000 and by 2 at 92,868.
 
-    The bound leaves room for one unit of the fully connected layers that rounds to the other side of its ReLU.
+    The ReLUs of the float64 step pass what those of the float32 step pass: a value that rounds to the other side of 0 is a
+    step of the loss's gradient, not an error of the arithmetic. There are few of them. Norms over only four values amplify
+    what is rounded before them.
     """
     generator = torch.Generator().manual_seed(0)
     weights = 0.1 * torch.randn(n, length, generator=generator)
     weights[torch.rand(n, length, generator=generator) < 0.01] *= 1000
     network = DMCNetwork(DMCLayers.of(length, 3), 0, inputs)
+    sides: list[Tensor] = []
+    others = []
+
+    def noted(x, *rest, relu):
+        sides.append(x > 0)
+        return batch_norm(x, *rest, relu=relu)
+
+    def on_the_same_side(x, *rest, relu):
+        passed = sides.pop(0)
+        others.append(((x > 0) != passed).double().mean())
+        return batch_norm(x * passed, *rest, relu=False)
+
     gradients = []
-    for copied, x in ((network, weights), (copy.deepcopy(network).double(), weights.double())):
+    for copied, x, norm in (
+        (network, weights, noted),
+        (copy.deepcopy(network).double(), weights.double(), on_the_same_side),
+    ):
+        monkeypatch.setattr("baselines.dmc.network.batch_norm", norm)
         loss = F.cross_entropy(copied(x), torch.arange(n) % 3)
         found = torch.autograd.grad(loss, list(copied.parameters()))
         gradients.append(torch.cat([gradient.double().flatten() for gradient in found]))
     ours, exact = gradients
     kept = exact != 0
-    assert ((ours - exact)[kept] / exact[kept]).abs().median() < 0.02
+    assert ((ours - exact)[kept] / exact[kept]).abs().median() < bound
     assert F.cosine_similarity(ours, exact, dim=0) > 0.999
+    assert len(others) == len(network.convolution_norms) + len(network.matrix_norms) and max(others) < 1e-3
 
 
 def test_factors_of_the_norms_start_as_in_the_authors_scripts():

@@ -1,0 +1,157 @@
+"""``nws figure``: measures, draws and tells figures, and writes the page that shows them all.
+
+Of a figure come ``NAME-TABLE.csv``, ``NAME-PICTURE.png`` and ``.svg``, ``NAME.html`` where it can be explored, and
+``NAME.json``: what it shows, and what it was measured from. A figure that is there, made from the same data, results,
+options and code, is kept, so an interrupted command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.findings import style
+from benchmarks.findings.registry import FIGURES, FigureEntry
+from benchmarks.findings.source import MissingDataError, Source
+from nws_data.atomic import write_bytes
+from nws_data.errors import ArgumentError, one_of
+
+if TYPE_CHECKING:
+    from benchmarks.findings.registry import Tables
+
+PAGE = "findings.html"
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of one figure: its files and what it shows, or why it is missing."""
+
+    name: str
+    files: tuple[str, ...] = ()
+    shows: str = ""
+    missing: str = ""
+
+
+def chosen(names: Sequence[str]) -> list[str]:
+    """Return figure names, ``all`` resolved, in the paper's order; raises ``ArgumentError`` for one that there is not."""
+    for name in names:
+        if name != "all" and name not in FIGURES:
+            raise ArgumentError(f"figure: {one_of(name, ['all', *FIGURES])}")
+    return [name for name in FIGURES if name in names or "all" in names]
+
+
+def make_figures(names: Sequence[str], source: Source, out: Path, again: bool = False) -> Iterator[Made]:
+    """Make figures one after another, then the page of all that ``out`` holds.
+
+    Args:
+        names: of figures, in this order.
+        source: what they measure.
+        out: folder for the files.
+        again: make those too that are there.
+
+    Yields:
+        Each figure when its files are written; a figure that lacks data says so, and the next one is made.
+
+    Raises:
+        FormatError, ResultError: a damaged dataset or result file.
+    """
+    for name in names:
+        try:
+            yield _make(name, source, out, again)
+        except MissingDataError as error:
+            write_bytes(out / f"{name}.json", _json({"missing": str(error)}))
+            yield Made(name, missing=str(error))
+    write_page(source, out)
+
+
+def _make(name: str, source: Source, out: Path, again: bool) -> Made:
+    entry = FIGURES[name]
+    identity = _identity(entry, source)
+    record = None if again else _made(out, name, identity)
+    if record is None:
+        tables = entry.measure(source)
+        for key, table in tables.items():
+            text = table.to_csv(index=False, float_format="%.10g", lineterminator="\n")
+            write_bytes(out / f"{name}-{key}.csv", text.encode())
+        tables = _read(out, name, list(tables))  # what is shown is what the files say
+        with style.theme():
+            pictures = entry.draw(tables)
+            for key, picture in pictures.items():
+                write_bytes(out / f"{name}-{key}.png", style.to_png(picture))
+                write_bytes(out / f"{name}-{key}.svg", style.to_svg(picture).encode())
+        if entry.explorable:
+            write_bytes(out / f"{name}.html", entry.explore(tables).encode())
+        record = {"shows": entry.tell(tables), "pictures": list(pictures), "tables": list(tables), "identity": identity}
+        write_bytes(out / f"{name}.json", _json(record))
+    return Made(name, tuple(_files(name, entry, record)), record["shows"])
+
+
+def _files(name: str, entry: FigureEntry, record: dict[str, Any]) -> list[str]:
+    pictures = [f"{name}-{key}.{suffix}" for key in record["pictures"] for suffix in ("png", "svg")]
+    return [*pictures, *(f"{name}-{key}.csv" for key in record["tables"]), *([f"{name}.html"] if entry.explorable else [])]
+
+
+def _identity(entry: FigureEntry, source: Source) -> dict[str, Any]:
+    """Return all that decides a figure's numbers: data, options, results where it reads them, and its code."""
+    module = importlib.import_module(f"benchmarks.findings.{entry.module}")
+    options = {name: getattr(source, name) for name in entry.options}
+    found: dict[str, Any] = {
+        "data": source.digests(),
+        **{k: list(v) if isinstance(v, tuple) else v for k, v in options.items()},
+    }
+    if entry.results:
+        found["results"] = sorted(result.sha256 for result in source.result_files)
+    return found | {"code": hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()}
+
+
+def _made(out: Path, name: str, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the record of a figure that is there, made from the same, with all its files; else None."""
+    try:
+        record: dict[str, Any] = json.loads((out / f"{name}.json").read_text())
+        same = record["identity"] == identity and all((out / file).is_file() for file in _files(name, FIGURES[name], record))
+    except (OSError, ValueError, KeyError):
+        return None
+    return record if same else None
+
+
+def _read(out: Path, name: str, tables: Sequence[str]) -> Tables:
+    import pandas as pd
+
+    return {key: pd.read_csv(out / f"{name}-{key}.csv") for key in tables}
+
+
+def _json(record: dict[str, Any]) -> bytes:
+    return (json.dumps(record, indent=1) + "\n").encode()
+
+
+def write_page(source: Source, out: Path) -> None:
+    """Write findings.html from the figures that the folder holds, in the paper's order; nothing is loaded from elsewhere."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    sections = []
+    for name, entry in FIGURES.items():
+        path = out / f"{name}.json"
+        if not path.is_file():
+            continue
+        record = json.loads(path.read_text())
+        svgs = [
+            (key, style.inline((out / f"{name}-{key}.svg").read_text(), f"{name}-{key}"))
+            for key in record.get("pictures", [])
+        ]
+        sections.append({"name": name, "entry": entry, "svgs": svgs} | {"shows": "", "missing": "", "tables": []} | record)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    text = environment.get_template("findings.html.j2").render(
+        sections=sections, manifest=source.manifest, digests=source.digests()
+    )
+    write_bytes(out / PAGE, text.encode())

@@ -1,0 +1,101 @@
+"""What figures measure: a dataset, result files beside it, and the options of the command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import nws_data
+from nws_data.errors import NWSError
+from nws_data.format.manifest import Manifest
+from nws_data.space.hyperparameters import CLASSES, POPULATIONS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from benchmarks.leaderboard.files.results import Result
+
+T = TypeVar("T")
+
+
+class MissingDataError(NWSError, ValueError):
+    """The dataset, or the result files, lack what a figure shows; the text says what, and how to get it."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset, result files and options.
+
+    Args:
+        root: the dataset's folder.
+        results: folder of result files of ``nws bench run``; it need not exist.
+        targets: hyper-parameters to show, for figures of several; by default each figure's own.
+        method: a registered method, for figures that fit one.
+        repeats: of fits, for error bars.
+    """
+
+    root: Path
+    results: Path
+    targets: tuple[str, ...] = ()
+    method: str = "svm-rbf-16"
+    repeats: int = 10
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The dataset's manifest; raises ``FormatError``."""
+        return Manifest.load(self.root)
+
+    def population(self, wanted: Sequence[str] = ("random", "fixed")) -> str:
+        """Return the first of the wanted populations that the dataset has; raises ``MissingDataError``."""
+        for name in wanted:
+            if name in self.manifest.populations:
+                return name
+        has = ", ".join(self.manifest.populations) or "none"
+        raise MissingDataError(
+            f"needs the population {' or '.join(wanted)}, {self.root} has {has}; build it with "
+            f"nws build --population {wanted[0]}"
+        )
+
+    def trainings(self, wanted: Sequence[str] = ("random", "fixed")) -> pd.DataFrame:
+        """Return the table of finite trainings of :meth:`population`, with ``threshold`` and whether they ``passed`` it."""
+        frame = nws_data.open(self.root, self.population(wanted)).trainings()
+        thresholds = {image_set.name: image_set.threshold for image_set in self.manifest.image_sets}
+        frame = frame[frame["finite"]].reset_index(drop=True)
+        frame["threshold"] = frame["dataset"].map(thresholds)
+        return frame.assign(passed=frame["final_test_accuracy"] > frame["threshold"])
+
+    @cached_property
+    def result_files(self) -> list[Result]:
+        """The result files that were made on this dataset; raises ``ResultError`` for one that is damaged."""
+        from benchmarks.leaderboard.files.collection import read_results
+
+        if not self.results.is_dir():
+            return []
+        digests = {self.manifest.population_digest(name) for name in self.manifest.populations}
+        return [result for _, result in read_results(self.results) if result.data_digest in digests]
+
+    def digests(self) -> dict[str, str]:
+        """Return the digest of each population's data."""
+        return {name: self.manifest.population_digest(name) for name in self.manifest.populations}
+
+    def progress(self, items: Iterable[T], what: str) -> Iterator[T]:
+        """Yield the items under a progress bar."""
+        from nws_data.progress import progress_bar
+
+        yield from progress_bar(iterable=items, desc=what)
+
+
+def value_order(column: str, values: Iterable[object]) -> list[object]:
+    """Return the distinct values of a hyper-parameter in the order of Table 1, other image sets after them by name."""
+    found = set(values)
+    known = [value for value in CLASSES.get(column, ()) if value in found]
+    return [*known, *sorted(found - set(known), key=str)]
+
+
+def population_words(population: str) -> str:
+    """Return what a population is called in sentences."""
+    assert population in POPULATIONS
+    return "fixed architecture" if population == "fixed" else "random architectures"
