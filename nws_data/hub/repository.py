@@ -18,6 +18,7 @@ from nws_data.format.untrusted import MAX_FILE_NBYTES
 
 _ADDRESS = re.compile(rf"(hf://datasets/)?(?P<name>{REPOSITORY_NAME})(@(?P<revision>[\w./-]+))?", re.ASCII)
 _SLACK = 1_000_000  # bytes by which what is counted may differ from a file's size, when a transfer is resumed
+_LONGEST_WAIT_S = 60
 
 Received = Callable[[int], None]
 """Called with the bytes of the file that came so far."""
@@ -96,6 +97,25 @@ def fetch(
 
 
 @contextmanager
+def _no_long_wait(repository: Repository) -> Iterator[None]:
+    """Give up where the server asks to wait for longer than a minute, which the hub's library would do in silence."""
+    from huggingface_hub import get_session
+
+    hooks = getattr(get_session(), "event_hooks", {"response": []})["response"]  # older versions have none
+
+    def check(response: Any) -> None:
+        wait_s = response.headers.get("retry-after", "")
+        if response.status_code in (408, 429, 503) and wait_s.isdecimal() and int(wait_s[:9]) > _LONGEST_WAIT_S:
+            raise DownloadError(f"the server of {repository} asks to wait for {wait_s[:9]} s; run the same again later")
+
+    hooks.append(check)
+    try:
+        yield
+    finally:
+        hooks.remove(check)
+
+
+@contextmanager
 def translated_errors(repository: Repository, path: str) -> Iterator[None]:
     """Turn the errors of the hub's library into ``DownloadError``."""
     from huggingface_hub import errors
@@ -103,7 +123,8 @@ def translated_errors(repository: Repository, path: str) -> Iterator[None]:
     # Errors of the connection: its library is httpx in newer versions, requests, whose errors are OSErrors, in older ones.
     connection: tuple[Any, ...] = (OSError, RuntimeError, *errors.HfHubHTTPError.__bases__)
     try:
-        yield
+        with _no_long_wait(repository):
+            yield
     except connection as error:
         raise DownloadError(_message(repository, path, error)) from error
 

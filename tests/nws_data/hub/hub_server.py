@@ -35,6 +35,8 @@ class Hub:
         self.released = threading.Event()
         self.altered: set[str] = set()  # paths of which one byte arrives flipped
         self.endless: set[str] = set()  # paths that are sent again and again, in chunks without a total
+        self.retry_after_s = 0  # what a refusal asks to wait
+        self.status = 200  # what everything is answered with, if it is not 200
 
     def publish(self, folder: Path) -> str:
         """Make a folder the commit that ``main`` is."""
@@ -66,7 +68,9 @@ def serve() -> Iterator[Hub]:
             self._answer(body=True)
 
         def _answer(self, body: bool) -> None:
-            if match := _RESOLVE.fullmatch(self.path):
+            if hub.status != 200:
+                self._refuse(hub.status, "")
+            elif match := _RESOLVE.fullmatch(self.path):
                 self._file(match, body)
             elif match := _TREE.fullmatch(self.path) or _REVISION.fullmatch(self.path):
                 self._api(match, tree="/tree/" in self.path)
@@ -78,6 +82,8 @@ def serve() -> Iterator[Hub]:
             self.send_response(status)
             if code:
                 self.send_header("X-Error-Code", code)
+            if hub.retry_after_s:
+                self.send_header("Retry-After", str(hub.retry_after_s))
             self.send_header("Content-Length", "0")
             self.end_headers()
 

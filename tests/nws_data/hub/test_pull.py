@@ -239,6 +239,13 @@ def test_an_answer_without_end_is_cut_off(hub: Hub, client: Client, tiny_dataset
     assert not (tmp_path / "nws" / ".pull").exists()
 
 
+def test_a_server_that_asks_to_wait_for_a_day(hub: Hub, client: Client, tmp_path: Path) -> None:
+    hub.status, hub.retry_after_s = 429, 100_000
+    status, text = client.nws("pull", REPOSITORY, "--tier", TIER, "--out", str(tmp_path / "nws"))
+    hub.status, hub.retry_after_s = 200, 0
+    assert status == 2 and "asks to wait for 100000 s; run the same again later" in text
+
+
 def test_open_fetches_what_the_selection_needs(hub: Hub, client: Client, home: Path, tiny_dataset: TinyDataset) -> None:
     random = [path for path in shard_paths(tiny_dataset.manifest, TIER) if "/random/" in path]
     code = "import nws_data; d = nws_data.open({}); result = [len(d), d.vector(-1).sum().item(), str(d.root)]"
