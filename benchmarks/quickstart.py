@@ -10,10 +10,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
 
 import nws_data
-from benchmarks.findings.training_statistics import LEGEND_BELOW, draw_combinations, draw_curves, format_accuracy_table
+from benchmarks.findings.statistics import draw_pair, format_pair_table, pair_table, resample
 from benchmarks.leaderboard.board.write import HTML, write_board
 from benchmarks.leaderboard.runs.plans import make_plans
 from benchmarks.leaderboard.runs.runner import run_all
@@ -41,6 +43,11 @@ TRIVIAL = "hyperparameters"
 
 HEADER = ["which", "from", "nets", "right % [95 %]", "no weights %", "chance %"]
 """Of the table of readings."""
+
+
+_PAIR = ("initialization", "activation")
+_COLOURS = {"constant": "#cc79a7", "random_normal": "#e69f00", "glorot_uniform": "#009e73", "glorot_normal": "#0072b2"}
+_LEGEND_BELOW: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.15), "frameon": False}
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ def quickstart(out: Path) -> int:
     _print_lines("2. What it holds", _contents(out, trainings))
     _print_lines("3. Loading it", _loaded(out))
     title = "4. Mean final test accuracy in % (networks), by initialization and activation"
-    _print_lines(title, format_accuracy_table(trainings))
+    _print_lines(title, format_pair_table(trainings, *_PAIR))
     results = out.parent / f"{out.name}-results"
     say("\n5. What weights tell of networks that the method was not fitted on")
     readings = list(_read(out, results))
@@ -175,8 +182,9 @@ def draw(readings: Sequence[Reading], trainings: pd.DataFrame, path: Path) -> No
     figure = Figure(figsize=(14, 4.4), layout="constrained")
     bars, curves, combinations = figure.subplots(1, 3, width_ratios=[1.25, 1.1, 1])
     _draw_bars(bars, readings)
-    draw_curves(curves, trainings)
-    draw_combinations(combinations, trainings)
+    _draw_curves(curves, trainings)
+    draw_pair(combinations, pair_table(trainings, *_PAIR))
+    combinations.set_title("Mean final test accuracy in % (networks)")
     figure.savefig(path, dpi=100)
 
 
@@ -194,7 +202,24 @@ def _draw_bars(axes: Axes, readings: Sequence[Reading]) -> None:
     handles = [axes.bar(0, 0, color=colour) for colour in ("#0072b2", "#aaaaaa")]
     chance = axes.plot([], [], color="#d55e00", linestyle="dashed", linewidth=2)
     labels = ["weights", "other hyper-parameters", "chance"]
-    axes.legend([*handles, *chance], labels, fontsize=8, ncols=3, **LEGEND_BELOW)
+    axes.legend([*handles, *chance], labels, fontsize=8, ncols=3, **_LEGEND_BELOW)
+
+
+def _draw_curves(axes: Axes, trainings: pd.DataFrame) -> None:
+    """Draw test accuracy over the progress of each training, and the mean of each initialization."""
+    alpha = float(np.clip(20 / len(trainings), 0.05, 0.4))
+    for name, colour in _COLOURS.items():
+        group = trainings.loc[trainings["initialization"] == name, "test_accuracy"]
+        if group.empty:
+            continue
+        curves = 100 * np.stack([resample(curve) for curve in group])
+        progress = np.linspace(0, 100, curves.shape[1])
+        axes.plot(progress, curves.T, color=colour, alpha=alpha, linewidth=0.8)
+        axes.plot(progress, curves.mean(0), color=colour, linewidth=2.6, label=f"{name} ({len(group):,})")
+    axes.set(xlabel="progress of the training (%)", ylabel="test accuracy (%)", xlim=(0, 100), ylim=(0, 100))
+    axes.set_title("Learning curves")
+    title = "initialization (trainings); thick: mean"
+    axes.legend(title=title, fontsize=8, title_fontsize=8, **_LEGEND_BELOW | {"ncols": 2})
 
 
 def _percent(value: float) -> str:
