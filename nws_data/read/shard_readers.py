@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,49 +27,59 @@ class ShardReader:
     """
 
     def __init__(self, root: str) -> None:
-        self._root, self._files = root, None
+        self._root = root
+        self._files: Any = None
         if "://" in root:
             from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
             self._files, self._root = url_to_fs(root)
-        self._headers: dict[tuple[Any, ...], dict[str, Position]] = {}
+        self._shards: dict[tuple[Any, ...], tuple[dict[str, Position], Any]] = {}
 
     def read(self, place: Mapping[str, Any]) -> np.ndarray:
         """Return the vector at a position, a value of the column ``weights`` of FORMAT.md.
 
         float32 ``(n_weights,)``, writable. Raises ``FormatError`` or ``SelectionError``.
         """
-        shard = place["shard"]
-        check_shard_path(shard)
-        with self._open(shard) as file:
-            known = shard, *self._state(file)
-            if known not in self._headers:
-                self._headers[known] = read_header_of(file, posixpath.join(self._root, shard)).positions
-            position = _position(self._headers[known], place)
-            file.seek(position.row_offset(place["row"]))
-            vector = np.empty(position.n_weights, "<f4")
-            n = file.readinto(vector.data.cast("B"))
-        if n != position.row_nbytes:
-            raise FormatError(f"{shard}: got {n} of {position.row_nbytes} bytes; try again or fetch the file")
-        return vector
+        check_shard_path(place["shard"])
+        return self._read_mapped(place) if self._files is None else self._read_range(place)
 
-    def _open(self, shard: str) -> Any:
+    def _read_mapped(self, place: Mapping[str, Any]) -> np.ndarray:
+        """Copy a vector out of the mapped file, which is mapped again where another one took its place."""
+        shard = place["shard"]
         path = posixpath.join(self._root, shard)
         try:
-            if self._files is not None:  # without its option a read of kilobytes fetches megabytes ahead
-                return self._files.open(path, "rb", cache_type="none")
+            found = os.stat(path)
+        except OSError as error:  # a link in a circle, too
+            raise FormatError(missing_shard(Path(self._root), shard)) from error
+        known = shard, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+        if known not in self._shards:
+            if not stat.S_ISREG(found.st_mode):
+                raise FormatError(missing_shard(Path(self._root), shard))
+            with open(path, "rb") as file:
+                positions = read_header_of(file, path).positions
+                self._shards[known] = positions, np.asarray(np.memmap(file, np.uint8, "r"))
+        positions, data = self._shards[known]
+        position = _position(positions, place)
+        start = position.row_offset(place["row"])
+        return data[start : start + position.row_nbytes].view("<f4").copy()
+
+    def _read_range(self, place: Mapping[str, Any]) -> np.ndarray:
+        shard = place["shard"]
+        path = posixpath.join(self._root, shard)
+        try:  # without its option a read of kilobytes fetches megabytes ahead
+            file = self._files.open(path, "rb", cache_type="none")
         except FileNotFoundError as error:
             raise FormatError(f"{path}: the shard is missing; check the root {self._root!r}") from error
-        if not Path(path).is_file():
-            raise FormatError(missing_shard(Path(self._root), shard))
-        return open(path, "rb")
-
-    def _state(self, file: Any) -> tuple[int, ...]:
-        """Return what tells a file from one that replaced it; of a remote one the size, which is mostly another."""
-        if self._files is not None:
-            return (file.seek(0, os.SEEK_END),)
-        found = os.fstat(file.fileno())
-        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+        with file:
+            known = shard, file.seek(0, os.SEEK_END)  # a file that was replaced is mostly of another size
+            if known not in self._shards:
+                self._shards[known] = read_header_of(file, path).positions, None
+            position = _position(self._shards[known][0], place)
+            file.seek(position.row_offset(place["row"]))
+            raw = file.read(position.row_nbytes)
+        if len(raw) != position.row_nbytes:
+            raise FormatError(f"{shard}: got {len(raw)} of {position.row_nbytes} bytes; try again or fetch the file")
+        return np.frombuffer(bytearray(raw), "<f4")
 
 
 def _position(positions: dict[str, Position], place: Mapping[str, Any]) -> Position:
