@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builders.compute.backend import BACKENDS, CARD_PRECISIONS, DEVICES
-from builders.config import PRESETS, BuildConfig
+from builders.config import ENGINES, PRESETS, BuildConfig
 from builders.estimate.command import add_plan_options, run_plan
 from builders.images.prepare import ImageOptions
 from builders.images.sources import SOURCES
 from builders.recipe.stopping import MAX_EPOCHS
-from builders.run.engines import ENGINES, Engine
 from nws_data.commands import OUT, Commands, add_arguments, add_command, arg
 from nws_data.errors import BuildError, NWSError
 from nws_data.space.hyperparameters import POPULATIONS
@@ -70,7 +69,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def _add_build_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options; None of one that is a field of ``BuildConfig`` or ``Engine`` stands for that field's default."""
+    """Add the options; None of one that is a field of ``BuildConfig`` stands for that field's default."""
     presets = "quickstart: minutes on a laptop; paper: 3,000 fixed and 13,000 random"
     precision = "of products and activations (default float32); tf32 on cards alone"
     backend = (
@@ -98,7 +97,7 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
         arg("--workers", type=int, metavar="W", help="one-thread processes of up to 0.2 GB (default: all cores)"),
         arg("--device", choices=DEVICES, help="cuda: NVIDIA cards; auto: cards if there are any (default cpu)"),
         arg("--backend", choices=BACKENDS, help=backend),
-        arg("--engine", choices=ENGINES, dest="name", help="local: this machine; ray: a cluster (default local)"),
+        arg("--engine", choices=ENGINES, help="local: this machine; ray: a cluster (default local)"),
         arg("--address", metavar="ADDR", help=address),
         arg("--gpus-per-fleet", type=float, metavar="G", help="with Ray on GPUs: part of a GPU a fleet takes (1)"),
         arg("--json", action="store_true", help="print the report as JSON"),
@@ -137,7 +136,7 @@ def config_of(options: argparse.Namespace) -> BuildConfig:
         raise BuildError("nothing to build: give --population and --trainings, or a --preset")
     values["images"] = image_options_of(options, values.get("images"))
     given = {name: value for name, value in _given(options, BuildConfig).items() if name != "trainings"}
-    return BuildConfig(**values | given, engine=Engine(**_given(options, Engine)))
+    return BuildConfig(**values | given)
 
 
 def image_options_of(options: argparse.Namespace, preset: ImageOptions | None = None) -> ImageOptions:

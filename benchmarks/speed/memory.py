@@ -1,4 +1,4 @@
-"""How much memory of its own a building process takes; ``WORKER_BYTES`` of ``builders/build.py`` is the number to keep.
+"""How much memory of its own a building process takes; ``WORKER_BYTES`` of ``builders/config.py`` is the number to keep.
 
     python -m benchmarks.speed.memory [--json]
 

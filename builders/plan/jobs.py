@@ -22,6 +22,12 @@ class Job:
     device: str = ""  # the card that it is for, "cuda:0"; empty for whatever the worker has
 
     @property
+    def name(self) -> str:
+        """The training of a job of one, such as ``random-000017``, else the first and how many more."""
+        more = f" and {len(self.trainings) - 1} more" if len(self.trainings) > 1 else ""
+        return f"{self.trainings[0].id}{more}"
+
+    @property
     def flop_per_image(self) -> int:
         """Operations of training one network on one image; of the job's first training."""
         return training_flop(Architecture.of(self.trainings[0].hyperparameters))

@@ -7,7 +7,6 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +28,13 @@ _NO_RAY = (ConnectionError, RuntimeError, ValueError, TimeoutError)
 _WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 
 
-@dataclass(frozen=True)
-class RayOptions:
-    """How the engine uses Ray."""
-
-    address: str | None  # None: RAY_ADDRESS, else the cluster that `ray start` joined this machine to, else "local"
-    n_workers: int  # CPUs of a Ray that is started here, which "local" does
-    gpus_per_fleet: float = 1.0  # for jobs on GPUs
-
-
 @contextmanager
-def connected(options: RayOptions) -> Iterator[str]:
+def connected(address: str | None, n_workers: int) -> Iterator[str]:
     """Connect to Ray and yield a line that says to which; afterwards stop what was started here, and nothing else.
+
+    Args:
+        address: None takes RAY_ADDRESS, else the cluster that `ray start` joined this machine to, else "local".
+        n_workers: CPUs of a Ray that is started here, which "local" does.
 
     Raises:
         BuildError: Ray is not installed, cannot be reached, or this process is connected already.
@@ -48,9 +42,9 @@ def connected(options: RayOptions) -> Iterator[str]:
     ray = import_ray()
     if ray.is_initialized():
         raise BuildError("this process is connected to Ray already; call ray.shutdown() before the build")
-    if options.address and "://" in options.address:
+    if address and "://" in address:
         raise BuildError(
-            f"--address {options.address}: Ray Client is not supported; run the command on a node of the cluster, as by "
+            f"--address {address}: Ray Client is not supported; run the command on a node of the cluster, as by "
             "`ray job submit` or in a shell there, and give host:port"
         )
     for name, value in _QUIET.items():
@@ -59,7 +53,7 @@ def connected(options: RayOptions) -> Iterator[str]:
         # Ray puts the current folder ahead of all else where workers look for modules. Were it the checkout, they would
         # take it from there instead of what was shipped, edited meanwhile or not.
         with chdir(ROOT.anchor), same_handlers():
-            started = _start_or_join(ray, options)
+            started = _start_or_join(ray, address, n_workers)
         yield _describe(ray, started)
     finally:
         ray.shutdown()
@@ -76,7 +70,7 @@ def import_ray() -> Any:
     return ray
 
 
-def _start_or_join(ray: Any, options: RayOptions) -> bool:
+def _start_or_join(ray: Any, address: str | None, n_workers: int) -> bool:
     """Connect; return whether a Ray was started for it."""
     common: dict[str, Any] = {
         "runtime_env": runtime_env(),
@@ -84,8 +78,8 @@ def _start_or_join(ray: Any, options: RayOptions) -> bool:
         "logging_level": logging.ERROR,
         "include_dashboard": False,
     }
-    start = {"num_cpus": options.n_workers, "object_store_memory": _OBJECT_STORE_BYTES}
-    address = options.address or os.environ.get("RAY_ADDRESS") or None
+    start = {"num_cpus": n_workers, "object_store_memory": _OBJECT_STORE_BYTES}
+    address = address or os.environ.get("RAY_ADDRESS") or None
     _check_answers(address)
     try:
         if address not in (None, "local"):
