@@ -73,8 +73,8 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
     presets = "quickstart: minutes on a laptop; paper: 3,000 fixed and 13,000 random"
     precision = "of products and activations (default float32); tf32 on cards alone"
     backend = (
-        "how the device computes: native (C kernels) or plain (PyTorch) on a CPU, triton or grouped on a card "
-        "(default: as the trainings that are there already, else native or triton)"
+        "how the device computes: native (C kernels) or plain (PyTorch) on a CPU, triton on a card (default: as the "
+        "trainings that are there already, else native or triton)"
     )
     address = (
         "of the Ray cluster, HOST:PORT; local: a Ray of --workers CPUs, started for this build (default: $RAY_ADDRESS, "

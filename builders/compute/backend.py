@@ -44,10 +44,8 @@ BACKENDS = {
     "native": Backend("cpu", "cpu-native-1", CPU_PRECISIONS, "builders.compute.native.training:NativeTraining"),
     "plain": Backend("cpu", "cpu-plain-1", CPU_PRECISIONS, "builders.compute.plain:PlainTraining"),
     "triton": Backend("cuda", "cuda-fleet-1", CARD_PRECISIONS, "builders.compute.cards.blocks.triton:triton_block"),
-    "grouped": Backend("cuda", "cuda-fleet-1", CARD_PRECISIONS, "builders.compute.cards.blocks.grouped:grouped_block"),
 }
-"""By name: C kernels around oneDNN's convolutions; the definition, plain PyTorch; and on cards Triton kernels or cuDNN's
-grouped convolutions."""
+"""By name: C kernels around oneDNN's convolutions; the definition, plain PyTorch; and Triton kernels on cards."""
 
 CPU_BACKENDS = tuple(name for name, row in BACKENDS.items() if row.device == "cpu")
 CARD_BACKENDS = tuple(name for name, row in BACKENDS.items() if row.device == "cuda")
@@ -181,8 +179,7 @@ def implementation(name: str) -> Any:
         return getattr(import_module(module), attribute)
     except ImportError as error:
         raise BuildError(
-            f"--backend {name} cannot be loaded ({error}): install triton, which torch for CUDA brings along, or give "
-            "--backend grouped"
+            f"--backend {name} cannot be loaded ({error}): install triton, which torch for CUDA brings along"
         ) from error
 
 

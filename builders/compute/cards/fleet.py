@@ -17,10 +17,9 @@ from builders.compute.cards.bank import DeviceBank
 from builders.compute.cards.compute_path import products
 from builders.compute.cards.evaluation import correct_counts
 from builders.compute.cards.network import DeviceNetwork
-from builders.compute.cards.step import Augment, Slots, State, train_step
+from builders.compute.cards.step import Slots, State, train_step
 from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
-from builders.recipe.augmentation import augment
 from builders.recipe.constants import ACTIVATION_CODES
 from builders.recipe.epochs import steps_per_epoch
 from builders.recipe.optimizers import FleetOptimizer
@@ -36,7 +35,7 @@ class DeviceFleet:
     Args:
         shape: the members' common shape.
         bank: the images.
-        backend: of the conv layers, see :mod:`builders.compute.cards.blocks`.
+        backend: of the conv layers.
         precision: one of ``CARD_PRECISIONS``, or ``"float64"`` in tests.
         slots: how many; other numbers than the shape's are for tests and measurements.
         stream: for everything that the fleet does on a card, not the default one; make it inside, too. None on the CPU.
@@ -67,7 +66,7 @@ class DeviceFleet:
         )
         for slot in range(self.slots):
             self.clear(slot)
-        self._step = partial(train_step, self._state, bank, network, compute_dtype(precision), _augmentation(backend))
+        self._step = partial(train_step, self._state, bank, network, compute_dtype(precision))
         self._graphs: dict[bool, torch.cuda.CUDAGraph] = {}
         if device.type == "cuda":
             self._warm_up()
@@ -185,15 +184,6 @@ def _to_host(tensor: Tensor) -> Tensor:
     if tensor.device.type != "cuda":
         return tensor.clone()
     return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
-
-
-def _augmentation(backend: str) -> Augment:
-    """Return the augmentation: plain tensor operations, or where Triton is in use anyway with one kernel for the draws."""
-    if backend != "triton":
-        return augment
-    from builders.compute.cards.draw import augment_drawn
-
-    return augment_drawn
 
 
 def _longest_epoch(bank: DeviceBank, batch_size: int) -> int:

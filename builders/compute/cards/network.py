@@ -8,17 +8,20 @@ Source: Eilertsen et al. 2020, Algorithm 1; dropout 0.5 and TensorFlow's batch n
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
 
-from builders.compute.cards.blocks import ConvBlock
-from builders.compute.cards.blocks.parts import activate, norm
-from builders.recipe.constants import DROPOUT_SCALE
+from builders.recipe.constants import ACTIVATION_CODES, DROPOUT_SCALE
 from nws_data.space.architecture import Architecture, Layer
-from nws_data.space.network import BATCH_NORM_MOMENTUM
+from nws_data.space.network import ACTIVATIONS, BATCH_NORM_EPS, BATCH_NORM_MOMENTUM
 
 Statistics = list[tuple[Layer, Tensor, Tensor]]
+ConvBlock = Callable[..., tuple[Tensor, Tensor | None, Tensor | None]]
+"""One conv layer of all members, see :func:`builders.compute.cards.blocks.triton.triton_block`."""
 
 
 class DeviceNetwork:
@@ -26,7 +29,7 @@ class DeviceNetwork:
 
     Args:
         architecture: the members' common architecture.
-        block: the implementation of a conv layer, see :mod:`builders.compute.cards.blocks`.
+        block: computes a conv layer.
     """
 
     def __init__(self, architecture: Architecture, block: ConvBlock) -> None:
@@ -94,3 +97,66 @@ def _view(vectors: Tensor, layer: Layer, kind: str) -> Tensor:
     """Return one tensor of every member, a view ``(members, *shape)``."""
     tensor = layer[kind]
     return vectors[:, tensor.slice].view(len(vectors), *tensor.shape)
+
+
+class _Norm(torch.autograd.Function):
+    """Batch norm over all but the first and last dimension."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, beta: Tensor, gamma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        n = x[0, ..., 0].numel()
+        wide = x.to(beta.dtype)
+        mean = _sum(wide) / n
+        centred = wide - mean
+        variance = _sum(centred.square()) / n
+        scale = torch.rsqrt(variance + BATCH_NORM_EPS)
+        y = (centred * (scale * _spread(gamma, x)) + _spread(beta, x)).to(x.dtype)
+        ctx.save_for_backward(x, mean, scale, gamma)
+        out = mean.view(beta.shape), variance.view(beta.shape)
+        ctx.mark_non_differentiable(*out)
+        return y, *out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, mean, scale, gamma = ctx.saved_tensors  # type: ignore[attr-defined]
+        wide = gradients[0].to(mean.dtype)
+        normalised = (x.to(mean.dtype) - mean) * scale
+        d_beta, d_gamma = _sum(wide), _sum(wide * normalised)
+        n = x[0, ..., 0].numel()
+        dx = (wide - (d_beta + normalised * d_gamma) / n) * (scale * _spread(gamma, x))
+        return dx.to(x.dtype), d_beta.view(gamma.shape), d_gamma.view(gamma.shape)
+
+
+def norm(x: Tensor, beta: Tensor | None, gamma: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Normalise ``(members, batch, ..., units)`` over all but members and units; nothing happens when beta is None.
+
+    Returns:
+        y as x; mean and biased variance ``(members, units)`` in beta's dtype, or None.
+    """
+    if beta is None or gamma is None:
+        return x, None, None
+    y, mean, variance = _Norm.apply(x, beta, gamma)
+    return y, mean, variance
+
+
+def activate(x: Tensor, codes: Tensor) -> Tensor:
+    """Apply each member's activation to ``(members, ...)``; ``codes`` as in :meth:`DeviceNetwork.gradients`."""
+    code = codes.view(-1, *[1] * (x.dim() - 1))
+    y = x
+    for name, function in ACTIVATIONS.items():
+        y = torch.where(code == ACTIVATION_CODES[name], function(x), y)
+    return y
+
+
+def _sum(x: Tensor) -> Tensor:
+    """Sum over all but the first and last dimension, which stay; the order of summation is the same for every member.
+
+    On the CPU it depends on where a column stands in memory, so members must not lie side by side.
+    """
+    return (x if x.is_cuda else x.contiguous()).sum(tuple(range(1, x.dim() - 1)), keepdim=True)
+
+
+def _spread(values: Tensor, x: Tensor) -> Tensor:
+    """Reshape ``(members, units)`` to broadcast with ``(members, batch, ..., units)``."""
+    return values.view(len(values), *[1] * (x.dim() - 2), -1)

@@ -6,7 +6,6 @@ step follows from each slot's cursor and step count, which the step itself moves
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -67,13 +66,7 @@ class State:
     optimizer: FleetOptimizer
 
 
-Augment = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Augments uint8 images ``(slots * batch, 3, 32, 32)`` under each slot's seed and step: float32, the same shape."""
-
-
-def train_step(
-    state: State, bank: DeviceBank, network: DeviceNetwork, dtype: torch.dtype, augment: Augment, augmenting: bool
-) -> None:
+def train_step(state: State, bank: DeviceBank, network: DeviceNetwork, dtype: torch.dtype, augmenting: bool) -> None:
     """Train every slot on its next batch.
 
     Args:
@@ -81,14 +74,13 @@ def train_step(
         bank: the images.
         network: the members' network.
         dtype: of products and activations.
-        augment: the augmentation.
         augmenting: False promises that no slot augments, and saves the work.
     """
     slots = state.slots
     members, _, batch_size = slots.rows.shape
     place = slots.first + slots.cursors
     raw, labels = bank.gather(slots.rows.flatten(0, 1).index_select(0, place).flatten())
-    images = _images(raw, slots, augment if augmenting else None).unflatten(0, (members, batch_size)).permute(0, 1, 3, 4, 2)
+    images = _images(raw, slots, augmenting).unflatten(0, (members, batch_size)).permute(0, 1, 3, 4, 2)
     keep = dropout_mask(slots.seeds, slots.steps, batch_size, network.n_dropout)
     losses = network.gradients(
         state.vectors, images.to(dtype).contiguous(), labels.view(members, batch_size), keep, slots.codes, state.gradients
@@ -99,10 +91,12 @@ def train_step(
     slots.steps.add_(slots.active)
 
 
-def _images(raw: Tensor, slots: Slots, augment: Augment | None) -> Tensor:
+def _images(raw: Tensor, slots: Slots, augmenting: bool) -> Tensor:
     """Return float images ``(slots * batch, 3, 32, 32)``, augmented where the slot says so."""
     plain = to_float(raw)
-    if augment is None:
+    if not augmenting:
         return plain
+    from builders.compute.cards.draw import augment_drawn  # it needs triton
+
     wanted = slots.augments[:, None].expand(-1, len(raw) // len(slots.augments)).reshape(-1, 1, 1, 1)
-    return torch.where(wanted, augment(raw, slots.seeds, slots.steps), plain)
+    return torch.where(wanted, augment_drawn(raw, slots.seeds, slots.steps), plain)

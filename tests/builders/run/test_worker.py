@@ -62,4 +62,4 @@ def test_a_worker_of_a_dead_build_does_not_write_into_the_next(jobs, settings, s
 
 def test_a_card_that_is_not_there_is_refused(jobs, settings):
     with pytest.raises(BuildError, match=r"--device cuda:99: "):
-        run(jobs[0], replace(settings, device="cuda:99", backend="grouped"))
+        run(jobs[0], replace(settings, device="cuda:99", backend="triton"))

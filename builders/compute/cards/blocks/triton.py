@@ -132,10 +132,31 @@ def triton_block(
     *,
     pool: bool,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Apply the layer, see :class:`builders.compute.cards.blocks.ConvBlock`. Bias is added in float32.
+    """Apply one conv layer of every member: "same" convolution and bias, batch norm with the batch's statistics, 2x2
+    max-pool, activation. The activation comes last, which is exact since all four are monotone, and is data of the slot.
 
-    Float32 products follow ``torch.set_float32_matmul_precision``: "highest" is IEEE, else TF32. Raises ``BuildError``
-    for a dtype without kernels, for tensors on the CPU outside the interpreter, and for a batch beyond int32 offsets.
+    Differentiable in the first five arguments. The bias before a batch norm has no true gradient; it gets the sum over its
+    output's gradient, rounding noise and all: a real footprint. Deterministic: no atomics, every sum in an order that
+    depends on the shapes alone. A member's bits depend neither on its companions nor on its slot; a non-finite member harms
+    nobody. Statistics and leaf gradients are float32, whatever the dtype of ``x``; float32 products follow
+    ``torch.set_float32_matmul_precision``: "highest" is IEEE, else TF32. Fit for a CUDA graph.
+
+    Args:
+        x: ``(members, batch, H, W, C_in)``, float32 or bfloat16, of any strides.
+        kernel: ``(members, C_out, C_in, f, f)``, f odd; float32, to be cast to x's dtype.
+        bias: ``(members, C_out)``, float32.
+        beta: ``(members, C_out)``, float32; None without batch norm (the ablation).
+        gamma: likewise.
+        codes: int32 ``(members,)`` on the device: each member's activation, see ``builders.recipe.constants``.
+        pool: whether a 2x2 max-pool follows the norm. H and W are even then.
+
+    Returns:
+        y: ``(members, batch, H', W', C_out)`` in x's dtype.
+        mean: of the batch, ``(members, C_out)`` float32, detached; None without batch norm.
+        variance: biased, likewise.
+
+    Raises:
+        BuildError: a dtype without kernels, tensors on the CPU outside the interpreter, a batch beyond int32 offsets.
     """
     x, kernel = _whole_vectors(x, kernel)
     members, batch, height, width, n_in = x.shape
@@ -196,7 +217,7 @@ class _Block(torch.autograd.Function):
 
 def _check(shape: Shape, device: torch.device) -> None:
     if shape.dtype not in DTYPES:
-        raise BuildError(f"dtype of the triton block: {one_of(shape.dtype, DTYPES)}; the block `grouped` takes others")
+        raise BuildError(f"dtype of the triton block: {one_of(shape.dtype, DTYPES)}")
     if device.type == "cpu" and not INTERPRETED.value:
         raise BuildError("got a tensor on the CPU, where Triton only runs in its interpreter: start with TRITON_INTERPRET=1")
     if shape.n_pixels * max(shape.n_in, shape.n_out) >= _INT32:

@@ -6,10 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from torch import Tensor
 
+import builders.compute.cards.draw
+from builders.compute.backend import BACKENDS, CARD_PRECISIONS, Backend
 from builders.compute.cards.bank import DeviceBank
 from builders.compute.cards.compute_path import enter_device_path, find_device
 from builders.images.bank import ImageBank
+from builders.recipe.augmentation import augment
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
@@ -31,3 +35,22 @@ def card_path() -> Iterator[None]:
 def device_bank(request: pytest.FixtureRequest, bank: ImageBank) -> DeviceBank:
     """The small bank on each device."""
     return DeviceBank(bank, find_device(request.param))
+
+
+@pytest.fixture(autouse=True)
+def fast_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Add the backend ``grouped``, and augment without Triton's interpreter, which takes minutes for whole trainings.
+
+    ``test_blocks.py`` and ``test_draw.py`` run the kernels, and say that the two are equal.
+    """
+    where = "tests.builders.compute.cards.blocks.grouped:grouped_block"
+    monkeypatch.setitem(BACKENDS, "grouped", Backend("cuda", "cuda-fleet-1", CARD_PRECISIONS, where))
+    monkeypatch.setattr(builders.compute.cards.draw, "augment_drawn", augment_each)
+
+
+def augment_each(images: Tensor, seeds: Tensor, steps: Tensor) -> Tensor:
+    """As ``augment_drawn``, by the definition; what is drawn is zero on tensors without values."""
+    if images.device.type == "meta":
+        return torch.empty(images.shape, device=images.device)
+    parts = images.split(len(images) // len(seeds))
+    return torch.cat([augment(*one) for one in zip(parts, seeds.tolist(), steps.tolist(), strict=True)])

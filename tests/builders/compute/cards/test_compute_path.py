@@ -12,9 +12,9 @@ from nws_data.errors import BuildError
 
 
 def test_the_name_says_backend_card_and_precision():
-    path = card_path(torch.device("cpu"), "grouped", "float32")
-    assert path == "cuda-fleet-1/grouped/cpu/float32"
-    assert backend_of(path) == "grouped"
+    path = card_path(torch.device("cpu"), "triton", "float32")
+    assert path == "cuda-fleet-1/triton/cpu/float32"
+    assert backend_of(path) == "triton"
     assert backend_of("cuda-fleet-1/triton/NVIDIA-H100-80GB-HBM3/bfloat16") == "triton"
     assert [backend_of(path_of(name, "float32")) for name in CPU_BACKENDS] == list(CPU_BACKENDS)
     for path in (
