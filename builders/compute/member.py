@@ -35,7 +35,7 @@ class Member:
         self.scored: Scored = {
             "train_accuracy": ("train", split.train_scored),
             "validation_accuracy": ("train", split.validation),
-            "test_accuracy": ("test", torch.arange(bank[hp.dataset].n_test)),
+            "test_accuracy": ("test", torch.arange(bank.sets[hp.dataset].n_test)),
         }
         self.left = 0  # steps until the epoch ends
         self._epoch = 0

@@ -93,26 +93,18 @@ class FleetOptimizer:
         values = [c.b1, c.c1, c.b2, c.s2, c.eps_inside, c.eps_outside]
         self._columns[:, slot, 0] = torch.tensor(values, dtype=self._columns.dtype)
 
-    def move(self, source: int, target: int) -> None:
-        """Copy a slot's state onto another slot."""
-        for state in (self.m, self.v):
-            state[target] = state[source]
-        self._columns[:, target] = self._columns[:, source]
-
     def update(self, vectors: Tensor, gradients: Tensor, rates: Tensor) -> None:
         """Update ``vectors`` in place.
 
         Args:
-            vectors: ``(members, n_weights)``, the first rows of the fleet.
+            vectors: ``(size, n_weights)``.
             gradients: the same shape; zero where a value is no parameter. Overwritten.
-            rates: ``(members, 1)`` from :func:`rate`.
+            rates: ``(size, 1)`` from :func:`rate`.
         """
-        k = len(vectors)
-        m, v, scratch, denominator = self.m[:k], self.v[:k], self._scratch[:k], self._denominator[:k]
-        b1, c1, b2, s2, eps_inside, eps_outside = self._columns[:, :k]
-        m.mul_(b1).addcmul_(gradients, c1)
+        b1, c1, b2, s2, eps_inside, eps_outside = self._columns
+        self.m.mul_(b1).addcmul_(gradients, c1)
         gradients.mul_(s2)
-        v.mul_(b2).addcmul_(gradients, gradients)
-        torch.add(v, eps_inside, out=denominator).sqrt_().add_(eps_outside)
-        torch.mul(m, rates, out=scratch)
-        vectors.addcdiv_(scratch, denominator, value=-1)
+        self.v.mul_(b2).addcmul_(gradients, gradients)
+        torch.add(self.v, eps_inside, out=self._denominator).sqrt_().add_(eps_outside)
+        torch.mul(self.m, rates, out=self._scratch)
+        vectors.addcdiv_(self._scratch, self._denominator, value=-1)

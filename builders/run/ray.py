@@ -27,9 +27,8 @@ from nws_data.errors import BuildError
 
 _POLL_S = 0.5
 _PATIENCE_S = 10.0  # how long a task may take to stop by itself
-_LOOK_EVERY_S = 10.0  # at the cluster's size, which may change
 _LAG_S = 90.0  # how late a network file system may show what another node has written
-_SPARE = 4  # tasks handed to Ray beyond twice what runs at once
+_AT_ONCE = 2000  # tasks that Ray has at most: it slows down with many thousands, and the rest waits here in order
 _NODE_LABEL = "ray.io/node-id"
 
 
@@ -90,8 +89,6 @@ class _Tasks:
         self._task = ray.remote(run_order)
         self._jobs: dict[Any, Job] = {}
         self._unfit: set[str] = set()
-        self._room, self._next_look_s = 0, 0.0
-        self._waiting_said = False
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=True
         )
@@ -130,31 +127,14 @@ class _Tasks:
                 del self._jobs[reference]
 
     def _submit(self) -> None:
-        """Hand jobs to Ray, as many as keep it busy: it slows down with thousands, and the rest waits here in order."""
-        if time.monotonic() >= self._next_look_s:
-            self._look()
-        task = self._task.options(max_retries=0, **self._needs, **self._avoiding())
+        """Hand jobs to Ray, for nodes that fit."""
+        unfit = {"label_selector": {_NODE_LABEL: f"!in({','.join(sorted(self._unfit))})"}} if self._unfit else {}
+        task = self._task.options(max_retries=0, **self._needs, **unfit)
         settings = self._settings
-        while len(self._jobs) < self._room and (job := self._queue.take()) is not None:
+        while len(self._jobs) < _AT_ONCE and (job := self._queue.take()) is not None:
             content = pickle.dumps((job, settings))
             order = Order(content, str(settings.staging), settings.token, str(torch.__version__), self._path)
             self._jobs[task.remote(order, self._board)] = job
-
-    def _look(self) -> None:
-        """See how many jobs the cluster runs at once."""
-        self._next_look_s = time.monotonic() + _LOOK_EVERY_S
-        total = self._ray.cluster_resources()
-        kinds = {"num_cpus": "CPU", "num_gpus": "GPU"}
-        at_once = min(int(total.get(kinds[need], 0) / amount) for need, amount in self._needs.items())
-        self._room = 2 * at_once + _SPARE
-        if at_once < 1 and not self._waiting_said:
-            self._waiting_said = True
-            needs = " and ".join(f"{amount:g} {kinds[need]}" for need, amount in self._needs.items())
-            self._report(Notice(f"the cluster has no node with {needs} now; waiting for one (Ctrl-C stops)"))
-
-    def _avoiding(self) -> dict[str, Any]:
-        """Return the option that keeps tasks off unfit nodes."""
-        return {"label_selector": {_NODE_LABEL: f"!in({','.join(sorted(self._unfit))})"}} if self._unfit else {}
 
     def _pass_on(self) -> None:
         """Report what workers have posted; messages of a board that dies are lost, no more."""

@@ -42,11 +42,6 @@ def connected(address: str | None, n_workers: int) -> Iterator[str]:
     ray = import_ray()
     if ray.is_initialized():
         raise BuildError("this process is connected to Ray already; call ray.shutdown() before the build")
-    if address and "://" in address:
-        raise BuildError(
-            f"--address {address}: Ray Client is not supported; run the command on a node of the cluster, as by "
-            "`ray job submit` or in a shell there, and give host:port"
-        )
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     try:
@@ -115,16 +110,10 @@ def _check_answers(address: str | None) -> None:
 
 def _no_ray(address: str | None, error: Exception) -> str:
     """Return what to do when Ray cannot be used."""
-    why = str(error).strip().rstrip(".")
-    if address == "local":
-        return (
-            f"cannot start Ray on this machine: {why}. Run the same command again when the machine is less busy, or use "
-            "--engine local"
-        )
     where = f"at {address}" if address else "on this machine"
     return (
-        f"cannot use Ray {where}: {why}. `ray status` shows whether a cluster runs; `--address local` starts one for this "
-        "build alone"
+        f"cannot use Ray {where}: {str(error).strip().rstrip('.')}. `ray status` shows whether a cluster runs; "
+        "`--address local` starts one for this build alone, if the machine is not too busy; --engine local does without"
     )
 
 
@@ -138,12 +127,7 @@ def runtime_env() -> dict[str, Any]:
 
 
 def _describe(ray: Any, started: bool) -> str:
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    resources = ray.cluster_resources()
-    parts = [f"{resources.get('CPU', 0):g} CPUs"]
-    if resources.get("GPU"):
-        parts.append(f"{resources['GPU']:g} GPUs")
-    what = f"{', '.join(parts)} on {len(nodes)} node{'' if len(nodes) == 1 else 's'}"
-    if started:
-        return f"Ray: started one here for this build alone, {what}"
-    return f"Ray: cluster at {ray.get_runtime_context().gcs_address}, {what}"
+    nodes, resources = [node for node in ray.nodes() if node["Alive"]], ray.cluster_resources()
+    what = ", ".join(f"{resources[kind]:g} {kind}s" for kind in ("CPU", "GPU") if resources.get(kind))
+    where = "started one here for this build alone" if started else f"cluster at {ray.get_runtime_context().gcs_address}"
+    return f"Ray: {where}, {what} on {len(nodes)} node{'' if len(nodes) == 1 else 's'}"

@@ -247,8 +247,9 @@ def test_too_few_images_for_the_batch_size_are_refused_before_training(tmp_path)
 
 
 def test_a_full_disk_stops_the_worker_and_leaves_no_half_training(built, tmp_path, monkeypatch):
+    from builders.images.arrays import limit_images
     from builders.images.bank import write_bank
-    from builders.images.sources import limit_images, load_images
+    from builders.images.sources import load_images
 
     def no_space(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

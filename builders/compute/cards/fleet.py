@@ -15,18 +15,19 @@ from torch import Tensor
 from builders.compute.backend import Scored, compute_dtype, implementation, vector_dtype
 from builders.compute.cards.bank import DeviceBank
 from builders.compute.cards.compute_path import products
-from builders.compute.cards.evaluation import correct_counts
 from builders.compute.cards.network import DeviceNetwork
 from builders.compute.cards.step import Slots, State, train_step
+from builders.compute.evaluation import FoldedNetwork, n_correct
 from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.constants import ACTIVATION_CODES
 from builders.recipe.epochs import steps_per_epoch
 from builders.recipe.optimizers import FleetOptimizer
+from nws_data.space.architecture import Architecture
 
 _STEPS_A_TURN = 128  # keeps a card busy while the host serves other fleets
 _WARM_UPS = 3
-_MARGIN = 1.5  # of free memory over what a step took: graphs share theirs, but not with others
+_CHUNK, _CHUNK_CPU = 4096, 128  # images of a forward pass of an evaluation
 
 
 class DeviceFleet:
@@ -139,30 +140,23 @@ class DeviceFleet:
     def evaluate(self, slot: int) -> tuple[Tensor, Tensor]:
         """Enqueue the counts of correctly classified images and a copy of the vector, both to the host."""
         planned, rows = self._loaded[slot]
-        counts = correct_counts(self.vectors[slot], planned.hyperparameters, self._bank, rows)
-        return _to_host(counts), _to_host(self.vectors[slot].float())
+        hyperparameters, chunk = planned.hyperparameters, _CHUNK if self.device.type == "cuda" else _CHUNK_CPU
+        with torch.no_grad():  # in float32 whatever the precision of training, as on the CPU path
+            network = FoldedNetwork(self.vectors[slot], Architecture.of(hyperparameters), hyperparameters.activation)
+            counts = [n_correct(network.logits, map(self._bank.gather, part.split(chunk))) for part in rows]
+        return _to_host(torch.stack(counts)), _to_host(self.vectors[slot].float())
 
     def _run_once(self, augmenting: bool) -> None:
         with products(self._precision):
             self._step(augmenting)
 
     def _warm_up(self) -> None:
-        """Run the step with idle slots, so that libraries and kernels are loaded before a capture; leave no trace.
-
-        Raises ``torch.OutOfMemoryError`` when the graphs will not fit: in the middle of a capture it could not be caught.
-        """
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
+        """Run the step with idle slots, so that libraries and kernels are loaded before a capture; leave no trace."""
         for _ in range(_WARM_UPS):
             self._run_once(True)
-        needed = torch.cuda.max_memory_allocated() - before
         for slot in range(self.slots):
             self.clear(slot)
         torch.cuda.current_stream().synchronize()
-        torch.cuda.empty_cache()
-        free = torch.cuda.mem_get_info()[0]
-        if free < _MARGIN * needed:
-            raise torch.OutOfMemoryError(f"a step takes {needed:,} bytes, the card has {free:,} free")
 
     def _capture(self, augmenting: bool) -> None:
         """Capture the step on the current stream, which must not be the default one. Nothing runs."""

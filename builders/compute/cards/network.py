@@ -13,7 +13,6 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
 
 from builders.recipe.constants import ACTIVATION_CODES, DROPOUT_SCALE
 from nws_data.space.architecture import Architecture, Layer
@@ -99,45 +98,21 @@ def _view(vectors: Tensor, layer: Layer, kind: str) -> Tensor:
     return vectors[:, tensor.slice].view(len(vectors), *tensor.shape)
 
 
-class _Norm(torch.autograd.Function):
-    """Batch norm over all but the first and last dimension."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, beta: Tensor, gamma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        n = x[0, ..., 0].numel()
-        wide = x.to(beta.dtype)
-        mean = _sum(wide) / n
-        centred = wide - mean
-        variance = _sum(centred.square()) / n
-        scale = torch.rsqrt(variance + BATCH_NORM_EPS)
-        y = (centred * (scale * _spread(gamma, x)) + _spread(beta, x)).to(x.dtype)
-        ctx.save_for_backward(x, mean, scale, gamma)
-        out = mean.view(beta.shape), variance.view(beta.shape)
-        ctx.mark_non_differentiable(*out)
-        return y, *out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x, mean, scale, gamma = ctx.saved_tensors  # type: ignore[attr-defined]
-        wide = gradients[0].to(mean.dtype)
-        normalised = (x.to(mean.dtype) - mean) * scale
-        d_beta, d_gamma = _sum(wide), _sum(wide * normalised)
-        n = x[0, ..., 0].numel()
-        dx = (wide - (d_beta + normalised * d_gamma) / n) * (scale * _spread(gamma, x))
-        return dx.to(x.dtype), d_beta.view(gamma.shape), d_gamma.view(gamma.shape)
-
-
 def norm(x: Tensor, beta: Tensor | None, gamma: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Normalise ``(members, batch, ..., units)`` over all but members and units; nothing happens when beta is None.
 
     Returns:
-        y as x; mean and biased variance ``(members, units)`` in beta's dtype, or None.
+        y as x; mean and biased variance ``(members, units)`` in beta's dtype, without a gradient, or None.
     """
     if beta is None or gamma is None:
         return x, None, None
-    y, mean, variance = _Norm.apply(x, beta, gamma)
-    return y, mean, variance
+    n, wide = x[0, ..., 0].numel(), x.to(beta.dtype)
+    mean = _sum(wide) / n
+    centred = wide - mean
+    variance = _sum(centred.square()) / n
+    one = (len(x), *[1] * (x.dim() - 2), -1)  # of a value for each member and unit
+    y = centred * (torch.rsqrt(variance + BATCH_NORM_EPS) * gamma.view(one)) + beta.view(one)
+    return y.to(x.dtype), mean.detach().view(beta.shape), variance.detach().view(beta.shape)
 
 
 def activate(x: Tensor, codes: Tensor) -> Tensor:
@@ -155,8 +130,3 @@ def _sum(x: Tensor) -> Tensor:
     On the CPU it depends on where a column stands in memory, so members must not lie side by side.
     """
     return (x if x.is_cuda else x.contiguous()).sum(tuple(range(1, x.dim() - 1)), keepdim=True)
-
-
-def _spread(values: Tensor, x: Tensor) -> Tensor:
-    """Reshape ``(members, units)`` to broadcast with ``(members, batch, ..., units)``."""
-    return values.view(len(values), *[1] * (x.dim() - 2), -1)

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,8 @@ from scipy import ndimage
 from torchvision import datasets
 
 from builders.images import sources as image_sources
-from builders.images.arrays import image_arrays, prepare, shrink_by_means, split_by_position
-from builders.images.sources import default_image_root, image_set_name, limit_images, load_images
+from builders.images.arrays import image_arrays, limit_images, prepare, shrink_by_means, split_by_position
+from builders.images.sources import default_image_root, image_set_name, load_images
 from nws_data.errors import BuildError
 
 RNG = np.random.default_rng(0)
@@ -107,7 +108,8 @@ def test_mnist_skips_the_first_5000(tmp_path: Path, name: str, folder: str) -> N
 
 
 def test_cifar10_keeps_the_first_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_sources, "CIFAR10_KEPT", 30)
+    kept = replace(image_sources.TORCHVISION["cifar10"], kept=slice(30))
+    monkeypatch.setitem(image_sources.TORCHVISION, "cifar10", kept)
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     images = some_images(40, 3, 32, 32)

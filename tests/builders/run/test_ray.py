@@ -288,18 +288,10 @@ class SlowRay:
         raise Exception("The current node timed out during startup. This could happen.")
 
 
-@pytest.mark.parametrize(
-    ("address", "advice"), [("local", "less busy, or use --engine local"), (None, "`ray status` shows")]
-)
-def test_a_ray_that_does_not_start_in_time_is_one_message(address, advice, monkeypatch):
+@pytest.mark.parametrize("address", ["local", None])
+def test_a_ray_that_does_not_start_in_time_is_one_message(address, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    with pytest.raises(BuildError, match=rf"timed out during startup. This could happen\. .*{advice}"):
-        _start_or_join(SlowRay(), address, 2)
-
-
-def test_ray_client_is_refused():
-    with (
-        pytest.raises(BuildError, match="ray://head:10001: Ray Client is not supported"),
-        connected("ray://head:10001", 1),
+    with pytest.raises(
+        BuildError, match=r"timed out during startup. This could happen\. .*`ray status` shows.*--engine local"
     ):
-        pass
+        _start_or_join(SlowRay(), address, 2)

@@ -27,7 +27,7 @@ def grouped_block(
     stacked = x.permute(1, 2, 3, 0, 4).reshape(batch, height, width, -1).permute(0, 3, 1, 2)
     weight = kernel.to(x.dtype).flatten(0, 1)
     z = F.conv2d(stacked, weight, bias.to(x.dtype).flatten(), padding=kernel.shape[-1] // 2, groups=members)
-    z = z.permute(0, 2, 3, 1).unflatten(3, (members, -1)).permute(3, 0, 1, 2, 4)
+    z = z.permute(0, 2, 3, 1).unflatten(3, (members, -1)).permute(3, 0, 1, 2, 4).contiguous()
     y, mean, variance = norm(z, beta, gamma)
     return activate(max_pool(y) if pool else y, codes), mean, variance
 
