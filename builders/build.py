@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -86,7 +85,7 @@ def _build_population(
     workspace.claim_plan(population, identity)
     staged = workspace.staged(population)
     todo = [planned for planned in plan if planned.id not in staged]
-    n_images = _train(config, workspace, identity, population, todo, n - len(todo))
+    n_images = _train(config, workspace, bank, population, todo, n - len(todo))
     # Also when nothing is new: a writer that was killed at its very end is completed.
     write_population(
         config.out,
@@ -104,27 +103,20 @@ def _build_population(
 def _train(
     config: BuildConfig,
     workspace: Workspace,
-    identity: dict[str, Any],
+    bank: ImageBank,
     population: str,
     todo: Sequence[PlannedTraining],
     n_done: int,
 ) -> int:
     """Train and stage trainings of a population, ``n_done`` others are finished; return the images x models it took."""
-    bank = ImageBank.open(workspace.images)
     work = {planned.id: flop_per_epoch(planned, bank) for planned in todo}
     with BuildProgress(population, work, n_done, config.epoch_cap) as progress:
         jobs = _jobs(config, todo)
         n_workers = config.workers if config.device == "cpu" else len(jobs)
         if notice := _little_memory(config, sum(item.nbytes for item in bank.sets.values())):
             progress.report(Notice(notice))
-        settings = WorkerSettings(
-            workspace.images,
-            workspace.staging,
-            config.epoch_cap,
-            config.precision,
-            config.device,
-            config.backend or default_backend(config.device),
-        )
+        where = (workspace.images, workspace.staging, config.epoch_cap, config.precision, config.device)
+        settings = WorkerSettings(*where, config.backend or default_backend(config.device))
         if config.engine == "local":
             local.run_jobs(jobs, settings, n_workers, progress.report)
         else:

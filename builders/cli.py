@@ -20,7 +20,6 @@ from nws_data.terminal import say, say_json
 
 if TYPE_CHECKING:  # their modules import torch: not for a help text
     from builders.build import BuildReport
-    from builders.rebuild import RebuildReport
 
 _BUILD_EXAMPLES = """\
 examples:
@@ -173,20 +172,16 @@ def _run_rebuild(options: argparse.Namespace) -> int:
         result = "identical" if report.identical else "different"
         say_json({"training": report.training, "result": result, **asdict(report)})
     else:
-        say(f"{report.training}: {_comparison(report)} ({report.elapsed_s:.0f} s, path {report.compute_path})")
+        found = "identical, bit for bit: all snapshots and learning curves"
+        if report.first_different is not None:
+            found = (
+                f"different: {report.n_different:,} weights, from snapshot {report.first_different} on, by "
+                f"{report.largest_difference:.3g} at most"
+            )
+        elif not report.same_curves:
+            found = "different: the weights are identical, the learning curves are not"
+        say(f"{report.training}: {found} ({report.elapsed_s:.0f} s, path {report.compute_path})")
     return 0 if report.identical else 1
-
-
-def _comparison(report: RebuildReport) -> str:
-    """Return what a rebuilt training has in common with the stored one, in words."""
-    if report.identical:
-        return "identical, bit for bit: all snapshots and learning curves"
-    if report.first_different is None:
-        return "different: the weights are identical, the learning curves are not"
-    return (
-        f"different: {report.n_different:,} weights, from snapshot {report.first_different} on, by "
-        f"{report.largest_difference:.3g} at most"
-    )
 
 
 def _sentence(report: BuildReport) -> str:

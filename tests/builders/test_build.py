@@ -150,7 +150,7 @@ def test_a_damaged_staged_training_is_trained_again(built, tmp_path):
 @pytest.mark.slow
 def test_workers_that_are_killed_at_once_are_reported_and_the_build_goes_on(built, tmp_path, monkeypatch):
     monkeypatch.setattr("builders.run.local.run_worker", _killed_worker)
-    with pytest.raises(BuildError, match=r"4 workers died before they had a job.*run the same command again"):
+    with pytest.raises(BuildError, match=r"a worker without a job was lost 4 times.*run the same command again"):
         build(config(tmp_path / "nws", workers=1))
     monkeypatch.undo()
     build(config(tmp_path / "nws"))
