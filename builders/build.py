@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from builders.compute.backend import default_backend
-from builders.compute.compute_path import local_cards
 from builders.config import WORKER_BYTES, BuildConfig
 from builders.images.bank import ImageBank
 from builders.images.prepare import prepare_images
@@ -96,17 +95,13 @@ def _build_population(
         card_template=CARD_TEMPLATE.read_text(encoding="utf-8"),
     )
     # Those of an earlier run too, which was killed before it came to this.
-    workspace.remove_staged(training_id(population, index) for index in range(n))
+    for index in range(n):
+        workspace.path_of(training_id(population, index)).unlink(missing_ok=True)
     return BuildReport(population, n, len(todo), time.monotonic() - started_s, n_images)
 
 
 def _train(
-    config: BuildConfig,
-    workspace: Workspace,
-    bank: ImageBank,
-    population: str,
-    todo: Sequence[PlannedTraining],
-    n_done: int,
+    config: BuildConfig, workspace: Workspace, bank: ImageBank, population: str, todo: Sequence[PlannedTraining], n_done: int
 ) -> int:
     """Train and stage trainings of a population, ``n_done`` others are finished; return the images x models it took."""
     work = {planned.id: flop_per_epoch(planned, bank) for planned in todo}
@@ -128,7 +123,9 @@ def _jobs(config: BuildConfig, todo: Sequence[PlannedTraining]) -> list[Job]:
     """Return the build's jobs: for cards one each, which keeps several fleets in flight; smaller ones for Ray."""
     if config.device == "cpu":
         return make_jobs(todo)
-    cards = local_cards() if config.engine == "local" else [""] * -(-len(todo) // _TRAININGS_A_CARD)
+    cards = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    if config.engine != "local":
+        cards = [""] * -(-len(todo) // _TRAININGS_A_CARD)
     return make_card_jobs(todo, cards)
 
 

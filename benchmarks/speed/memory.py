@@ -26,7 +26,7 @@ from pathlib import Path
 from benchmarks.speed.eager import random_bank
 from builders.compute.backend import CPU_BACKENDS, open_backend
 from builders.compute.compute_path import enter_compute_path
-from builders.compute.member import Member
+from builders.compute.lane import Member
 from builders.compute.trainer import train
 from builders.estimate.image_counts import OFFICIAL
 from builders.images.bank import ImageBank

@@ -61,16 +61,13 @@ class Training(Protocol):
         ...
 
     def step(self, images: Tensor, labels: Tensor, step: int, rate: float) -> float:
-        """Train on one batch.
+        """Train on one batch; return the mean cross-entropy before the update.
 
         Args:
             images: uint8 ``(batch_size, 1 or 3, 32, 32)``; augmented here where the training says so.
             labels: ``(batch_size,)``.
             step: steps taken before.
             rate: the factor of :func:`builders.recipe.optimizers.rate`.
-
-        Returns:
-            Mean cross-entropy before the update.
         """
         ...
 
@@ -103,24 +100,12 @@ class Fleet(Protocol):
         ...
 
     def load(self, slot: int, planned: PlannedTraining, vector: Tensor, scored: Scored) -> None:
-        """Start a training in a free slot.
-
-        Args:
-            slot: less than ``slots``.
-            planned: the training.
-            vector: its initial vector, float64 ``(n_weights,)`` on the CPU.
-            scored: what :meth:`evaluate` scores.
-        """
+        """Start a training in a free slot, with its initial vector, float64 ``(n_weights,)`` on the CPU."""
         ...
 
     def set_epoch(self, slot: int, rows: Tensor, rates: Tensor) -> None:
-        """Give a slot its next epoch.
-
-        Args:
-            slot: loaded before.
-            rows: positions in the training images, int64 ``(steps, batch)`` on ``device``.
-            rates: of every step, float64 ``(steps,)`` on the CPU.
-        """
+        """Give a loaded slot its next epoch: positions in the training images, int64 ``(steps, batch)`` on ``device``, and
+        the rate of every step, float64 ``(steps,)`` on the CPU."""
         ...
 
     def run(self, n_steps: int) -> None:

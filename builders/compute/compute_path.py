@@ -64,10 +64,3 @@ def resolve_device(name: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     find_device(name)
     return name
-
-
-def local_cards() -> list[str]:
-    """Return the names of this machine's cards: ``["cuda:0", ...]``."""
-    import torch
-
-    return [f"cuda:{i}" for i in range(torch.cuda.device_count())]

@@ -1,8 +1,8 @@
 """Measures how fast this machine trains: the real trainer on shapes of the plan, in as many processes as the build has.
 
-Time is operations, and a constant for each image that is trained on, times one factor, measured for each population. Shapes
-are drawn in proportion to their cost, which makes the mean of their factors that of the sum. Processor time is what counts:
-other programs disturb it little.
+Time is operations, and a constant for each image that is trained on, times one factor. Shapes are drawn in proportion to
+their cost, which makes the mean of their factors that of the sum. Processor time is what counts: other programs disturb it
+little.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from builders.recipe.epochs import split_images, steps_per_epoch
 from builders.run.processes import start_process
 from nws_data.errors import BuildError
 from nws_data.space.architecture import Architecture
-from nws_data.space.identity import id_hash, parse_id
+from nws_data.space.identity import id_hash
 from nws_data.terminal import say
 
 IMAGE_FLOP, AUGMENTED_FLOP = 3e7, 1e7
@@ -74,7 +74,7 @@ def work_of(planned: PlannedTraining, trained: float, scored: float) -> Work:
 class Speed:
     """What the measured shapes say, of one worker."""
 
-    seconds_per_cost: dict[str, float]  # processor time for a unit of Work.cost, by population
+    seconds_per_cost: float  # processor time for a unit of Work.cost
     n_shapes: int
     scatter: float  # relative standard deviation of one shape
 
@@ -90,33 +90,26 @@ def calibrate(
     """Measure for about so many seconds, besides starting the workers.
 
     Args:
-        works: the trainings that the speed is for, of any populations, and what each takes.
+        works: the trainings that the speed is for, and what each takes.
         precision: of the build.
         backend: of the CPU, of the build.
         n_workers: processes, as many as the build will have, since they share caches and memory.
         seconds: how long to measure.
 
     Raises:
-        BuildError: a worker ended, or a population could not be measured in that time.
+        BuildError: a worker ended, or nothing could be measured in that time.
         KeyboardInterrupt: Ctrl-C; nothing is left behind.
     """
-    populations = sorted({parse_id(planned.id)[0] for planned in works})
-    drawn = [
-        sample_by_cost({p: work for p, work in works.items() if parse_id(p.id)[0] == name}, n_workers * _SHAPES_EACH)
-        for name in populations
-    ]
-    chosen = [planned for turn in zip(*drawn, strict=True) for planned in turn]  # populations in turns
+    chosen = sample_by_cost(works, n_workers * _SHAPES_EACH)
     with tempfile.TemporaryDirectory(prefix="nws-plan-") as folder:
         write_bank(folder, map(_random_images, _N_TRAIN))
         say(f"measuring this machine for {seconds:g} s", error=True)
         shares = [chosen[i::n_workers] for i in range(n_workers)]
         samples = _measured(Path(folder), shares, precision, backend, seconds)
-    values = {name: [value for population, value in samples if population == name] for name in populations}
-    if not all(values.values()):
-        raise BuildError(f"--calibrate {seconds:g}: too few shapes could be measured in that time; give more seconds")
-    means = {name: fmean(found) for name, found in values.items()}
-    relative = [value / means[population] for population, value in samples]
-    return Speed(means, len(samples), stdev(relative) if len(samples) > 1 else _UNKNOWN_SCATTER)
+    if not samples:
+        raise BuildError(f"--calibrate {seconds:g}: no shape could be measured in that time; give more seconds")
+    mean = fmean(samples)
+    return Speed(mean, len(samples), stdev(samples) / mean if len(samples) > 1 else _UNKNOWN_SCATTER)
 
 
 def _random_images(batch_size: int) -> ImageArrays:
@@ -141,8 +134,8 @@ def sample_by_cost(works: Mapping[PlannedTraining, Work], n: int) -> list[Planne
 
 def _measured(
     bank: Path, shares: Sequence[Sequence[PlannedTraining]], precision: str, backend: str, seconds: float
-) -> list[tuple[str, float]]:
-    """Return population and seconds for a unit of cost of what a process for each share measured."""
+) -> list[float]:
+    """Return the seconds for a unit of cost of what a process for each share measured."""
     processes = []
     try:
         for share in shares:
@@ -169,7 +162,7 @@ def _measure_all(
             break
         value = measure(planned, images, precision, backend, min(each_s, end_s - time.monotonic()))
         if value is not None:
-            samples.append((parse_id(planned.id)[0], value))
+            samples.append(value)
     connection.send(samples)
 
 

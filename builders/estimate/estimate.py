@@ -34,8 +34,7 @@ class PopulationEstimate:
     n_trainings: int  # as asked for
     n_there: int  # in shards, or finished and waiting for them
     work: Work  # of those to train
-    core_s: float | None  # processor time of that work; None without calibration
-    wall_s: float | None  # until the last worker has ended
+    wall_s: float | None  # until the last worker has ended; None without calibration
     n_shards: int  # in the end
     nbytes: int  # of all shards in the end
     staging_bytes: int  # most that finished trainings take beside the shards
@@ -87,7 +86,7 @@ def estimate(config: BuildConfig, *, epochs: float | None = None, seconds: float
         options = {"precision": config.precision, "backend": backend, "n_workers": config.workers}
         speed = calibrate(everything, seconds=seconds, **options)
     entries = stored.populations if stored else {}
-    found = {name: _estimated(name, plans[name], works[name], entries.get(name), speed, config.workers) for name in plans}
+    found = {name: _estimated(plans[name], works[name], entries.get(name), speed, config.workers) for name in plans}
     others = (split for name, entry in entries.items() if name not in found for split in entry.splits.values())
     return Estimate(
         populations=found,
@@ -124,7 +123,6 @@ def _checked_backend(
 
 
 def _estimated(
-    population: str,
     plan: list[PlannedTraining],
     works: Mapping[PlannedTraining, Work],
     stored: PopulationEntry | None,
@@ -137,16 +135,14 @@ def _estimated(
     vectors = [(planned.id, Architecture.of(planned.hyperparameters).n_weights) for planned in todo]
     new = planned_shards(vectors, n_existing={name: len(split.shards) for name, split in there.items()})
     shards = [s.nbytes for split in there.values() for s in split.shards] + [s.nbytes for part in new.values() for s in part]
-    work, core_s, wall_s = sum(works.values(), Work()), None, None
+    work, wall_s = sum(works.values(), Work()), None
     if speed is not None:
-        rate = speed.seconds_per_cost.get(population, 0.0)
-        core_s = rate * work.cost
-        wall_s = max([core_s / n_workers, *(rate * item.cost for item in works.values())])
+        longest = max((item.cost for item in works.values()), default=0.0)
+        wall_s = speed.seconds_per_cost * max(work.cost / n_workers, longest)
     return PopulationEstimate(
         n_trainings=len(plan),
         n_there=len(plan) - work.n_trainings,
         work=work,
-        core_s=core_s,
         wall_s=wall_s,
         n_shards=len(shards),
         nbytes=sum(shards),

@@ -71,10 +71,7 @@ def _counted(source: str, options: ImageOptions) -> ImageCounts:
 
 def _limited(counts: ImageCounts, options: ImageOptions) -> ImageCounts:
     """Apply the limits of ``--train-images`` and ``--test-images``."""
-    for what, n, most in (
-        ("training", options.n_train, N_CLASSES * counts.rarest),
-        ("test", options.n_test, counts.n_test),
-    ):
+    for what, n, most in (("training", options.n_train, N_CLASSES * counts.rarest), ("test", options.n_test, counts.n_test)):
         if n is not None and (n <= 0 or n % N_CLASSES or n > most):
             raise BuildError(
                 f"{counts.name} ({what}): the number of images must be a positive multiple of {N_CLASSES} and at most "

@@ -130,7 +130,10 @@ def limit_images(arrays: ImageArrays, n_train: int | None = None, n_test: int | 
             continue
         images, labels = getattr(arrays, f"{part}_images"), getattr(arrays, f"{part}_labels")
         keep = _first_of_each_class(f"{arrays.name} ({part})", labels, n)
-        out = replace(out, **{f"{part}_images": _take(images, keep), f"{part}_labels": labels[keep]})
+        kept = images[keep]
+        if images.strides[1] == 0:  # a broadcast gray plane stays one
+            kept = np.broadcast_to(images[:, :1][keep], kept.shape)
+        out = replace(out, **{f"{part}_images": kept, f"{part}_labels": labels[keep]})
         notes.append(_limit_note(part, n // N_CLASSES))
     return replace(out, source="; ".join([arrays.source, *notes]))
 
@@ -155,10 +158,3 @@ def _first_of_each_class(what: str, labels: np.ndarray, n: int) -> np.ndarray:
         if len(found) < n // N_CLASSES:
             raise BuildError(f"{what}: {n} images need {n // N_CLASSES} of each class, class {label} has {len(found)}")
     return np.sort(np.concatenate(positions))
-
-
-def _take(images: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """Index images; a broadcast gray plane stays one."""
-    if images.strides[1] == 0:
-        return np.broadcast_to(images[:, :1][keep], (len(keep), *images.shape[1:]))
-    return images[keep]

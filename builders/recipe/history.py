@@ -53,15 +53,13 @@ class History:
     def record(self, precision: str, compute_path: str, device: str) -> TrainingRecord:
         """Return the finished training for the writer."""
         epochs, weights = self.snapshots.result()
-        if self.stop_reason is None:
-            raise RuntimeError(f"{self.planned.id} is still training")
         return TrainingRecord(
             training=self.planned.id,
             seed=self.planned.seed,
             hyperparameters=self.planned.hyperparameters,
             snapshot_epochs=tuple(epochs),
             snapshot_stride=self.snapshots.stride,
-            stop_reason=self.stop_reason,
+            stop_reason=str(self.stop_reason),
             generator=GENERATOR,
             compute_path=compute_path,
             precision=precision,

@@ -40,23 +40,12 @@ def run_jobs(
     address: str | None = None,
     gpus_per_fleet: float = 1.0,
 ) -> None:
-    """Run all jobs on a cluster; finished trainings stand in the staging folder, whatever happens.
+    """Run all jobs on a cluster, as :func:`builders.run.local.run_jobs` does here; all nodes must see the settings' folders.
 
-    Jobs of workers and nodes that die start again elsewhere, a few times. Nodes whose processors compute other bits than
-    this machine's are left unused and named; a node that has another torch or does not see the folder ends the build, since
-    that can be put right.
-
-    Args:
-        jobs: in the order in which to start them.
-        settings: for the workers; all nodes must see the folders under the same path.
-        n_workers: CPUs of a Ray that is started here.
-        report: called in this process with every message of progress.
-        address: of the cluster, see :func:`builders.run.ray_cluster.connected`.
-        gpus_per_fleet: what a job takes of a GPU, when it runs on one.
-
-    Raises:
-        BuildError: no Ray, no node that fits, a worker failed, or a job lost its worker too often.
-        KeyboardInterrupt: passed on after the tasks have stopped.
+    Nodes whose processors compute other bits than this machine's are left unused and named; a node that has another torch or
+    does not see the folder ends the build, since that can be put right. ``n_workers`` and ``address`` are those of
+    :func:`builders.run.ray_cluster.connected`; a job on a GPU takes ``gpus_per_fleet`` of it. Raises ``BuildError`` also
+    without Ray or a node that fits.
     """
     queue = JobQueue(jobs)
     if not len(queue):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -78,11 +78,6 @@ class Workspace:
     def path_of(self, training: str) -> Path:
         """Return where a finished training is staged."""
         return self.staging / f"{training}.safetensors"
-
-    def remove_staged(self, trainings: Iterable[str]) -> None:
-        """Forget trainings that stand in shards now."""
-        for training in trainings:
-            self.path_of(training).unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove what builds put here, unless trainings wait: of another population, or beyond the number asked for.

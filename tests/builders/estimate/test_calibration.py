@@ -47,20 +47,19 @@ def test_the_sample_follows_the_cost():
 
 
 def test_the_error_falls_with_the_number_of_shapes_but_not_below_five_percent():
-    few, many = (Speed({"fixed": 1e-11}, n, 0.2) for n in (4, 4_000_000))
+    few, many = (Speed(1e-11, n, 0.2) for n in (4, 4_000_000))
     assert few.error == pytest.approx((0.05**2 + 0.1**2) ** 0.5) and many.error == pytest.approx(0.05, rel=1e-3)
 
 
 @pytest.mark.slow
 def test_a_calibration_of_the_real_trainer():
     speed = calibrate(works(FIXED) | works(PLAN[:20]), seconds=8.0, **OPTIONS)
-    assert set(speed.seconds_per_cost) == {"fixed", "random"} and speed.n_shapes >= 2
-    for value in speed.seconds_per_cost.values():
-        assert 1e-13 < value < 1e-8  # 0.1 GFLOP/s to 10 TFLOP/s
+    assert speed.n_shapes >= 1
+    assert 1e-13 < speed.seconds_per_cost < 1e-8  # 0.1 GFLOP/s to 10 TFLOP/s
 
 
 def test_a_calibration_without_time():
-    with pytest.raises(BuildError, match=r"--calibrate 0.01: too few shapes could be measured"):
+    with pytest.raises(BuildError, match=r"--calibrate 0.01: no shape could be measured"):
         calibrate(works(PLAN[:2]), seconds=0.01, **OPTIONS)
 
 

@@ -127,7 +127,6 @@ def test_the_command_calibrates(tmp_path, capsys):
     assert main(["plan", *options, "--calibrate", "6", "--workers", "1", "--out", str(tmp_path / "nws"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["wall_s"] > 0 and found["speed"]["n_shapes"] >= 1
-    assert found["populations"]["fixed"]["core_s"] < found["wall_s"] * 1.01
 
 
 @pytest.mark.parametrize(

@@ -21,23 +21,16 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from builders.compute.cards.blocks.triton_conv import INTERPRETED, conv_kernel, kernel_gradient_kernel
-from builders.compute.cards.blocks.triton_norm import (
-    finish_gradient_kernel,
-    finish_kernel,
-    moments_kernel,
-    norm_sums_kernel,
-)
-from nws_data.errors import BuildError, one_of
+from builders.compute.cards.blocks.triton_conv import conv_kernel, kernel_gradient_kernel
+from builders.compute.cards.blocks.triton_norm import finish_gradient_kernel, finish_kernel, moments_kernel, norm_sums_kernel
 from nws_data.space.network import BATCH_NORM_EPS
 
-DTYPES = (torch.float32, torch.bfloat16)
 SPLIT = 2048
 """Pixels whose products one program of the kernel gradient adds up."""
 
+_Norm = Tensor | None  # of batch norm: None without
 _PIXELS = 128  # of one convolution tile
 _ELEMENTS = 1024  # of one elementwise tile
-_INT32 = 2**31
 _EXACT = {"enable_fp_fusion": False}
 """Products and sums outside the convolutions are rounded each: forward and backward must find the same greatest cell. (The
 compiler's default differs between its versions; fused or not, the bits of one version are the same in every run.)"""
@@ -114,15 +107,8 @@ def _product(pixels: int, depth: int, columns: int, warps: int, stages: int) -> 
 
 
 def triton_block(
-    x: Tensor,
-    kernel: Tensor,
-    bias: Tensor,
-    beta: Tensor | None,
-    gamma: Tensor | None,
-    codes: Tensor,
-    *,
-    pool: bool,
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    x: Tensor, kernel: Tensor, bias: Tensor, beta: _Norm, gamma: _Norm, codes: Tensor, *, pool: bool
+) -> tuple[Tensor, _Norm, _Norm]:
     """Apply one conv layer of every member: "same" convolution and bias, batch norm with the batch's statistics, 2x2
     max-pool, activation. The activation comes last, which is exact since all four are monotone, and is data of the slot.
 
@@ -146,14 +132,12 @@ def triton_block(
         mean: of the batch, ``(members, C_out)`` float32, detached; None without batch norm.
         variance: biased, likewise.
 
-    Raises:
-        BuildError: a dtype without kernels, tensors on the CPU outside the interpreter, a batch beyond int32 offsets.
+    A member's activations must stay below 2**31 values: offsets are int32.
     """
     x, kernel = _whole_vectors(x, kernel)
     precision = "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
     sizes = (*x.shape, kernel.shape[1], kernel.shape[-1])
     shape = Shape(*sizes, pool=pool, norm=beta is not None, dtype=x.dtype, precision=precision)
-    _check(shape, x.device)
     with torch.cuda.device_of(x):  # Triton launches on the current device, whatever the tensors'
         y, mean, variance = _Block.apply(x, kernel, bias, beta, gamma, codes, shape)
     return y, mean, variance
@@ -162,15 +146,8 @@ def triton_block(
 class _Block(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: FunctionCtx,
-        x: Tensor,
-        kernel: Tensor,
-        bias: Tensor,
-        beta: Tensor | None,
-        gamma: Tensor | None,
-        codes: Tensor,
-        shape: Shape,
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        ctx: FunctionCtx, x: Tensor, kernel: Tensor, bias: Tensor, beta: _Norm, gamma: _Norm, codes: Tensor, shape: Shape
+    ) -> tuple[Tensor, _Norm, _Norm]:
         x = x.contiguous()
         weight = _packed(kernel, x.dtype)
         z, mean, variance = _convolve(x, weight, bias.contiguous(), shape)
@@ -193,17 +170,6 @@ class _Block(torch.autograd.Function):
         dx = _data_gradient(dz, weight, shape) if ctx.needs_input_grad[0] else None  # type: ignore[attr-defined]
         d_beta, d_gamma = (None, None) if sums is None else sums.unbind()
         return dx, _kernel_gradient(x, dz, shape), d_bias, d_beta, d_gamma, None, None
-
-
-def _check(shape: Shape, device: torch.device) -> None:
-    if shape.dtype not in DTYPES:
-        raise BuildError(f"dtype of the triton block: {one_of(shape.dtype, DTYPES)}")
-    if device.type == "cpu" and not INTERPRETED.value:
-        raise BuildError("got a tensor on the CPU, where Triton only runs in its interpreter: start with TRITON_INTERPRET=1")
-    if shape.n_pixels * max(shape.n_in, shape.n_out) >= _INT32:
-        raise BuildError(
-            f"got a batch of {shape.batch}: a member's activations must stay below 2**31 values; take a smaller"
-        )
 
 
 def _whole_vectors(x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:

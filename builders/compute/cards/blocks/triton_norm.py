@@ -137,9 +137,9 @@ def _best(
         value = hat * gamma + beta
     cell = tl.zeros_like(at)
     if POOL:
-        hat, value, cell = _choose(hat, value, cell, z_ptr, at + C, mask, mean, rstd, beta, gamma, 1, NORM)
-        hat, value, cell = _choose(hat, value, cell, z_ptr, at + W * C, mask, mean, rstd, beta, gamma, 2, NORM)
-        hat, value, cell = _choose(hat, value, cell, z_ptr, at + (W + 1) * C, mask, mean, rstd, beta, gamma, 3, NORM)
+        for CELL in tl.static_range(1, 4):
+            place = at + ((CELL // 2) * W + CELL % 2) * C
+            hat, value, cell = _choose(hat, value, cell, z_ptr, place, mask, mean, rstd, beta, gamma, CELL, NORM)
     return hat, value, cell
 
 
@@ -238,12 +238,9 @@ def finish_gradient_kernel(
         beta_part = tl.load(sums_ptr + line, mask=c < C, other=0.0)[None, :] / count
         second = sums_ptr + tl.num_programs(1).to(tl.int64) * C
         gamma_part = tl.load(second + line, mask=c < C, other=0.0)[None, :] / count
-    total = _store_cell(dz_ptr, z_ptr, at, mask, dn, cell, mean, rstd, gamma, beta_part, gamma_part, 0, NORM)
-    if POOL:
-        total += _store_cell(dz_ptr, z_ptr, at + C, mask, dn, cell, mean, rstd, gamma, beta_part, gamma_part, 1, NORM)
-        total += _store_cell(dz_ptr, z_ptr, at + W * C, mask, dn, cell, mean, rstd, gamma, beta_part, gamma_part, 2, NORM)
-        total += _store_cell(
-            dz_ptr, z_ptr, at + (W + 1) * C, mask, dn, cell, mean, rstd, gamma, beta_part, gamma_part, 3, NORM
-        )
+    total = tl.zeros_like(dn)
+    for CELL in tl.static_range(4 if POOL else 1):
+        place = at + ((CELL // 2) * W + CELL % 2) * C
+        total += _store_cell(dz_ptr, z_ptr, place, mask, dn, cell, mean, rstd, gamma, beta_part, gamma_part, CELL, NORM)
     out = (member * tl.num_programs(0) + tl.program_id(0)) * C + c
     tl.store(parts_ptr + out, tl.sum(total, axis=0), mask=c < C)

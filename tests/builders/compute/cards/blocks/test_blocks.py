@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-import triton
 
 from builders.compute.backend import implementation
-from nws_data.errors import BuildError
 from tests.builders.compute.cards.blocks.oracle import Case, error, layer_shapes, make_layer, oracle, run
 from tests.pairs import all_pairs
 
@@ -148,17 +146,3 @@ def test_images_need_no_gradient(backend):
     y, _, _ = implementation(backend)(x, kernel, *rest, layer.codes, pool=True)
     (gradient,) = torch.autograd.grad(y, [kernel], layer.dy)
     assert torch.equal(gradient, run(implementation(backend), layer)["d_kernel"])
-
-
-def test_triton_says_what_it_does_not_take(monkeypatch):
-    block = implementation("triton")
-    layer = make_layer(Case(3, 4, 4, 8, True, members=1, batch=1), torch.float64, DEVICE)
-    with pytest.raises(BuildError, match=r"got torch.float64"):
-        block(*layer.tensors, layer.codes, pool=True)
-    layer = make_layer(Case(3, 4, 4, 8, True, members=1, batch=1), torch.float32, DEVICE)
-    x = torch.empty(1, 2**20, 32, 32, 4, device="meta")
-    with pytest.raises(BuildError, match=r"batch of 1048576.*smaller"):
-        block(x, *layer.tensors[1:], layer.codes, pool=True)
-    monkeypatch.setattr("builders.compute.cards.blocks.triton.INTERPRETED", triton.language.constexpr(False))
-    with pytest.raises(BuildError, match="TRITON_INTERPRET=1"):
-        block(*(t.cpu() for t in layer.tensors), layer.codes.cpu(), pool=True)
