@@ -31,7 +31,7 @@ from builders.images.bank import ImageBank
 from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.augmentation import to_float
-from builders.recipe.epochs import epoch_batches, split_images
+from builders.recipe.epochs import EpochSampler, split_images
 from builders.recipe.initialization import initial_vector
 from nws_data.space.architecture import all_architectures
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters
@@ -85,7 +85,7 @@ def train_eager(planned: PlannedTraining, bank: ImageBank, n_epochs: int) -> Non
 
     score()
     for epoch in range(n_epochs):
-        rows = epoch_batches(split, labels, planned.seed, epoch, planned.hyperparameters.batch_size)
+        rows = EpochSampler(split, labels, planned.seed, planned.hyperparameters.batch_size).batches(epoch)
         eager.train((images[batch], labels[batch]) for batch in rows)
         score()
 
@@ -159,7 +159,7 @@ def train_epochs(planned: PlannedTraining, bank: ImageBank, n_epochs: int, preci
     hp = planned.hyperparameters
     labels = bank.labels(hp.dataset, "train")
     split = split_images(len(labels), planned.seed)
-    n_steps = len(epoch_batches(split, labels, planned.seed, 0, hp.batch_size)) * n_epochs
+    n_steps = EpochSampler(split, labels, planned.seed, hp.batch_size).steps * n_epochs
     n_images, seen = n_steps * hp.batch_size, 0
 
     def count(n: int, flop: float) -> None:

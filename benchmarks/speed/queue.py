@@ -32,7 +32,7 @@ from builders.compute.compute_path import enter_compute_path
 from builders.images.bank import ImageBank
 from builders.plan.cost import forward_flop, training_flop
 from builders.plan.trainings import PlannedTraining, plan_trainings
-from builders.recipe.epochs import epoch_batches, split_images
+from builders.recipe.epochs import EpochSampler, split_images
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import IMAGE_SETS
 
@@ -83,7 +83,7 @@ def queue_flop(bank: Path, n: int) -> float:
         hp = planned.hyperparameters
         architecture, labels = Architecture.of(hp), opened.labels(hp.dataset, "train")
         split = split_images(len(labels), planned.seed)
-        trained = epoch_batches(split, labels, planned.seed, 0, hp.batch_size).numel() * N_EPOCHS
+        trained = EpochSampler(split, labels, planned.seed, hp.batch_size).batches(0).numel() * N_EPOCHS
         scored = (len(split.validation) + len(split.train_scored) + N_TEST) * (N_EPOCHS + 1)
         total += training_flop(architecture) * trained + forward_flop(architecture) * scored
     return total

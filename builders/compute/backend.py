@@ -148,11 +148,13 @@ def open_backend(name: str, bank: ImageBank, precision: str, device: str = "cpu"
         from builders.compute.cards.card import open_card
 
         return open_card(name, bank, precision, device)
-    from builders.compute.compute_path import cpu_path
+    from builders.compute.compute_path import path_of
     from builders.compute.single import SingleFleet
 
     training = implementation(name)
-    return OpenBackend(bank, lambda shape, _: SingleFleet(training(shape, precision), bank), precision, cpu_path(name))
+    return OpenBackend(
+        bank, lambda shape, _: SingleFleet(training(shape, precision), bank), precision, path_of(name, precision)
+    )
 
 
 def implementation(name: str) -> Any:

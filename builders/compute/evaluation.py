@@ -22,12 +22,7 @@ class FoldedNetwork:
     """A network for inference with batch norm folded into the kernels, which is exact but for rounding.
 
     A conv layer's norm follows its kernel and is folded into it; a fully connected layer's norm follows the
-    activation and is folded into the next kernel.
-
-    Args:
-        vector: weight vector ``(n_weights,)``.
-        architecture: what it belongs to.
-        activation: name of the activation.
+    activation and is folded into the next kernel. ``vector`` is ``(n_weights,)``.
     """
 
     def __init__(self, vector: Tensor, architecture: Architecture, activation: str) -> None:
@@ -54,9 +49,7 @@ class FoldedNetwork:
 def n_correct(logits: Callable[[Tensor], Tensor], chunks: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
     """Return how many images have their label as the largest output, an int64 scalar where the images are.
 
-    Args:
-        logits: of a network in evaluation, such as :meth:`FoldedNetwork.logits`.
-        chunks: images uint8 ``(n, 1 or 3, 32, 32)`` and labels ``(n,)``, at least one.
+    ``chunks``, at least one, are images uint8 ``(n, 1 or 3, 32, 32)`` and labels ``(n,)``.
     """
     return torch.stack([(logits(images).argmax(1) == labels).sum() for images, labels in chunks]).sum()
 

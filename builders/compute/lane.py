@@ -23,13 +23,8 @@ from nws_data.format.records import TrainingRecord
 class Lane:
     """Trains trainings in a fleet whose slots are refilled as members stop.
 
-    Between turns a card works through what was enqueued; the host never waits for it, it asks whether it is done.
-
-    Args:
-        trainings: of one :class:`Shape`, at least one.
-        backend: computes them.
-        epoch_cap: bound on epochs.
-        number: of its fleet among those in flight.
+    Between turns a card works through what was enqueued; the host never waits for it, it asks whether it is done. The
+    trainings, at least one, have one :class:`Shape`; ``number`` is that of its fleet among those in flight.
     """
 
     def __init__(self, trainings: Iterable[PlannedTraining], backend: OpenBackend, epoch_cap: int, number: int = 0) -> None:
@@ -109,14 +104,7 @@ class Lane:
 
 
 class Member:
-    """The state of one training beside its slot: data order, evaluations that are on their way, history.
-
-    Args:
-        planned: id, seed and hyper-parameters.
-        bank: the images.
-        epoch_cap: bound on epochs.
-        device: where to draw its epochs.
-    """
+    """The state of one training beside its slot: data order, drawn on a device, evaluations on their way, history."""
 
     def __init__(self, planned: PlannedTraining, bank: ImageBank, epoch_cap: int, device: torch.device) -> None:
         hp = planned.hyperparameters

@@ -9,7 +9,6 @@ import numpy as np
 from builders.images.prepare import ImageOptions
 from builders.images.sources import image_set_name, load_images
 from builders.recipe.epochs import too_few_images
-from nws_data.errors import BuildError
 from nws_data.space.architecture import IMAGE_SHAPE, N_CLASSES
 
 
@@ -70,13 +69,7 @@ def _counted(source: str, options: ImageOptions) -> ImageCounts:
 
 
 def _limited(counts: ImageCounts, options: ImageOptions) -> ImageCounts:
-    """Apply the limits of ``--train-images`` and ``--test-images``."""
-    for what, n, most in (("training", options.n_train, N_CLASSES * counts.rarest), ("test", options.n_test, counts.n_test)):
-        if n is not None and (n <= 0 or n % N_CLASSES or n > most):
-            raise BuildError(
-                f"{counts.name} ({what}): the number of images must be a positive multiple of {N_CLASSES} and at most "
-                f"{most - most % N_CLASSES}, got {n}"
-            )
+    """Apply the limits of ``--train-images`` and ``--test-images``; the build refuses more than there are."""
     if options.n_train:
         counts = replace(counts, n_train=options.n_train, rarest=options.n_train // N_CLASSES)
     return replace(counts, n_test=options.n_test or counts.n_test)

@@ -45,12 +45,9 @@ def image_set_name(spec: str) -> str:
 
 
 def load_images(spec: str, root: Path | None = None, download: bool = False) -> ImageArrays:
-    """Load one image set.
+    """Load one image set: a name in :data:`SOURCES`, ``NAME=FILE.npz`` or ``NAME=FOLDER``.
 
-    Args:
-        spec: a name in :data:`SOURCES`, ``NAME=FILE.npz`` or ``NAME=FOLDER``.
-        root: torchvision's root folder; default :func:`default_image_root`. Not used by digits, files and folders.
-        download: let torchvision download what is missing.
+    ``root`` is torchvision's folder, by default :func:`default_image_root`; with ``download`` it fetches what is missing.
 
     Raises:
         BuildError: an unknown name, missing or damaged files, or images that are no set of ten classes.

@@ -79,14 +79,8 @@ def augment(images: Tensor, seed: int, step: int, dtype: torch.dtype = torch.flo
 
 
 def change(images: Tensor, parameters: dict[str, Tensor], noise: Tensor, out: Tensor) -> None:
-    """Write the augmented images, given what was drawn.
-
-    Args:
-        images: uint8 ``(n, 1 or 3, 32, 32)``.
-        parameters: of :func:`parameters_of`.
-        noise: of :func:`draw_noise`, ``(n, 8, 384)``.
-        out: ``(n, 3, 32, 32)`` in the noise's dtype.
-    """
+    """Write augmented uint8 images ``(n, 1 or 3, 32, 32)`` into ``out`` ``(n, 3, 32, 32)``, of the noise's dtype, given what
+    :func:`parameters_of` and :func:`draw_noise` return."""
     x = transform(images, parameters, out.dtype)
     torch.mul(noise, parameters["noise_std"].to(out.dtype).view(-1, 1, 1), out=out.view(noise.shape))
     out.add_(x).clamp_(0, 1)
@@ -152,15 +146,7 @@ def sampling_matrix(parameters: dict[str, Tensor]) -> Tensor:
 
 
 def resample(images: Tensor, matrix: Tensor) -> Tensor:
-    """Resample bilinearly with zeros outside.
-
-    Args:
-        images: floating ``(n, C, 32, 32)``.
-        matrix: ``(n, 2, 3)`` of :func:`sampling_matrix`.
-
-    Returns:
-        As ``images``; a pixel whose four neighbours lie partly outside mixes with zeros.
-    """
+    """Resample floating ``(n, C, 32, 32)`` bilinearly by the matrices of :func:`sampling_matrix`, with zeros outside."""
     m = (matrix / (SIDE / 2)).to(images.dtype)  # grid_sample counts from -1 to 1 over the pixels' outer edges
     axis = torch.arange(SIDE, dtype=images.dtype, device=images.device) - (SIDE - 1) / 2
     grid = images.new_empty(len(images), SIDE, SIDE, 2)

@@ -23,12 +23,7 @@ from nws_data.space.trajectory import CURVES
 
 
 class History:
-    """Evaluations of one training so far, and its record in the end.
-
-    Args:
-        planned: id, seed and hyper-parameters.
-        epoch_cap: bound on epochs.
-    """
+    """Evaluations of one training so far, and its record in the end."""
 
     def __init__(self, planned: PlannedTraining, epoch_cap: int) -> None:
         self.planned = planned

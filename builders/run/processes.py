@@ -96,13 +96,9 @@ def _server() -> ForkServerContext:
 @cache
 def _wait_for_server() -> None:
     """Wait until the server has imported what it holds, while Ctrl-C may come; a process that does nothing tells."""
-    process = get_context("forkserver").Process(target=_do_nothing, daemon=True)
+    process = get_context("forkserver").Process(target=int, daemon=True)  # int() does nothing
     process.start()
     process.join()
-
-
-def _do_nothing() -> None:
-    pass
 
 
 @contextmanager

@@ -33,13 +33,7 @@ class WorkerSettings:
 
 
 class Reporter:
-    """Adds up progress of one job, passes it on now and then, and notices when the worker has to stop.
-
-    Args:
-        send: takes the messages.
-        should_stop: asked at every report.
-        job: its name.
-    """
+    """Adds up progress of one job, sends it now and then, and asks whether the worker has to stop."""
 
     def __init__(self, send: Callable[[Progress | Finished], None], should_stop: Callable[[], bool], job: str = "") -> None:
         self._send, self._should_stop, self._job = send, should_stop, job

@@ -16,10 +16,6 @@ class DeviceBank:
 
     Gray sets are stored with three equal planes, so that one gather serves a fleet that mixes sets: the five sets of the
     paper take 1 GB.
-
-    Args:
-        bank: the build's images.
-        device: where to keep them.
     """
 
     def __init__(self, bank: ImageBank, device: torch.device) -> None:

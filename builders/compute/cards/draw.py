@@ -50,10 +50,7 @@ def draw_kernel(
 def draw(seeds: Tensor, steps: Tensor, per_member: int) -> tuple[Tensor, Tensor]:
     """Return the words of the parameters, int64 ``(n, 12)``, and the noise, float32 ``(n, 8, 384)``, of a fleet's images.
 
-    Args:
-        seeds: int64 ``(members,)``.
-        steps: int64 ``(members,)``, below 2^32.
-        per_member: images of each; n is members times that.
+    Seeds and steps are int64 ``(members,)``; n is members times ``per_member``.
     """
     n = len(seeds) * per_member
     words = torch.empty(n, 4 * PARAMETER_BLOCKS, dtype=torch.int64, device=seeds.device)
@@ -69,10 +66,7 @@ def draw(seeds: Tensor, steps: Tensor, per_member: int) -> tuple[Tensor, Tensor]
 def augment_drawn(images: Tensor, seeds: Tensor, steps: Tensor) -> Tensor:
     """Return what ``builders.recipe.augmentation.augment`` returns in float32, for images of all members of a fleet.
 
-    Args:
-        images: uint8 ``(members * batch, 3, 32, 32)``.
-        seeds: int64 ``(members,)``.
-        steps: int64 ``(members,)``.
+    Images are uint8 ``(members * batch, 3, 32, 32)``, seeds and steps int64 ``(members,)``.
     """
     words, noise = draw(seeds, steps, len(images) // len(seeds))
     out = torch.empty(len(images), 3, SIDE, SIDE, dtype=torch.float32, device=images.device)

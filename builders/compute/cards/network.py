@@ -24,12 +24,7 @@ ConvBlock = Callable[..., tuple[Tensor, Tensor | None, Tensor | None]]
 
 
 class DeviceNetwork:
-    """Computes gradients of a fleet and keeps its running statistics.
-
-    Args:
-        architecture: the members' common architecture.
-        block: computes a conv layer.
-    """
+    """Computes gradients of a fleet of one architecture and keeps its running statistics."""
 
     def __init__(self, architecture: Architecture, block: ConvBlock) -> None:
         self.layers = architecture.layers

@@ -13,13 +13,13 @@ from builders.compute.lane import Member
 from builders.compute.single import SingleFleet
 from builders.plan.shape import Shape
 from builders.recipe.augmentation import to_float
-from builders.recipe.epochs import epoch_batches, split_images
+from builders.recipe.epochs import split_images
 from builders.recipe.initialization import initial_vector
 from builders.recipe.optimizers import rate
 from nws_data.randomness import GENERATOR
 from nws_data.space.architecture import Architecture
 from tests.builders.compute.oracle import Oracle
-from tests.builders.conftest import planned
+from tests.builders.conftest import epoch_batches, planned
 
 
 def member(bank, index: int = 0, epoch_cap: int = 19, **changes) -> Member:
