@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from builders.compute.backend import BACKENDS, CARD_PRECISIONS, DEVICES
 from builders.config import ENGINES, PRESETS, BuildConfig
@@ -17,9 +17,6 @@ from nws_data.commands import OUT, Commands, add_arguments, add_command, arg
 from nws_data.errors import BuildError, NWSError
 from nws_data.space.hyperparameters import POPULATIONS
 from nws_data.terminal import say, say_json
-
-if TYPE_CHECKING:  # their modules import torch: not for a help text
-    from builders.build import BuildReport
 
 _BUILD_EXAMPLES = """\
 examples:
@@ -153,7 +150,10 @@ def _run_build(options: argparse.Namespace) -> int:
         say_json([asdict(report) for report in reports])
         return 0
     for report in reports:
-        say(_sentence(report))
+        new = f"{report.n_new} trained now in {report.elapsed_s:.0f} s"
+        speed = f"{report.n_images / report.elapsed_s:,.0f} images x models/s"
+        found = f"{new} ({speed})" if report.n_new else "all there already"
+        say(f"{report.population}: {report.n_trainings} trainings, {found}")
     say(f"Next: nws info {options.out}, nws verify {options.out}, or in Python: nws_data.open({str(options.out)!r})")
     return 0
 
@@ -182,13 +182,3 @@ def _run_rebuild(options: argparse.Namespace) -> int:
             found = "different: the weights are identical, the learning curves are not"
         say(f"{report.training}: {found} ({report.elapsed_s:.0f} s, path {report.compute_path})")
     return 0 if report.identical else 1
-
-
-def _sentence(report: BuildReport) -> str:
-    if not report.n_new:
-        return f"{report.population}: {report.n_trainings} trainings, all there already"
-    speed = report.n_images / report.elapsed_s
-    return (
-        f"{report.population}: {report.n_trainings} trainings, {report.n_new} trained now in {report.elapsed_s:.0f} s "
-        f"({speed:,.0f} images x models/s)"
-    )

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from builders.compute.backend import BACKENDS, check_arithmetic, default_backend
 from builders.compute.compute_path import backend_of, path_of, resolve_device
 from builders.images.prepare import ImageOptions
 from builders.recipe.stopping import MAX_EPOCHS, MIN_EPOCH_CAP
 from nws_data.errors import BuildError, one_of
-from nws_data.format.manifest import Manifest
 from nws_data.format.shards import MAX_PLAN_INDEX
 from nws_data.machine import usable_cores
 from nws_data.randomness import GENERATOR
 from nws_data.space.hyperparameters import IMAGE_SETS, SAMPLING
 from nws_data.space.identity import check_population
 from nws_data.space.image_sets import ImageSet
+
+if TYPE_CHECKING:
+    from nws_data.format.manifest import Manifest
 
 ENGINES = ("local", "ray")
 WORKER_BYTES = 200_000_000
@@ -96,11 +98,6 @@ class BuildConfig:
         own = backend is not None and BACKENDS[backend].device == self.device
         return replace(self, backend=backend if own else default_backend(self.device))
 
-    @property
-    def compute_path(self) -> str:
-        """Name of the path that trainings are computed on."""
-        return path_of(self.backend or default_backend(self.device), self.precision)
-
     def identity(self, image_sets: tuple[ImageSet, ...]) -> dict[str, Any]:
         """Return everything that decides what a training is, as JSON values: the ``plan`` of FORMAT.md."""
         return {
@@ -110,7 +107,7 @@ class BuildConfig:
             "epoch_cap": self.epoch_cap,
             "precision": self.precision,
             "batch_norm": self.batch_norm,
-            "compute_path": self.compute_path,
+            "compute_path": path_of(self.backend or default_backend(self.device), self.precision),
             "generator": GENERATOR,
         }
 

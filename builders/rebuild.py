@@ -55,11 +55,8 @@ class RebuildReport:
 def rebuild(folder: Path, training: str, images: ImageOptions, out: Path | None = None) -> RebuildReport:
     """Train a training of a dataset again and compare it with what is stored; the dataset is not changed.
 
-    Args:
-        folder: the dataset.
-        training: id of one of its trainings.
-        images: the options that the dataset was built with.
-        out: file for the rebuilt training, in the form of a builder's staging file; None keeps nothing.
+    ``images`` are the options that it was built with; ``out`` is a file for the rebuilt training, in the form of a builder's
+    staging file.
 
     Raises:
         SelectionError: the dataset has no such training.
@@ -88,12 +85,7 @@ def rebuild(folder: Path, training: str, images: ImageOptions, out: Path | None 
 
 
 def recorded_images(folder: Path, training: str, sources: Sequence[str] | None = None) -> ImageOptions:
-    """Return the image options that a dataset records for a training, as far as it does.
-
-    Args:
-        folder: the dataset.
-        training: id of one of its trainings.
-        sources: where images come from, when a person says so; None takes the set of the training's record by its name.
+    """Return the image options that a dataset records for a training, as far as it does; ``sources`` is what a person says.
 
     Raises:
         SelectionError: the dataset has no such training.

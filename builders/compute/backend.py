@@ -136,14 +136,8 @@ class OpenBackend:
 
 
 def open_backend(name: str, bank: ImageBank, precision: str, device: str = "cpu") -> OpenBackend:
-    """Set a backend up in this process; raises ``BuildError`` where it cannot compute.
-
-    Args:
-        name: one of :data:`BACKENDS`.
-        bank: the images.
-        precision: one of the row's, or ``"float64"`` in tests.
-        device: ``"cpu"``, or a card: ``"cuda"``, ``"cuda:1"``, ...
-    """
+    """Set a backend up in this process, on ``"cpu"`` or a card, ``"cuda"``, ``"cuda:1"``, ...; raises ``BuildError`` where
+    it cannot compute. The precision is one of the row's, or ``"float64"`` in tests."""
     if BACKENDS[name].device == "cuda":
         from builders.compute.cards.card import open_card
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from builders.recipe.augmentation import to_float
-from nws_data.space.architecture import Architecture, Layer
+from nws_data.space.architecture import Architecture
 from nws_data.space.network import ACTIVATIONS, BATCH_NORM_EPS
 
 
@@ -64,17 +64,12 @@ def _fold(vector: Tensor, architecture: Architecture) -> list[tuple[Tensor, Tens
             kernel, bias = kernel * scale_in, bias + kernel @ shift_in
             scale_in = None
         if layer.has_norm:
-            scale, shift = _norm(vector, layer)
+            beta, gamma, mean, variance = (vector[layer[kind].slice] for kind in ("beta", "gamma", "mean", "variance"))
+            scale = gamma / torch.sqrt(variance + BATCH_NORM_EPS)
+            shift = beta - mean * scale
             if layer.is_conv:
                 kernel, bias = kernel * scale.view(-1, 1, 1, 1), bias * scale + shift
             else:
                 scale_in, shift_in = scale, shift
         folded.append((kernel.contiguous(memory_format=torch.channels_last) if layer.is_conv else kernel, bias))
     return folded
-
-
-def _norm(vector: Tensor, layer: Layer) -> tuple[Tensor, Tensor]:
-    """Return scale and shift of a layer's batch norm."""
-    beta, gamma, mean, variance = (vector[layer[kind].slice] for kind in ("beta", "gamma", "mean", "variance"))
-    scale = gamma / torch.sqrt(variance + BATCH_NORM_EPS)
-    return scale, beta - mean * scale

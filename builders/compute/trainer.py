@@ -29,14 +29,10 @@ def train(
     epoch_cap: int,
     on_step: Callable[[int, float], None] = lambda n_images, flop: None,
 ) -> Iterator[TrainingRecord]:
-    """Train trainings of any shapes and yield each as it finishes.
+    """Train trainings of any shapes for up to ``epoch_cap`` epochs, at least 19, and yield each as it finishes.
 
-    Args:
-        trainings: all of them.
-        backend: of :func:`builders.compute.backend.open_backend`.
-        epoch_cap: bound on epochs, at least 19.
-        on_step: called after each step of a CPU, or some of a card, with the images x models that were enqueued and their
-            operations; may raise :class:`Interrupted`.
+    ``on_step`` is called after each step of a CPU, or some of a card, with the images x models that were enqueued and their
+    operations; it may raise :class:`Interrupted`.
     """
     waiting = deque(_by_shape(trainings))
     lanes: list[Lane] = []
@@ -65,10 +61,6 @@ def _by_shape(trainings: Iterable[PlannedTraining]) -> list[list[PlannedTraining
     by_shape: dict[Shape, list[PlannedTraining]] = defaultdict(list)
     for planned in trainings:
         by_shape[Shape.of(planned.hyperparameters)].append(planned)
-    return [by_shape[shape] for shape in sorted(by_shape, key=lambda shape: -_cost(shape, len(by_shape[shape])))]
-
-
-def _cost(shape: Shape, n: int) -> float:
-    """Return roughly how long a card's lane will be busy: rounds of refills times the steps of an epoch times their size."""
-    rounds = max(1.0, n / shape.card_slots)
-    return rounds * shape.card_slots * shape.architecture.n_weights
+    # Roughly how long a card's lane is busy: rounds of refills times the steps of an epoch times their size.
+    busy = {shape: max(shape.card_slots, len(found)) * shape.architecture.n_weights for shape, found in by_shape.items()}
+    return [by_shape[shape] for shape in sorted(by_shape, key=lambda shape: -busy[shape])]

@@ -87,14 +87,7 @@ class Speed:
 def calibrate(
     works: Mapping[PlannedTraining, Work], *, precision: str, backend: str, n_workers: int, seconds: float
 ) -> Speed:
-    """Measure for about so many seconds, besides starting the workers.
-
-    Args:
-        works: the trainings that the speed is for, and what each takes.
-        precision: of the build.
-        backend: of the CPU, of the build.
-        n_workers: processes, as many as the build will have, since they share caches and memory.
-        seconds: how long to measure.
+    """Measure for about so many seconds, besides starting as many workers as the build will have: they share caches.
 
     Raises:
         BuildError: a worker ended, or nothing could be measured in that time.

@@ -62,10 +62,8 @@ class Estimate:
 def estimate(config: BuildConfig, *, epochs: float | None = None, seconds: float | None = 20.0) -> Estimate:
     """Estimate a build; nothing is written.
 
-    Args:
-        config: the build.
-        epochs: of a training on average; None takes :data:`MEAN_EPOCHS`, or the cap if it is lower.
-        seconds: how long to calibrate; None does not.
+    ``epochs`` are those of a training on average, by default :data:`MEAN_EPOCHS` or the cap if it is lower; ``seconds`` is
+    how long to calibrate, None does not.
 
     Raises:
         BuildError: what the build itself would refuse before training: options, images, a folder of something else.

@@ -116,13 +116,7 @@ def split_by_position(images: np.ndarray, labels: np.ndarray) -> tuple[Labelled,
 def limit_images(arrays: ImageArrays, n_train: int | None = None, n_test: int | None = None) -> ImageArrays:
     """Return a class-balanced subset for small machines: the first n / 10 images of each class, in file order.
 
-    Args:
-        arrays: the image set.
-        n_train: training images to keep, a positive multiple of ten; ``None`` keeps all.
-        n_test: test images to keep, likewise.
-
-    Raises:
-        BuildError: a class with too few images.
+    Numbers are positive multiples of ten; None keeps all. Raises ``BuildError`` for a class with too few images.
     """
     out, notes = arrays, []
     for part, n in (("train", n_train), ("test", n_test)):

@@ -41,9 +41,8 @@ def make_jobs(trainings: Iterable[PlannedTraining]) -> list[Job]:
 def make_card_jobs(trainings: Iterable[PlannedTraining], devices: Sequence[str]) -> list[Job]:
     """Return one job for each card, of about the same cost; fewer when there is not enough to do.
 
-    Args:
-        trainings: of any shapes. Those of one shape stay together in pieces that fill a fleet a few times.
-        devices: names of cards; a name may be repeated, or empty for whatever card the worker has.
+    Trainings of one shape stay together in pieces that fill a fleet a few times. Names of cards may be repeated, or empty
+    for whatever card the worker has.
     """
     by_shape: dict[Shape, list[PlannedTraining]] = defaultdict(list)
     for training in trainings:

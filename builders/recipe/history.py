@@ -34,12 +34,8 @@ class History:
         self._started_s = time.perf_counter()
 
     def add(self, accuracies: dict[str, float], weights: np.ndarray) -> None:
-        """Take the next evaluation and decide whether to stop (``stop_reason``).
-
-        Args:
-            accuracies: by the names of ``CURVES``.
-            weights: float32 ``(n_weights,)``; copied.
-        """
+        """Take the next evaluation, accuracies by the names of ``CURVES`` and weights float32 ``(n_weights,)``, which are
+        copied, and decide whether to stop (``stop_reason``)."""
         for name, values in self._curves.items():
             values.append(accuracies[name])
         self.snapshots.add(weights)

@@ -46,13 +46,8 @@ class _Failed:
 def run_jobs(jobs: Iterable[Job], settings: WorkerSettings, n_workers: int, report: Callable[[Message], None]) -> None:
     """Run all jobs; finished trainings stand in the staging folder, whatever happens.
 
-    A worker that is killed, as by a system that runs out of memory, is replaced and its job starts again, a few times.
-
-    Args:
-        jobs: in the order in which to start them.
-        settings: for the workers.
-        n_workers: processes.
-        report: called in this process with every message of progress.
+    A worker that is killed, as by a system that runs out of memory, is replaced and its job starts again, a few times. Jobs
+    start in their order; ``report`` is called in this process with every message of progress.
 
     Raises:
         BuildError: a worker failed, or a job lost its worker too often.

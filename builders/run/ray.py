@@ -82,15 +82,6 @@ class _Tasks:
             ray.get_runtime_context().get_node_id(), soft=True
         )
         self._board = ray.remote(Board).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
-        self._lost = (
-            ray.exceptions.WorkerCrashedError,
-            ray.exceptions.NodeDiedError,
-            ray.exceptions.LocalRayletDiedError,
-            ray.exceptions.OutOfMemoryError,
-            ray.exceptions.OutOfDiskError,
-            ray.exceptions.ObjectLostError,
-            ray.exceptions.RaySystemError,
-        )
 
     def run(self, check_interrupt: Callable[[], None]) -> None:
         """Run the queue until it is empty; ``check_interrupt`` may raise ``KeyboardInterrupt`` at any turn."""
@@ -141,12 +132,14 @@ class _Tasks:
         job = self._jobs.pop(reference)
         try:
             outcome: Done | Failed | Unfit = self._ray.get(reference)
-        except self._lost as error:
+        except self._ray.exceptions.RayTaskError:  # an error of the code
+            raise
+        except self._ray.exceptions.RuntimeEnvSetupError as error:
+            raise BuildError(f"Ray could not bring the code to a node: {error}") from error
+        except self._ray.exceptions.RayError as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             self._report(Notice(self._queue.lost(job, f"a worker or its node died ({first})")))
             return
-        except self._ray.exceptions.RuntimeEnvSetupError as error:
-            raise BuildError(f"Ray could not bring the code to a node: {error}") from error
         if isinstance(outcome, Failed):
             raise BuildError(outcome.message)
         if isinstance(outcome, Unfit):

@@ -24,7 +24,6 @@ _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else each worker warns of a change to come
 }
 _ANSWER_S = 10.0  # how long the head of a cluster may take to take a connection
-_NO_RAY = (ConnectionError, RuntimeError, ValueError, TimeoutError)
 _WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 
 
@@ -32,9 +31,8 @@ _WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 def connected(address: str | None, n_workers: int) -> Iterator[str]:
     """Connect to Ray and yield a line that says to which; afterwards stop what was started here, and nothing else.
 
-    Args:
-        address: None takes RAY_ADDRESS, else the cluster that `ray start` joined this machine to, else "local".
-        n_workers: CPUs of a Ray that is started here, which "local" does.
+    Without an address it is RAY_ADDRESS, else the cluster that `ray start` joined this machine to, else "local", which
+    starts a Ray of ``n_workers`` CPUs here.
 
     Raises:
         BuildError: Ray is not installed, cannot be reached, or this process is connected already.
@@ -88,10 +86,7 @@ def _start_or_join(ray: Any, address: str | None, n_workers: int) -> bool:
                 raise
             ray.init(**common)
             return False
-    except Exception as error:
-        # A node that does not start in half a minute, as on a busy machine, is a plain Exception.
-        if type(error) is not Exception and not isinstance(error, _NO_RAY):
-            raise
+    except Exception as error:  # a node that does not start in half a minute, as on a busy machine, is a plain Exception
         raise BuildError(_no_ray(address, error)) from error
 
 

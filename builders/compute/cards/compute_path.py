@@ -57,10 +57,7 @@ def products(precision: str) -> Iterator[None]:
 
 
 def card_path(device: torch.device, backend: str, precision: str) -> str:
-    """Return the path's name: version of the arithmetic, conv backend, card and precision.
-
-    For example ``cuda-fleet-1/triton/NVIDIA-H100-80GB-HBM3/bfloat16``. The version of CUDA is part of torch's, recorded
-    beside it.
-    """
+    """Return the path's name, such as ``cuda-fleet-1/triton/NVIDIA-H100-80GB-HBM3/bfloat16``: version of the arithmetic,
+    conv backend, card, precision. The version of CUDA is part of torch's, recorded beside it."""
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     return "/".join((BACKENDS[backend].version, backend, "-".join(card.replace("/", " ").split()), precision))

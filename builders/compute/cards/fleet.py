@@ -35,13 +35,7 @@ _CHUNK, _CHUNK_CPU = 4096, 128  # images of a forward pass of an evaluation
 class DeviceFleet:
     """Weight vectors, optimizer state and inputs of every slot, see :class:`builders.compute.backend.Fleet`.
 
-    Args:
-        shape: the members' common shape.
-        bank: the images.
-        backend: of the conv layers.
-        precision: one of ``CARD_PRECISIONS``, or ``"float64"`` in tests.
-        slots: how many; other numbers than the shape's are for tests and measurements.
-        stream: for everything that the fleet does on a card, not the default one; make it inside, too. None on the CPU.
+    Everything that it does on a card goes to ``stream``, not the default one; make it inside, too. None on the CPU.
     """
 
     def __init__(

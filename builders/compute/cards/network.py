@@ -46,7 +46,11 @@ class DeviceNetwork:
         Returns:
             Mean cross-entropy of each member ``(members,)``.
         """
-        tensors = [(layer, kind) for layer in self.layers for kind in _parameters(layer)]
+        tensors = [
+            (layer, kind)
+            for layer in self.layers
+            for kind in ("kernel", "bias", *(("beta", "gamma") if layer.has_norm else ()))
+        ]
         leaves = {(layer.name, kind): _view(vectors, layer, kind).detach().requires_grad_() for layer, kind in tensors}
         statistics: Statistics = []
         logits = self._forward(images, leaves, keep, codes, statistics).to(vectors.dtype)
@@ -81,10 +85,6 @@ class DeviceNetwork:
             if mean is not None and variance is not None:
                 statistics.append((layer, mean, variance))
         return x
-
-
-def _parameters(layer: Layer) -> tuple[str, ...]:
-    return ("kernel", "bias", "beta", "gamma") if layer.has_norm else ("kernel", "bias")
 
 
 def _view(vectors: Tensor, layer: Layer, kind: str) -> Tensor:

@@ -43,11 +43,7 @@ class _Norm(NamedTuple):
 
 
 class NativeTraining:
-    """See :class:`builders.compute.backend.Training`.
-
-    Args:
-        shape: of the trainings.
-        precision: ``"float32"``, ``"bfloat16"`` (products and activations alone) or ``"float64"``.
+    """See :class:`builders.compute.backend.Training`; bfloat16 is for products and activations alone.
 
     Raises:
         BuildError: the kernels cannot be compiled here.
