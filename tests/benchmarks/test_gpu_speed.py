@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import pytest
 import torch
 
 from benchmarks.speed import gpu
+from benchmarks.speed.alternate import Timing
 from benchmarks.speed.gpu_eager import eager_work, side_by_side
 from benchmarks.speed.gpu_workload import DRY, FULL, WORKLOADS, one_of_each, queues, write_images
 from builders.plan.cost import training_flop
@@ -18,6 +20,7 @@ from builders.plan.shape import Shape
 from builders.plan.trainings import plan_trainings
 from nws_data.errors import BuildError
 from nws_data.space.architecture import Architecture
+from tests.builders.compute.cards.blocks.grouped import use_grouped
 
 
 @pytest.fixture
@@ -53,10 +56,13 @@ def test_mixed_stands_for_the_population():
 
     population = mean_flop(plan_trainings("random", 4_000, 1, ["random"]))
     assert mean_flop(one_of_each("mixed", FULL)) == pytest.approx(population, rel=0.08)
-    assert FULL.scored_per_trained == pytest.approx(1.81e10 / 2.86e10, rel=0.01)  # tests/builders/estimate/test_work.py
+    assert FULL.scored_per_trained == pytest.approx(
+        1.81e10 / 2.86e10, rel=0.01
+    )  # tests/builders/estimate/test_image_counts.py
 
 
-def test_eager_and_fleets_do_their_rounds(tmp_path, settings_restored):
+def test_eager_and_fleets_do_their_rounds(tmp_path, settings_restored, monkeypatch):
+    use_grouped(monkeypatch)
     scale = replace(DRY, eager_images=64, lanes=1)
     write_images(tmp_path, scale)
     eager_work(tmp_path, "smallest", scale, "cpu")()
@@ -73,8 +79,23 @@ def test_processes_side_by_side_do_a_round_together(tmp_path):
     work()
 
 
+def here(contenders, rounds):
+    """As ``alternate``, but in this process, which has the backend ``grouped``."""
+    work = {name: setup() for name, setup in contenders.items()}
+    times = {name: [] for name in work}
+    for _ in range(rounds):
+        for name, one in work.items():
+            started_s = time.perf_counter()
+            one()
+            times[name].append(time.perf_counter() - started_s)
+    return {name: Timing(values, 0.0) for name, values in times.items()}
+
+
 @pytest.mark.slow
-def test_the_whole_script(tmp_path, capsys):
+def test_the_whole_script(tmp_path, capsys, settings_restored, monkeypatch):
+    use_grouped(monkeypatch)
+    monkeypatch.setattr(gpu, "CARD_BACKENDS", ("grouped",))
+    monkeypatch.setattr(gpu, "alternate", here)
     file = tmp_path / "rows.json"
     common = ["--dry", "--rounds", "1", "--backend", "grouped", "--precision", "float32", "--json", str(file)]
     gpu.main([*common, "--workload", "smallest"])

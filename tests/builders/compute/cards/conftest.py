@@ -6,14 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import Tensor
 
-import builders.compute.cards.draw
-from builders.compute.backend import BACKENDS, CARD_PRECISIONS, Backend
 from builders.compute.cards.bank import DeviceBank
 from builders.compute.cards.compute_path import enter_device_path, find_device
 from builders.images.bank import ImageBank
-from builders.recipe.augmentation import augment
+from tests.builders.compute.cards.blocks.grouped import use_grouped
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
@@ -39,18 +36,4 @@ def device_bank(request: pytest.FixtureRequest, bank: ImageBank) -> DeviceBank:
 
 @pytest.fixture(autouse=True)
 def fast_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Add the backend ``grouped``, and augment without Triton's interpreter, which takes minutes for whole trainings.
-
-    ``test_blocks.py`` and ``test_draw.py`` run the kernels, and say that the two are equal.
-    """
-    where = "tests.builders.compute.cards.blocks.grouped:grouped_block"
-    monkeypatch.setitem(BACKENDS, "grouped", Backend("cuda", "cuda-fleet-1", CARD_PRECISIONS, where))
-    monkeypatch.setattr(builders.compute.cards.draw, "augment_drawn", augment_each)
-
-
-def augment_each(images: Tensor, seeds: Tensor, steps: Tensor) -> Tensor:
-    """As ``augment_drawn``, by the definition; what is drawn is zero on tensors without values."""
-    if images.device.type == "meta":
-        return torch.empty(images.shape, device=images.device)
-    parts = images.split(len(images) // len(seeds))
-    return torch.cat([augment(*one) for one in zip(parts, seeds.tolist(), steps.tolist(), strict=True)])
+    use_grouped(monkeypatch)

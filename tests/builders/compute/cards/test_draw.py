@@ -9,8 +9,8 @@ from builders.compute.cards.draw import augment_drawn, draw
 from builders.recipe.augmentation import draw_noise
 from nws_data.randomness import Purpose
 from nws_data.randomness import words as random_words
+from tests.builders.compute.cards.blocks.grouped import augment_each
 from tests.builders.compute.cards.blocks.test_compile import check, compiled
-from tests.builders.compute.cards.conftest import augment_each
 
 SEEDS, STEPS = [0, 2**62 + 12345, 7], [0, 99_999, 2**32 - 1]
 

@@ -3,12 +3,33 @@ Triton's kernels take too long for whole trainings. Deterministic on a card too:
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+import builders.compute.cards.draw
+from builders.compute.backend import BACKENDS, CARD_PRECISIONS, Backend
 from builders.compute.cards.network import activate, norm
+from builders.recipe.augmentation import augment
+
+
+def use_grouped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Add the backend ``grouped``, and augment without Triton's interpreter, which takes minutes for whole trainings.
+
+    ``test_blocks.py`` and ``test_draw.py`` run the kernels, and say that they compute the same.
+    """
+    monkeypatch.setitem(BACKENDS, "grouped", Backend("cuda", "cuda-fleet-1", CARD_PRECISIONS, f"{__name__}:grouped_block"))
+    monkeypatch.setattr(builders.compute.cards.draw, "augment_drawn", augment_each)
+
+
+def augment_each(images: Tensor, seeds: Tensor, steps: Tensor) -> Tensor:
+    """As ``augment_drawn``, by the definition; nothing is drawn for tensors without values."""
+    if images.device.type == "meta":
+        return torch.empty(images.shape, device=images.device)
+    parts = images.split(len(images) // len(seeds))
+    return torch.cat([augment(*one) for one in zip(parts, seeds.tolist(), steps.tolist(), strict=True)])
 
 
 def grouped_block(
