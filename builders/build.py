@@ -30,7 +30,6 @@ from nws_data.terminal import say
 from nws_data.write.folder import check_ours
 from nws_data.write.writer import check_appendable, write_population
 
-_NO_COMPILER = ("cpu", "plain")
 _TRAININGS_A_CARD = 512  # of a job that any card of a cluster may take
 CARD_TEMPLATE = Path(__file__).parents[1] / "dataset_card.md"
 
@@ -68,11 +67,9 @@ def _build_population(
     started_s = time.monotonic()
     stored = check_appendable(config.out)
     recorded_path = (workspace.recorded_plan(stored, population) or {}).get("compute_path")
-    if config.backend is None and recorded_path is None and (config.device, default_backend(config.device)) == _NO_COMPILER:
-        say(
-            f"{population}: no C compiler works here (cc, gcc, clang, $CC), so --backend plain computes, which is slower",
-            error=True,
-        )
+    if config.backend is None and recorded_path is None and default_backend(config.device) == "plain":
+        why = "no C compiler works here (cc, gcc, clang, $CC), so --backend plain computes, which is slower"
+        say(f"{population}: {why}", error=True)
     config = config.continuing(recorded_path)
     identity = config.identity(image_sets)
     recorded = _with_recorded(stored, image_sets)

@@ -42,7 +42,7 @@ class Scale:
         return (2 * (self.n_train // 10) + self.n_test) / self.epoch_images
 
 
-# 0.633 images scored for each trained on, as builders/estimate/image_counts.py counts for the paper's five sets (CIFAR-10: 0.444).
+# 0.633 images scored for each trained on, as builders/estimate counts for the paper's five sets (CIFAR-10: 0.444).
 FULL = Scale(50_000, 18_500, lanes=8, slots=None, fleet_epochs=1, eager_images=6_400, eager_models=8, processes=8)
 DRY = Scale(400, 100, lanes=2, slots=2, fleet_epochs=1, eager_images=256, eager_models=2, processes=2)
 

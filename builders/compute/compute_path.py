@@ -18,11 +18,7 @@ def enter_compute_path() -> None:
 
 
 def path_of(backend: str, precision: str) -> str:
-    """Return the compute path of this process with a backend: version of the arithmetic, and what computes.
-
-    Raises:
-        BuildError: it cannot compute here.
-    """
+    """Return the compute path of this process: version of the arithmetic, and what computes; raises ``BuildError``."""
     if backend not in CPU_BACKENDS:
         from builders.compute.cards.compute_path import card_path, find_device
 

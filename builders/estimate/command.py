@@ -49,11 +49,11 @@ def run_plan(config: BuildConfig, options: argparse.Namespace) -> int:
         with tempfile.TemporaryDirectory() as new:
             found = estimate(replace(config, out=Path(new)), **how)  # raises again unless only the folder was refused
         say(plain(f"nws build would refuse this, so a new folder is estimated: {error}"), error=True)
-    say_json({**asdict(found), "wall_s": found.wall_s}) if options.json else say(format_estimate(found))
+    say_json({**asdict(found), "wall_s": found.wall_s}) if options.json else say(format_estimate(found, config))
     return 0
 
 
-def format_estimate(found: Estimate) -> str:
+def format_estimate(found: Estimate, config: BuildConfig) -> str:
     """Return a table of the populations and what it rests on."""
     spread = 2 * found.speed.error if found.speed else 0.0  # two standard errors to both sides
     rows = [
@@ -71,13 +71,13 @@ def format_estimate(found: Estimate) -> str:
             f"measured here on {found.speed.n_shapes} shapes, one of which differs from the mean by "
             f"{found.speed.scatter:.0%}, their sum by about {found.speed.error:.0%}; proportional to the epochs assumed"
         )
-    workers = f"{found.n_workers:,} worker{'' if found.n_workers == 1 else 's'}"
+    workers = f"{config.workers:,} worker{'' if config.workers == 1 else 's'}"
     return "\n".join(
         [
             *align(rows),
             "",
-            f"{found.precision}, {found.epochs:g} epochs a training on average assumed (--epochs; the cap is "
-            f"{found.epoch_cap:,})",
+            f"{config.precision}, {found.epochs:g} epochs a training on average assumed (--epochs; the cap is "
+            f"{config.epoch_cap:,})",
             f"time of {workers}: {how if n_todo else 'all trainings are there, nothing to do'}",
             f"disk: {_gb(found.disk_bytes)} GB of shards in the end; while building up to {_gb(staging)} GB of finished "
             f"trainings beside them and {_gb(found.images_bytes)} GB of images",

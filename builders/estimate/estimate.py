@@ -46,9 +46,6 @@ class Estimate:
 
     populations: dict[str, PopulationEstimate]
     epochs: float  # assumed, of a training on average
-    epoch_cap: int
-    precision: str
-    n_workers: int
     speed: Speed | None  # None without calibration
     disk_bytes: int  # of the dataset in the end
     images_bytes: int
@@ -89,9 +86,6 @@ def estimate(config: BuildConfig, *, epochs: float | None = None, seconds: float
     return Estimate(
         populations=found,
         epochs=mean,
-        epoch_cap=config.epoch_cap,
-        precision=config.precision,
-        n_workers=config.workers,
         speed=speed,
         disk_bytes=sum(item.nbytes for item in found.values()) + sum(s.nbytes for split in others for s in split.shards),
         images_bytes=sum(item.nbytes for item in counts.values()),

@@ -31,18 +31,6 @@ class _Worker:
     job: Job | None = None
 
 
-@dataclass(frozen=True)
-class _Idle:
-    """A worker's message: it wants a job."""
-
-
-@dataclass(frozen=True)
-class _Failed:
-    """A worker's last message: the build cannot go on."""
-
-    message: str
-
-
 def run_jobs(jobs: Iterable[Job], settings: WorkerSettings, n_workers: int, report: Callable[[Message], None]) -> None:
     """Run all jobs; finished trainings stand in the staging folder, whatever happens.
 
@@ -82,7 +70,7 @@ def _serve(
     worker = workers[connection]
     try:
         message = connection.recv()
-        if isinstance(message, _Idle):
+        if message is None:  # it wants a job
             worker.job = queue.take()
             connection.send(worker.job)
             if worker.job is None:
@@ -95,8 +83,8 @@ def _serve(
         report(Notice(queue.lost(worker.job, _cause_of_death(exit_code(worker.process)))))
         _start(workers, settings)
         return
-    if isinstance(message, _Failed):
-        raise BuildError(message.message)
+    if isinstance(message, BuildError):
+        raise message
     if isinstance(message, Finished):
         queue.note(message)
     report(message)
@@ -129,15 +117,15 @@ def _stop(workers: dict[Connection, _Worker]) -> None:
 
 
 def run_worker(connection: Connection, settings: WorkerSettings) -> None:
-    """Process entry: ask for jobs until the answer is None or the parent is gone."""
+    """Process entry: ask for jobs, by None, until the answer is None or the parent is gone; an error is the last word."""
     enter_compute_path()
     try:
-        connection.send(_Idle())
+        connection.send(None)
         while (job := connection.recv()) is not None:
             # The only message during a job is: stop. A closed pipe says it too.
             run_job(job, settings, Reporter(connection.send, connection.poll, job.name))
-            connection.send(_Idle())
+            connection.send(None)
     except (EOFError, ConnectionError, Interrupted):
         return
     except NWSError as error:
-        connection.send(_Failed(str(error)))
+        connection.send(BuildError(str(error)))

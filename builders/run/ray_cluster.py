@@ -14,8 +14,6 @@ from builders.run.interrupts import same_handlers
 from nws_data.errors import BuildError
 
 ROOT = Path(__file__).parents[2]
-_SHIPPED = ("nws_data", "builders")
-"""The packages that workers import."""
 
 _OBJECT_STORE_BYTES = 100 * 1024**2  # of a Ray started here: messages are small
 _QUIET = {
@@ -24,7 +22,6 @@ _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else each worker warns of a change to come
 }
 _ANSWER_S = 10.0  # how long the head of a cluster may take to take a connection
-_WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 
 
 @contextmanager
@@ -115,9 +112,9 @@ def _no_ray(address: str | None, error: Exception) -> str:
 def runtime_env() -> dict[str, Any]:
     """Return what workers are started with: the packages of this checkout, ahead of any installed ones, and one thread."""
     return {
-        "py_modules": [str(ROOT / name) for name in _SHIPPED],
+        "py_modules": [str(ROOT / name) for name in ("nws_data", "builders")],
         "excludes": ["__pycache__", "*.pyc", "*.so"],
-        "env_vars": dict(_WORKER_ENVIRONMENT),
+        "env_vars": {"OMP_NUM_THREADS": "1"},
     }
 
 

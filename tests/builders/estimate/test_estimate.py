@@ -79,7 +79,7 @@ def test_what_is_begun_goes_on_as_it_began(tmp_path):
 
 def test_nothing_to_do_is_said(built):
     root, *_ = built
-    assert "all trainings are there" in format_estimate(estimate(config(root, fixed=3), seconds=None))
+    assert "all trainings are there" in format_estimate(estimate(config(root, fixed=3), seconds=None), config(root, fixed=3))
 
 
 OPTIONS = ["--population", "fixed", "--trainings", "4", "--images", "mnist", "svhn", "--no-calibrate"]
