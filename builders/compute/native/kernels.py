@@ -31,7 +31,7 @@ def _signatures(real: type) -> dict[str, list[type]]:
 
 
 def required_kernels(dtype: torch.dtype) -> ctypes.CDLL:
-    """Return the library for vectors of ``dtype``: float32, or float64 in tests; raises ``BuildError`` without a compiler."""
+    """Return the library for vectors of ``dtype``, float32 or in tests float64; raises ``BuildError`` without a compiler."""
     library = load_library(dtype == torch.float64)
     if library is None:
         raise BuildError("the native CPU path needs a C compiler (cc, gcc, clang or $CC); there is none that works")
