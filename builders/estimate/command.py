@@ -56,15 +56,14 @@ def run_plan(config: BuildConfig, options: argparse.Namespace) -> int:
 def format_estimate(found: Estimate, config: BuildConfig) -> str:
     """Return a table of the populations and what it rests on."""
     spread = 2 * found.speed.error if found.speed else 0.0  # two standard errors to both sides
-    rows = [
-        ["population", "trainings", "there", "images x models", "FLOP", *(["time"] if found.speed else []), "GB", "shards"]
-    ]
+    rows = [["population", "trainings", "there", "FLOP", *(["time"] if found.speed else []), "GB", "shards"]]
     for name, item in found.populations.items():
         wall_s = item.wall_s or 0.0
         times = [span_text(wall_s * max(0.0, 1 - spread), wall_s * (1 + spread))] if found.speed else []
-        amounts = [f"{item.work.train_images:.2e}", f"{item.work.flop:.2e}", *times, _gb(item.nbytes), f"{item.n_shards:,}"]
+        amounts = [f"{item.work.flop:.2e}", *times, _gb(item.nbytes), f"{item.n_shards:,}"]
         rows.append([name, f"{item.n_trainings:,}", f"{item.n_there:,}", *amounts])
-    n_todo, how = sum(item.work.n_trainings for item in found.populations.values()), "not calibrated"
+    works = [item.work for item in found.populations.values()]
+    how = "not calibrated" if any(work.n_trainings for work in works) else "all trainings are there, nothing to do"
     staging = max(item.staging_bytes for item in found.populations.values())
     if found.speed:
         how = (
@@ -78,7 +77,9 @@ def format_estimate(found: Estimate, config: BuildConfig) -> str:
             "",
             f"{config.precision}, {found.epochs:g} epochs a training on average assumed (--epochs; the cap is "
             f"{config.epoch_cap:,})",
-            f"time of {workers}: {how if n_todo else 'all trainings are there, nothing to do'}",
+            f"work: {sum(work.train_images for work in works):.2e} images x models trained on, "
+            f"{sum(work.scored_images for work in works):.2e} scored",
+            f"time of {workers}: {how}",
             f"disk: {_gb(found.disk_bytes)} GB of shards in the end; while building up to {_gb(staging)} GB of finished "
             f"trainings beside them and {_gb(found.images_bytes)} GB of images",
             f"memory: {workers} of up to {_gb(WORKER_BYTES)} GB each, and the images",
