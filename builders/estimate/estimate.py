@@ -69,7 +69,9 @@ def estimate(config: BuildConfig, *, epochs: float | None = None, seconds: float
     counts = {item.name: item for item in image_counts(config.images)}
     mean = min(float(config.epoch_cap), epochs or MEAN_EPOCHS)
     stored, workspace = check_appendable(config.out), Workspace(config.out)
-    plans, works, speed = {}, {}, None
+    plans: dict[str, list[PlannedTraining]] = {}
+    works: dict[str, dict[PlannedTraining, Work]] = {}
+    speed = None
     for name, n in config.trainings.items():
         backend = _checked_backend(config, workspace, stored, list(counts), name)
         plans[name] = list(plan_trainings(name, n, config.seed, list(counts), config.batch_norm))
@@ -78,8 +80,7 @@ def estimate(config: BuildConfig, *, epochs: float | None = None, seconds: float
         works[name] = {planned: _work(planned, counts[planned.hyperparameters.dataset], mean) for planned in todo}
     everything = {planned: work for part in works.values() for planned, work in part.items()}
     if seconds is not None and everything:
-        options = {"precision": config.precision, "backend": backend, "n_workers": config.workers}
-        speed = calibrate(everything, seconds=seconds, **options)
+        speed = calibrate(everything, precision=config.precision, backend=backend, n_workers=config.workers, seconds=seconds)
     entries = stored.populations if stored else {}
     found = {name: _estimated(plans[name], works[name], entries.get(name), speed, config.workers) for name in plans}
     others = (split for name, entry in entries.items() if name not in found for split in entry.splits.values())
@@ -93,8 +94,7 @@ def estimate(config: BuildConfig, *, epochs: float | None = None, seconds: float
 
 
 def _work(planned: PlannedTraining, counts: ImageCounts, epochs: float) -> Work:
-    trained = epochs * counts.epoch_images(planned.hyperparameters.batch_size)
-    return work_of(planned, trained, (epochs + 1) * counts.n_scored)
+    return work_of(planned, epochs * counts.epoch_images(planned.hyperparameters.batch_size), (epochs + 1) * counts.n_scored)
 
 
 def _checked_backend(
@@ -127,7 +127,8 @@ def _estimated(
     vectors = [(planned.id, Architecture.of(planned.hyperparameters).n_weights) for planned in todo]
     new = planned_shards(vectors, n_existing={name: len(split.shards) for name, split in there.items()})
     shards = [s.nbytes for split in there.values() for s in split.shards] + [s.nbytes for part in new.values() for s in part]
-    work, wall_s = sum(works.values(), Work()), None
+    work = sum(works.values(), Work())
+    wall_s: float | None = None
     if speed is not None:
         longest = max((item.cost for item in works.values()), default=0.0)
         wall_s = speed.seconds_per_cost * max(work.cost / n_workers, longest)

@@ -110,9 +110,9 @@ def _torchvision(name: str, root: Path | None, download: bool) -> ImageArrays:
                 "folder that holds it with --image-root"
             ) from error
         parts.append((np.asarray(data.data), np.asarray(getattr(data, item.labels))))
-    train, test = tuple(values[item.kept] for values in parts[0]), parts[1]
+    train, test = (parts[0][0][item.kept], parts[0][1][item.kept]), parts[1]
     if name == "stl10":
-        train, test = ((shrink_by_means(images), labels) for images, labels in (train, test))
+        train, test = (shrink_by_means(train[0]), train[1]), (shrink_by_means(test[0]), test[1])
     return image_arrays(name, train, test, f"torchvision {item.class_name}, {item.source}")
 
 
