@@ -6,23 +6,21 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from builders.compute.backend import default_backend
-from builders.compute.compute_path import local_cards
-from builders.config import BuildConfig
+from builders.config import WORKER_BYTES, BuildConfig
 from builders.images.bank import ImageBank
 from builders.images.prepare import prepare_images
 from builders.plan.jobs import Job, make_card_jobs, make_jobs
 from builders.plan.trainings import PlannedTraining, plan_trainings
 from builders.recipe.epochs import enough_images, split_images, steps_per_epoch, too_few_images
+from builders.run import local, ray
 from builders.run.messages import Notice
 from builders.run.progress import BuildProgress, flop_per_epoch
 from builders.run.worker import WorkerSettings
 from builders.run.workspace import Workspace, open_workspace
-from nws_data.errors import BuildError
 from nws_data.format.manifest import Manifest
 from nws_data.machine import available_memory
 from nws_data.space.architecture import N_CLASSES
@@ -32,10 +30,7 @@ from nws_data.terminal import say
 from nws_data.write.folder import check_ours
 from nws_data.write.writer import check_appendable, write_population
 
-_NO_COMPILER = ("cpu", "plain")
 _TRAININGS_A_CARD = 512  # of a job that any card of a cluster may take
-WORKER_BYTES = 200_000_000
-"""What a worker on the CPU takes of its own at most; measured by ``benchmarks/speed/memory.py``."""
 CARD_TEMPLATE = Path(__file__).parents[1] / "dataset_card.md"
 
 
@@ -71,30 +66,22 @@ def _build_population(
     """Train what is missing of a population and append it to the dataset."""
     started_s = time.monotonic()
     stored = check_appendable(config.out)
-    recorded_path = workspace.compute_path_of(stored, population)
-    if config.backend is None and recorded_path is None and (config.device, default_backend(config.device)) == _NO_COMPILER:
-        say(
-            f"{population}: no C compiler works here (cc, gcc, clang, $CC), so --backend plain computes, which is slower",
-            error=True,
-        )
+    recorded_path = (workspace.recorded_plan(stored, population) or {}).get("compute_path")
+    if config.backend is None and recorded_path is None and default_backend(config.device) == "plain":
+        why = "no C compiler works here (cc, gcc, clang, $CC), so --backend plain computes, which is slower"
+        say(f"{population}: {why}", error=True)
     config = config.continuing(recorded_path)
     identity = config.identity(image_sets)
     recorded = _with_recorded(stored, image_sets)
     check_appendable(config.out, population, identity, recorded)
-    n_stored = stored.populations[population].n_trainings if stored and population in stored.populations else 0
-    if n < n_stored:
-        raise BuildError(
-            f"{config.out} holds {n_stored} trainings of {population} already, more than the {n} asked for; give more, or "
-            "another --out"
-        )
     names = [item.name for item in image_sets]
-    plan = list(plan_trainings(population, n, config.seed, names, config.batch_norm))[n_stored:]
+    plan = list(plan_trainings(population, n, config.seed, names, config.batch_norm))[config.n_stored(stored, population) :]
     bank = ImageBank.open(workspace.images)
     _check_batches(plan, bank)
     workspace.claim_plan(population, identity)
     staged = workspace.staged(population)
     todo = [planned for planned in plan if planned.id not in staged]
-    n_images = _train(config, workspace, identity, population, todo, n - len(todo))
+    n_images = _train(config, workspace, bank, population, todo, n - len(todo))
     # Also when nothing is new: a writer that was killed at its very end is completed.
     write_population(
         config.out,
@@ -105,35 +92,27 @@ def _build_population(
         card_template=CARD_TEMPLATE.read_text(encoding="utf-8"),
     )
     # Those of an earlier run too, which was killed before it came to this.
-    workspace.remove_staged(training_id(population, index) for index in range(n))
+    for index in range(n):
+        workspace.path_of(training_id(population, index)).unlink(missing_ok=True)
     return BuildReport(population, n, len(todo), time.monotonic() - started_s, n_images)
 
 
 def _train(
-    config: BuildConfig,
-    workspace: Workspace,
-    identity: dict[str, Any],
-    population: str,
-    todo: Sequence[PlannedTraining],
-    n_done: int,
+    config: BuildConfig, workspace: Workspace, bank: ImageBank, population: str, todo: Sequence[PlannedTraining], n_done: int
 ) -> int:
     """Train and stage trainings of a population, ``n_done`` others are finished; return the images x models it took."""
-    bank = ImageBank.open(workspace.images)
     work = {planned.id: flop_per_epoch(planned, bank) for planned in todo}
     with BuildProgress(population, work, n_done, config.epoch_cap) as progress:
         jobs = _jobs(config, todo)
         n_workers = config.workers if config.device == "cpu" else len(jobs)
         if notice := _little_memory(config, sum(item.nbytes for item in bank.sets.values())):
             progress.report(Notice(notice))
-        settings = WorkerSettings(
-            workspace.images,
-            workspace.staging,
-            config.epoch_cap,
-            config.precision,
-            config.device,
-            config.backend or default_backend(config.device),
-        )
-        config.engine.run_jobs(jobs, settings, n_workers, progress.report)
+        where = (workspace.images, workspace.staging, config.epoch_cap, config.precision, config.device)
+        settings = WorkerSettings(*where, config.backend or default_backend(config.device))
+        if config.engine == "local":
+            local.run_jobs(jobs, settings, n_workers, progress.report)
+        else:
+            ray.run_jobs(jobs, settings, n_workers, progress.report, config.address, config.gpus_per_fleet)
     return progress.n_images
 
 
@@ -141,14 +120,16 @@ def _jobs(config: BuildConfig, todo: Sequence[PlannedTraining]) -> list[Job]:
     """Return the build's jobs: for cards one each, which keeps several fleets in flight; smaller ones for Ray."""
     if config.device == "cpu":
         return make_jobs(todo)
-    cards = local_cards() if config.engine.name == "local" else [""] * -(-len(todo) // _TRAININGS_A_CARD)
+    cards = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    if config.engine != "local":
+        cards = [""] * -(-len(todo) // _TRAININGS_A_CARD)
     return make_card_jobs(todo, cards)
 
 
 def _little_memory(config: BuildConfig, bank_bytes: int) -> str | None:
     """Return a warning where this machine has too little memory for its workers and the images, which they share."""
     need, free = config.workers * WORKER_BYTES + bank_bytes, available_memory()
-    if config.engine.name != "local" or config.device != "cpu" or free is None or free >= need:
+    if config.engine != "local" or config.device != "cpu" or free is None or free >= need:
         return None
     return (
         f"{config.workers} workers and the images may need {need / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free: if "

@@ -5,23 +5,18 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from builders.compute.backend import BACKENDS, CARD_PRECISIONS, DEVICES
-from builders.config import PRESETS, BuildConfig
+from builders.config import ENGINES, PRESETS, BuildConfig
 from builders.estimate.command import add_plan_options, run_plan
 from builders.images.prepare import ImageOptions
 from builders.images.sources import SOURCES
 from builders.recipe.stopping import MAX_EPOCHS
-from builders.run.engines import ENGINES, Engine
 from nws_data.commands import OUT, Commands, add_arguments, add_command, arg
 from nws_data.errors import BuildError, NWSError
 from nws_data.space.hyperparameters import POPULATIONS
 from nws_data.terminal import say, say_json
-
-if TYPE_CHECKING:  # their modules import torch: not for a help text
-    from builders.build import BuildReport
-    from builders.rebuild import RebuildReport
 
 _BUILD_EXAMPLES = """\
 examples:
@@ -70,12 +65,12 @@ def add_commands(commands: Commands) -> None:
 
 
 def _add_build_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options; None of one that is a field of ``BuildConfig`` or ``Engine`` stands for that field's default."""
+    """Add the options; None of one that is a field of ``BuildConfig`` stands for that field's default."""
     presets = "quickstart: minutes on a laptop; paper: 3,000 fixed and 13,000 random"
     precision = "of products and activations (default float32); tf32 on cards alone"
     backend = (
-        "how the device computes: native (C kernels) or plain (PyTorch) on a CPU, triton or grouped on a card "
-        "(default: as the trainings that are there already, else native or triton)"
+        "how the device computes: native (C kernels) or plain (PyTorch) on a CPU, triton on a card (default: as the "
+        "trainings that are there already, else native or triton)"
     )
     address = (
         "of the Ray cluster, HOST:PORT; local: a Ray of --workers CPUs, started for this build (default: $RAY_ADDRESS, "
@@ -98,7 +93,7 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
         arg("--workers", type=int, metavar="W", help="one-thread processes of up to 0.2 GB (default: all cores)"),
         arg("--device", choices=DEVICES, help="cuda: NVIDIA cards; auto: cards if there are any (default cpu)"),
         arg("--backend", choices=BACKENDS, help=backend),
-        arg("--engine", choices=ENGINES, dest="name", help="local: this machine; ray: a cluster (default local)"),
+        arg("--engine", choices=ENGINES, help="local: this machine; ray: a cluster (default local)"),
         arg("--address", metavar="ADDR", help=address),
         arg("--gpus-per-fleet", type=float, metavar="G", help="with Ray on GPUs: part of a GPU a fleet takes (1)"),
         arg("--json", action="store_true", help="print the report as JSON"),
@@ -137,7 +132,7 @@ def config_of(options: argparse.Namespace) -> BuildConfig:
         raise BuildError("nothing to build: give --population and --trainings, or a --preset")
     values["images"] = image_options_of(options, values.get("images"))
     given = {name: value for name, value in _given(options, BuildConfig).items() if name != "trainings"}
-    return BuildConfig(**values | given, engine=Engine(**_given(options, Engine)))
+    return BuildConfig(**values | given)
 
 
 def image_options_of(options: argparse.Namespace, preset: ImageOptions | None = None) -> ImageOptions:
@@ -155,7 +150,10 @@ def _run_build(options: argparse.Namespace) -> int:
         say_json([asdict(report) for report in reports])
         return 0
     for report in reports:
-        say(_sentence(report))
+        new = f"{report.n_new} trained now in {report.elapsed_s:.0f} s"
+        speed = f"{report.n_images / report.elapsed_s:,.0f} images x models/s"
+        found = f"{new} ({speed})" if report.n_new else "all there already"
+        say(f"{report.population}: {report.n_trainings} trainings, {found}")
     say(f"Next: nws info {options.out}, nws verify {options.out}, or in Python: nws_data.open({str(options.out)!r})")
     return 0
 
@@ -174,27 +172,13 @@ def _run_rebuild(options: argparse.Namespace) -> int:
         result = "identical" if report.identical else "different"
         say_json({"training": report.training, "result": result, **asdict(report)})
     else:
-        say(f"{report.training}: {_comparison(report)} ({report.elapsed_s:.0f} s, path {report.compute_path})")
+        found = "identical, bit for bit: all snapshots and learning curves"
+        if report.first_different is not None:
+            found = (
+                f"different: {report.n_different:,} weights, from snapshot {report.first_different} on, by "
+                f"{report.largest_difference:.3g} at most"
+            )
+        elif not report.same_curves:
+            found = "different: the weights are identical, the learning curves are not"
+        say(f"{report.training}: {found} ({report.elapsed_s:.0f} s, path {report.compute_path})")
     return 0 if report.identical else 1
-
-
-def _comparison(report: RebuildReport) -> str:
-    """Return what a rebuilt training has in common with the stored one, in words."""
-    if report.identical:
-        return "identical, bit for bit: all snapshots and learning curves"
-    if report.first_different is None:
-        return "different: the weights are identical, the learning curves are not"
-    return (
-        f"different: {report.n_different:,} weights, from snapshot {report.first_different} on, by "
-        f"{report.largest_difference:.3g} at most"
-    )
-
-
-def _sentence(report: BuildReport) -> str:
-    if not report.n_new:
-        return f"{report.population}: {report.n_trainings} trainings, all there already"
-    speed = report.n_images / report.elapsed_s
-    return (
-        f"{report.population}: {report.n_trainings} trainings, {report.n_new} trained now in {report.elapsed_s:.0f} s "
-        f"({speed:,.0f} images x models/s)"
-    )

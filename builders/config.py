@@ -5,20 +5,26 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from builders.compute.backend import BACKENDS, check_arithmetic, default_backend
 from builders.compute.compute_path import backend_of, path_of, resolve_device
 from builders.images.prepare import ImageOptions
 from builders.recipe.stopping import MAX_EPOCHS, MIN_EPOCH_CAP
-from builders.run.engines import Engine
-from nws_data.errors import BuildError
+from nws_data.errors import BuildError, one_of
 from nws_data.format.shards import MAX_PLAN_INDEX
 from nws_data.machine import usable_cores
 from nws_data.randomness import GENERATOR
 from nws_data.space.hyperparameters import IMAGE_SETS, SAMPLING
 from nws_data.space.identity import check_population
 from nws_data.space.image_sets import ImageSet
+
+if TYPE_CHECKING:
+    from nws_data.format.manifest import Manifest
+
+ENGINES = ("local", "ray")
+WORKER_BYTES = 200_000_000
+"""What a worker on the CPU takes of its own at most; measured by ``benchmarks/speed/memory.py``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +41,9 @@ class BuildConfig:
     workers: int = field(default_factory=usable_cores)  # one-thread processes
     device: str = "cpu"  # or "cuda", "auto": see builders/compute/backend.py
     backend: str | None = None  # how the device computes; None: as the trainings that are there already, else its default
-    engine: Engine = field(default_factory=Engine)  # who runs them
+    engine: str = "local"  # or "ray": who runs them
+    address: str | None = None  # of a Ray cluster, see builders/run/ray_cluster.py
+    gpus_per_fleet: float = 1.0  # what a job takes of Ray's GPUs, when it runs on one
 
     def __post_init__(self) -> None:
         try:
@@ -58,6 +66,22 @@ class BuildConfig:
             raise BuildError(f"--workers must be at least 1, got {self.workers}")
         if not 0 <= self.seed < 2**63:
             raise BuildError(f"--seed must be in [0, 2^63), got {self.seed}")
+        if self.engine not in ENGINES:
+            raise BuildError(f"--engine: {one_of(self.engine, ENGINES)}")
+        if self.address is not None and self.engine != "ray":
+            raise BuildError(f"--address {self.address} belongs to --engine ray; give both, or neither")
+        if not 0 < self.gpus_per_fleet <= 1:
+            raise BuildError(f"--gpus-per-fleet must be above 0 and at most 1, got {self.gpus_per_fleet:g}")
+
+    def n_stored(self, stored: Manifest | None, population: str) -> int:
+        """Return how many trainings a dataset holds already; raises ``BuildError`` when they are more than asked for."""
+        n = stored.populations[population].n_trainings if stored and population in stored.populations else 0
+        if n > self.trainings[population]:
+            raise BuildError(
+                f"{self.out} holds {n} trainings of {population} already, more than the {self.trainings[population]} asked "
+                "for; give more, or another --out"
+            )
+        return n
 
     def continuing(self, recorded_path: str | None) -> BuildConfig:
         """Return the configuration with a backend: the one that was asked for, else that of the recorded compute path if it
@@ -74,11 +98,6 @@ class BuildConfig:
         own = backend is not None and BACKENDS[backend].device == self.device
         return replace(self, backend=backend if own else default_backend(self.device))
 
-    @property
-    def compute_path(self) -> str:
-        """Name of the path that trainings are computed on."""
-        return path_of(self.backend or default_backend(self.device), self.precision)
-
     def identity(self, image_sets: tuple[ImageSet, ...]) -> dict[str, Any]:
         """Return everything that decides what a training is, as JSON values: the ``plan`` of FORMAT.md."""
         return {
@@ -88,7 +107,7 @@ class BuildConfig:
             "epoch_cap": self.epoch_cap,
             "precision": self.precision,
             "batch_norm": self.batch_norm,
-            "compute_path": self.compute_path,
+            "compute_path": path_of(self.backend or default_backend(self.device), self.precision),
             "generator": GENERATOR,
         }
 

@@ -55,11 +55,8 @@ class RebuildReport:
 def rebuild(folder: Path, training: str, images: ImageOptions, out: Path | None = None) -> RebuildReport:
     """Train a training of a dataset again and compare it with what is stored; the dataset is not changed.
 
-    Args:
-        folder: the dataset.
-        training: id of one of its trainings.
-        images: the options that the dataset was built with.
-        out: file for the rebuilt training, in the form of a builder's staging file; None keeps nothing.
+    ``images`` are the options that it was built with; ``out`` is a file for the rebuilt training, in the form of a builder's
+    staging file.
 
     Raises:
         SelectionError: the dataset has no such training.
@@ -70,8 +67,7 @@ def rebuild(folder: Path, training: str, images: ImageOptions, out: Path | None 
     rows = _rows(folder, training)
     plan = Manifest.load(folder).populations[parse_id(training)[0]].plan
     stored = rows.trainings().iloc[0]
-    _check_plan(training, plan)
-    backend = _check_path(training, stored, plan["precision"])
+    backend = _check_origin(training, plan, stored)
     planned = _planned(rows, training, plan, stored)
     with tempfile.TemporaryDirectory(prefix="nws-rebuild-") as temporary:
         bank, staging = Path(temporary, "images"), Path(temporary, "trainings")
@@ -89,12 +85,7 @@ def rebuild(folder: Path, training: str, images: ImageOptions, out: Path | None 
 
 
 def recorded_images(folder: Path, training: str, sources: Sequence[str] | None = None) -> ImageOptions:
-    """Return the image options that a dataset records for a training, as far as it does.
-
-    Args:
-        folder: the dataset.
-        training: id of one of its trainings.
-        sources: where images come from, when a person says so; None takes the set of the training's record by its name.
+    """Return the image options that a dataset records for a training, as far as it does; ``sources`` is what a person says.
 
     Raises:
         SelectionError: the dataset has no such training.
@@ -120,45 +111,31 @@ def _rows(folder: Path, training: str) -> NWSDataset:
     return data.select(training=training)
 
 
-def _check_plan(training: str, plan: Mapping[str, Any]) -> None:
-    """Raise ``BuildError`` unless a plan says how the training was made, in the terms of this version."""
+def _check_origin(training: str, plan: Mapping[str, Any], stored: Mapping[str, Any]) -> str:
+    """Return the backend that a training was computed with; raise ``BuildError`` unless this process computes the same."""
+    path, theirs = stored["compute_path"], "use the version that built it (column nws_version of metadata/provenance)"
     if plan.get("build_seed") is None:
         raise BuildError(f"{training} was imported: no plan says how it was trained, so it cannot be trained again")
-    for key, mine in (("sampling", SAMPLING), ("generator", GENERATOR)):
-        if plan.get(key) != mine:
-            raise BuildError(
-                f"{training} was planned with {key} {plan.get(key)!r}, this version of the builder has {mine!r}; use the "
-                "version that built it (column nws_version of metadata/provenance)"
-            )
-
-
-def _check_path(training: str, stored: Mapping[str, Any], precision: str) -> str:
-    """Return the backend that a training was computed with; raise ``BuildError`` unless this process computes like it."""
-    path, device, torch_version = stored["compute_path"], stored["device"], stored["torch_version"]
-    if device != "cpu" and not torch.cuda.is_available():
-        raise BuildError(
-            f"{training} was computed on {device} (path {path}), and torch finds no GPU here; use such a machine"
-        )
+    if stored["device"] != "cpu" and not torch.cuda.is_available():
+        device = stored["device"]
+        raise BuildError(f"{training} was computed on {device} (path {path}); torch finds no GPU here; use such a machine")
     if (backend := backend_of(path)) is None:
-        raise BuildError(
-            f"{training} was computed on path {path}, which this version does not compute any more; use the version that "
-            "built it (column nws_version of metadata/provenance)"
-        )
-    mine = path_of(backend, precision)
-    if path != mine:
-        raise BuildError(f"{training} was computed on path {path}, this machine has {mine}: the bits would differ")
-    if torch_version != torch.__version__:
-        raise BuildError(
-            f"{training} was computed with torch {torch_version}, this is {torch.__version__}; install that version"
-        )
+        raise BuildError(f"{training} was computed on path {path}, which this version does not compute any more; {theirs}")
+    for what, made_with, mine, advice in (
+        ("sampling", plan.get("sampling"), SAMPLING, theirs),
+        ("generator", plan.get("generator"), GENERATOR, theirs),
+        ("path", path, path_of(backend, plan["precision"]), "the bits would differ"),
+        ("torch", stored["torch_version"], torch.__version__, "install that version"),
+    ):
+        if made_with != mine:
+            raise BuildError(f"{training} was made with {what} {made_with}, here it is {mine}: {advice}")
     return backend
 
 
 def _planned(rows: NWSDataset, training: str, plan: Mapping[str, Any], stored: Mapping[str, Any]) -> PlannedTraining:
     """Return the training as its plan draws it; raises ``BuildError`` when the dataset's columns say otherwise."""
-    population, index = parse_id(training)
     names = [name for name, _ in plan["image_sets"]]
-    planned = plan_training(population, index, plan["build_seed"], names, plan["batch_norm"])
+    planned = plan_training(*parse_id(training), plan["build_seed"], names, plan["batch_norm"])
     drawn = planned.hyperparameters.to_dict() | {"seed": planned.seed}
     found = {name: rows[name][0] for name in COLUMNS} | {"seed": stored["seed"]}
     if different := [name for name in drawn if drawn[name] != found[name]]:

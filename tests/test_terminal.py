@@ -115,8 +115,8 @@ def test_tasks(root: Path) -> None:
 def test_plan(root: Path) -> None:
     images = ("--images", "mnist", "fashion_mnist")
     shown, _ = nws("plan", "--population", "random", "--trainings", "150", *images, "--no-calibrate", "--out", "new")
-    assert re.search(r"^random +150 +150 +1.29e\+16 +1.5 +12$", shown, re.MULTILINE)
-    assert "\ntime: not calibrated" in shown
+    assert re.search(r"^random +150 +0 +1\.[23]\de\+16 +1\.5 +12$", shown, re.MULTILINE)
+    assert re.search(r"\ntime of \d+ workers?: not calibrated", shown)
 
 
 def test_bench_run(root: Path) -> None:

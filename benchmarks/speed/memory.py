@@ -1,4 +1,4 @@
-"""How much memory of its own a building process takes; ``WORKER_BYTES`` of ``builders/build.py`` is the number to keep.
+"""How much memory of its own a building process takes; ``WORKER_BYTES`` of ``builders/config.py`` is the number to keep.
 
     python -m benchmarks.speed.memory [--json]
 
@@ -26,7 +26,7 @@ from benchmarks.speed.alternate import show
 from benchmarks.speed.eager import random_bank
 from builders.compute.backend import CPU_BACKENDS, open_backend
 from builders.compute.compute_path import enter_compute_path
-from builders.compute.member import Member
+from builders.compute.lane import Member
 from builders.compute.trainer import train
 from builders.estimate.image_counts import OFFICIAL
 from builders.images.bank import ImageBank

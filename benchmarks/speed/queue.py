@@ -32,7 +32,7 @@ from builders.compute.trainer import Interrupted, train
 from builders.images.bank import ImageBank
 from builders.plan.cost import forward_flop, training_flop
 from builders.plan.trainings import PlannedTraining, plan_trainings
-from builders.recipe.epochs import epoch_batches, split_images
+from builders.recipe.epochs import EpochSampler, split_images
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import IMAGE_SETS
 
@@ -83,9 +83,9 @@ def _train_eager(planned: PlannedTraining, bank: ImageBank) -> None:
             eager.score(zip(pixels.split(_EVALUATION_BATCH), own.split(_EVALUATION_BATCH), strict=True))
 
     score()
+    sampler = EpochSampler(split, labels, planned.seed, planned.hyperparameters.batch_size)
     for epoch in range(N_EPOCHS):
-        rows = epoch_batches(split, labels, planned.seed, epoch, planned.hyperparameters.batch_size)
-        eager.train((images[batch], labels[batch]) for batch in rows)
+        eager.train((images[batch], labels[batch]) for batch in sampler.batches(epoch))
         score()
 
 
@@ -109,7 +109,8 @@ def _train_epochs(planned: PlannedTraining, bank: ImageBank, precision: str, bac
 def _images_trained(planned: PlannedTraining, bank: ImageBank) -> int:
     labels = bank.labels(planned.hyperparameters.dataset, "train")
     split = split_images(len(labels), planned.seed)
-    return epoch_batches(split, labels, planned.seed, 0, planned.hyperparameters.batch_size).numel() * N_EPOCHS
+    sampler = EpochSampler(split, labels, planned.seed, planned.hyperparameters.batch_size)
+    return sampler.batches(0).numel() * N_EPOCHS
 
 
 def queue_flop(bank: Path, n: int) -> float:

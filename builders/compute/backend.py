@@ -44,10 +44,8 @@ BACKENDS = {
     "native": Backend("cpu", "cpu-native-1", CPU_PRECISIONS, "builders.compute.native.training:NativeTraining"),
     "plain": Backend("cpu", "cpu-plain-1", CPU_PRECISIONS, "builders.compute.plain:PlainTraining"),
     "triton": Backend("cuda", "cuda-fleet-1", CARD_PRECISIONS, "builders.compute.cards.blocks.triton:triton_block"),
-    "grouped": Backend("cuda", "cuda-fleet-1", CARD_PRECISIONS, "builders.compute.cards.blocks.grouped:grouped_block"),
 }
-"""By name: C kernels around oneDNN's convolutions; the definition, plain PyTorch; and on cards Triton kernels or cuDNN's
-grouped convolutions."""
+"""By name: C kernels around oneDNN's convolutions; the definition, plain PyTorch; and Triton kernels on cards."""
 
 CPU_BACKENDS = tuple(name for name, row in BACKENDS.items() if row.device == "cpu")
 CARD_BACKENDS = tuple(name for name, row in BACKENDS.items() if row.device == "cuda")
@@ -63,16 +61,13 @@ class Training(Protocol):
         ...
 
     def step(self, images: Tensor, labels: Tensor, step: int, rate: float) -> float:
-        """Train on one batch.
+        """Train on one batch; return the mean cross-entropy before the update.
 
         Args:
             images: uint8 ``(batch_size, 1 or 3, 32, 32)``; augmented here where the training says so.
             labels: ``(batch_size,)``.
             step: steps taken before.
             rate: the factor of :func:`builders.recipe.optimizers.rate`.
-
-        Returns:
-            Mean cross-entropy before the update.
         """
         ...
 
@@ -105,24 +100,12 @@ class Fleet(Protocol):
         ...
 
     def load(self, slot: int, planned: PlannedTraining, vector: Tensor, scored: Scored) -> None:
-        """Start a training in a free slot.
-
-        Args:
-            slot: less than ``slots``.
-            planned: the training.
-            vector: its initial vector, float64 ``(n_weights,)`` on the CPU.
-            scored: what :meth:`evaluate` scores.
-        """
+        """Start a training in a free slot, with its initial vector, float64 ``(n_weights,)`` on the CPU."""
         ...
 
     def set_epoch(self, slot: int, rows: Tensor, rates: Tensor) -> None:
-        """Give a slot its next epoch.
-
-        Args:
-            slot: loaded before.
-            rows: positions in the training images, int64 ``(steps, batch)`` on ``device``.
-            rates: of every step, float64 ``(steps,)`` on the CPU.
-        """
+        """Give a loaded slot its next epoch: positions in the training images, int64 ``(steps, batch)`` on ``device``, and
+        the rate of every step, float64 ``(steps,)`` on the CPU."""
         ...
 
     def run(self, n_steps: int) -> None:
@@ -153,23 +136,19 @@ class OpenBackend:
 
 
 def open_backend(name: str, bank: ImageBank, precision: str, device: str = "cpu") -> OpenBackend:
-    """Set a backend up in this process; raises ``BuildError`` where it cannot compute.
-
-    Args:
-        name: one of :data:`BACKENDS`.
-        bank: the images.
-        precision: one of the row's, or ``"float64"`` in tests.
-        device: ``"cpu"``, or a card: ``"cuda"``, ``"cuda:1"``, ...
-    """
+    """Set a backend up in this process, on ``"cpu"`` or a card, ``"cuda"``, ``"cuda:1"``, ...; raises ``BuildError`` where
+    it cannot compute. The precision is one of the row's, or ``"float64"`` in tests."""
     if BACKENDS[name].device == "cuda":
         from builders.compute.cards.card import open_card
 
         return open_card(name, bank, precision, device)
-    from builders.compute.compute_path import cpu_path
+    from builders.compute.compute_path import path_of
     from builders.compute.single import SingleFleet
 
     training = implementation(name)
-    return OpenBackend(bank, lambda shape, _: SingleFleet(training(shape, precision), bank), precision, cpu_path(name))
+    return OpenBackend(
+        bank, lambda shape, _: SingleFleet(training(shape, precision), bank), precision, path_of(name, precision)
+    )
 
 
 def implementation(name: str) -> Any:
@@ -181,8 +160,7 @@ def implementation(name: str) -> Any:
         return getattr(import_module(module), attribute)
     except ImportError as error:
         raise BuildError(
-            f"--backend {name} cannot be loaded ({error}): install triton, which torch for CUDA brings along, or give "
-            "--backend grouped"
+            f"--backend {name} cannot be loaded ({error}): install triton, which torch for CUDA brings along"
         ) from error
 
 

@@ -18,20 +18,11 @@ def enter_compute_path() -> None:
 
 
 def path_of(backend: str, precision: str) -> str:
-    """Return the compute path of this process with a backend; raises ``BuildError`` where it cannot compute."""
-    if backend in CPU_BACKENDS:
-        return cpu_path(backend)
-    from builders.compute.cards.compute_path import card_path, find_device
+    """Return the compute path of this process: version of the arithmetic, and what computes; raises ``BuildError``."""
+    if backend not in CPU_BACKENDS:
+        from builders.compute.cards.compute_path import card_path, find_device
 
-    return card_path(find_device("cuda"), backend, precision)
-
-
-def cpu_path(backend: str) -> str:
-    """Return the name of a path of this machine's CPU: version of the arithmetic and the processor's vector units.
-
-    Raises:
-        BuildError: a backend that needs a compiler where there is none.
-    """
+        return card_path(find_device("cuda"), backend, precision)
     if backend == "native" and load_library() is None:
         raise BuildError(
             "--backend native needs a C compiler (cc, gcc, clang or $CC), and there is none that works; install one. "
@@ -64,10 +55,3 @@ def resolve_device(name: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     find_device(name)
     return name
-
-
-def local_cards() -> list[str]:
-    """Return the names of this machine's cards: ``["cuda:0", ...]``."""
-    import torch
-
-    return [f"cuda:{i}" for i in range(torch.cuda.device_count())]

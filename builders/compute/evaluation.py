@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from builders.recipe.augmentation import to_float
-from nws_data.space.architecture import Architecture, Layer
+from nws_data.space.architecture import Architecture
 from nws_data.space.network import ACTIVATIONS, BATCH_NORM_EPS
 
 
@@ -22,12 +22,7 @@ class FoldedNetwork:
     """A network for inference with batch norm folded into the kernels, which is exact but for rounding.
 
     A conv layer's norm follows its kernel and is folded into it; a fully connected layer's norm follows the
-    activation and is folded into the next kernel.
-
-    Args:
-        vector: weight vector ``(n_weights,)``.
-        architecture: what it belongs to.
-        activation: name of the activation.
+    activation and is folded into the next kernel. ``vector`` is ``(n_weights,)``.
     """
 
     def __init__(self, vector: Tensor, architecture: Architecture, activation: str) -> None:
@@ -54,9 +49,7 @@ class FoldedNetwork:
 def n_correct(logits: Callable[[Tensor], Tensor], chunks: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
     """Return how many images have their label as the largest output, an int64 scalar where the images are.
 
-    Args:
-        logits: of a network in evaluation, such as :meth:`FoldedNetwork.logits`.
-        chunks: images uint8 ``(n, 1 or 3, 32, 32)`` and labels ``(n,)``, at least one.
+    ``chunks``, at least one, are images uint8 ``(n, 1 or 3, 32, 32)`` and labels ``(n,)``.
     """
     return torch.stack([(logits(images).argmax(1) == labels).sum() for images, labels in chunks]).sum()
 
@@ -71,17 +64,12 @@ def _fold(vector: Tensor, architecture: Architecture) -> list[tuple[Tensor, Tens
             kernel, bias = kernel * scale_in, bias + kernel @ shift_in
             scale_in = None
         if layer.has_norm:
-            scale, shift = _norm(vector, layer)
+            beta, gamma, mean, variance = (vector[layer[kind].slice] for kind in ("beta", "gamma", "mean", "variance"))
+            scale = gamma / torch.sqrt(variance + BATCH_NORM_EPS)
+            shift = beta - mean * scale
             if layer.is_conv:
                 kernel, bias = kernel * scale.view(-1, 1, 1, 1), bias * scale + shift
             else:
                 scale_in, shift_in = scale, shift
         folded.append((kernel.contiguous(memory_format=torch.channels_last) if layer.is_conv else kernel, bias))
     return folded
-
-
-def _norm(vector: Tensor, layer: Layer) -> tuple[Tensor, Tensor]:
-    """Return scale and shift of a layer's batch norm."""
-    beta, gamma, mean, variance = (vector[layer[kind].slice] for kind in ("beta", "gamma", "mean", "variance"))
-    scale = gamma / torch.sqrt(variance + BATCH_NORM_EPS)
-    return scale, beta - mean * scale

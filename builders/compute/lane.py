@@ -5,25 +5,26 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from builders.compute.backend import OpenBackend
-from builders.compute.member import Member
+import torch
+from torch import Tensor
+
+from builders.compute.backend import OpenBackend, Scored
+from builders.images.bank import ImageBank
 from builders.plan.cost import training_flop
 from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
+from builders.recipe.epochs import EpochSampler, split_images
+from builders.recipe.history import History
 from builders.recipe.initialization import initial_vector
+from builders.recipe.optimizers import epoch_rates
 from nws_data.format.records import TrainingRecord
 
 
 class Lane:
     """Trains trainings in a fleet whose slots are refilled as members stop.
 
-    Between turns a card works through what was enqueued; the host never waits for it, it asks whether it is done.
-
-    Args:
-        trainings: of one :class:`Shape`, at least one.
-        backend: computes them.
-        epoch_cap: bound on epochs.
-        number: of its fleet among those in flight.
+    Between turns a card works through what was enqueued; the host never waits for it, it asks whether it is done. The
+    trainings, at least one, have one :class:`Shape`; ``number`` is that of its fleet among those in flight.
     """
 
     def __init__(self, trainings: Iterable[PlannedTraining], backend: OpenBackend, epoch_cap: int, number: int = 0) -> None:
@@ -100,3 +101,44 @@ class Lane:
             if member.left == 0:
                 member.expect(self._fleet.evaluate(slot))
         return n * len(self._members) * self._batch_size
+
+
+class Member:
+    """The state of one training beside its slot: data order, drawn on a device, evaluations on their way, history."""
+
+    def __init__(self, planned: PlannedTraining, bank: ImageBank, epoch_cap: int, device: torch.device) -> None:
+        hp = planned.hyperparameters
+        labels = bank.labels(hp.dataset, "train")
+        split = split_images(len(labels), planned.seed)
+        self.planned = planned
+        self.history = History(planned, epoch_cap)
+        self.scored: Scored = {
+            "train_accuracy": ("train", split.train_scored),
+            "validation_accuracy": ("train", split.validation),
+            "test_accuracy": ("test", torch.arange(bank.sets[hp.dataset].n_test)),
+        }
+        self.left = 0  # steps until the epoch ends
+        self._epoch = 0
+        self._sampler = EpochSampler(split, labels, planned.seed, hp.batch_size, device)
+        self._pending: list[tuple[Tensor, Tensor]] = []
+
+    def next_epoch(self) -> tuple[Tensor, Tensor]:
+        """Return the rows ``(steps, batch)`` and rates ``(steps,)`` of the next epoch, which begins now."""
+        hp, steps = self.planned.hyperparameters, self._sampler.steps
+        rates = epoch_rates(hp.optimizer, hp.learning_rate, self._epoch, self._epoch * steps, steps)
+        rows = self._sampler.batches(self._epoch)
+        self._epoch += 1
+        self.left = steps
+        return rows, rates
+
+    def expect(self, evaluation: tuple[Tensor, Tensor]) -> None:
+        """Take an evaluation that :meth:`Fleet.evaluate` has enqueued."""
+        self._pending.append(evaluation)
+
+    def collect(self) -> None:
+        """Enter all expected evaluations into the history, when the fleet is ready."""
+        for counts, weights in self._pending:
+            sizes = ((name, len(positions)) for name, (_, positions) in self.scored.items())
+            accuracies = {name: n / size for n, (name, size) in zip(counts.tolist(), sizes, strict=True)}
+            self.history.add(accuracies, weights.numpy())
+        self._pending.clear()

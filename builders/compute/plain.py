@@ -29,13 +29,7 @@ Statistics = list[tuple[Layer, Tensor, Tensor]]
 
 
 class PlainTraining:
-    """See :class:`builders.compute.backend.Training`.
-
-    Args:
-        shape: of the trainings.
-        precision: ``"float32"``, ``"bfloat16"`` (products and activations alone) or ``"float64"``.
-        device: where to compute.
-    """
+    """See :class:`builders.compute.backend.Training`; bfloat16 is for products and activations alone."""
 
     def __init__(self, shape: Shape, precision: str, device: torch.device | str = "cpu") -> None:
         self._layers, self._dtype = shape.architecture.layers, compute_dtype(precision)

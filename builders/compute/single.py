@@ -16,12 +16,7 @@ _CHUNK = 128  # images a forward pass: activations stay in cache
 
 
 class SingleFleet:
-    """See :class:`builders.compute.backend.Fleet`.
-
-    Args:
-        training: computes the steps.
-        bank: the images.
-    """
+    """See :class:`builders.compute.backend.Fleet`; ``training`` computes the steps."""
 
     def __init__(self, training: Training, bank: ImageBank) -> None:
         self.slots, self.steps_a_turn, self.ready = 1, 1, True

@@ -9,13 +9,10 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-import torch
-
 from builders.compute.backend import OpenBackend
 from builders.compute.lane import Lane
 from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
-from nws_data.errors import BuildError
 from nws_data.format.records import TrainingRecord
 
 _IDLE_S = 0.0002  # the card works; the host looks again soon
@@ -32,32 +29,19 @@ def train(
     epoch_cap: int,
     on_step: Callable[[int, float], None] = lambda n_images, flop: None,
 ) -> Iterator[TrainingRecord]:
-    """Train trainings of any shapes and yield each as it finishes.
+    """Train trainings of any shapes for up to ``epoch_cap`` epochs, at least 19, and yield each as it finishes.
 
-    Args:
-        trainings: all of them.
-        backend: of :func:`builders.compute.backend.open_backend`.
-        epoch_cap: bound on epochs, at least 19.
-        on_step: called after each step of a CPU, or some of a card, with the images x models that were enqueued and their
-            operations; may raise :class:`Interrupted`.
-
-    Raises:
-        BuildError: not even one fleet fits into a card's memory.
+    ``on_step`` is called after each step of a CPU, or some of a card, with the images x models that were enqueued and their
+    operations; it may raise :class:`Interrupted`.
     """
     waiting = deque(_by_shape(trainings))
     lanes: list[Lane] = []
-    n_at_most = backend.n_fleets
     while waiting or lanes:
-        while waiting and len(lanes) < n_at_most:
-            if not _open(lanes, waiting[0], backend, epoch_cap):
-                n_at_most = len(lanes)  # until one of them is done
-                break
-            waiting.popleft()
+        while waiting and len(lanes) < backend.n_fleets:
+            number = next(n for n in range(backend.n_fleets) if all(lane.number != n for lane in lanes))
+            lanes.append(Lane(waiting.popleft(), backend, epoch_cap, number))
         yield from _serve(lanes, on_step)
-        n_busy = sum(not lane.done for lane in lanes)
-        if n_busy < len(lanes):
-            lanes[:] = [lane for lane in lanes if not lane.done]
-            n_at_most = backend.n_fleets
+        lanes[:] = [lane for lane in lanes if not lane.done]
 
 
 def _serve(lanes: Sequence[Lane], on_step: Callable[[int, float], None]) -> Iterator[TrainingRecord]:
@@ -77,26 +61,6 @@ def _by_shape(trainings: Iterable[PlannedTraining]) -> list[list[PlannedTraining
     by_shape: dict[Shape, list[PlannedTraining]] = defaultdict(list)
     for planned in trainings:
         by_shape[Shape.of(planned.hyperparameters)].append(planned)
-    return [by_shape[shape] for shape in sorted(by_shape, key=lambda shape: -_cost(shape, len(by_shape[shape])))]
-
-
-def _cost(shape: Shape, n: int) -> float:
-    """Return roughly how long a card's lane will be busy: rounds of refills times the steps of an epoch times their size."""
-    rounds = max(1.0, n / shape.card_slots)
-    return rounds * shape.card_slots * shape.architecture.n_weights
-
-
-def _open(lanes: list[Lane], trainings: list[PlannedTraining], backend: OpenBackend, epoch_cap: int) -> bool:
-    """Append a new lane; return False when it has to wait for the memory of the others."""
-    number = next(n for n in range(backend.n_fleets) if all(lane.number != n for lane in lanes))
-    try:
-        lanes.append(Lane(trainings, backend, epoch_cap, number))
-    except torch.OutOfMemoryError as error:
-        if not lanes:
-            shape = Shape.of(trainings[0].hyperparameters)
-            raise BuildError(
-                f"a fleet of {shape.card_slots} trainings in batches of {shape.batch_size} does not fit into the device's "
-                f"memory ({error}); stop other programs on the card or give --device cpu"
-            ) from error
-        return False
-    return True
+    # Roughly how long a card's lane is busy: rounds of refills times the steps of an epoch times their size.
+    busy = {shape: max(shape.card_slots, len(found)) * shape.architecture.n_weights for shape, found in by_shape.items()}
+    return [by_shape[shape] for shape in sorted(by_shape, key=lambda shape: -busy[shape])]

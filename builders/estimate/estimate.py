@@ -1,33 +1,30 @@
-"""The whole estimate of a build: what there is, what is to do, and what that takes, as data."""
+"""The estimate of a build: what there is, what is to do, and what that takes, as data."""
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from builders.compute.backend import default_backend
 from builders.config import BuildConfig
-from builders.estimate.disk import bytes_of_others, shards_to_be, size_of, staging_bytes, tiers_of, trainings_in
+from builders.estimate.calibration import Speed, Work, calibrate, work_of
 from builders.estimate.image_counts import ImageCounts, image_counts
-from builders.estimate.speed import Speed, calibrate
-from builders.estimate.work import Work, assumed_epochs, total, work_of
-from builders.plan.jobs import make_jobs
 from builders.plan.trainings import PlannedTraining, plan_trainings
 from builders.run.workspace import Workspace
 from nws_data.errors import BuildError
 from nws_data.format.manifest import Manifest, PopulationEntry
 from nws_data.format.plan import plan_differences
+from nws_data.space.architecture import Architecture
+from nws_data.space.trajectory import N_SNAPSHOTS
+from nws_data.write.planned_shards import planned_shards
 from nws_data.write.writer import check_appendable
 
+MEAN_EPOCHS = 50.0
+"""Epochs of a training on average, where the cap does not bound them.
 
-@dataclass(frozen=True)
-class TierEstimate:
-    """One tier of a population."""
-
-    n_shards: int
-    nbytes: int  # of its shards
-    work: Work  # of training all of it
+The design of this dataset counts 2.9e10 training images x models for the paper's 16,000 trainings, whose epochs have 35,800
+images on average: 50.6 epochs each. No full-size population has been trained yet.
+"""
 
 
 @dataclass(frozen=True)
@@ -37,12 +34,10 @@ class PopulationEstimate:
     n_trainings: int  # as asked for
     n_there: int  # in shards, or finished and waiting for them
     work: Work  # of those to train
-    core_s: float | None  # processor time of that work; None without calibration
-    wall_s: float | None  # until the last worker has ended
+    wall_s: float | None  # until the last worker has ended; None without calibration
     n_shards: int  # in the end
     nbytes: int  # of all shards in the end
-    tiers: dict[str, TierEstimate]
-    image_sets: dict[str, Work]  # of those to train
+    staging_bytes: int  # most that finished trainings take beside the shards
 
 
 @dataclass(frozen=True)
@@ -50,14 +45,9 @@ class Estimate:
     """What a build will cost."""
 
     populations: dict[str, PopulationEstimate]
-    image_sets: list[ImageCounts]
     epochs: float  # assumed, of a training on average
-    epoch_cap: int
-    precision: str
-    n_workers: int
     speed: Speed | None  # None without calibration
-    disk_bytes: int  # in the end
-    staging_bytes: int  # most that finished trainings take beside the shards
+    disk_bytes: int  # of the dataset in the end
     images_bytes: int
 
     @property
@@ -66,116 +56,88 @@ class Estimate:
         return sum(item.wall_s or 0.0 for item in self.populations.values()) if self.speed else None
 
 
-@dataclass(frozen=True)
-class _Population:
-    """One population on the way to its estimate."""
-
-    plan: list[PlannedTraining]
-    todo: list[PlannedTraining]
-    stored: PopulationEntry | None
-    backend: str
-
-
 def estimate(config: BuildConfig, *, epochs: float | None = None, seconds: float | None = 20.0) -> Estimate:
     """Estimate a build; nothing is written.
 
-    Args:
-        config: the build.
-        epochs: of a training on average; None takes the assumption in ``work.py``.
-        seconds: how long to calibrate; None does not.
+    ``epochs`` are those of a training on average, by default :data:`MEAN_EPOCHS` or the cap if it is lower; ``seconds`` is
+    how long to calibrate, None does not.
 
     Raises:
         BuildError: what the build itself would refuse before training: options, images, a folder of something else.
         KeyboardInterrupt: Ctrl-C.
     """
     counts = {item.name: item for item in image_counts(config.images)}
-    mean = assumed_epochs(config.epoch_cap, epochs)
+    mean = min(float(config.epoch_cap), epochs or MEAN_EPOCHS)
     stored, workspace = check_appendable(config.out), Workspace(config.out)
-    found = {name: _population(config, workspace, stored, list(counts), name, n) for name, n in config.trainings.items()}
-    works = {p: work_of(p, counts[p.hyperparameters.dataset], mean) for item in found.values() for p in item.plan}
+    plans: dict[str, list[PlannedTraining]] = {}
+    works: dict[str, dict[PlannedTraining, Work]] = {}
     speed = None
-    if seconds is not None and any(item.todo for item in found.values()):
-        todo = {name: {planned: works[planned] for planned in item.todo} for name, item in found.items()}
-        backend = next(item.backend for item in found.values() if item.todo)
-        speed = calibrate(todo, precision=config.precision, backend=backend, n_workers=config.workers, seconds=seconds)
-    populations = {name: _estimated(name, item, works, speed, config.workers) for name, item in found.items()}
-    new = (item.plan[item.stored.n_trainings if item.stored else 0 :] for item in found.values())
+    for name, n in config.trainings.items():
+        backend = _checked_backend(config, workspace, stored, list(counts), name)
+        plans[name] = list(plan_trainings(name, n, config.seed, list(counts), config.batch_norm))
+        waiting = {path.stem for path in workspace.staging.glob(f"{name}-*.safetensors")}
+        todo = [planned for planned in plans[name][config.n_stored(stored, name) :] if planned.id not in waiting]
+        works[name] = {planned: _work(planned, counts[planned.hyperparameters.dataset], mean) for planned in todo}
+    everything = {planned: work for part in works.values() for planned, work in part.items()}
+    if seconds is not None and everything:
+        speed = calibrate(everything, precision=config.precision, backend=backend, n_workers=config.workers, seconds=seconds)
+    entries = stored.populations if stored else {}
+    found = {name: _estimated(plans[name], works[name], entries.get(name), speed, config.workers) for name in plans}
+    others = (split for name, entry in entries.items() if name not in found for split in entry.splits.values())
     return Estimate(
-        populations=populations,
-        image_sets=list(counts.values()),
+        populations=found,
         epochs=mean,
-        epoch_cap=config.epoch_cap,
-        precision=config.precision,
-        n_workers=config.workers,
         speed=speed,
-        disk_bytes=sum(item.nbytes for item in populations.values()) + bytes_of_others(stored, list(populations)),
-        staging_bytes=max(map(staging_bytes, new)),
+        disk_bytes=sum(item.nbytes for item in found.values()) + sum(s.nbytes for split in others for s in split.shards),
         images_bytes=sum(item.nbytes for item in counts.values()),
     )
 
 
-def _population(
-    config: BuildConfig, workspace: Workspace, stored: Manifest | None, image_sets: Sequence[str], population: str, n: int
-) -> _Population:
-    """Return what is planned and what of it is left; raises ``BuildError`` as the build would."""
-    config = config.continuing(workspace.compute_path_of(stored, population))
-    entry = stored.populations.get(population) if stored else None
-    n_stored = entry.n_trainings if entry else 0
-    if n < n_stored:
-        raise BuildError(
-            f"{config.out} holds {n_stored} trainings of {population} already, more than the {n} asked for; give more, or "
-            "another --out"
-        )
-    known = entry.plan if entry else workspace.claimed_plan(population)
+def _work(planned: PlannedTraining, counts: ImageCounts, epochs: float) -> Work:
+    return work_of(planned, epochs * counts.epoch_images(planned.hyperparameters.batch_size), (epochs + 1) * counts.n_scored)
+
+
+def _checked_backend(
+    config: BuildConfig, workspace: Workspace, stored: Manifest | None, image_sets: list[str], population: str
+) -> str:
+    """Return what will compute a population; raises ``BuildError`` as the build would."""
+    known = workspace.recorded_plan(stored, population)
+    config = config.continuing((known or {}).get("compute_path"))
     mine = config.identity(()) | {"image_sets": [[name, ""] for name in image_sets]}
     if known:  # without the digests of its images, which are not read here
-        known = {**known, "image_sets": [[name, ""] for name, _ in known.get("image_sets", ())]}
-    if known and (different := plan_differences(known, mine)):
-        begun = "was built" if entry else f"was begun in {workspace.folder}"
-        raise BuildError(
-            f"population {population} {begun} with other options: {'; '.join(different)}. Give those, or another --out"
-        )
-    plan = list(plan_trainings(population, n, config.seed, image_sets, config.batch_norm))
-    staged = {path.stem for path in workspace.staging.glob(f"{population}-*.safetensors")}
-    todo = [planned for planned in plan[n_stored:] if planned.id not in staged]
-    return _Population(plan, todo, entry, config.backend or default_backend(config.device))
+        known = known | {"image_sets": [[name, ""] for name, _ in known.get("image_sets", ())]}
+        if different := plan_differences(known, mine):
+            raise BuildError(
+                f"population {population} in {config.out} was begun with other options: {'; '.join(different)}. Give those, "
+                "or another --out"
+            )
+    return config.backend or default_backend(config.device)
 
 
 def _estimated(
-    population: str, item: _Population, works: Mapping[PlannedTraining, Work], speed: Speed | None, n_workers: int
+    plan: list[PlannedTraining],
+    works: Mapping[PlannedTraining, Work],
+    stored: PopulationEntry | None,
+    speed: Speed | None,
+    n_workers: int,
 ) -> PopulationEstimate:
     """Return the estimate of one population, with times where there is a speed."""
-    shards = shards_to_be(item.plan, item.stored)
-    by_set: dict[str, Work] = {}
-    for planned in item.todo:
-        name = planned.hyperparameters.dataset
-        by_set[name] = by_set.get(name, Work()) + works[planned]
-    work = total(by_set.values())
-    core_s = wall_s = None
+    there = stored.splits if stored else {}
+    todo = plan[stored.n_trainings if stored else 0 :]
+    vectors = [(planned.id, Architecture.of(planned.hyperparameters).n_weights) for planned in todo]
+    new = planned_shards(vectors, n_existing={name: len(split.shards) for name, split in there.items()})
+    shards = [s.nbytes for split in there.values() for s in split.shards] + [s.nbytes for part in new.values() for s in part]
+    work = sum(works.values(), Work())
+    wall_s: float | None = None
     if speed is not None:
-        core_s = speed.seconds(population, work)
-        wall_s = _wall_s(item, works, core_s / (work.cost or 1.0), n_workers) + speed.start_s * bool(item.todo)
-    n_shards, nbytes = size_of(shards)
+        longest = max((item.cost for item in works.values()), default=0.0)
+        wall_s = speed.seconds_per_cost * max(work.cost / n_workers, longest)
     return PopulationEstimate(
-        n_trainings=len(item.plan),
-        n_there=len(item.plan) - len(item.todo),
+        n_trainings=len(plan),
+        n_there=len(plan) - work.n_trainings,
         work=work,
-        core_s=core_s,
         wall_s=wall_s,
-        n_shards=n_shards,
-        nbytes=nbytes,
-        tiers={
-            name: TierEstimate(*size_of(taken), total(works[planned] for planned in trainings_in(taken, item.plan)))
-            for name, taken in tiers_of(shards).items()
-        },
-        image_sets=dict(sorted(by_set.items())),
+        n_shards=len(shards),
+        nbytes=sum(shards),
+        staging_bytes=sum(4 * N_SNAPSHOTS * n_weights for _, n_weights in vectors),
     )
-
-
-def _wall_s(item: _Population, works: Mapping[PlannedTraining, Work], seconds_per_cost: float, n_workers: int) -> float:
-    """Return when the last worker ends that takes job after job, as the engine hands them out."""
-    free_s = [0.0] * n_workers
-    for job in make_jobs(item.todo):
-        job_s = seconds_per_cost * total(works[planned] for planned in job.trainings).cost
-        heapq.heappush(free_s, heapq.heappop(free_s) + job_s)
-    return max(free_s)

@@ -116,13 +116,7 @@ def split_by_position(images: np.ndarray, labels: np.ndarray) -> tuple[Labelled,
 def limit_images(arrays: ImageArrays, n_train: int | None = None, n_test: int | None = None) -> ImageArrays:
     """Return a class-balanced subset for small machines: the first n / 10 images of each class, in file order.
 
-    Args:
-        arrays: the image set.
-        n_train: training images to keep, a positive multiple of ten; ``None`` keeps all.
-        n_test: test images to keep, likewise.
-
-    Raises:
-        BuildError: another number, or a class with too few images.
+    Numbers are positive multiples of ten; None keeps all. Raises ``BuildError`` for a class with too few images.
     """
     out, notes = arrays, []
     for part, n in (("train", n_train), ("test", n_test)):
@@ -130,7 +124,10 @@ def limit_images(arrays: ImageArrays, n_train: int | None = None, n_test: int | 
             continue
         images, labels = getattr(arrays, f"{part}_images"), getattr(arrays, f"{part}_labels")
         keep = _first_of_each_class(f"{arrays.name} ({part})", labels, n)
-        out = replace(out, **{f"{part}_images": _take(images, keep), f"{part}_labels": labels[keep]})
+        kept = images[keep]
+        if images.strides[1] == 0:  # a broadcast gray plane stays one
+            kept = np.broadcast_to(images[:, :1][keep], kept.shape)
+        out = replace(out, **{f"{part}_images": kept, f"{part}_labels": labels[keep]})
         notes.append(_limit_note(part, n // N_CLASSES))
     return replace(out, source="; ".join([arrays.source, *notes]))
 
@@ -148,17 +145,8 @@ def recorded_limits(source: str) -> tuple[int | None, int | None]:
 
 def _first_of_each_class(what: str, labels: np.ndarray, n: int) -> np.ndarray:
     """Return ascending positions of the first n / 10 labels of each class."""
-    if n <= 0 or n % N_CLASSES:
-        raise BuildError(f"{what}: the number of images must be a positive multiple of {N_CLASSES}, got {n}")
     positions = [np.flatnonzero(labels == label)[: n // N_CLASSES] for label in range(N_CLASSES)]
     for label, found in enumerate(positions):
         if len(found) < n // N_CLASSES:
             raise BuildError(f"{what}: {n} images need {n // N_CLASSES} of each class, class {label} has {len(found)}")
     return np.sort(np.concatenate(positions))
-
-
-def _take(images: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    """Index images; a broadcast gray plane stays one."""
-    if images.strides[1] == 0:
-        return np.broadcast_to(images[:, :1][keep], (len(keep), *images.shape[1:]))
-    return images[keep]

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
-import struct
-import tokenize
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,26 +10,6 @@ import numpy as np
 from builders.images.arrays import SIDE, ImageArrays, Labelled, image_arrays, prepare, split_by_position
 from nws_data.errors import BuildError
 from nws_data.space.architecture import N_CLASSES
-
-PARSER_ERRORS = (
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    AssertionError,
-    EOFError,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-    SyntaxError,
-    pickle.UnpicklingError,
-    struct.error,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""What numpy, Pillow and torchvision have been seen to raise on damaged files."""
 
 _SPLIT_KEYS = ("train_images", "train_labels", "test_images", "test_labels")
 _WHOLE_KEYS = ("images", "labels")
@@ -51,29 +26,27 @@ def load_npz(name: str, path: Path) -> ImageArrays:
     source = f"file {_recorded(name, path)}"
     try:
         file = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
+        if isinstance(file, np.ndarray):
             raise BuildError(f"{name}: {path} is a single array; save an .npz with the arrays {', '.join(_WHOLE_KEYS)}")
         with file:
-            arrays = {key: file[key] for key in (*_SPLIT_KEYS, *_WHOLE_KEYS) if key in file.files}
-            found = file.files
-    except PARSER_ERRORS as error:
+            arrays, found = {key: file[key] for key in (*_SPLIT_KEYS, *_WHOLE_KEYS) if key in file.files}, file.files
+    except BuildError:
+        raise
+    except Exception as error:  # a damaged file makes numpy raise whatever there is
         raise BuildError(f"{name}: {path} cannot be read as .npz ({type(error).__name__}); is it one, and whole?") from error
     if all(key in arrays for key in _SPLIT_KEYS):
         train, test = (arrays["train_images"], arrays["train_labels"]), (arrays["test_images"], arrays["test_labels"])
         return image_arrays(name, train, test, source)
     if all(key in arrays for key in _WHOLE_KEYS):
-        train, test = _split(name, arrays["images"], arrays["labels"])
+        images, labels = arrays["images"], arrays["labels"]
+        if images.ndim == 0 or labels.shape != images.shape[:1]:
+            raise BuildError(f"{name}: images {images.shape} and labels {labels.shape}; give one label for each image")
+        train, test = split_by_position(images, labels)
         return image_arrays(name, train, test, f"{source}, split 80/20 by position in each class")
     raise BuildError(
         f"{name}: {path} holds the arrays {', '.join(found) or 'none'}; "
         f"it needs {', '.join(_SPLIT_KEYS)}, or {', '.join(_WHOLE_KEYS)} (split 80/20)"
     )
-
-
-def _split(name: str, images: np.ndarray, labels: np.ndarray) -> tuple[Labelled, Labelled]:
-    if images.ndim == 0 or labels.shape != images.shape[:1]:
-        raise BuildError(f"{name}: images {images.shape} and labels {labels.shape}; there must be one label for each image")
-    return split_by_position(images, labels)
 
 
 def load_folder(name: str, folder: Path) -> ImageArrays:
@@ -146,5 +119,7 @@ def _read_image(name: str, path: Path) -> np.ndarray:
             if image.mode.startswith(("I", "F")):
                 raise BuildError(f"{name}: {path} has mode {image.mode}; convert it to 8 bits a channel")
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (*PARSER_ERRORS, Image.DecompressionBombError) as error:
+    except BuildError:
+        raise
+    except Exception as error:  # a damaged file makes Pillow raise whatever there is
         raise BuildError(f"{name}: {path} cannot be read ({error}); replace or remove it") from error

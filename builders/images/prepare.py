@@ -9,6 +9,7 @@ from builders.images.arrays import limit_images
 from builders.images.bank import write_bank
 from builders.images.sources import image_set_name, load_images
 from nws_data.errors import BuildError
+from nws_data.space.architecture import N_CLASSES
 from nws_data.space.image_sets import ImageSet, threshold_of
 
 
@@ -28,6 +29,9 @@ class ImageOptions:
         names = [image_set_name(source) for source in self.sources]
         if len(set(names)) < len(names):
             raise BuildError(f"--images names a set twice: {', '.join(names)}; give each once")
+        for n in (self.n_train, self.n_test):
+            if n is not None and (n <= 0 or n % N_CLASSES):
+                raise BuildError(f"the number of images must be a positive multiple of {N_CLASSES}, got {n}")
 
 
 def prepare_images(folder: Path, options: ImageOptions) -> tuple[ImageSet, ...]:

@@ -9,28 +9,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from builders.images.arrays import ImageArrays, Labelled, image_arrays, limit_images, shrink_by_means, split_by_position
-from builders.images.files import PARSER_ERRORS, load_folder, load_npz
+from builders.images.arrays import ImageArrays, image_arrays, shrink_by_means, split_by_position
+from builders.images.files import load_folder, load_npz
 from nws_data.errors import BuildError, one_of
 from nws_data.home import expanded, user_cache
 from nws_data.space.image_sets import RESERVED
 
-__all__ = ["SOURCES", "ImageArrays", "default_image_root", "image_set_name", "limit_images", "load_images"]
-
-MNIST_SKIPPED = 5000
-"""First training images of MNIST and Fashion-MNIST that the original's reader set apart."""
-CIFAR10_KEPT = 45000
-"""Training images of CIFAR-10 that are used, from the first on."""
-
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
-
-Opener = Callable[..., Any]
-"""Opens a torchvision dataset by class name and arguments."""
 
 
 def default_image_root() -> Path:
@@ -53,12 +45,9 @@ def image_set_name(spec: str) -> str:
 
 
 def load_images(spec: str, root: Path | None = None, download: bool = False) -> ImageArrays:
-    """Load one image set.
+    """Load one image set: a name in :data:`SOURCES`, ``NAME=FILE.npz`` or ``NAME=FOLDER``.
 
-    Args:
-        spec: a name in :data:`SOURCES`, ``NAME=FILE.npz`` or ``NAME=FOLDER``.
-        root: torchvision's root folder; default :func:`default_image_root`. Not used by digits, files and folders.
-        download: let torchvision download what is missing.
+    ``root`` is torchvision's folder, by default :func:`default_image_root`; with ``download`` it fetches what is missing.
 
     Raises:
         BuildError: an unknown name, missing or damaged files, or images that are no set of ten classes.
@@ -74,68 +63,57 @@ def load_images(spec: str, root: Path | None = None, download: bool = False) -> 
     raise BuildError(f"image set {name}: {path} does not exist; give an .npz file or a folder of images")
 
 
-def _torchvision(name: str, files: str, root: Path | None, download: bool) -> Opener:
-    """Return a function that opens a torchvision dataset under ``root``; it raises ``BuildError`` when it cannot."""
-    folder = root or default_image_root()
+@dataclass(frozen=True)
+class _TorchvisionSet:
+    """How a dataset of torchvision is used."""
+
+    class_name: str
+    files: str  # below torchvision's root folder
+    parts: tuple[dict[str, Any], dict[str, Any]]  # the class's arguments for training and test images
+    labels: str  # name of the attribute
+    kept: slice  # of the training images
+    source: str
+
+
+_BY_TRAIN, _BY_SPLIT = ({"train": True}, {"train": False}), ({"split": "train"}, {"split": "test"})
+_FROM_5000, _ALL = slice(5000, None), slice(None)
+TORCHVISION = {
+    "mnist": _TorchvisionSet("MNIST", "MNIST/raw", _BY_TRAIN, "targets", _FROM_5000, "train[5000:], bilinear from 28x28"),
+    "cifar10": _TorchvisionSet("CIFAR10", "cifar-10-batches-py", _BY_TRAIN, "targets", slice(45000), "train[:45000]"),
+    "svhn": _TorchvisionSet("SVHN", "{split}_32x32.mat", _BY_SPLIT, "labels", _ALL, "no extra images"),
+    "stl10": _TorchvisionSet("STL10", "stl10_binary", _BY_SPLIT, "labels", _ALL, "labelled images, 3x3 means"),
+    "fashion_mnist": _TorchvisionSet(
+        "FashionMNIST", "FashionMNIST/raw", _BY_TRAIN, "targets", _FROM_5000, "train[5000:], bilinear from 28x28"
+    ),
+}
+
+
+def _torchvision(name: str, root: Path | None, download: bool) -> ImageArrays:
+    """Load a set of :data:`TORCHVISION`; raises ``BuildError`` when it is not there or damaged."""
+    folder, item, parts = root or default_image_root(), TORCHVISION[name], []
     try:
         from torchvision import datasets
     except ImportError as error:
         raise BuildError(f"image set {name} needs torchvision: pip install 'nws-data[build]'") from error
-
-    def opened(class_name: str, **arguments: Any) -> Any:
+    for arguments in item.parts:
         try:
-            return getattr(datasets, class_name)(folder, download=download, **arguments)
-        except PARSER_ERRORS as error:
-            there = (folder / files).exists()
-            state = "is damaged or incomplete" if there else "is not there"
-            advice = "remove it and pass --download" if there else "pass --download to let torchvision fetch it"
+            data = getattr(datasets, item.class_name)(folder, download=download, **arguments)
+        except Exception as error:  # a damaged file makes it raise whatever there is
+            files = folder / item.files.format(**arguments)
+            state, advice = "is not there", "pass --download to let torchvision fetch it"
+            if files.exists():
+                state, advice = "is damaged or incomplete", "remove it and pass --download"
             if download:
                 advice = "check the network, and remove it if it is damaged"
             raise BuildError(
-                f"image set {name}: {folder / files} {state} (torchvision: {error or type(error).__name__}); "
-                f"{advice}, or give the folder that holds it with --image-root"
+                f"image set {name}: {files} {state} (torchvision: {error or type(error).__name__}); {advice}, or give the "
+                "folder that holds it with --image-root"
             ) from error
-
-    return opened
-
-
-def _mnist_like(name: str, class_name: str) -> Callable[[Path | None, bool], ImageArrays]:
-    """Return the loader of MNIST or Fashion-MNIST: training images are file positions 5,000-59,999."""
-
-    def load(root: Path | None, download: bool) -> ImageArrays:
-        opened = _torchvision(name, f"{class_name}/raw", root, download)
-        train, test = (opened(class_name, train=train) for train in (True, False))
-        return image_arrays(
-            name,
-            (train.data.numpy()[MNIST_SKIPPED:], train.targets.numpy()[MNIST_SKIPPED:]),
-            (test.data.numpy(), test.targets.numpy()),
-            f"torchvision {class_name}, train[{MNIST_SKIPPED}:], bilinear from 28x28",
-        )
-
-    return load
-
-
-def _cifar10(root: Path | None, download: bool) -> ImageArrays:
-    opened = _torchvision("cifar10", "cifar-10-batches-py", root, download)
-    train, test = (opened("CIFAR10", train=train) for train in (True, False))
-    kept: Labelled = (train.data[:CIFAR10_KEPT], np.array(train.targets[:CIFAR10_KEPT]))
-    source = f"torchvision CIFAR10, train[:{CIFAR10_KEPT}]"
-    return image_arrays("cifar10", kept, (test.data, np.array(test.targets)), source)
-
-
-def _svhn(root: Path | None, download: bool) -> ImageArrays:
-    parts = []
-    for split in ("train", "test"):
-        data = _torchvision("svhn", f"{split}_32x32.mat", root, download)("SVHN", split=split)
-        parts.append((data.data, data.labels))
-    return image_arrays("svhn", parts[0], parts[1], "torchvision SVHN, no extra images")
-
-
-def _stl10(root: Path | None, download: bool) -> ImageArrays:
-    opened = _torchvision("stl10", "stl10_binary", root, download)
-    data = [opened("STL10", split=split) for split in ("train", "test")]
-    parts = [(shrink_by_means(part.data), part.labels) for part in data]
-    return image_arrays("stl10", parts[0], parts[1], "torchvision STL10, labelled images, 3x3 means")
+        parts.append((np.asarray(data.data), np.asarray(getattr(data, item.labels))))
+    train, test = (parts[0][0][item.kept], parts[0][1][item.kept]), parts[1]
+    if name == "stl10":
+        train, test = (shrink_by_means(train[0]), train[1]), (shrink_by_means(test[0]), test[1])
+    return image_arrays(name, train, test, f"torchvision {item.class_name}, {item.source}")
 
 
 def _digits(root: Path | None, download: bool) -> ImageArrays:
@@ -153,11 +131,7 @@ def _digits(root: Path | None, download: bool) -> ImageArrays:
 
 
 SOURCES: dict[str, Callable[[Path | None, bool], ImageArrays]] = {
-    "mnist": _mnist_like("mnist", "MNIST"),
-    "cifar10": _cifar10,
-    "svhn": _svhn,
-    "stl10": _stl10,
-    "fashion_mnist": _mnist_like("fashion_mnist", "FashionMNIST"),
+    **{name: partial(_torchvision, name) for name in TORCHVISION},
     "digits": _digits,
 }
 """Loaders by name; each takes (torchvision's root folder or None, download). To add a source, add a row."""

@@ -22,6 +22,12 @@ class Job:
     device: str = ""  # the card that it is for, "cuda:0"; empty for whatever the worker has
 
     @property
+    def name(self) -> str:
+        """The training of a job of one, such as ``random-000017``, else the first and how many more."""
+        more = f" and {len(self.trainings) - 1} more" if len(self.trainings) > 1 else ""
+        return f"{self.trainings[0].id}{more}"
+
+    @property
     def flop_per_image(self) -> int:
         """Operations of training one network on one image; of the job's first training."""
         return training_flop(Architecture.of(self.trainings[0].hyperparameters))
@@ -35,9 +41,8 @@ def make_jobs(trainings: Iterable[PlannedTraining]) -> list[Job]:
 def make_card_jobs(trainings: Iterable[PlannedTraining], devices: Sequence[str]) -> list[Job]:
     """Return one job for each card, of about the same cost; fewer when there is not enough to do.
 
-    Args:
-        trainings: of any shapes. Those of one shape stay together in pieces that fill a fleet a few times.
-        devices: names of cards; a name may be repeated, or empty for whatever card the worker has.
+    Trainings of one shape stay together in pieces that fill a fleet a few times. Names of cards may be repeated, or empty
+    for whatever card the worker has.
     """
     by_shape: dict[Shape, list[PlannedTraining]] = defaultdict(list)
     for training in trainings:

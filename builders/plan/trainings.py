@@ -21,15 +21,7 @@ class PlannedTraining:
 def plan_trainings(
     population: str, n: int, build_seed: int, image_sets: Sequence[str], batch_norm: bool = True
 ) -> Iterator[PlannedTraining]:
-    """Yield the first ``n`` trainings of a population's plan.
-
-    Args:
-        population: ``"fixed"`` or ``"random"``.
-        n: how many.
-        build_seed: with the population and the plan index it decides everything.
-        image_sets: the names ``dataset`` is drawn from.
-        batch_norm: off only for the ablation of Supplement F.3.
-    """
+    """Yield the first ``n`` trainings of a population's plan, see :func:`plan_training`."""
     for index in range(n):
         yield plan_training(population, index, build_seed, image_sets, batch_norm)
 
@@ -37,7 +29,11 @@ def plan_trainings(
 def plan_training(
     population: str, index: int, build_seed: int, image_sets: Sequence[str], batch_norm: bool = True
 ) -> PlannedTraining:
-    """Return the training with a plan index; arguments as in :func:`plan_trainings`."""
+    """Return the training with a plan index of a population, ``"fixed"`` or ``"random"``.
+
+    Build seed, population and index decide everything; ``dataset`` is drawn from ``image_sets``. ``batch_norm`` is off only
+    for the ablation of Supplement F.3.
+    """
     seed = training_seed(build_seed, population, index)
     hyperparameters = sample_hyperparameters(seed, population, image_sets, batch_norm)
     return PlannedTraining(training_id(population, index), seed, hyperparameters)

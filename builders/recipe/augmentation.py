@@ -25,8 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nws_data.errors import BuildError
-from nws_data.randomness import Purpose, philox
+from nws_data.randomness import Purpose, philox, words
 from nws_data.space.architecture import IMAGE_SHAPE
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -56,41 +55,32 @@ def to_float(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     return (images.to(dtype) / 255).expand(-1, 3, -1, -1)
 
 
-def augment(images: Tensor, seed: int | Tensor, step: int | Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+def augment(images: Tensor, seed: int, step: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Return the augmented images of one training step.
 
     Args:
         images: uint8 ``(B, C, 32, 32)``, C = 3, or 1 for gray images (same result as three equal channels, faster).
-        seed: the training's seed; or int64 ``(M,)`` when the batch holds B / M images of each of M trainings, one
-            training after another. Each training's images come out as if it had been called alone.
-        step: the training step, below 2^32; or int64 ``(M,)``.
+        seed: the training's seed.
+        step: the training step, below 2^32.
         dtype: float32, or float64 for comparisons.
 
     Returns:
         ``(B, 3, 32, 32)`` of ``dtype`` in [0, 1], contiguous.
-
-    Raises:
-        BuildError: another shape or type of the images, or a batch that M does not divide.
     """
-    _check(images)
     n, device = len(images), images.device
+    drawn = words(seed, Purpose.AUGMENTATION, step, 4 * PARAMETER_BLOCKS * n, device)
+    parameters = parameters_of(drawn.view(n, 4 * PARAMETER_BLOCKS))
     out = torch.empty(n, 3, SIDE, SIDE, dtype=dtype, device=device)
     chunk = CPU_CHUNK if device.type == "cpu" else max(n, 1)
     for rows in (slice(start, min(start + chunk, n)) for start in range(0, n, chunk)):
-        words = draw_words(seed, step, n, rows, device)
-        change(images[rows], draw_parameters(words), draw_noise(words, dtype), out[rows])
+        own = {name: value[rows] for name, value in parameters.items()}
+        change(images[rows], own, draw_noise(seed, step, rows, dtype, device), out[rows])
     return out
 
 
 def change(images: Tensor, parameters: dict[str, Tensor], noise: Tensor, out: Tensor) -> None:
-    """Write the augmented images, given what was drawn.
-
-    Args:
-        images: uint8 ``(n, 1 or 3, 32, 32)``.
-        parameters: of :func:`draw_parameters`.
-        noise: of :func:`draw_noise`, ``(n, 8, 384)``.
-        out: ``(n, 3, 32, 32)`` in the noise's dtype.
-    """
+    """Write augmented uint8 images ``(n, 1 or 3, 32, 32)`` into ``out`` ``(n, 3, 32, 32)``, of the noise's dtype, given what
+    :func:`parameters_of` and :func:`draw_noise` return."""
     x = transform(images, parameters, out.dtype)
     torch.mul(noise, parameters["noise_std"].to(out.dtype).view(-1, 1, 1), out=out.view(noise.shape))
     out.add_(x).clamp_(0, 1)
@@ -105,72 +95,28 @@ def transform(images: Tensor, parameters: dict[str, Tensor], dtype: torch.dtype)
     return adjust_hue_saturation(x, own["hue"], own["saturation"]) if x.shape[1] == 3 else x
 
 
-def _check(images: Tensor) -> None:
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3) or images.shape[2:] != (SIDE, SIDE):
-        shape = tuple(images.shape)
-        raise BuildError(
-            f"augment expects uint8 (B, 1 or 3, {SIDE}, {SIDE}), got {images.dtype} {shape}; see builders/images/bank.py"
-        )
-
-
-def _images_per_member(seed: int | Tensor, n: int) -> int:
-    """Return B / M; raises ``BuildError`` when it is not a whole number."""
-    members = len(seed) if isinstance(seed, Tensor) else 1
-    if members == 0 or n % members:
-        raise BuildError(f"a batch of {n} images cannot be divided among {members} trainings; give each the same number")
-    return n // members
-
-
-def draw_words(
-    seed: int | Tensor, step: int | Tensor, n: int, rows: slice, device: torch.device | str = "cpu"
-) -> list[Tensor]:
-    """Return all random words of the images ``rows`` of a batch of ``n``.
-
-    ``seed`` and ``step`` as in :func:`augment`. Four int64 tensors ``(rows, 387)``, word 0 to 3 of each block: 3 blocks of
-    purpose ``AUGMENTATION``, then 384 of ``NOISE``; drawn at once, since a small Philox costs as much as a large one.
-    """
-    per_member = _images_per_member(seed, n)
-    image = torch.arange(rows.start, rows.stop, device=device)
-    place = (image % per_member)[:, None]
-    drawn, noise = (torch.arange(count, device=device) for count in (PARAMETER_BLOCKS, NOISE_BLOCKS))
-    block = torch.cat([place * PARAMETER_BLOCKS + drawn, place * NOISE_BLOCKS + noise], dim=1)
-    purpose = torch.cat([torch.full_like(drawn, int(Purpose.AUGMENTATION)), torch.full_like(noise, int(Purpose.NOISE))])
-    own_seed, own_step = (_of_image(value, image, per_member) for value in (seed, step))
-    return philox((block, own_step, purpose, 0), (own_seed & 0xFFFFFFFF, own_seed >> 32), block)
-
-
-def _of_image(value: int | Tensor, image: Tensor, per_member: int) -> int | Tensor:
-    """Return an int as it is; of a ``(M,)`` tensor the entry of each image's training, ``(n, 1)``."""
-    if not isinstance(value, Tensor):
-        return value
-    return value.to(image.device)[image // per_member][:, None]
-
-
-def draw_parameters(words: list[Tensor]) -> dict[str, Tensor]:
-    """Return the parameters that the words of :func:`draw_words` give: float64 ``(n,)`` for each name of :data:`RANGES`."""
-    return parameters_of(torch.stack([word[:, :PARAMETER_BLOCKS] for word in words], dim=-1).flatten(1))
-
-
 def parameters_of(words: Tensor) -> dict[str, Tensor]:
     """Return parameters from the words of purpose ``AUGMENTATION`` in the order of their elements, int64 ``(n, 12)``."""
     uniform = words.to(torch.float64) * 2.0**-32
     return {name: low + (high - low) * uniform[:, k] for k, (name, (low, high)) in enumerate(RANGES.items())}
 
 
-def draw_noise(words: list[Tensor], dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return the standard normal noise that the words of :func:`draw_words` give.
+def draw_noise(
+    seed: int, step: int, rows: slice, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Return the standard normal noise of the images ``rows`` of a batch.
 
     Returns:
         ``(n, 8, 384)`` of ``dtype``: an image's 3,072 values in channel, row, column order. Strided: the runs lie apart.
     """
-    table = normal_quantiles(words[0].device, dtype)
-    noise = table.new_empty(8, len(words[0]), NOISE_BLOCKS)
-    index = words[0].new_empty(noise.shape[1:])
-    for k, word in enumerate(words):
-        drawn = word[:, PARAMETER_BLOCKS:]
-        torch.bitwise_and(drawn, 0xFFFF, out=index)
+    table = normal_quantiles(torch.device(device), dtype)
+    block = torch.arange(rows.start * NOISE_BLOCKS, rows.stop * NOISE_BLOCKS, device=device).view(-1, NOISE_BLOCKS)
+    noise, index = table.new_empty(8, *block.shape), torch.empty_like(block)
+    drawn = philox((block, step, int(Purpose.NOISE), 0), (seed & 0xFFFFFFFF, seed >> 32), block)
+    for k, word in enumerate(drawn):
+        torch.bitwise_and(word, 0xFFFF, out=index)
         torch.index_select(table, 0, index.view(-1), out=noise[2 * k].view(-1))
-        torch.bitwise_right_shift(drawn, 16, out=index)
+        torch.bitwise_right_shift(word, 16, out=index)
         torch.index_select(table, 0, index.view(-1), out=noise[2 * k + 1].view(-1))
     return noise.transpose(0, 1)
 
@@ -200,15 +146,7 @@ def sampling_matrix(parameters: dict[str, Tensor]) -> Tensor:
 
 
 def resample(images: Tensor, matrix: Tensor) -> Tensor:
-    """Resample bilinearly with zeros outside.
-
-    Args:
-        images: floating ``(n, C, 32, 32)``.
-        matrix: ``(n, 2, 3)`` of :func:`sampling_matrix`.
-
-    Returns:
-        As ``images``; a pixel whose four neighbours lie partly outside mixes with zeros.
-    """
+    """Resample floating ``(n, C, 32, 32)`` bilinearly by the matrices of :func:`sampling_matrix`, with zeros outside."""
     m = (matrix / (SIDE / 2)).to(images.dtype)  # grid_sample counts from -1 to 1 over the pixels' outer edges
     axis = torch.arange(SIDE, dtype=images.dtype, device=images.device) - (SIDE - 1) / 2
     grid = images.new_empty(len(images), SIDE, SIDE, 2)

@@ -53,30 +53,11 @@ def too_few_images(name: str, n_images: int, batch_size: int) -> BuildError:
     )
 
 
-def epoch_batches(split: ImageSplit, labels: Tensor, seed: int, epoch: int, batch_size: int) -> Tensor:
-    """Return the batches of an epoch, int64 positions ``(steps, batch_size)``.
-
-    Args:
-        split: the training's split.
-        labels: labels of all training images of the set, ``(n_images,)``.
-        seed: the training's seed.
-        epoch: epochs finished before this one.
-        batch_size: images a step.
-
-    Raises:
-        BuildError: not enough images for one batch.
-    """
-    return EpochSampler(split, labels, seed, batch_size).batches(epoch)
-
-
 class EpochSampler:
     """The batches of a training's epochs, drawn on any device without a value going back to the host.
 
-    Draws n images of each class, n the number of the rarest, shuffles them and drops the incomplete last batch.
-
-    Args:
-        split, labels, seed, batch_size: as in :func:`epoch_batches`; labels on the CPU.
-        device: where to draw.
+    Draws n images of each class, n the number of the rarest, shuffles them and drops the incomplete last batch. Labels are
+    those of all training images of the set, ``(n_images,)`` on the CPU. Raises ``BuildError`` where they fill no batch.
     """
 
     def __init__(

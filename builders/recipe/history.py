@@ -23,12 +23,7 @@ from nws_data.space.trajectory import CURVES
 
 
 class History:
-    """Evaluations of one training so far, and its record in the end.
-
-    Args:
-        planned: id, seed and hyper-parameters.
-        epoch_cap: bound on epochs.
-    """
+    """Evaluations of one training so far, and its record in the end."""
 
     def __init__(self, planned: PlannedTraining, epoch_cap: int) -> None:
         self.planned = planned
@@ -39,12 +34,8 @@ class History:
         self._started_s = time.perf_counter()
 
     def add(self, accuracies: dict[str, float], weights: np.ndarray) -> None:
-        """Take the next evaluation and decide whether to stop (``stop_reason``).
-
-        Args:
-            accuracies: by the names of ``CURVES``.
-            weights: float32 ``(n_weights,)``; copied.
-        """
+        """Take the next evaluation, accuracies by the names of ``CURVES`` and weights float32 ``(n_weights,)``, which are
+        copied, and decide whether to stop (``stop_reason``)."""
         for name, values in self._curves.items():
             values.append(accuracies[name])
         self.snapshots.add(weights)
@@ -53,15 +44,13 @@ class History:
     def record(self, precision: str, compute_path: str, device: str) -> TrainingRecord:
         """Return the finished training for the writer."""
         epochs, weights = self.snapshots.result()
-        if self.stop_reason is None:
-            raise RuntimeError(f"{self.planned.id} is still training")
         return TrainingRecord(
             training=self.planned.id,
             seed=self.planned.seed,
             hyperparameters=self.planned.hyperparameters,
             snapshot_epochs=tuple(epochs),
             snapshot_stride=self.snapshots.stride,
-            stop_reason=self.stop_reason,
+            stop_reason=str(self.stop_reason),
             generator=GENERATOR,
             compute_path=compute_path,
             precision=precision,

@@ -10,10 +10,9 @@ import math
 import torch
 from torch import Tensor
 
-from nws_data.errors import HyperParameterError, one_of
 from nws_data.randomness import Purpose, words
 from nws_data.space.architecture import Architecture, Layer
-from nws_data.space.hyperparameters import CLASSES, HyperParameters
+from nws_data.space.hyperparameters import HyperParameters
 
 CONSTANT = 0.1
 GAMMA_STD = 0.002
@@ -47,9 +46,7 @@ def _kernel(initialization: str, u: Tensor, layer: Layer) -> Tensor:
         return torch.special.ndtri(u)
     if initialization == "glorot_uniform":
         return (2 * u - 1) * math.sqrt(6 / fans)
-    if initialization != "glorot_normal":
-        raise HyperParameterError(f"initialization: {one_of(initialization, CLASSES['initialization'])}")
-    # Truncated at two sigma by inverting the distribution function between the cuts; the standard deviation is not
-    # corrected for the cut, as in TensorFlow up to about 1.7 (later versions divide by 0.8796).
+    # glorot_normal, truncated at two sigma by inverting the distribution function between the cuts; the standard deviation
+    # is not corrected for the cut, as in TensorFlow up to about 1.7 (later versions divide by 0.8796).
     low = 0.5 * math.erfc(math.sqrt(2))
     return torch.special.ndtri(low + u * (1 - 2 * low)) * math.sqrt(2 / fans)

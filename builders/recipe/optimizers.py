@@ -45,14 +45,7 @@ OPTIMIZERS = {
 
 
 def rate(optimizer: str, learning_rate: float, epoch: int, step: int) -> float:
-    """Return the factor of m / denominator for a training's update.
-
-    Args:
-        optimizer: one of ``OPTIMIZERS``.
-        learning_rate: initial learning rate.
-        epoch: epochs finished before this step.
-        step: steps taken before this one, so the first step has 0.
-    """
+    """Return the factor of m / denominator for a training's update, after so many epochs and steps: 0 and 0 at first."""
     value = learning_rate * LEARNING_RATE_DECAY**epoch
     c = OPTIMIZERS[optimizer]
     if c.bias_corrected:
@@ -69,14 +62,7 @@ def epoch_rates(optimizer: str, learning_rate: float, epoch: int, first_step: in
 
 
 class FleetOptimizer:
-    """First and second moments of every slot of a fleet, and the fused update.
-
-    Args:
-        size: slots.
-        n_weights: length of a weight vector.
-        dtype: float32, or float64 in tests.
-        device: where the state lies.
-    """
+    """First and second moments of every slot of a fleet, ``(size, n_weights)`` on a device, and the fused update."""
 
     def __init__(self, size: int, n_weights: int, dtype: torch.dtype, device: torch.device | str = "cpu") -> None:
         self.m = torch.zeros(size, n_weights, dtype=dtype, device=device)
@@ -93,26 +79,13 @@ class FleetOptimizer:
         values = [c.b1, c.c1, c.b2, c.s2, c.eps_inside, c.eps_outside]
         self._columns[:, slot, 0] = torch.tensor(values, dtype=self._columns.dtype)
 
-    def move(self, source: int, target: int) -> None:
-        """Copy a slot's state onto another slot."""
-        for state in (self.m, self.v):
-            state[target] = state[source]
-        self._columns[:, target] = self._columns[:, source]
-
     def update(self, vectors: Tensor, gradients: Tensor, rates: Tensor) -> None:
-        """Update ``vectors`` in place.
-
-        Args:
-            vectors: ``(members, n_weights)``, the first rows of the fleet.
-            gradients: the same shape; zero where a value is no parameter. Overwritten.
-            rates: ``(members, 1)`` from :func:`rate`.
-        """
-        k = len(vectors)
-        m, v, scratch, denominator = self.m[:k], self.v[:k], self._scratch[:k], self._denominator[:k]
-        b1, c1, b2, s2, eps_inside, eps_outside = self._columns[:, :k]
-        m.mul_(b1).addcmul_(gradients, c1)
+        """Update ``vectors`` ``(size, n_weights)`` in place. Gradients, zero where a value is no parameter, are overwritten;
+        rates are ``(size, 1)`` from :func:`rate`."""
+        b1, c1, b2, s2, eps_inside, eps_outside = self._columns
+        self.m.mul_(b1).addcmul_(gradients, c1)
         gradients.mul_(s2)
-        v.mul_(b2).addcmul_(gradients, gradients)
-        torch.add(v, eps_inside, out=denominator).sqrt_().add_(eps_outside)
-        torch.mul(m, rates, out=scratch)
-        vectors.addcdiv_(scratch, denominator, value=-1)
+        self.v.mul_(b2).addcmul_(gradients, gradients)
+        torch.add(self.v, eps_inside, out=self._denominator).sqrt_().add_(eps_outside)
+        torch.mul(self.m, rates, out=self._scratch)
+        vectors.addcdiv_(self._scratch, self._denominator, value=-1)

@@ -23,10 +23,8 @@ def choose(kept: list[int], n: int = N_SNAPSHOTS) -> list[int]:
 class SnapshotBuffer:
     """Keeps the vectors of evaluations 0, s, 2s, ... with a stride s that doubles when the buffer is full.
 
-    The first and the last evaluation are always kept, so a choice is never off by more than half the stride.
-
-    Args:
-        capacity: vectors kept, the last one aside.
+    The first and the last evaluation are always kept, so a choice is never off by more than half the stride. ``capacity``
+    vectors are kept, the last one aside.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:

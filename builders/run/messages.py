@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """Images x models trained since the last report of a run."""
+    """Images x models trained since the last report of a job, and their operations."""
 
     n_images: int
     flop: float
-    run: int = 0  # which run of a job; a job that is tried again gets a new number
+    job: str = ""  # Job.name
 
 
 @dataclass(frozen=True)
@@ -20,15 +20,7 @@ class Finished:
 
     training: str
     n_epochs: int
-    run: int = 0
-
-
-@dataclass(frozen=True)
-class Ended:
-    """Nothing of a run is under way any more; no other message of it follows."""
-
-    run: int
-    lost: bool  # its worker died: what it had not finished is trained again
+    job: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,4 +30,4 @@ class Notice:
     text: str
 
 
-Message = Progress | Finished | Ended | Notice
+Message = Progress | Finished | Notice

@@ -37,16 +37,8 @@ def start_process(
 ) -> tuple[BaseProcess, Connection]:
     """Start a process that calls ``target(connection, *arguments)``; it ends with this one.
 
-    It never sees Ctrl-C: only this process does, and tells its workers.
-
-    Args:
-        target: importable.
-        arguments: that can be pickled.
-        duplex: whether this process can send, too.
-        device: what it computes on; see the module.
-
-    Returns:
-        The process and this end of the pipe.
+    It never sees Ctrl-C: only this process does, and tells its workers. ``device`` is what it computes on, see the module;
+    with ``duplex`` this process can send, too. Returns the process and this end of the pipe.
     """
     if are_forked(device):
         try:
@@ -87,8 +79,14 @@ def _server() -> ForkServerContext:
     """Return the context of the running server; a new one imports from where this process does."""
     context = get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
-    with _held_back(), _variables(PYTHONSAFEPATH="1", PYTHONPATH=os.pathsep.join(sys.path)):
-        forkserver.ensure_running()
+    before = dict(os.environ)
+    os.environ.update(PYTHONSAFEPATH="1", PYTHONPATH=os.pathsep.join(sys.path))
+    try:
+        with _held_back():
+            forkserver.ensure_running()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
     _wait_for_server()
     return context
 
@@ -96,27 +94,9 @@ def _server() -> ForkServerContext:
 @cache
 def _wait_for_server() -> None:
     """Wait until the server has imported what it holds, while Ctrl-C may come; a process that does nothing tells."""
-    process = get_context("forkserver").Process(target=_do_nothing, daemon=True)
+    process = get_context("forkserver").Process(target=int, daemon=True)  # int() does nothing
     process.start()
     process.join()
-
-
-def _do_nothing() -> None:
-    pass
-
-
-@contextmanager
-def _variables(**values: str) -> Iterator[None]:
-    """Set environment variables while the block runs."""
-    before = {name: os.environ.pop(name, None) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            del os.environ[name]
-            if value is not None:
-                os.environ[name] = value
 
 
 @contextmanager

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import TracebackType
 
 from builders.images.bank import ImageBank
 from builders.plan.cost import training_flop
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.epochs import steps_per_epoch
-from builders.run.messages import Ended, Finished, Message, Notice, Progress
+from builders.recipe.stopping import MIN_EPOCH_CAP
+from builders.run.messages import Finished, Message, Notice, Progress
 from nws_data.progress import progress_bar
 from nws_data.space.architecture import Architecture
 from nws_data.terminal import say
@@ -22,15 +22,6 @@ _SETTLED_S = 10.0  # before that, starting workers would count as slow ones
 _LINE_EVERY_S = 30.0  # where there is no terminal, as in a log file
 _GUESSED_EPOCHS = 60.0  # until a training has finished
 _AT_LEAST_LEFT = 0.25  # of a mean training, for each unfinished one: some take longer than the mean
-_EXACT_CAP = 19  # epochs: no training can stop before them, so that with this cap all take as many
-
-
-@dataclass
-class _Share:
-    """What a run has done beyond its finished trainings."""
-
-    n_images: float = 0.0
-    flop: float = 0.0
 
 
 class BuildProgress:
@@ -38,9 +29,8 @@ class BuildProgress:
 
     Speed is in images x models a second: training images, summed over the networks that are trained side by side. Time
     left assumes that the trainings to come take as many epochs as the finished ones did on average, and that each
-    unfinished one takes at least a quarter of that from now on, however long it has taken already. What was under way
-    in a worker that died counts for the speed, not for the work done. A training counts once, however often it is
-    reported.
+    unfinished one takes at least a quarter of that from now on, however long it has taken already. A training counts once,
+    however often it is reported.
 
     Args:
         population: shown in front.
@@ -53,13 +43,12 @@ class BuildProgress:
     def __init__(
         self, population: str, flop_per_epoch: Mapping[str, float], n_done: int, epoch_cap: int, epochs: int | None = None
     ) -> None:
+        self.n_images = 0  # images x models trained so far
         self._unfinished = dict(flop_per_epoch)
         self._epochs: list[int] = []
         self._epoch_cap, self._guess = epoch_cap, epochs or min(_GUESSED_EPOCHS, epoch_cap)
-        self._shares: dict[int, _Share] = {}
-        self._seen_images, self._seen_flop = 0, 0.0
+        self._flop, self._under_way = 0.0, Counter[str]()  # operations: of all, of each job beyond its finished trainings
         self._recent: deque[tuple[float, int, float]] = deque()  # from the first message on: starting takes its time
-        self._n_lost_images = 0.0
         self._population, self._n_done, self._total = population, n_done, n_done + len(flop_per_epoch)
         self._next_line_s = time.monotonic() + _SETTLED_S
         form = "{desc} {bar} {n_fmt}/{total_fmt} in {elapsed}{postfix}"  # fits 80 columns at full size
@@ -73,17 +62,10 @@ class BuildProgress:
             self._print_line()
         self._bar.close()
 
-    @property
-    def n_images(self) -> int:
-        """Images x models trained so far, without those of unfinished trainings whose worker died."""
-        return round(self._seen_images - self._n_lost_images)
-
     def report(self, message: Message) -> None:
         """Take a message of a worker or of the engine."""
         if isinstance(message, Finished):
             self._finish(message)
-        elif isinstance(message, Ended):
-            self._end(message)
         elif isinstance(message, Notice):
             say(f"{self._population}: {message.text}", error=True)
         else:
@@ -91,29 +73,21 @@ class BuildProgress:
 
     def _finish(self, message: Finished) -> None:
         flop_per_epoch = self._unfinished.pop(message.training, None)
-        if flop_per_epoch is None:  # a run of a lost job finds its trainings staged
+        if flop_per_epoch is None:  # a lost job, run again, finds its trainings staged
             return
         self._epochs.append(message.n_epochs)
         self._n_done += 1
         self._bar.update()
-        share = self._shares.get(message.run)
-        if share is not None and share.flop > 0:
-            left = max(0.0, 1 - flop_per_epoch * message.n_epochs / share.flop)
-            share.n_images, share.flop = share.n_images * left, share.flop * left
-
-    def _end(self, message: Ended) -> None:
-        share = self._shares.pop(message.run, _Share())
-        if message.lost:
-            self._n_lost_images += share.n_images
+        left = self._under_way.pop(message.job, 0.0) - flop_per_epoch * message.n_epochs
+        if left > 0 and message.training != message.job:  # a job of one training, named after it, has nothing left
+            self._under_way[message.job] = left
 
     def _advance(self, message: Progress) -> None:
-        self._seen_images += message.n_images
-        self._seen_flop += message.flop
-        share = self._shares.setdefault(message.run, _Share())
-        share.n_images += message.n_images
-        share.flop += message.flop
+        self.n_images += message.n_images
+        self._flop += message.flop
+        self._under_way[message.job] += message.flop
         now = time.monotonic()
-        self._recent.append((now, self._seen_images, self._seen_flop))
+        self._recent.append((now, self.n_images, self._flop))
         while now - self._recent[0][0] > _WINDOW_S:
             self._recent.popleft()
         self._bar.set_postfix_str(self._speed(), refresh=False)
@@ -127,9 +101,7 @@ class BuildProgress:
         say(f"{self._population}: {self._n_done}/{self._total} trainings{speed}", error=True)
 
     def _speed(self) -> str:
-        if not self._recent:
-            return "starting"
-        (t0, n0, flop0), (t1, n1, flop1) = self._recent[0], self._recent[-1]
+        (t0, n0, flop0), (t1, n1, flop1) = (self._recent[0], self._recent[-1]) if self._recent else ((0.0, 0, 0.0),) * 2
         if t1 - t0 < _SETTLED_S or flop1 <= flop0:
             return "starting"
         left_s = self._flop_left() * (t1 - t0) / (flop1 - flop0)
@@ -138,10 +110,9 @@ class BuildProgress:
     def _flop_left(self) -> float:
         """Return the operations of what is not finished, less what is done of it."""
         epochs = sum(self._epochs) / len(self._epochs) if self._epochs else self._guess
-        at_least = min(_AT_LEAST_LEFT * epochs, self._epoch_cap - _EXACT_CAP)
+        at_least = min(_AT_LEAST_LEFT * epochs, self._epoch_cap - MIN_EPOCH_CAP)  # no training stops before the least cap
         flop_per_epoch = sum(self._unfinished.values())
-        under_way = sum(share.flop for share in self._shares.values())
-        return max(at_least * flop_per_epoch, epochs * flop_per_epoch - under_way)
+        return max(at_least * flop_per_epoch, epochs * flop_per_epoch - sum(self._under_way.values()))
 
 
 def flop_per_epoch(planned: PlannedTraining, bank: ImageBank) -> float:

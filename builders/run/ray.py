@@ -6,6 +6,7 @@ workers that ran out of memory too (Ray's are not), and count anew when a job ge
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -13,12 +14,12 @@ from typing import Any
 
 import torch
 
+from builders.compute.compute_path import path_of
 from builders.plan.jobs import Job
-from builders.run.environment import compute_path_of
 from builders.run.interrupts import deferred_interrupts
-from builders.run.messages import Ended, Finished, Message, Notice, Progress
-from builders.run.queue import JobQueue, Run
-from builders.run.ray_cluster import RayOptions, connected, import_ray
+from builders.run.messages import Finished, Message, Notice
+from builders.run.queue import JobQueue
+from builders.run.ray_cluster import connected, import_ray
 from builders.run.ray_worker import Board, Done, Failed, Order, Unfit, run_order
 from builders.run.token import staging_token
 from builders.run.worker import WorkerSettings
@@ -26,28 +27,25 @@ from nws_data.errors import BuildError
 
 _POLL_S = 0.5
 _PATIENCE_S = 10.0  # how long a task may take to stop by itself
-_LOOK_EVERY_S = 10.0  # at the cluster's size, which may change
 _LAG_S = 90.0  # how late a network file system may show what another node has written
-_SPARE = 4  # tasks handed to Ray beyond twice what runs at once
+_AT_ONCE = 2000  # tasks that Ray has at most: it slows down with many thousands, and the rest waits here in order
 _NODE_LABEL = "ray.io/node-id"
 
 
-def run_jobs(jobs: Iterable[Job], settings: WorkerSettings, options: RayOptions, report: Callable[[Message], None]) -> None:
-    """Run all jobs on a cluster; finished trainings stand in the staging folder, whatever happens.
+def run_jobs(
+    jobs: Iterable[Job],
+    settings: WorkerSettings,
+    n_workers: int,
+    report: Callable[[Message], None],
+    address: str | None = None,
+    gpus_per_fleet: float = 1.0,
+) -> None:
+    """Run all jobs on a cluster, as :func:`builders.run.local.run_jobs` does here; all nodes must see the settings' folders.
 
-    Jobs of workers and nodes that die start again elsewhere, a few times. Nodes whose processors compute other bits than
-    this machine's are left unused and named; a node that has another torch or does not see the folder ends the build, since
-    that can be put right.
-
-    Args:
-        jobs: in the order in which to start them.
-        settings: for the workers; all nodes must see the folders under the same path.
-        options: which cluster, and what a job takes of it.
-        report: called in this process with every message of progress.
-
-    Raises:
-        BuildError: no Ray, no node that fits, a worker failed, or a job lost its worker too often.
-        KeyboardInterrupt: passed on after the tasks have stopped.
+    Nodes whose processors compute other bits than this machine's are left unused and named; a node that has another torch or
+    does not see the folder ends the build, since that can be put right. ``n_workers`` and ``address`` are those of
+    :func:`builders.run.ray_cluster.connected`; a job on a GPU takes ``gpus_per_fleet`` of it. Raises ``BuildError`` also
+    without Ray or a node that fits.
     """
     queue = JobQueue(jobs)
     if not len(queue):
@@ -57,10 +55,10 @@ def run_jobs(jobs: Iterable[Job], settings: WorkerSettings, options: RayOptions,
     with (
         staging_token(settings.staging) as token,
         deferred_interrupts() as check_interrupt,
-        connected(options) as description,
+        connected(address, n_workers) as description,
     ):
         report(Notice(description))
-        tasks = _Tasks(queue, replace(settings, token=token), options, report)
+        tasks = _Tasks(queue, replace(settings, token=token), gpus_per_fleet, report)
         try:
             tasks.run(check_interrupt)
         finally:
@@ -71,37 +69,28 @@ class _Tasks:
     """The jobs that Ray has at the moment, by reference."""
 
     def __init__(
-        self, queue: JobQueue, settings: WorkerSettings, options: RayOptions, report: Callable[[Message], None]
+        self, queue: JobQueue, settings: WorkerSettings, gpus_per_fleet: float, report: Callable[[Message], None]
     ) -> None:
         self._ray = ray = import_ray()
         self._queue, self._settings, self._report = queue, settings, report
-        self._path = compute_path_of(settings)
-        self._needs = {"num_cpus": 1.0} | ({"num_gpus": options.gpus_per_fleet} if settings.device != "cpu" else {})
+        self._path = path_of(settings.backend, settings.precision)
+        self._needs = {"num_cpus": 1.0} | ({"num_gpus": gpus_per_fleet} if settings.device != "cpu" else {})
         self._task = ray.remote(run_order)
-        self._runs: dict[Any, Run] = {}
-        self._reported: dict[int, int] = {}  # images x models so far of each run that Ray has
+        self._jobs: dict[Any, Job] = {}
         self._unfit: set[str] = set()
-        self._room, self._next_look_s = 0, 0.0
-        self._waiting_said = False
-        self._board = _BoardReader(ray)
-        self._lost = (
-            ray.exceptions.WorkerCrashedError,
-            ray.exceptions.NodeDiedError,
-            ray.exceptions.LocalRayletDiedError,
-            ray.exceptions.OutOfMemoryError,
-            ray.exceptions.OutOfDiskError,
-            ray.exceptions.ObjectLostError,
-            ray.exceptions.RaySystemError,
+        here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+            ray.get_runtime_context().get_node_id(), soft=True
         )
+        self._board = ray.remote(Board).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
 
     def run(self, check_interrupt: Callable[[], None]) -> None:
         """Run the queue until it is empty; ``check_interrupt`` may raise ``KeyboardInterrupt`` at any turn."""
         while True:
             check_interrupt()
             self._submit()
-            if not self._runs:
+            if not self._jobs:
                 return
-            ready, _ = self._ray.wait(list(self._runs), timeout=_POLL_S)
+            ready, _ = self._ray.wait(list(self._jobs), timeout=_POLL_S)
             self._pass_on()
             for reference in ready:
                 self._settle(reference)
@@ -109,74 +98,56 @@ class _Tasks:
     def stop(self) -> None:
         """Cancel what runs, wait a little, and end what does not stop."""
         for force in (False, True):
-            if not self._runs:
+            if not self._jobs:
                 return
-            for reference in self._runs:
+            for reference in self._jobs:
                 self._ray.cancel(reference, force=force)
-            ready, _ = self._ray.wait(list(self._runs), num_returns=len(self._runs), timeout=_PATIENCE_S)
+            ready, _ = self._ray.wait(list(self._jobs), num_returns=len(self._jobs), timeout=_PATIENCE_S)
             for reference in ready:
-                del self._runs[reference]
+                del self._jobs[reference]
 
     def _submit(self) -> None:
-        """Hand jobs to Ray, as many as keep it busy: it slows down with thousands, and the rest waits here in order."""
-        if time.monotonic() >= self._next_look_s:
-            self._look()
-        task = self._task.options(max_retries=0, **self._needs, **self._avoiding())
-        while len(self._runs) < self._room and (run := self._queue.take()) is not None:
-            order = Order.of(run, self._settings, str(torch.__version__), self._path)
-            self._runs[task.remote(order, self._board.actor)] = run
-            self._reported[run.number] = 0
-
-    def _look(self) -> None:
-        """See how many jobs the cluster runs at once."""
-        self._next_look_s = time.monotonic() + _LOOK_EVERY_S
-        total = self._ray.cluster_resources()
-        kinds = {"num_cpus": "CPU", "num_gpus": "GPU"}
-        at_once = min(int(total.get(kinds[need], 0) / amount) for need, amount in self._needs.items())
-        self._room = 2 * at_once + _SPARE
-        if at_once < 1 and not self._waiting_said:
-            self._waiting_said = True
-            needs = " and ".join(f"{amount:g} {kinds[need]}" for need, amount in self._needs.items())
-            self._report(Notice(f"the cluster has no node with {needs} now; waiting for one (Ctrl-C stops)"))
-
-    def _avoiding(self) -> dict[str, Any]:
-        """Return the option that keeps tasks off unfit nodes."""
-        return {"label_selector": {_NODE_LABEL: f"!in({','.join(sorted(self._unfit))})"}} if self._unfit else {}
+        """Hand jobs to Ray, for nodes that fit."""
+        unfit = {"label_selector": {_NODE_LABEL: f"!in({','.join(sorted(self._unfit))})"}} if self._unfit else {}
+        task = self._task.options(max_retries=0, **self._needs, **unfit)
+        settings = self._settings
+        while len(self._jobs) < _AT_ONCE and (job := self._queue.take()) is not None:
+            content = pickle.dumps((job, settings))
+            order = Order(content, str(settings.staging), settings.token, str(torch.__version__), self._path)
+            self._jobs[task.remote(order, self._board)] = job
 
     def _pass_on(self) -> None:
-        """Report what workers have posted."""
-        for message in self._board.messages():
+        """Report what workers have posted; messages of a board that dies are lost, no more."""
+        try:
+            messages = self._ray.get(self._board.take.remote(), timeout=_PATIENCE_S)
+        except self._ray.exceptions.RayError:
+            return
+        for message in messages:
             if isinstance(message, Finished):
                 self._queue.note(message)
-            elif message.run in self._reported:
-                self._reported[message.run] += message.n_images
-            else:  # it comes too late: the run's answer has been counted
-                continue
             self._report(message)
 
     def _settle(self, reference: Any) -> None:
         """Act on a task that has ended; raises ``BuildError`` when the build cannot go on."""
-        run = self._runs.pop(reference)
-        n_images = self._reported.pop(run.number)
+        job = self._jobs.pop(reference)
         try:
             outcome: Done | Failed | Unfit = self._ray.get(reference)
-        except self._lost as error:
-            self._report(Ended(run.number, lost=True))
-            self._report(Notice(self._queue.lost(run, _reason(error))))
-            return
+        except self._ray.exceptions.RayTaskError:  # an error of the code
+            raise
         except self._ray.exceptions.RuntimeEnvSetupError as error:
             raise BuildError(f"Ray could not bring the code to a node: {error}") from error
+        except self._ray.exceptions.RayError as error:
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            self._report(Notice(self._queue.lost(job, f"a worker or its node died ({first})")))
+            return
         if isinstance(outcome, Failed):
             raise BuildError(outcome.message)
         if isinstance(outcome, Unfit):
-            self._queue.put_back(run)
+            self._queue.put_back(job)
             self._leave_unused(outcome)
             return
-        left = outcome.n_images - n_images  # what the board has not passed on yet, and now need not
-        self._report(Progress(left, float(left) * run.job.flop_per_image, run.number))
         for message in outcome.finished:
             self._report(message)
-        self._report(Ended(run.number, lost=False))
         self._wait_for_files(outcome)
 
     def _leave_unused(self, unfit: Unfit) -> None:
@@ -203,33 +174,3 @@ class _Tasks:
                         "file system that all nodes share"
                     )
                 time.sleep(_POLL_S)
-
-
-class _BoardReader:
-    """Reads the message board now and then without waiting for it; messages of a board that dies are lost, no more."""
-
-    def __init__(self, ray: Any) -> None:
-        self._ray = ray
-        here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
-            ray.get_runtime_context().get_node_id(), soft=True
-        )
-        self.actor = ray.remote(Board).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
-        self._asked: Any = None
-
-    def messages(self) -> list[Progress | Finished]:
-        """Return what had come when the board was asked the last time."""
-        if self._asked is None:
-            self._asked = self.actor.take.remote()
-        if not self._ray.wait([self._asked], timeout=0)[0]:
-            return []
-        asked, self._asked = self._asked, None
-        try:
-            return list(self._ray.get(asked))
-        except self._ray.exceptions.RayError:
-            return []
-
-
-def _reason(error: Exception) -> str:
-    """Return the first line of Ray's explanation."""
-    lines = str(error).strip().splitlines()
-    return f"a worker or its node died ({lines[0] if lines else type(error).__name__})"

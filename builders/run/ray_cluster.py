@@ -7,7 +7,6 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,6 @@ from builders.run.interrupts import same_handlers
 from nws_data.errors import BuildError
 
 ROOT = Path(__file__).parents[2]
-_SHIPPED = ("nws_data", "builders")
-"""The packages that workers import."""
 
 _OBJECT_STORE_BYTES = 100 * 1024**2  # of a Ray started here: messages are small
 _QUIET = {
@@ -25,22 +22,14 @@ _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else each worker warns of a change to come
 }
 _ANSWER_S = 10.0  # how long the head of a cluster may take to take a connection
-_NO_RAY = (ConnectionError, RuntimeError, ValueError, TimeoutError)
-_WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
-
-
-@dataclass(frozen=True)
-class RayOptions:
-    """How the engine uses Ray."""
-
-    address: str | None  # None: RAY_ADDRESS, else the cluster that `ray start` joined this machine to, else "local"
-    n_workers: int  # CPUs of a Ray that is started here, which "local" does
-    gpus_per_fleet: float = 1.0  # for jobs on GPUs
 
 
 @contextmanager
-def connected(options: RayOptions) -> Iterator[str]:
+def connected(address: str | None, n_workers: int) -> Iterator[str]:
     """Connect to Ray and yield a line that says to which; afterwards stop what was started here, and nothing else.
+
+    Without an address it is RAY_ADDRESS, else the cluster that `ray start` joined this machine to, else "local", which
+    starts a Ray of ``n_workers`` CPUs here.
 
     Raises:
         BuildError: Ray is not installed, cannot be reached, or this process is connected already.
@@ -48,18 +37,13 @@ def connected(options: RayOptions) -> Iterator[str]:
     ray = import_ray()
     if ray.is_initialized():
         raise BuildError("this process is connected to Ray already; call ray.shutdown() before the build")
-    if options.address and "://" in options.address:
-        raise BuildError(
-            f"--address {options.address}: Ray Client is not supported; run the command on a node of the cluster, as by "
-            "`ray job submit` or in a shell there, and give host:port"
-        )
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     try:
         # Ray puts the current folder ahead of all else where workers look for modules. Were it the checkout, they would
         # take it from there instead of what was shipped, edited meanwhile or not.
         with chdir(ROOT.anchor), same_handlers():
-            started = _start_or_join(ray, options)
+            started = _start_or_join(ray, address, n_workers)
         yield _describe(ray, started)
     finally:
         ray.shutdown()
@@ -76,7 +60,7 @@ def import_ray() -> Any:
     return ray
 
 
-def _start_or_join(ray: Any, options: RayOptions) -> bool:
+def _start_or_join(ray: Any, address: str | None, n_workers: int) -> bool:
     """Connect; return whether a Ray was started for it."""
     common: dict[str, Any] = {
         "runtime_env": runtime_env(),
@@ -84,8 +68,8 @@ def _start_or_join(ray: Any, options: RayOptions) -> bool:
         "logging_level": logging.ERROR,
         "include_dashboard": False,
     }
-    start = {"num_cpus": options.n_workers, "object_store_memory": _OBJECT_STORE_BYTES}
-    address = options.address or os.environ.get("RAY_ADDRESS") or None
+    start = {"num_cpus": n_workers, "object_store_memory": _OBJECT_STORE_BYTES}
+    address = address or os.environ.get("RAY_ADDRESS") or None
     _check_answers(address)
     try:
         if address not in (None, "local"):
@@ -99,10 +83,7 @@ def _start_or_join(ray: Any, options: RayOptions) -> bool:
                 raise
             ray.init(**common)
             return False
-    except Exception as error:
-        # A node that does not start in half a minute, as on a busy machine, is a plain Exception.
-        if type(error) is not Exception and not isinstance(error, _NO_RAY):
-            raise
+    except Exception as error:  # a node that does not start in half a minute, as on a busy machine, is a plain Exception
         raise BuildError(_no_ray(address, error)) from error
 
 
@@ -121,35 +102,24 @@ def _check_answers(address: str | None) -> None:
 
 def _no_ray(address: str | None, error: Exception) -> str:
     """Return what to do when Ray cannot be used."""
-    why = str(error).strip().rstrip(".")
-    if address == "local":
-        return (
-            f"cannot start Ray on this machine: {why}. Run the same command again when the machine is less busy, or use "
-            "--engine local"
-        )
     where = f"at {address}" if address else "on this machine"
     return (
-        f"cannot use Ray {where}: {why}. `ray status` shows whether a cluster runs; `--address local` starts one for this "
-        "build alone"
+        f"cannot use Ray {where}: {str(error).strip().rstrip('.')}. `ray status` shows whether a cluster runs; "
+        "`--address local` starts one for this build alone, if the machine is not too busy; --engine local does without"
     )
 
 
 def runtime_env() -> dict[str, Any]:
     """Return what workers are started with: the packages of this checkout, ahead of any installed ones, and one thread."""
     return {
-        "py_modules": [str(ROOT / name) for name in _SHIPPED],
+        "py_modules": [str(ROOT / name) for name in ("nws_data", "builders")],
         "excludes": ["__pycache__", "*.pyc", "*.so"],
-        "env_vars": dict(_WORKER_ENVIRONMENT),
+        "env_vars": {"OMP_NUM_THREADS": "1"},
     }
 
 
 def _describe(ray: Any, started: bool) -> str:
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    resources = ray.cluster_resources()
-    parts = [f"{resources.get('CPU', 0):g} CPUs"]
-    if resources.get("GPU"):
-        parts.append(f"{resources['GPU']:g} GPUs")
-    what = f"{', '.join(parts)} on {len(nodes)} node{'' if len(nodes) == 1 else 's'}"
-    if started:
-        return f"Ray: started one here for this build alone, {what}"
-    return f"Ray: cluster at {ray.get_runtime_context().gcs_address}, {what}"
+    nodes, resources = [node for node in ray.nodes() if node["Alive"]], ray.cluster_resources()
+    what = ", ".join(f"{resources[kind]:g} {kind}s" for kind in ("CPU", "GPU") if resources.get(kind))
+    where = "started one here for this build alone" if started else f"cluster at {ray.get_runtime_context().gcs_address}"
+    return f"Ray: {where}, {what} on {len(nodes)} node{'' if len(nodes) == 1 else 's'}"

@@ -7,35 +7,24 @@ from __future__ import annotations
 
 import pickle
 import platform
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from builders.run.messages import Finished, Progress
 
-if TYPE_CHECKING:
-    from builders.run.queue import Run
-
-_PATIENCE_S = 5.0  # for a network file system to show the token
+_PATIENCE_S = 5.0  # for a network file system to show the token, for a message to arrive
 
 
 @dataclass(frozen=True)
 class Order:
-    """A run of a job, and what a node must have for it."""
+    """A job, and what a node must have for it."""
 
-    run: int
-    content: bytes  # of (job, settings); unpickled once torch is known to be there
+    content: bytes  # of (job, settings), pickled; unpickled once torch is known to be there
     staging: str
-    token: str
+    token: str | None
     torch_version: str
     compute_path: str
-
-    @classmethod
-    def of(cls, run: Run, settings: Any, torch_version: str, compute_path: str) -> Order:
-        """Pack a run."""
-        content = pickle.dumps((run.job, settings))
-        return cls(run.number, content, str(settings.staging), settings.token, torch_version, compute_path)
 
 
 @dataclass(frozen=True)
@@ -43,7 +32,6 @@ class Done:
     """The job is staged."""
 
     finished: tuple[Finished, ...]
-    n_images: int  # images x models of the run, whatever became of its messages
 
 
 @dataclass(frozen=True)
@@ -63,22 +51,32 @@ class Unfit:
 
 def run_order(order: Order, board: Any) -> Done | Failed | Unfit:
     """Run a job on this node. An ``NWSError`` is an answer, not an exception: it is no reason to try again."""
+    import ray
+
     if problem := _missing(order):
         return Failed(problem)
-    from builders.compute.compute_path import enter_compute_path
+    from builders.compute.compute_path import enter_compute_path, path_of
     from builders.compute.trainer import Interrupted
-    from builders.run.environment import compute_path_of
     from builders.run.worker import Reporter, run_job
     from nws_data.errors import NWSError
+
+    finished: list[Finished] = []
+    posted: list[Any] = []  # the last one
+
+    def send(message: Progress | Finished) -> None:
+        if isinstance(message, Finished):
+            finished.append(message)
+        posted[:] = [board.post.remote(message)]  # waits for nothing: a slow or dead board costs nothing
 
     enter_compute_path()
     try:
         job, settings = pickle.loads(order.content)
-        if (path := compute_path_of(settings)) != order.compute_path:
-            return Unfit(_node_id(), f"{_node()} computes by {path}, this build by {order.compute_path}")
-        outbox = Outbox(lambda messages: board.post.remote(messages), _has_arrived)
-        run_job(job, settings, Reporter(outbox.send, lambda: False, order.run))
-        return Done(tuple(outbox.finished), outbox.n_images)
+        if (path := path_of(settings.backend, settings.precision)) != order.compute_path:
+            reason = f"{_node()} computes by {path}, this build by {order.compute_path}"
+            return Unfit(str(ray.get_runtime_context().get_node_id()), reason)
+        run_job(job, settings, Reporter(send, lambda: False, job.name))
+        ray.wait(posted, timeout=_PATIENCE_S)
+        return Done(tuple(finished))
     except NWSError as error:
         return Failed(f"{_node()}: {error}")
     except Interrupted:
@@ -102,41 +100,12 @@ def _missing(order: Order) -> str | None:
             f"{_node()} has torch {torch.__version__}, this machine {order.torch_version}: the bits would differ; install "
             "the same version on all nodes and run the same command again"
         )
-    if not sees_token(Path(order.staging), order.token, _PATIENCE_S):
+    if not sees_token(Path(order.staging), str(order.token), _PATIENCE_S):
         return (
             f"{_node()} does not see the build's folder {order.staging}: --out has to lie on a file system that all nodes "
             "share and mount under the same path"
         )
     return None
-
-
-class Outbox:
-    """Posts messages to the board without waiting, one parcel at a time, so that a slow or dead board costs nothing.
-
-    The sums are kept as well: the job's answer repeats them, whatever became of the board.
-
-    Args:
-        post: sends messages and returns a ticket.
-        has_arrived: whether a ticket's parcel was taken, or will never be.
-    """
-
-    def __init__(self, post: Callable[[list[Progress | Finished]], Any], has_arrived: Callable[[Any], bool]) -> None:
-        self._post, self._has_arrived = post, has_arrived
-        self._ticket: Any = None
-        self._messages: list[Progress | Finished] = []
-        self.finished: list[Finished] = []
-        self.n_images = 0
-
-    def send(self, message: Progress | Finished) -> None:
-        """Post a message, or keep it until the last parcel has arrived."""
-        if isinstance(message, Finished):
-            self.finished.append(message)
-        else:
-            self.n_images += message.n_images
-        self._messages.append(message)
-        if self._ticket is None or self._has_arrived(self._ticket):
-            self._ticket = self._post(self._messages)
-            self._messages = []
 
 
 class Board:
@@ -145,26 +114,14 @@ class Board:
     def __init__(self) -> None:
         self._messages: list[Progress | Finished] = []
 
-    def post(self, messages: list[Progress | Finished]) -> None:
-        """Leave messages."""
-        self._messages += messages
+    def post(self, message: Progress | Finished) -> None:
+        """Leave a message."""
+        self._messages.append(message)
 
     def take(self) -> list[Progress | Finished]:
         """Return the messages since the last call."""
         taken, self._messages = self._messages, []
         return taken
-
-
-def _has_arrived(ticket: Any) -> bool:
-    import ray
-
-    return bool(ray.wait([ticket], timeout=0)[0])
-
-
-def _node_id() -> str:
-    import ray
-
-    return str(ray.get_runtime_context().get_node_id())
 
 
 def _node() -> str:

@@ -33,19 +33,11 @@ class WorkerSettings:
 
 
 class Reporter:
-    """Adds up progress of one run, passes it on now and then, and notices when the worker has to stop.
+    """Adds up progress of one job, sends it now and then, and asks whether the worker has to stop."""
 
-    Args:
-        send: takes the messages.
-        should_stop: asked at every report.
-        run: number of the run.
-    """
-
-    def __init__(self, send: Callable[[Progress | Finished], None], should_stop: Callable[[], bool], run: int) -> None:
-        self._send, self._should_stop, self._run = send, should_stop, run
-        self._n_images = 0
-        self._flop = 0.0
-        self._next_s = 0.0
+    def __init__(self, send: Callable[[Progress | Finished], None], should_stop: Callable[[], bool], job: str = "") -> None:
+        self._send, self._should_stop, self._job = send, should_stop, job
+        self._n_images, self._flop, self._next_s = 0, 0.0, 0.0
 
     def step(self, n_images: int, flop: float) -> None:
         """Count a step of a fleet and its operations; raises ``Interrupted``."""
@@ -60,11 +52,11 @@ class Reporter:
     def finished(self, record: TrainingRecord) -> None:
         """Report a training that is staged."""
         self._flush()
-        self._send(Finished(record.training, record.n_epochs, self._run))
+        self._send(Finished(record.training, record.n_epochs, self._job))
 
     def _flush(self) -> None:
         if self._n_images:
-            self._send(Progress(self._n_images, self._flop, self._run))
+            self._send(Progress(self._n_images, self._flop, self._job))
             self._n_images, self._flop = 0, 0.0
 
 
@@ -77,11 +69,10 @@ def run_job(job: Job, settings: WorkerSettings, reporter: Reporter) -> None:
     """
     todo = []
     for planned in job.trainings:
-        record = _staged(settings.staging / f"{planned.id}.safetensors")
-        if record is None:
+        try:  # what an earlier run of the job staged, if it is sound
+            reporter.finished(TrainingRecord.load(settings.staging / f"{planned.id}.safetensors"))
+        except FormatError:
             todo.append(planned)
-        else:
-            reporter.finished(record)
     if not todo:
         return
     device = job.device or settings.device
@@ -91,11 +82,3 @@ def run_job(job: Job, settings: WorkerSettings, reporter: Reporter) -> None:
             raise Interrupted
         record.save(settings.staging / f"{record.training}.safetensors")
         reporter.finished(record)
-
-
-def _staged(path: Path) -> TrainingRecord | None:
-    """Return a training that an earlier run of the job staged, if it is there and sound."""
-    try:
-        return TrainingRecord.load(path) if path.exists() else None
-    except FormatError:
-        return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -51,15 +51,11 @@ class Workspace:
         plans[population] = identity
         write_bytes(self.folder / _PLANS, json.dumps(plans, indent=1).encode())
 
-    def claimed_plan(self, population: str) -> dict[str, Any] | None:
-        """Return the plan of an unfinished build whose trainings wait here, None where there is none."""
-        return self._plans().get(population) if any(self.staging.glob(f"{population}-*")) else None
-
-    def compute_path_of(self, stored: Manifest | None, population: str) -> str | None:
-        """Return the path of a population's trainings, in the dataset or in an unfinished build; None without any."""
+    def recorded_plan(self, stored: Manifest | None, population: str) -> dict[str, Any] | None:
+        """Return the plan of a population's trainings, in the dataset or in an unfinished build; None without any."""
         if stored and population in stored.populations:
-            return stored.populations[population].plan.get("compute_path")
-        return (self.claimed_plan(population) or {}).get("compute_path")
+            return stored.populations[population].plan
+        return self._plans().get(population) if any(self.staging.glob(f"{population}-*")) else None
 
     def _plans(self) -> dict[str, dict[str, Any]]:
         """Return the recorded plans by population; none when the file is missing or damaged."""
@@ -82,11 +78,6 @@ class Workspace:
     def path_of(self, training: str) -> Path:
         """Return where a finished training is staged."""
         return self.staging / f"{training}.safetensors"
-
-    def remove_staged(self, trainings: Iterable[str]) -> None:
-        """Forget trainings that stand in shards now."""
-        for training in trainings:
-            self.path_of(training).unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Remove what builds put here, unless trainings wait: of another population, or beyond the number asked for.

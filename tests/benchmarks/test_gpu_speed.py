@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -17,6 +18,7 @@ from builders.plan.shape import Shape
 from builders.plan.trainings import plan_trainings
 from nws_data.errors import BuildError
 from nws_data.space.architecture import Architecture
+from tests.builders.compute.cards.blocks.grouped import use_grouped
 
 
 @pytest.fixture
@@ -45,10 +47,11 @@ def test_few_fleets_stand_for_the_population():
     population = mean_flop(plan_trainings("random", 4_000, 1, ["random"]))
     assert mean_flop([queue[0] for queue in gpu.queues("random", gpu.FULL)]) == pytest.approx(population, rel=0.08)
     scored = (2 * (gpu.FULL.n_train // 10) + gpu.FULL.n_test) / gpu.FULL.epoch_images
-    assert scored == pytest.approx(1.81e10 / 2.86e10, rel=0.01)  # tests/builders/estimate/test_work.py
+    assert scored == pytest.approx(1.81e10 / 2.86e10, rel=0.01)  # tests/builders/estimate/test_image_counts.py
 
 
-def test_eager_and_fleets_do_their_rounds(tmp_path, settings_restored):
+def test_eager_and_fleets_do_their_rounds(tmp_path, settings_restored, monkeypatch):
+    use_grouped(monkeypatch)
     scale = replace(gpu.DRY, eager_images=64, lanes=1)
     random_bank(tmp_path, {gpu.SET: (scale.n_train, scale.n_test)})
     gpu.eager_work(tmp_path, "fixed", scale, "cpu")()
@@ -57,8 +60,23 @@ def test_eager_and_fleets_do_their_rounds(tmp_path, settings_restored):
     work()
 
 
+def here(contenders, rounds):
+    """As ``alternate``, but in this process, which has the backend ``grouped``."""
+    work = {name: setup() for name, setup in contenders.items()}
+    times = {name: [] for name in work}
+    for _ in range(rounds):
+        for name, one in work.items():
+            started_s = time.perf_counter()
+            one()
+            times[name].append(time.perf_counter() - started_s)
+    return times
+
+
 @pytest.mark.slow
-def test_the_whole_script(capsys):
+def test_the_whole_script(capsys, settings_restored, monkeypatch):
+    use_grouped(monkeypatch)
+    monkeypatch.setattr(gpu, "CARD_BACKENDS", ("grouped",))
+    monkeypatch.setattr(gpu, "alternate", here)
     gpu.main(["--dry", "--rounds", "1", "--backend", "grouped", "--precision", "float32", "--population", "fixed", "--json"])
     rows = json.loads(capsys.readouterr().out)
     assert [(row["population"], row["contender"]) for row in rows] == [("fixed", "eager"), ("fixed", "grouped float32")]

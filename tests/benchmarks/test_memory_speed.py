@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.speed import memory
 from benchmarks.speed.eager import random_bank
-from builders.build import WORKER_BYTES
+from builders.config import WORKER_BYTES
 
 
 @pytest.mark.slow

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from builders.compute.compute_path import enter_compute_path
 from builders.images.arrays import image_arrays, limit_images
 from builders.images.bank import ImageBank, write_bank
 from builders.images.sources import load_images
 from builders.plan.trainings import PlannedTraining
+from builders.recipe.epochs import EpochSampler, ImageSplit
 from nws_data.space.hyperparameters import HyperParameters
 from nws_data.space.identity import training_id, training_seed
 
@@ -31,6 +33,11 @@ def hyperparameters(**changes) -> HyperParameters:
         "initialization": "glorot_uniform",
     }
     return HyperParameters(**(values | SMALLEST | changes))
+
+
+def epoch_batches(split: ImageSplit, labels: Tensor, seed: int, epoch: int, batch_size: int) -> Tensor:
+    """The batches of one epoch."""
+    return EpochSampler(split, labels, seed, batch_size).batches(epoch)
 
 
 def planned(index: int, build_seed: int = 0, **changes) -> PlannedTraining:

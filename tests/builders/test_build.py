@@ -150,7 +150,7 @@ def test_a_damaged_staged_training_is_trained_again(built, tmp_path):
 @pytest.mark.slow
 def test_workers_that_are_killed_at_once_are_reported_and_the_build_goes_on(built, tmp_path, monkeypatch):
     monkeypatch.setattr("builders.run.local.run_worker", _killed_worker)
-    with pytest.raises(BuildError, match=r"4 workers died before they had a job.*run the same command again"):
+    with pytest.raises(BuildError, match=r"a worker without a job was lost 4 times.*run the same command again"):
         build(config(tmp_path / "nws", workers=1))
     monkeypatch.undo()
     build(config(tmp_path / "nws"))
@@ -247,8 +247,9 @@ def test_too_few_images_for_the_batch_size_are_refused_before_training(tmp_path)
 
 
 def test_a_full_disk_stops_the_worker_and_leaves_no_half_training(built, tmp_path, monkeypatch):
+    from builders.images.arrays import limit_images
     from builders.images.bank import write_bank
-    from builders.images.sources import limit_images, load_images
+    from builders.images.sources import load_images
 
     def no_space(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -21,7 +21,7 @@ import nws_data
 from builders.build import build
 from builders.images.arrays import limit_images, recorded_limits
 from builders.images.sources import load_images
-from builders.rebuild import _check_path, rebuild, recorded_images
+from builders.rebuild import _check_origin, rebuild, recorded_images
 from nws_data.cli import main
 from nws_data.errors import BuildError, SelectionError
 from nws_data.format.manifest import Manifest
@@ -104,12 +104,15 @@ def test_another_way_of_computing(dataset, monkeypatch, capsys):
     monkeypatch.setattr("builders.rebuild.path_of", lambda backend, precision: "cpu-native-1/ABACUS")
     assert main(["rebuild", "fixed-000000", str(dataset), "--json"]) == 2
     printed = capsys.readouterr()
-    assert "was computed on path cpu-" in printed.err and "this machine has cpu-native-1/ABACUS" in printed.err
+    assert "was made with path cpu-" in printed.err and "here it is cpu-native-1/ABACUS" in printed.err
     assert json.loads(printed.out)["result"] == "cannot"
     monkeypatch.undo()
     monkeypatch.setattr("torch.__version__", "1.0")
-    with pytest.raises(BuildError, match=r"was computed with torch 2\..*, this is 1.0; install that version"):
+    with pytest.raises(BuildError, match=r"was made with torch 2\..*, here it is 1.0: install that version"):
         rebuild(dataset, "fixed-000000", IMAGES)
+
+
+PLAN = {"build_seed": 0, "precision": "float32"}
 
 
 @pytest.mark.parametrize("path", ["cpu-fleet-1/AVX512", "cpu-fleet-2/AVX512+bf16"])
@@ -118,7 +121,7 @@ def test_a_path_of_earlier_versions(path):
     with pytest.raises(
         BuildError, match=f"computed on path {re.escape(path)}, which this version does not compute any more"
     ):
-        _check_path("fixed-000000", stored, "float32")
+        _check_origin("fixed-000000", PLAN, stored)
 
 
 def test_a_card_that_is_not_here(monkeypatch):
@@ -128,14 +131,14 @@ def test_a_card_that_is_not_here(monkeypatch):
         "device": "NVIDIA H100",
         "torch_version": torch.__version__,
     }
-    with pytest.raises(BuildError, match=r"was computed on NVIDIA H100 .*, and torch finds no GPU here; use such a machine"):
-        _check_path("fixed-000000", stored, "float32")
+    with pytest.raises(BuildError, match=r"was computed on NVIDIA H100 .*; torch finds no GPU here; use such a machine"):
+        _check_origin("fixed-000000", PLAN, stored)
 
 
 def test_another_plan(copy):
-    with pytest.raises(BuildError, match="planned with sampling 99, this version of the builder has 1"):
+    with pytest.raises(BuildError, match="was made with sampling 99, here it is 1: use the version that built it"):
         rebuild(changed(copy, sampling=99), "fixed-000000", IMAGES)
-    with pytest.raises(BuildError, match="planned with generator 'dice'"):
+    with pytest.raises(BuildError, match="was made with generator dice"):
         rebuild(changed(copy, sampling=1, generator="dice"), "fixed-000000", IMAGES)
     plan = Manifest.load(copy).populations["fixed"].plan
     with pytest.raises(BuildError, match=r"its plan draws .*seed .*the dataset says .*nws verify"):

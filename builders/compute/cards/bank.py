@@ -16,38 +16,29 @@ class DeviceBank:
 
     Gray sets are stored with three equal planes, so that one gather serves a fleet that mixes sets: the five sets of the
     paper take 1 GB.
-
-    Args:
-        bank: the build's images.
-        device: where to keep them.
     """
 
     def __init__(self, bank: ImageBank, device: torch.device) -> None:
         self.host = bank
         self.device = device
-        n_rows = sum(item.n(part) for item in bank.sets.values() for part in PARTS)
+        n_rows = sum(item.n_train + item.n_test for item in bank.sets.values())
         self.images = torch.empty(n_rows, 3, SIDE, SIDE, dtype=torch.uint8, device=device)
         self.labels = torch.empty(n_rows, dtype=torch.int64, device=device)
         self._first: dict[tuple[str, str], int] = {}
         first = 0
-        for item in bank.sets.values():
+        for name in bank.sets:
             for part in PARTS:
-                self._first[item.name, part] = first
-                first = self._copy(bank.images(item.name, part), bank.labels(item.name, part), first)
+                images, labels = bank.images(name, part), bank.labels(name, part)
+                self._first[name, part], rows = first, slice(first, first + len(labels))
+                for to, chunk in zip(self.images[rows].split(_COPY), images.split(_COPY), strict=True):
+                    to.copy_(chunk)
+                self.labels[rows] = labels.to(device)
+                first = rows.stop
         if device.type == "cuda":
             torch.cuda.synchronize(device)  # fleets read it from streams of their own
 
-    def _copy(self, images: Tensor, labels: Tensor, first: int) -> int:
-        """Copy one part of a set to the rows from ``first`` on; return the row after the last."""
-        for start in range(0, len(images), _COPY):
-            chunk = images[start : start + _COPY]
-            self.images[first + start : first + start + len(chunk)] = chunk.to(self.device)
-        self.labels[first : first + len(labels)] = labels.to(self.device)
-        return first + len(labels)
-
     def first_row(self, name: str, part: str) -> int:
         """Return the row of the first image of ``"train"`` or ``"test"`` of a set."""
-        self.host[name].n(part)  # refuses unknown names
         return self._first[name, part]
 
     def gather(self, rows: Tensor) -> tuple[Tensor, Tensor]:

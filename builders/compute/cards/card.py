@@ -17,18 +17,10 @@ MAX_FLEETS = 8
 def open_card(
     backend: str, bank: ImageBank, precision: str, device_name: str, slots: int | None = None, n_fleets: int = MAX_FLEETS
 ) -> OpenBackend:
-    """Set this process and a card up.
+    """Set this process and a card up, ``"cuda"``, ``"cuda:1"``, ...; raises ``BuildError`` when there is none.
 
-    Args:
-        backend: of the conv layers.
-        bank: the build's images; they are copied to the device.
-        precision: one of ``CARD_PRECISIONS``, or ``"float64"`` in tests.
-        device_name: ``"cuda"``, ``"cuda:1"``, ...; ``"cpu"`` in tests.
-        slots: of every fleet, in tests and measurements; normally the shape decides.
-        n_fleets: in flight at most; fewer when the card's memory is full.
-
-    Raises:
-        BuildError: no such device.
+    In tests the device can be ``"cpu"`` and the precision ``"float64"``; ``slots`` of a fleet are for tests and
+    measurements, normally the shape decides.
     """
     device = find_device(device_name)
     enter_device_path(device)

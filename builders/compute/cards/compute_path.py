@@ -10,7 +10,7 @@ import torch
 from torch.utils import deterministic
 
 from builders.compute.backend import BACKENDS
-from nws_data.errors import BuildError, one_of
+from nws_data.errors import BuildError
 
 
 def find_device(name: str) -> torch.device:
@@ -18,8 +18,6 @@ def find_device(name: str) -> torch.device:
     device = torch.device(name)
     if device.type == "cpu":
         return device
-    if device.type != "cuda":
-        raise BuildError(f"device: {one_of(device.type, ('cpu', 'cuda'))}")
     if not torch.cuda.is_available():
         why = "this torch is built without CUDA" if torch.version.cuda is None else "torch finds no NVIDIA card or driver"
         raise BuildError(f"--device {name}: {why}; `nvidia-smi` shows the cards. Give --device cpu to build without one")
@@ -51,21 +49,15 @@ def enter_device_path(device: torch.device) -> None:
 @contextmanager
 def products(precision: str) -> Iterator[None]:
     """Let float32 products inside be tf32 if the precision says so."""
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
+        torch.set_float32_matmul_precision("highest")
 
 
 def card_path(device: torch.device, backend: str, precision: str) -> str:
-    """Return the path's name: version of the arithmetic, conv backend, card and precision.
-
-    For example ``cuda-fleet-1/triton/NVIDIA-H100-80GB-HBM3/bfloat16``. The version of CUDA is part of torch's, recorded
-    beside it.
-    """
+    """Return the path's name, such as ``cuda-fleet-1/triton/NVIDIA-H100-80GB-HBM3/bfloat16``: version of the arithmetic,
+    conv backend, card, precision. The version of CUDA is part of torch's, recorded beside it."""
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     return "/".join((BACKENDS[backend].version, backend, "-".join(card.replace("/", " ").split()), precision))

@@ -23,13 +23,9 @@ def draw_kernel(
     quantiles,  # float32 (65536,)
     words_out,  # int64 (images, 12)
     noise_out,  # float32 (images, 8, 384)
-    per_member,
-    AUGMENTATION: tl.constexpr,
-    NOISE: tl.constexpr,
-    NOISE_BLOCKS: tl.constexpr,
-    PARAMETER_BLOCKS: tl.constexpr,
+    per_member, AUGMENTATION: tl.constexpr, NOISE: tl.constexpr, NOISE_BLOCKS: tl.constexpr, PARAMETER_BLOCKS: tl.constexpr,
     BLOCK: tl.constexpr,
-):
+):  # fmt: skip
     """Draw one image's parameter words, int64 ``(12,)``, and noise, ``(8, 384)``; see ``builders.recipe.augmentation``."""
     image = tl.program_id(0)
     member, place = image // per_member, image % per_member
@@ -54,38 +50,23 @@ def draw_kernel(
 def draw(seeds: Tensor, steps: Tensor, per_member: int) -> tuple[Tensor, Tensor]:
     """Return the words of the parameters, int64 ``(n, 12)``, and the noise, float32 ``(n, 8, 384)``, of a fleet's images.
 
-    Args:
-        seeds: int64 ``(members,)``.
-        steps: int64 ``(members,)``, below 2^32.
-        per_member: images of each; n is members times that.
+    Seeds and steps are int64 ``(members,)``; n is members times ``per_member``.
     """
     n = len(seeds) * per_member
     words = torch.empty(n, 4 * PARAMETER_BLOCKS, dtype=torch.int64, device=seeds.device)
     noise = torch.empty(n, 8, NOISE_BLOCKS, dtype=torch.float32, device=seeds.device)
     draw_kernel[(n,)](
-        seeds,
-        steps,
-        normal_quantiles(seeds.device, torch.float32),
-        words,
-        noise,
-        per_member,
-        AUGMENTATION=int(Purpose.AUGMENTATION),
-        NOISE=int(Purpose.NOISE),
-        NOISE_BLOCKS=NOISE_BLOCKS,
-        PARAMETER_BLOCKS=PARAMETER_BLOCKS,
-        BLOCK=512,
-        num_warps=4,
-    )
+        seeds, steps, normal_quantiles(seeds.device, torch.float32), words, noise, per_member,
+        AUGMENTATION=int(Purpose.AUGMENTATION), NOISE=int(Purpose.NOISE), NOISE_BLOCKS=NOISE_BLOCKS,
+        PARAMETER_BLOCKS=PARAMETER_BLOCKS, BLOCK=512, num_warps=4,
+    )  # fmt: skip
     return words, noise
 
 
 def augment_drawn(images: Tensor, seeds: Tensor, steps: Tensor) -> Tensor:
     """Return what ``builders.recipe.augmentation.augment`` returns in float32, for images of all members of a fleet.
 
-    Args:
-        images: uint8 ``(members * batch, 3, 32, 32)``.
-        seeds: int64 ``(members,)``.
-        steps: int64 ``(members,)``.
+    Images are uint8 ``(members * batch, 3, 32, 32)``, seeds and steps int64 ``(members,)``.
     """
     words, noise = draw(seeds, steps, len(images) // len(seeds))
     out = torch.empty(len(images), 3, SIDE, SIDE, dtype=torch.float32, device=images.device)

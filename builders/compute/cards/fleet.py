@@ -1,13 +1,14 @@
 """A device fleet: the state of many trainings of one architecture and batch size, stepped by a captured CUDA graph.
 
-On the CPU the same step runs as it is: slow, but it is what the tests compare.
+All inputs of a step are static tensors: what differs from step to step follows from each slot's cursor and step count, which
+the step itself moves on, so no value of it has to be seen by the host. On the CPU the same step runs as it is: slow, but
+it is what the tests compare.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,31 +16,26 @@ from torch import Tensor
 from builders.compute.backend import Scored, compute_dtype, implementation, vector_dtype
 from builders.compute.cards.bank import DeviceBank
 from builders.compute.cards.compute_path import products
-from builders.compute.cards.evaluation import correct_counts
 from builders.compute.cards.network import DeviceNetwork
-from builders.compute.cards.step import Augment, Slots, State, train_step
+from builders.compute.evaluation import FoldedNetwork, n_correct
 from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
-from builders.recipe.augmentation import augment
+from builders.recipe.augmentation import to_float
 from builders.recipe.constants import ACTIVATION_CODES
+from builders.recipe.dropout import dropout_mask
 from builders.recipe.epochs import steps_per_epoch
 from builders.recipe.optimizers import FleetOptimizer
+from nws_data.space.architecture import Architecture
 
 _STEPS_A_TURN = 128  # keeps a card busy while the host serves other fleets
 _WARM_UPS = 3
-_MARGIN = 1.5  # of free memory over what a step took: graphs share theirs, but not with others
+_CHUNK, _CHUNK_CPU = 4096, 128  # images of a forward pass of an evaluation
 
 
 class DeviceFleet:
     """Weight vectors, optimizer state and inputs of every slot, see :class:`builders.compute.backend.Fleet`.
 
-    Args:
-        shape: the members' common shape.
-        bank: the images.
-        backend: of the conv layers, see :mod:`builders.compute.cards.blocks`.
-        precision: one of ``CARD_PRECISIONS``, or ``"float64"`` in tests.
-        slots: how many; other numbers than the shape's are for tests and measurements.
-        stream: for everything that the fleet does on a card, not the default one; make it inside, too. None on the CPU.
+    Everything that it does on a card goes to ``stream``, not the default one; make it inside, too. None on the CPU.
     """
 
     def __init__(
@@ -55,34 +51,30 @@ class DeviceFleet:
         self.device, self._precision, self._bank = bank.device, precision, bank
         self._stream, self._event = stream, torch.cuda.Event() if stream is not None else None
         self._loaded: dict[int, tuple[PlannedTraining, list[Tensor]]] = {}  # and the rows of its scored images
-        device, dtype = bank.device, vector_dtype(precision)
-        network = DeviceNetwork(shape.architecture, implementation(backend))
-        n = network.n_weights
-        self._state = State(
-            Slots.empty(self.slots, _longest_epoch(bank, shape.batch_size), shape.batch_size, dtype, device),
-            vectors=torch.zeros(self.slots, n, dtype=dtype, device=device),
-            gradients=torch.zeros(self.slots, n, dtype=dtype, device=device),
-            losses=torch.zeros(self.slots, dtype=dtype, device=device),
-            optimizer=FleetOptimizer(self.slots, n, dtype, device),
-        )
-        for slot in range(self.slots):
+        dtype, self._dtype, size = vector_dtype(precision), compute_dtype(precision), self.slots
+        self._network = DeviceNetwork(shape.architecture, implementation(backend))
+        n, longest = self._network.n_weights, _longest_epoch(bank, shape.batch_size)
+
+        def zeros(*sizes: int, dtype: torch.dtype = torch.int64) -> Tensor:
+            return torch.zeros(sizes, dtype=dtype, device=bank.device)
+
+        self.vectors, self._gradients = (zeros(size, n, dtype=dtype) for _ in range(2))  # gradients: 0 for no parameter
+        self.losses = zeros(size, dtype=dtype)  # mean cross-entropy before the last update
+        self._optimizer = FleetOptimizer(size, n, dtype, bank.device)
+        # Of each slot: the training's seed, steps taken, the place in the epoch; 1, or 0 for an idle slot, which computes on
+        # the first image with rates 0, and its weights, all zero, stay so.
+        self._seeds, self._steps, self._cursors, self._active = (zeros(size) for _ in range(4))
+        self._codes, self._augments = zeros(size, dtype=torch.int32), zeros(size, dtype=torch.bool)
+        self._rows = zeros(size, longest, shape.batch_size, dtype=torch.int32)  # of the bank
+        self._rates = zeros(size, longest, dtype=dtype)
+        self._first = torch.arange(size, device=bank.device) * longest  # where a slot's epoch starts in rows and rates
+        for slot in range(size):
             self.clear(slot)
-        self._step = partial(train_step, self._state, bank, network, compute_dtype(precision), _augmentation(backend))
         self._graphs: dict[bool, torch.cuda.CUDAGraph] = {}
-        if device.type == "cuda":
+        if bank.device.type == "cuda":
             self._warm_up()
             for augmenting in (True, False):
                 self._capture(augmenting)
-
-    @property
-    def vectors(self) -> Tensor:
-        """Weight vectors ``(slots, n_weights)``."""
-        return self._state.vectors
-
-    @property
-    def losses(self) -> Tensor:
-        """Each slot's mean cross-entropy in the last step, before its update, ``(slots,)``."""
-        return self._state.losses
 
     @property
     def ready(self) -> bool:
@@ -99,33 +91,32 @@ class DeviceFleet:
 
     def load(self, slot: int, planned: PlannedTraining, vector: Tensor, scored: Scored) -> None:
         """Start a training in a free slot."""
-        inputs, hyperparameters = self._state.slots, planned.hyperparameters
+        hyperparameters = planned.hyperparameters
         rows = [positions + self._bank.first_row(hyperparameters.dataset, part) for part, positions in scored.values()]
         self._loaded[slot] = planned, [part.to(self.device) for part in rows]
-        self._state.vectors[slot] = vector.to(self.vectors.dtype).to(self.vectors.device)
-        self._state.optimizer.load(slot, hyperparameters.optimizer)
-        inputs.seeds[slot] = planned.seed
-        inputs.codes[slot] = ACTIVATION_CODES[hyperparameters.activation]
-        inputs.augments[slot] = hyperparameters.augmentation
-        inputs.steps[slot] = 0
-        inputs.active[slot] = 1
+        self.vectors[slot] = vector.to(self.vectors.dtype).to(self.device)
+        self._optimizer.load(slot, hyperparameters.optimizer)
+        self._seeds[slot] = planned.seed
+        self._codes[slot] = ACTIVATION_CODES[hyperparameters.activation]
+        self._augments[slot] = hyperparameters.augmentation
+        self._steps[slot] = 0
+        self._active[slot] = 1
 
     def set_epoch(self, slot: int, rows: Tensor, rates: Tensor) -> None:
         """Give a slot its next epoch."""
-        inputs, (planned, _) = self._state.slots, self._loaded[slot]
-        inputs.rows[slot, : len(rows)] = rows + self._bank.first_row(planned.hyperparameters.dataset, "train")
-        inputs.rates[slot, : len(rates)] = rates.to(inputs.rates.dtype).to(inputs.rates.device)
-        inputs.cursors[slot] = 0
+        planned, _ = self._loaded[slot]
+        self._rows[slot, : len(rows)] = rows + self._bank.first_row(planned.hyperparameters.dataset, "train")
+        self._rates[slot, : len(rates)] = rates.to(self._rates.dtype).to(self.device)
+        self._cursors[slot] = 0
 
     def clear(self, slot: int) -> None:
         """Make a slot idle: finite numbers that no step changes much and that no other slot reads."""
         self._loaded.pop(slot, None)
-        inputs = self._state.slots
-        for values in (self._state.vectors, self._state.gradients, inputs.rows, inputs.rates):
+        for values in (self.vectors, self._gradients, self._rows, self._rates):
             values[slot] = 0
-        for values in (inputs.seeds, inputs.codes, inputs.augments, inputs.steps, inputs.active, inputs.cursors):
+        for values in (self._seeds, self._codes, self._augments, self._steps, self._active, self._cursors):
             values[slot] = 0
-        self._state.optimizer.load(slot, "momentum")
+        self._optimizer.load(slot, "momentum")
 
     def run(self, n_steps: int) -> None:
         """Enqueue steps of all slots; the augmentation is left out when no training has it."""
@@ -140,30 +131,44 @@ class DeviceFleet:
     def evaluate(self, slot: int) -> tuple[Tensor, Tensor]:
         """Enqueue the counts of correctly classified images and a copy of the vector, both to the host."""
         planned, rows = self._loaded[slot]
-        counts = correct_counts(self.vectors[slot], planned.hyperparameters, self._bank, rows)
-        return _to_host(counts), _to_host(self.vectors[slot].float())
+        hyperparameters, chunk = planned.hyperparameters, _CHUNK if self.device.type == "cuda" else _CHUNK_CPU
+        with torch.no_grad():  # in float32 whatever the precision of training, as on the CPU path
+            network = FoldedNetwork(self.vectors[slot], Architecture.of(hyperparameters), hyperparameters.activation)
+            counts = [n_correct(network.logits, map(self._bank.gather, part.split(chunk))) for part in rows]
+        return _to_host(torch.stack(counts)), _to_host(self.vectors[slot].float())
 
     def _run_once(self, augmenting: bool) -> None:
+        """Train every slot on its next batch; ``augmenting`` False promises that no slot augments, and saves the work."""
         with products(self._precision):
-            self._step(augmenting)
+            place = self._first + self._cursors
+            rows = self._rows.flatten(0, 1).index_select(0, place)
+            raw, labels = self._bank.gather(rows.flatten())
+            images = self._images(raw, augmenting).unflatten(0, rows.shape).permute(0, 1, 3, 4, 2)
+            keep = dropout_mask(self._seeds, self._steps, rows.shape[1], self._network.n_dropout)
+            inputs = images.to(self._dtype).contiguous(), labels.view(rows.shape), keep, self._codes
+            self.losses.copy_(self._network.gradients(self.vectors, *inputs, self._gradients))
+            rates = self._rates.flatten().index_select(0, place).unsqueeze(1)
+            self._optimizer.update(self.vectors, self._gradients, rates)
+            self._cursors.add_(self._active)
+            self._steps.add_(self._active)
+
+    def _images(self, raw: Tensor, augmenting: bool) -> Tensor:
+        """Return float images ``(slots * batch, 3, 32, 32)``, augmented where the slot says so."""
+        plain = to_float(raw)
+        if not augmenting:
+            return plain
+        from builders.compute.cards.draw import augment_drawn  # it needs triton
+
+        wanted = self._augments[:, None].expand(-1, len(raw) // self.slots).reshape(-1, 1, 1, 1)
+        return torch.where(wanted, augment_drawn(raw, self._seeds, self._steps), plain)
 
     def _warm_up(self) -> None:
-        """Run the step with idle slots, so that libraries and kernels are loaded before a capture; leave no trace.
-
-        Raises ``torch.OutOfMemoryError`` when the graphs will not fit: in the middle of a capture it could not be caught.
-        """
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
+        """Run the step with idle slots, so that libraries and kernels are loaded before a capture; leave no trace."""
         for _ in range(_WARM_UPS):
             self._run_once(True)
-        needed = torch.cuda.max_memory_allocated() - before
         for slot in range(self.slots):
             self.clear(slot)
         torch.cuda.current_stream().synchronize()
-        torch.cuda.empty_cache()
-        free = torch.cuda.mem_get_info()[0]
-        if free < _MARGIN * needed:
-            raise torch.OutOfMemoryError(f"a step takes {needed:,} bytes, the card has {free:,} free")
 
     def _capture(self, augmenting: bool) -> None:
         """Capture the step on the current stream, which must not be the default one. Nothing runs."""
@@ -185,15 +190,6 @@ def _to_host(tensor: Tensor) -> Tensor:
     if tensor.device.type != "cuda":
         return tensor.clone()
     return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
-
-
-def _augmentation(backend: str) -> Augment:
-    """Return the augmentation: plain tensor operations, or where Triton is in use anyway with one kernel for the draws."""
-    if backend != "triton":
-        return augment
-    from builders.compute.cards.draw import augment_drawn
-
-    return augment_drawn
 
 
 def _longest_epoch(bank: DeviceBank, batch_size: int) -> int:

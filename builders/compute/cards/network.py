@@ -8,26 +8,23 @@ Source: Eilertsen et al. 2020, Algorithm 1; dropout 0.5 and TensorFlow's batch n
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from builders.compute.cards.blocks import ConvBlock
-from builders.compute.cards.blocks.parts import activate, norm
-from builders.recipe.constants import DROPOUT_SCALE
+from builders.recipe.constants import ACTIVATION_CODES, DROPOUT_SCALE
 from nws_data.space.architecture import Architecture, Layer
-from nws_data.space.network import BATCH_NORM_MOMENTUM
+from nws_data.space.network import ACTIVATIONS, BATCH_NORM_EPS, BATCH_NORM_MOMENTUM
 
 Statistics = list[tuple[Layer, Tensor, Tensor]]
+ConvBlock = Callable[..., tuple[Tensor, Tensor | None, Tensor | None]]
+"""One conv layer of all members, see :func:`builders.compute.cards.blocks.triton.triton_block`."""
 
 
 class DeviceNetwork:
-    """Computes gradients of a fleet and keeps its running statistics.
-
-    Args:
-        architecture: the members' common architecture.
-        block: the implementation of a conv layer, see :mod:`builders.compute.cards.blocks`.
-    """
+    """Computes gradients of a fleet of one architecture and keeps its running statistics."""
 
     def __init__(self, architecture: Architecture, block: ConvBlock) -> None:
         self.layers = architecture.layers
@@ -49,7 +46,11 @@ class DeviceNetwork:
         Returns:
             Mean cross-entropy of each member ``(members,)``.
         """
-        tensors = [(layer, kind) for layer in self.layers for kind in _parameters(layer)]
+        tensors = [
+            (layer, kind)
+            for layer in self.layers
+            for kind in ("kernel", "bias", *(("beta", "gamma") if layer.has_norm else ()))
+        ]
         leaves = {(layer.name, kind): _view(vectors, layer, kind).detach().requires_grad_() for layer, kind in tensors}
         statistics: Statistics = []
         logits = self._forward(images, leaves, keep, codes, statistics).to(vectors.dtype)
@@ -86,11 +87,41 @@ class DeviceNetwork:
         return x
 
 
-def _parameters(layer: Layer) -> tuple[str, ...]:
-    return ("kernel", "bias", "beta", "gamma") if layer.has_norm else ("kernel", "bias")
-
-
 def _view(vectors: Tensor, layer: Layer, kind: str) -> Tensor:
     """Return one tensor of every member, a view ``(members, *shape)``."""
     tensor = layer[kind]
     return vectors[:, tensor.slice].view(len(vectors), *tensor.shape)
+
+
+def norm(x: Tensor, beta: Tensor | None, gamma: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Normalise ``(members, batch, ..., units)`` over all but members and units; nothing happens when beta is None.
+
+    Returns:
+        y as x; mean and biased variance ``(members, units)`` in beta's dtype, without a gradient, or None.
+    """
+    if beta is None or gamma is None:
+        return x, None, None
+    n, wide = x[0, ..., 0].numel(), x.to(beta.dtype)
+    mean = _sum(wide) / n
+    centred = wide - mean
+    variance = _sum(centred.square()) / n
+    one = (len(x), *[1] * (x.dim() - 2), -1)  # of a value for each member and unit
+    y = centred * (torch.rsqrt(variance + BATCH_NORM_EPS) * gamma.view(one)) + beta.view(one)
+    return y.to(x.dtype), mean.detach().view(beta.shape), variance.detach().view(beta.shape)
+
+
+def activate(x: Tensor, codes: Tensor) -> Tensor:
+    """Apply each member's activation to ``(members, ...)``; ``codes`` as in :meth:`DeviceNetwork.gradients`."""
+    code = codes.view(-1, *[1] * (x.dim() - 1))
+    y = x
+    for name, function in ACTIVATIONS.items():
+        y = torch.where(code == ACTIVATION_CODES[name], function(x), y)
+    return y
+
+
+def _sum(x: Tensor) -> Tensor:
+    """Sum over all but the first and last dimension, which stay; the order of summation is the same for every member.
+
+    On the CPU it depends on where a column stands in memory, so members must not lie side by side.
+    """
+    return (x if x.is_cuda else x.contiguous()).sum(tuple(range(1, x.dim() - 1)), keepdim=True)

@@ -34,12 +34,9 @@ PIXELS = {
 
 
 class Convolution:
-    """A "same" convolution of stride 1 and its gradients, on ``(batch, height, width, channels)``.
+    """A "same" convolution of stride 1 and its gradients, on ``(batch, height, width, channels)`` of the compute dtype.
 
-    Args:
-        layer: a conv layer.
-        compute_dtype: of activations and products.
-        pixels: taken together; None chooses by :data:`PIXELS`. Must divide the width.
+    ``pixels`` are taken together, which must divide the width; None chooses by :data:`PIXELS`.
     """
 
     def __init__(self, layer: Layer, compute_dtype: torch.dtype, pixels: int | None = None) -> None:

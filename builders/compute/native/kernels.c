@@ -16,8 +16,10 @@
 
 #ifndef REAL64
 typedef float real;
+#define ROOT sqrtf
 #else
 typedef double real;
+#define ROOT sqrt
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
@@ -163,10 +165,36 @@ static void channel_moments(const void *z, int bf16, long images, int rows, int 
     }
 }
 
-INLINE void move_running(int n, const real *mean, const real *variance, real momentum, real *running_mean, real *running_variance) {
-    for (int i = 0; i < n; i++) {
-        running_mean[i] += momentum * (mean[i] - running_mean[i]);
-        running_variance[i] += momentum * (variance[i] - running_variance[i]);
+/* Scale and shift of batch norm by the moments of z, which are kept for backward, and its running statistics moved on;
+ * gamma NULL: no norm, scale 1 and shift 0. */
+static void norm_forward(
+    const void *z, int bf16, long images, int rows, int n, int channels, const real *gamma, const real *beta, real eps,
+    real momentum, real *mean, real *rstd, real *running_mean, real *running_variance, real *scale, real *shift
+) {
+    real variance[UNITS];
+    for (int c = 0; c < channels; c++) scale[c] = 1, shift[c] = 0;
+    if (!gamma) return;
+    channel_moments(z, bf16, images, rows, n, channels, mean, variance);
+    for (int c = 0; c < channels; c++) {
+        rstd[c] = (real)(1 / sqrt((double)variance[c] + (double)eps));
+        scale[c] = gamma[c] * rstd[c];
+        shift[c] = beta[c] - mean[c] * scale[c];
+        running_mean[c] += momentum * (mean[c] - running_mean[c]);
+        running_variance[c] += momentum * (variance[c] - running_variance[c]);
+    }
+}
+
+/* Gradients of gamma and beta, and the coefficients of the input's, from the sums over `count` of the gradients and of the
+ * gradients times centred inputs. */
+INLINE void norm_backward(
+    int channels, const double *sum1, const double *sum2, double count, const real *rstd, real *dgamma, real *dbeta, real *c1,
+    real *c2
+) {
+    for (int c = 0; c < channels; c++) {
+        dbeta[c] = (real)sum1[c];
+        dgamma[c] = (real)(sum2[c] * rstd[c]);
+        c1[c] = (real)(sum1[c] / count);
+        c2[c] = (real)(sum2[c] * rstd[c] * rstd[c] / count);
     }
 }
 
@@ -209,11 +237,17 @@ INLINE void load_windows(const void *z, int bf16, long row, int n, int side, int
     }
 }
 
-/* Whether the second of two values is the larger; the first counts when they are equal. */
-INLINE int second_wins(real first, real second) { return first < second; }
+/* Of lane i of a window (x0, x1, x2, x3), scaled and shifted: the values a0 to a3, the larger of the upper and of the lower two,
+ * whether each is the right one, and whether the lower is the largest. The first counts when they are equal. */
+#define POOL(scale, shift)                                                   \
+    real a0 = x0 * scale + shift, a1 = x1 * scale + shift;                   \
+    real a2 = x2 * scale + shift, a3 = x3 * scale + shift;                   \
+    int right0 = a0 < a1, right1 = a2 < a3;                                  \
+    real upper = right0 ? a1 : a0, lower = right1 ? a3 : a2;                 \
+    int low = upper < lower;
 
-/* y = activation(pool(scale z + shift)). */
-static void scale_pool_activate(
+/* y = activation(pool(scale z + shift)); with given scale and shift also a conv layer in evaluation. */
+void scale_pool_activate(
     const void *z, int bf16, long images, int side, int channels, const real *scale, const real *shift, int pool, int activation,
     void *y
 ) {
@@ -226,12 +260,10 @@ static void scale_pool_activate(
             load_windows(z, bf16, row, n, side, channels, w);
             const real *restrict w0 = w[0], *restrict w1 = w[1], *restrict w2 = w[2], *restrict w3 = w[3];
             for (int i = 0; i < m; i++) {
-                real a0 = w0[i] * scales[i] + shifts[i], a1 = w1[i] * scales[i] + shifts[i];
-                real a2 = w2[i] * scales[i] + shifts[i], a3 = w3[i] * scales[i] + shifts[i];
-                real upper = second_wins(a0, a1) ? a1 : a0, lower = second_wins(a2, a3) ? a3 : a2;
-                real largest = second_wins(upper, lower) ? lower : upper;
+                real x0 = w0[i], x1 = w1[i], x2 = w2[i], x3 = w3[i];
+                POOL(scales[i], shifts[i])
                 int nan = (a0 != a0) | (a1 != a1) | (a2 != a2) | (a3 != a3);
-                out[i] = nan ? a0 + a1 + a2 + a3 : largest;
+                out[i] = nan ? a0 + a1 + a2 + a3 : low ? lower : upper;
             }
         } else {
             const real *restrict x = load(z, bf16, row * n, n, buffer);
@@ -248,25 +280,10 @@ void conv_forward(
     const void *z, int bf16, long images, int side, int channels, const real *gamma, const real *beta, real eps, real momentum,
     int pool, int activation, real *mean, real *rstd, real *running_mean, real *running_variance, void *y
 ) {
-    real scale[UNITS], shift[UNITS], variance[UNITS];
-    for (int c = 0; c < channels; c++) scale[c] = 1, shift[c] = 0;
-    if (gamma) {
-        channel_moments(z, bf16, images, side, side * channels, channels, mean, variance);
-        for (int c = 0; c < channels; c++) {
-            rstd[c] = (real)(1 / sqrt((double)variance[c] + (double)eps));
-            scale[c] = gamma[c] * rstd[c];
-            shift[c] = beta[c] - mean[c] * scale[c];
-        }
-        move_running(channels, mean, variance, momentum, running_mean, running_variance);
-    }
+    real scale[UNITS], shift[UNITS];
+    norm_forward(z, bf16, images, side, side * channels, channels, gamma, beta, eps, momentum, mean, rstd, running_mean,
+                 running_variance, scale, shift);
     scale_pool_activate(z, bf16, images, side, channels, scale, shift, pool, activation, y);
-}
-
-/* A conv layer after its convolution with given scale and shift: evaluation. */
-void conv_evaluate(
-    const real *z, long images, int side, int channels, const real *scale, const real *shift, int pool, int activation, real *y
-) {
-    scale_pool_activate(z, 0, images, side, channels, scale, shift, pool, activation, y);
 }
 
 /* Coefficients of a layer's backward pass, repeated along a row. */
@@ -288,12 +305,10 @@ INLINE void add_norm_gradients(const real (*restrict w)[ROW], const Tables *t, i
     for (int i = 0; i < m; i++) {
         real x = w0[i];
         if (pool) {
-            real a0 = w0[i] * t->scale[i] + t->shift[i], a1 = w1[i] * t->scale[i] + t->shift[i];
-            real a2 = w2[i] * t->scale[i] + t->shift[i], a3 = w3[i] * t->scale[i] + t->shift[i];
-            int right0 = second_wins(a0, a1), right1 = second_wins(a2, a3);
-            real upper = right0 ? a1 : a0, lower = right1 ? a3 : a2;
-            real upper_x = right0 ? w1[i] : w0[i], lower_x = right1 ? w3[i] : w2[i];
-            x = second_wins(upper, lower) ? lower_x : upper_x;
+            real x0 = w0[i], x1 = w1[i], x2 = w2[i], x3 = w3[i];
+            POOL(t->scale[i], t->shift[i])
+            real upper_x = right0 ? x1 : x0, lower_x = right1 ? x3 : x2;
+            x = low ? lower_x : upper_x;
         }
         s1[i] += g[i];
         s2[i] += g[i] * (x - t->mean[i]);
@@ -310,10 +325,7 @@ INLINE void input_gradients(real (*restrict w)[ROW], const Tables *t, int m, int
             continue;
         }
         real x0 = w0[i], x1 = w1[i], x2 = w2[i], x3 = w3[i];
-        real a0 = x0 * s + t->shift[i], a1 = x1 * s + t->shift[i], a2 = x2 * s + t->shift[i], a3 = x3 * s + t->shift[i];
-        int right0 = second_wins(a0, a1), right1 = second_wins(a2, a3);
-        real upper = right0 ? a1 : a0, lower = right1 ? a3 : a2;
-        int low = second_wins(upper, lower);
+        POOL(s, t->shift[i])
         real g_upper = low ? 0 : g[i], g_lower = low ? g[i] : 0;
         w0[i] = s * ((right0 ? 0 : g_upper) - c1 - (x0 - mean) * c2);
         w1[i] = s * ((right0 ? g_upper : 0) - c1 - (x1 - mean) * c2);
@@ -371,13 +383,7 @@ void conv_backward(
         }
         fold(t1, m, channels, sum1);
         fold(t2, m, channels, sum2);
-        double count = (double)images * side * side;
-        for (int c = 0; c < channels; c++) {
-            dbeta[c] = (real)sum1[c];
-            dgamma[c] = (real)(sum2[c] * rstd[c]);
-            c1[c] = (real)(sum1[c] / count);
-            c2[c] = (real)(sum2[c] * rstd[c] * rstd[c] / count);
-        }
+        norm_backward(channels, sum1, sum2, (double)images * side * side, rstd, dgamma, dbeta, c1, c2);
     }
     repeat(c1, channels, n, t.c1);
     repeat(c2, channels, n, t.c2);
@@ -412,22 +418,14 @@ void hidden_forward(
     void *u, int bf16, int batch, int units, const real *gamma, const real *beta, real eps, real momentum, int activation,
     const uint8_t *keep, long stride, real *mean, real *rstd, real *running_mean, real *running_variance, void *out
 ) {
-    real buffer[UNITS], row[UNITS], scale[UNITS], shift[UNITS], variance[UNITS];
+    real buffer[UNITS], row[UNITS], scale[UNITS], shift[UNITS];
     for (int b = 0; b < batch; b++) {
         memcpy(row, load(u, bf16, (long)b * units, units, buffer), (size_t)units * sizeof(real));
         activate(activation, units, row);
         store(u, bf16, (long)b * units, units, row);
     }
-    for (int i = 0; i < units; i++) scale[i] = 1, shift[i] = 0;
-    if (gamma) {
-        channel_moments(u, bf16, batch, 1, units, units, mean, variance);
-        for (int i = 0; i < units; i++) {
-            rstd[i] = (real)(1 / sqrt((double)variance[i] + (double)eps));
-            scale[i] = gamma[i] * rstd[i];
-            shift[i] = beta[i] - mean[i] * scale[i];
-        }
-        move_running(units, mean, variance, momentum, running_mean, running_variance);
-    }
+    norm_forward(u, bf16, batch, 1, units, units, gamma, beta, eps, momentum, mean, rstd, running_mean, running_variance, scale,
+                 shift);
     for (int b = 0; b < batch; b++) {
         const real *restrict v = load(u, bf16, (long)b * units, units, buffer);
         const uint8_t *restrict kept = keep + (long)b * stride;
@@ -465,12 +463,7 @@ void hidden_backward(
                 s2[i] += dn * (x[i] - m[i]);
             }
         }
-        for (int i = 0; i < units; i++) {
-            dbeta[i] = (real)s1[i];
-            dgamma[i] = (real)(s2[i] * rstd[i]);
-            c1[i] = (real)(s1[i] / batch);
-            c2[i] = (real)(s2[i] * rstd[i] * rstd[i] / batch);
-        }
+        norm_backward(units, s1, s2, batch, rstd, dgamma, dbeta, c1, c2);
     }
     for (int b = 0; b < batch; b++) {
         const real *restrict x = load(v, bf16, (long)b * units, units, bv);
@@ -523,11 +516,7 @@ void update(
         real mi = m[i] * b1 + g[i] * c1, vi = v[i] * b2 + scaled * scaled;
         m[i] = mi;
         v[i] = vi;
-#ifdef REAL64
-        p[i] -= rate * mi / (sqrt(vi + eps_inside) + eps_outside);
-#else
-        p[i] -= rate * mi / (sqrtf(vi + eps_inside) + eps_outside);
-#endif
+        p[i] -= rate * mi / (ROOT(vi + eps_inside) + eps_outside);
     }
 }
 

@@ -1,8 +1,4 @@
-"""Compiles kernels.c with the machine's C compiler, once, and loads it; the user's cache keeps the result.
-
-A file of the cache carries the digest of its own content in its name and is loaded only if that is right: a library that
-lost its end, as after a power cut, would take the process down with it.
-"""
+"""Compiles kernels.c with the machine's C compiler, once, and loads it; the user's cache keeps the result."""
 
 from __future__ import annotations
 
@@ -61,38 +57,49 @@ def load_library(real64: bool = False) -> ctypes.CDLL | None:
     The first call compiles, which takes some ten seconds; later ones, of other processes too, find the result in the
     cache, under a name that holds source, flags, compiler and processor.
     """
-    command = compiler()
-    if command is None:
-        return None
-    define = ("-DREAL64",) if real64 else ()
-    for tuning in _TUNING:
-        library = _cached_or_compiled(command, (*_FLAGS, *tuning, *define))
-        if library is not None:
-            return library
+    for tuning in _TUNING if compiler() else ():
+        for folder in _folders():  # one that is full, or whose files must not run, leaves it to the next
+            with suppress(OSError, AttributeError, BuildError, subprocess.SubprocessError):
+                return _cached_or_compiled((*_FLAGS, *tuning, *(("-DREAL64",) if real64 else ())), folder)
     return None
 
 
-def _cached_or_compiled(command: tuple[str, ...], flags: tuple[str, ...]) -> ctypes.CDLL | None:
-    """Return the kernels with these flags; None where the compiler refuses or nothing can be written."""
-    name = _name(command, flags)
-    if name is None:
-        return None
-    content = None
-    for folder in _folders():  # one that is full, or whose files must not run, leaves it to the next
-        for path in sorted(folder.glob(f"{name}-*.so")):
-            with suppress(OSError):
-                if path.name == _file_name(name, path.read_bytes()):
-                    return ctypes.CDLL(str(path))
-        content = content or _compile(command, flags, folder)
-        if content is None:
-            return None
-        with suppress(OSError, BuildError, AttributeError):
-            path = folder / _file_name(name, content)
-            write_bytes(path, content)
-            library = ctypes.CDLL(str(path))
-            getattr(library, _PROBE)
-            return library
-    return None
+def _cached_or_compiled(flags: tuple[str, ...], folder: Path) -> ctypes.CDLL:
+    """Return the kernels; raises as :func:`load_library` suppresses where the compiler, its result or the folder fails."""
+    command = compiler() or ()
+    version = _run(*command, "--version")
+    parts = (
+        SOURCE.read_bytes(),
+        _header().encode(),
+        version,
+        " ".join((*command[1:], *flags)).encode(),
+        _processor().encode(),
+    )
+    path = folder / f"kernels-{hashlib.sha256(bytes(0).join(parts)).hexdigest()[:16]}.so"
+    if path.exists():
+        return _loaded(path)
+    if is_watched():
+        say("compiling the kernels of the native CPU path, once: some ten seconds", error=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".compile-") as temporary:
+        result = Path(temporary, "kernels.so")
+        Path(temporary, "recipe.h").write_text(_header(), encoding="utf-8")
+        _run(*command, *flags, "-I", temporary, "-o", str(result), str(SOURCE), "-lm")
+        library = _loaded(result)
+        write_bytes(path, result.read_bytes())
+    return library
+
+
+def _run(*command: str) -> bytes:
+    """Return what a command prints; raises ``OSError`` or ``SubprocessError`` where it fails or takes too long."""
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=True)
+    return done.stdout
+
+
+def _loaded(path: Path) -> ctypes.CDLL:
+    """Return a library; raises ``OSError`` or ``AttributeError`` when it is none, or not that of kernels.c."""
+    library = ctypes.CDLL(str(path))
+    getattr(library, _PROBE)
+    return library
 
 
 def _header() -> str:
@@ -100,38 +107,6 @@ def _header() -> str:
     codes = [f"{name.upper()} = {code}" for name, code in ACTIVATION_CODES.items()]
     values = {"DROPOUT_SCALE": DROPOUT_SCALE, "ROW": LONGEST_ROW, "UNITS": MOST_UNITS}
     return "\n".join([f"enum {{ {', '.join(codes)} }};", *(f"#define {name} {value}" for name, value in values.items()), ""])
-
-
-def _file_name(name: str, content: bytes) -> str:
-    return f"{name}-{hashlib.sha256(content).hexdigest()[:16]}.so"
-
-
-def _compile(command: tuple[str, ...], flags: tuple[str, ...], folder: Path) -> bytes | None:
-    """Return the bytes of the library; None where the compiler fails. ``folder`` is for its files meanwhile."""
-    if is_watched():
-        say("compiling the kernels of the native CPU path, once: some ten seconds", error=True)
-    try:
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".compile-") as temporary:
-            result = Path(temporary) / "kernels.so"
-            Path(temporary, "recipe.h").write_text(_header(), encoding="utf-8")
-            whole = [*command, *flags, "-I", temporary, "-o", str(result), str(SOURCE), "-lm"]
-            done = subprocess.run(whole, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False)
-            return None if done.returncode else result.read_bytes()
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-
-
-def _name(command: tuple[str, ...], flags: tuple[str, ...]) -> str | None:
-    """Return a name for what the compiler makes of the source on this processor; None for what does not run."""
-    try:
-        probe = [*command, "--version"]
-        done = subprocess.run(probe, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    options = " ".join((*command[1:], *flags)).encode()
-    parts = (SOURCE.read_bytes(), _header().encode(), done.stdout, options, _processor().encode())
-    digest = hashlib.sha256(b"\0".join(parts)).hexdigest()
-    return f"kernels-{digest[:16]}"
 
 
 def _processor() -> str:

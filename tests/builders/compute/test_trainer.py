@@ -14,13 +14,13 @@ from builders.plan.cost import training_flop
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.augmentation import augment, to_float
 from builders.recipe.dropout import dropout_mask
-from builders.recipe.epochs import epoch_batches, split_images
+from builders.recipe.epochs import split_images
 from builders.recipe.initialization import initial_vector
 from nws_data.format.records import TrainingRecord
 from nws_data.space.architecture import Architecture
 from tests.builders.builds import assert_same
 from tests.builders.compute.oracle import Oracle
-from tests.builders.conftest import planned
+from tests.builders.conftest import epoch_batches, planned
 
 CAP = 19
 

@@ -7,15 +7,13 @@ import shutil
 
 import pytest
 
-from builders.config import PRESETS, BuildConfig
+from builders.estimate.command import format_estimate, span_text
 from builders.estimate.estimate import estimate
-from builders.estimate.report import format_estimate, span_text
 from builders.images.prepare import prepare_images
 from builders.run.workspace import open_workspace
 from nws_data.cli import main
 from nws_data.errors import BuildError
 from nws_data.format.manifest import Manifest
-from nws_data.format.tiers import choose_tier, tier_bytes
 from tests.builders import builds
 from tests.builders.builds import SEED, config
 
@@ -55,7 +53,7 @@ def test_what_a_build_refuses_is_refused(built, tmp_path):
     root, *_ = built
     with pytest.raises(BuildError, match="holds 3 trainings of fixed already, more than the 2 asked for"):
         estimate(config(root, fixed=2), seconds=None)
-    with pytest.raises(BuildError, match="built with other options: epoch_cap was 19, now 40"):
+    with pytest.raises(BuildError, match="begun with other options: epoch_cap was 19, now 40"):
         estimate(config(root, fixed=4, epoch_cap=40), seconds=None)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").touch()
@@ -73,7 +71,7 @@ def test_what_is_begun_goes_on_as_it_began(tmp_path):
         (workspace.staging / "fixed-000001.safetensors").touch()
         (begun,) = estimate(config(out, fixed=3), seconds=None).populations.values()  # no --backend: that of what is there
         assert (begun.n_there, begun.work.n_trainings) == (1, 2)
-        with pytest.raises(BuildError, match=r"begun in .* other options: epoch_cap was 19, now 40. Give those, or another"):
+        with pytest.raises(BuildError, match=r"begun with other options: epoch_cap was 19, now 40. Give those, or another"):
             estimate(config(out, fixed=3, epoch_cap=40), seconds=None)
         with pytest.raises(BuildError, match="compute_path was 'cpu-plain"):
             estimate(config(out, fixed=3, backend="native"), seconds=None)
@@ -81,31 +79,7 @@ def test_what_is_begun_goes_on_as_it_began(tmp_path):
 
 def test_nothing_to_do_is_said(built):
     root, *_ = built
-    assert "all trainings are there" in format_estimate(estimate(config(root, fixed=3), seconds=None))
-
-
-@pytest.fixture(scope="module")
-def paper(tmp_path_factory):
-    preset = {**PRESETS["paper"], "trainings": {"fixed": 600, "random": 400}}
-    return estimate(BuildConfig(out=tmp_path_factory.mktemp("paper") / "nws", **preset), seconds=None)
-
-
-def test_parts_add_up(paper):
-    for item in paper.populations.values():
-        assert sum(work.n_trainings for work in item.image_sets.values()) == item.work.n_trainings == item.n_trainings
-        assert sum(work.flop for work in item.image_sets.values()) == pytest.approx(item.work.flop)
-        assert list(item.tiers) == ["1GB", "full"]
-        first, full = item.tiers.values()
-        assert (full.nbytes, full.work.flop) == (item.nbytes, pytest.approx(item.work.flop))
-        assert first.nbytes <= 10**9 < item.nbytes
-        assert 0 < first.work.n_trainings < item.n_trainings
-
-
-def test_tiers_are_those_that_readers_find(built):
-    root, expected, _ = built
-    splits = {name: split.shards for name, split in Manifest.load(root).populations["fixed"].splits.items()}
-    chosen = choose_tier(splits, tier_bytes("full"))
-    assert sum(s.n_trainings for shards in chosen.values() for s in shards) == expected.tiers["full"].work.n_trainings
+    assert "all trainings are there" in format_estimate(estimate(config(root, fixed=3), seconds=None), config(root, fixed=3))
 
 
 OPTIONS = ["--population", "fixed", "--trainings", "4", "--images", "mnist", "svhn", "--no-calibrate"]
@@ -114,7 +88,14 @@ OPTIONS = ["--population", "fixed", "--trainings", "4", "--images", "mnist", "sv
 def test_the_command(tmp_path, capsys):
     assert main(["plan", *OPTIONS, "--out", str(tmp_path / "nws")]) == 0
     printed = capsys.readouterr().out
-    for text in ("population", "svhn", "full", "50 epochs a training on average (assumed", "as published", "not calibrated"):
+    for text in (
+        "population",
+        "fixed",
+        "50 epochs a training on average assumed",
+        "GB of shards",
+        "0.2 GB each",
+        "not calibrated",
+    ):
         assert text in printed
     assert main(["plan", *OPTIONS, "--out", str(tmp_path / "nws"), "--epochs", "80", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -146,7 +127,6 @@ def test_the_command_calibrates(tmp_path, capsys):
     assert main(["plan", *options, "--calibrate", "6", "--workers", "1", "--out", str(tmp_path / "nws"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["wall_s"] > 0 and found["speed"]["n_shapes"] >= 1
-    assert found["populations"]["fixed"]["core_s"] < found["wall_s"] * 1.01
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +29,6 @@ def sets() -> list[ImageArrays]:
 def test_round_trip(tmp_path: Path, sets: list[ImageArrays]) -> None:
     described = write_bank(tmp_path / "bank", sets)
     bank = ImageBank.open(tmp_path / "bank")
-    bank.verify()
     assert list(bank.sets.values()) == described and [item.channels for item in described] == [3, 1, 3]
     for arrays in sets:
         for part in PARTS:
@@ -50,19 +47,12 @@ def test_gray_is_found_in_the_pixels(tmp_path: Path) -> None:
     assert write_bank(tmp_path, [spread])[0].channels == 3
 
 
-def test_an_equal_bank_is_kept_and_a_damaged_one_replaced(tmp_path: Path, sets: list[ImageArrays]) -> None:
+def test_a_damaged_bank_is_replaced(tmp_path: Path, sets: list[ImageArrays]) -> None:
+    data = tmp_path / write_bank(tmp_path, sets)[0].file
+    good = data.read_bytes()
+    data.write_bytes(good[:12345] + bytes([good[12345] ^ 1]) + good[12346:])
     write_bank(tmp_path, sets)
-    data = tmp_path / ImageBank.open(tmp_path)["colour"].file
-    before = {path: path.stat().st_ino for path in tmp_path.glob("images-*.bin")}
-    write_bank(tmp_path, sets)
-    assert before == {path: path.stat().st_ino for path in tmp_path.glob("images-*.bin")}
-    content = bytearray(data.read_bytes())
-    content[12345] ^= 1
-    data.write_bytes(content)
-    with pytest.raises(BuildError, match=r"image set colour .* is damaged"):
-        ImageBank.open(tmp_path).verify()
-    write_bank(tmp_path, sets)
-    ImageBank.open(tmp_path).verify()
+    assert data.read_bytes() == good
 
 
 def test_other_sets_replace_the_bank(tmp_path: Path, sets: list[ImageArrays]) -> None:
@@ -83,48 +73,23 @@ def test_digest_is_of_content_alone(tmp_path: Path, sets: list[ImageArrays]) -> 
     assert write_bank(tmp_path / "c", [swapped])[0].digest != first[0].digest
 
 
-def test_pickles_as_its_path(tmp_path: Path, sets: list[ImageArrays]) -> None:
-    write_bank(tmp_path, sets)
-    bank = ImageBank.open(tmp_path)
-    pickled = pickle.dumps(bank)
-    assert len(pickled) < 1000
-    assert torch.equal(pickle.loads(pickled).images("gray", "test"), bank.images("gray", "test"))
-
-
 def test_writing_into_a_view_reaches_no_other_process(tmp_path: Path, sets: list[ImageArrays]) -> None:
     write_bank(tmp_path, sets)
     ImageBank.open(tmp_path).images("colour", "train").zero_()
-    ImageBank.open(tmp_path).verify()
-
-
-def test_wrong_requests(tmp_path: Path, sets: list[ImageArrays]) -> None:
-    with pytest.raises(BuildError, match="at least one image set, got none"):
-        write_bank(tmp_path, [])
-    with pytest.raises(BuildError, match="different names, got gray twice"):
-        write_bank(tmp_path, [sets[1], sets[1]])
-    write_bank(tmp_path, sets)
-    bank = ImageBank.open(tmp_path)
-    with pytest.raises(BuildError, match="got 'mnist'; choose one of colour, gray, other"):
-        bank.images("mnist", "train")
-    with pytest.raises(BuildError, match="got 'validation'; choose one of train, test"):
-        bank.labels("gray", "validation")
+    assert ImageBank.open(tmp_path).images("colour", "train").any()
 
 
 def test_broken_banks(tmp_path: Path, sets: list[ImageArrays]) -> None:
     with pytest.raises(BuildError, match="no image bank"):
         ImageBank.open(tmp_path)
-    write_bank(tmp_path, sets)
-    data = tmp_path / ImageBank.open(tmp_path)["gray"].file
+    data = tmp_path / write_bank(tmp_path, sets)[1].file
     data.write_bytes(data.read_bytes()[:-1])
-    with pytest.raises(BuildError, match="bytes long"):
-        ImageBank.open(tmp_path)
-    description = json.loads((tmp_path / "bank.json").read_text())
-    (tmp_path / "bank.json").write_text(json.dumps(description | {"version": 2}))
-    with pytest.raises(BuildError, match="version 2; this reads 1"):
-        ImageBank.open(tmp_path)
-    (tmp_path / "bank.json").write_text("[]")
     with pytest.raises(BuildError, match="no image bank"):
         ImageBank.open(tmp_path)
+    for text in ("[", "{}}", '[{"name": "x"}]'):
+        (tmp_path / "bank.json").write_text(text)
+        with pytest.raises(BuildError, match="no image bank"):
+            ImageBank.open(tmp_path)
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path, sets: list[ImageArrays]) -> None:

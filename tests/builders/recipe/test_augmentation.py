@@ -17,13 +17,11 @@ from builders.recipe.augmentation import (
     adjust_hue_saturation,
     augment,
     draw_noise,
-    draw_parameters,
-    draw_words,
+    parameters_of,
     resample,
     sampling_matrix,
     to_float,
 )
-from nws_data.errors import BuildError
 from nws_data.randomness import Purpose, words
 
 NEUTRAL = dict.fromkeys(RANGES, 0.0) | {"zoom": 1.0, "contrast": 1.0, "saturation": 1.0}
@@ -32,6 +30,10 @@ SEED, STEP = 2**62 + 12345, 77
 
 def some_images(n: int, channels: int = 3) -> Tensor:
     return torch.randint(0, 256, (n, channels, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+def drawn_parameters(n: int) -> dict[str, Tensor]:
+    return parameters_of(words(SEED, Purpose.AUGMENTATION, STEP, 12 * n).view(n, 12))
 
 
 def matrix(**values: float) -> Tensor:
@@ -128,7 +130,7 @@ def test_hue_and_saturation_are_those_of_colorsys(hue: float, saturation: float)
 
 
 def test_draws_are_uniform_over_their_ranges() -> None:
-    drawn = draw_parameters(draw_words(SEED, STEP, 8_000, slice(0, 8_000)))
+    drawn = drawn_parameters(8_000)
     assert list(drawn) == list(RANGES)
     for name, (low, high) in RANGES.items():
         values = drawn[name].numpy()
@@ -141,11 +143,11 @@ def test_draws_are_uniform_over_their_ranges() -> None:
 
 def test_draws_follow_the_documented_layout() -> None:
     word = words(SEED, Purpose.AUGMENTATION, STEP, 60)[4 * 12 + 3].item()
-    assert draw_parameters(draw_words(SEED, STEP, 5, slice(0, 5)))["zoom"][4].item() == 0.9 + (1.1 - 0.9) * (word / 2**32)
+    assert drawn_parameters(5)["zoom"][4].item() == 0.9 + (1.1 - 0.9) * (word / 2**32)
 
 
 def test_noise_is_standard_normal() -> None:
-    noise = draw_noise(draw_words(SEED, STEP, 64, slice(0, 64)), torch.float64).reshape(64, 3, 32, 32)
+    noise = draw_noise(SEED, STEP, slice(0, 64), torch.float64).reshape(64, 3, 32, 32)
     values = noise.flatten().numpy()
     assert abs(values.mean()) < 4 / math.sqrt(values.size)
     assert values.std() == pytest.approx(1, abs=0.005)
@@ -156,7 +158,7 @@ def test_noise_is_standard_normal() -> None:
 
 
 def test_noise_follows_the_documented_layout() -> None:
-    noise = draw_noise(draw_words(SEED, STEP, 4, slice(1, 3))).reshape(2, 3072)
+    noise = draw_noise(SEED, STEP, slice(1, 3)).reshape(2, 3072)
     drawn = words(SEED, Purpose.NOISE, STEP, 4 * 4 * 384).tolist()
     for image, k, half, j in [(1, 0, 0, 0), (1, 3, 1, 383), (2, 2, 1, 17), (2, 1, 0, 200)]:
         bits = drawn[4 * (384 * image + j) + k] >> 16 * half & 0xFFFF
@@ -166,8 +168,8 @@ def test_noise_follows_the_documented_layout() -> None:
 
 def test_augment_is_the_whole_chain() -> None:
     images = some_images(3)
-    drawn = {name: value.numpy() for name, value in draw_parameters(draw_words(SEED, STEP, 3, slice(0, 3))).items()}
-    noise = draw_noise(draw_words(SEED, STEP, 3, slice(0, 3)), torch.float64).reshape(3, 3, 32, 32).numpy()
+    drawn = {name: value.numpy() for name, value in drawn_parameters(3).items()}
+    noise = draw_noise(SEED, STEP, slice(0, 3), torch.float64).reshape(3, 3, 32, 32).numpy()
     result = augment(images, SEED, STEP, torch.float64).numpy()
     for i in range(3):
         own = {name: value[i] for name, value in drawn.items()}
@@ -204,14 +206,6 @@ def test_result_depends_on_images_seed_step_and_position_alone() -> None:
     assert images.equal(some_images(70)), "the input must stay as it was"
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_several_trainings_in_one_call_equal_calls_alone(channels: int) -> None:
-    images, seeds, steps = some_images(96, channels), torch.tensor([SEED, 5, 2**40]), torch.tensor([STEP, 0, 9])
-    together = augment(images, seeds, steps).split(32)
-    for own, part, seed, step in zip(images.split(32), together, seeds.tolist(), steps.tolist(), strict=True):
-        assert torch.equal(part, augment(own, seed, step))
-
-
 def test_augmented_images_fill_but_never_leave_the_unit_interval() -> None:
     result = augment(some_images(64), SEED, STEP)
     assert result.shape == (64, 3, 32, 32) and result.is_contiguous()
@@ -224,17 +218,3 @@ def test_to_float_only_scales() -> None:
     result = to_float(images)
     assert result.shape == (2, 3, 32, 32) and result.dtype == torch.float32
     assert torch.equal(result[:, 2], images[:, 0].float() / 255)
-
-
-@pytest.mark.parametrize(
-    ("images", "seed"),
-    [
-        (torch.zeros(2, 3, 32, 32), 1),
-        (torch.zeros(2, 2, 32, 32, dtype=torch.uint8), 1),
-        (torch.zeros(2, 3, 28, 28, dtype=torch.uint8), 1),
-        (torch.zeros(3, 3, 32, 32, dtype=torch.uint8), torch.tensor([1, 2])),
-    ],
-)
-def test_other_batches_are_refused(images: Tensor, seed: int | Tensor) -> None:
-    with pytest.raises(BuildError):
-        augment(images, seed, 0)

@@ -7,9 +7,10 @@ import pytest
 import torch
 from scipy import stats
 
-from builders.recipe.epochs import ImageSplit, enough_images, epoch_batches, split_images, steps_per_epoch
+from builders.recipe.epochs import ImageSplit, enough_images, split_images, steps_per_epoch
 from nws_data.errors import BuildError
 from nws_data.space.hyperparameters import CLASSES
+from tests.builders.conftest import epoch_batches
 
 BALANCED = torch.arange(500, dtype=torch.uint8) % 10
 # Class c has 20 + 10 c images, in a random order: 650.

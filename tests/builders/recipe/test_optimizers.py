@@ -150,25 +150,6 @@ def test_load_overwrites_whatever_was_there(name):
     assert torch.equal(vectors[1], fresh_vectors[1]) and vectors[1].isfinite().all()
 
 
-def test_move_takes_state_and_kind_along():
-    fleet, reference = FleetOptimizer(3, 4, torch.float32), FleetOptimizer(3, 4, torch.float32)
-    for slot, name in enumerate(["adam", "rmsprop", "momentum"]):
-        fleet.load(slot, name)
-        reference.load(slot, name)
-    generator = torch.Generator().manual_seed(0)
-    vectors, expected = torch.zeros(3, 4), torch.zeros(3, 4)
-    for _ in range(3):
-        g = torch.randn(3, 4, generator=generator)
-        fleet.update(vectors, g.clone(), torch.full((3, 1), 0.01))
-        reference.update(expected, g, torch.full((3, 1), 0.01))
-    fleet.move(2, 0)
-    vectors[0] = vectors[2]
-    g = torch.randn(3, 4, generator=generator)
-    fleet.update(vectors[:2], g[[2, 1]], torch.full((2, 1), 0.01))
-    reference.update(expected, g, torch.full((3, 1), 0.01))
-    assert torch.equal(vectors[:2], expected[[2, 1]])
-
-
 def test_huge_gradients_with_momentum_stay_finite():
     # 1e30 squared is infinite in float32, and zero times infinite no number.
     fleet = FleetOptimizer(1, 2, torch.float32)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import pytest
 
 from builders.plan.cost import training_flop
-from builders.run.messages import Ended, Finished, Notice, Progress
+from builders.run.messages import Finished, Notice, Progress
 from builders.run.progress import BuildProgress, _clock
 from nws_data.space.architecture import Architecture
 from tests.builders.conftest import planned
@@ -29,10 +28,10 @@ def clock(monkeypatch):
     return now
 
 
-def epochs(n: float) -> Progress:
+def epochs(n: float, job: str = "") -> Progress:
     """The message of n epochs of one training."""
     n_images = round(100 * n)
-    return Progress(n_images, float(n_images) * FLOP)
+    return Progress(n_images, float(n_images) * FLOP, job)
 
 
 def last_line(capsys) -> str:
@@ -110,23 +109,21 @@ def test_with_the_smallest_cap_all_trainings_take_as_many_epochs(capsys, clock):
         assert progress._flop_left() == pytest.approx(100 * FLOP)
 
 
-def test_work_of_a_lost_worker_is_done_again_and_counted_once(capsys, clock):
+def test_a_training_counts_once_and_leaves_nothing_under_way(capsys, clock):
     with BuildProgress("random", work([planned(i) for i in range(2)]), 0, 19) as progress:
         progress.report(epochs(0))
         clock[0] += 10
-        progress.report(replace(epochs(19 + 10), run=1))
-        progress.report(Finished("random-000000", 19, run=1))
+        progress.report(epochs(20, "random-000000"))  # a little more than is counted for an epoch
+        progress.report(epochs(10, "random-000001"))
+        progress.report(Finished("random-000000", 19, "random-000000"))
         assert progress._flop_left() == pytest.approx(9 * 100 * FLOP)
-        progress.report(Ended(1, lost=True))
-        assert progress._flop_left() == pytest.approx(19 * 100 * FLOP)
-        assert progress.n_images == 1900
-        progress.report(Finished("random-000000", 19, run=2))  # the next run finds it staged
-        progress.report(replace(epochs(19), run=2))
-        progress.report(Finished("random-000001", 19, run=2))
-        progress.report(Ended(2, lost=False))
+        progress.report(Finished("random-000000", 19, "random-000000"))  # a lost job, run again, finds it staged
+        progress.report(epochs(9, "random-000001"))
+        progress.report(Finished("random-000001", 19, "random-000001"))
         assert progress._flop_left() == 0
     assert "2/2 trainings" in last_line(capsys)
     assert progress._epochs == [19, 19]
+    assert progress.n_images == 3900
 
 
 def test_a_notice_is_a_line_of_its_own(capsys, clock):

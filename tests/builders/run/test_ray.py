@@ -19,11 +19,9 @@ import torch
 from builders.build import build
 from builders.config import BuildConfig
 from builders.plan.jobs import Job
-from builders.run.engines import Engine
-from builders.run.messages import Ended, Finished, Message, Notice, Progress
+from builders.run.messages import Finished, Message, Notice, Progress
 from builders.run.ray import run_jobs
-from builders.run.ray_cluster import ROOT, RayOptions, _start_or_join, connected
-from builders.run.ray_worker import Outbox
+from builders.run.ray_cluster import ROOT, _start_or_join, connected
 from builders.run.worker import Reporter, run_job
 from nws_data.check.verify import verify
 from nws_data.errors import BuildError
@@ -82,7 +80,7 @@ def run(cluster, settings) -> Callable[..., list[Message]]:
             messages.append(message)
             on_message(message)
 
-        run_jobs(jobs, replace(settings, **changes), RayOptions(cluster.address, 1), report)
+        run_jobs(jobs, replace(settings, **changes), 1, report, cluster.address)
         return messages
 
     return run_on_cluster
@@ -107,7 +105,7 @@ def test_the_same_bytes_as_the_local_engine_though_a_worker_is_killed(cluster, b
 
     with ThreadPoolExecutor() as pool:
         struck = pool.submit(strike)
-        (report,) = build(config(out, engine=Engine(name="ray", address=cluster.address)))
+        (report,) = build(config(out, engine="ray", address=cluster.address))
         struck.result()
     assert (report.n_trainings, report.n_new) == (12, 12)
     printed = capsys.readouterr().err
@@ -132,7 +130,7 @@ def test_ctrl_c_ends_the_tasks_and_the_same_command_goes_on(cluster, built, tmp_
     kept = sorted(path.name for path in staging.iterdir())
     assert kept and all(name.endswith(".safetensors") for name in kept)
     wait_until(lambda: not workers(cluster.head_node), "end of the tasks")
-    (report,) = build(config(out, engine=Engine(name="ray", address=cluster.address)))
+    (report,) = build(config(out, engine="ray", address=cluster.address))
     assert report.n_new == 12 - len(kept)
     assert differences(out, built) == []
 
@@ -152,12 +150,11 @@ def test_a_ray_that_was_started_for_a_build_ends_with_it(tmp_path, number):
 @pytest.mark.slow
 def test_messages_and_bits_are_those_of_a_worker_in_this_process(run, jobs, settings, worker_path, tmp_path):
     messages = run(jobs)
-    assert [type(message) for message in messages if isinstance(message, Ended)] == [Ended] * len(jobs)
     assert {m.training for m in messages if isinstance(m, Finished)} == {p.id for job in jobs for p in job.trainings}
     here, mine = [], replace(settings, staging=tmp_path / "here")
     mine.staging.mkdir()
     for job in jobs:
-        run_job(job, mine, Reporter(here.append, lambda: False, 1))
+        run_job(job, mine, Reporter(here.append, lambda: False))
     assert n_images(messages) == n_images(here)  # none is lost and none counted twice
     for path in mine.staging.iterdir():
         staged = TrainingRecord.load(settings.staging / path.name)
@@ -168,7 +165,7 @@ def test_messages_and_bits_are_those_of_a_worker_in_this_process(run, jobs, sett
 @pytest.mark.slow
 def test_workers_import_the_code_that_was_shipped(cluster, monkeypatch):
     monkeypatch.chdir(ROOT)  # which Ray would import from
-    with connected(RayOptions(cluster.address, 1)):
+    with connected(cluster.address, 1):
         import ray
 
         def places():
@@ -212,7 +209,7 @@ def test_a_node_that_computes_other_bits_is_left_unused_and_named(cluster, run, 
         assert len(staged()) == 8
         paths = {TrainingRecord.load(path).compute_path for path in settings.staging.glob("*.safetensors")}
         assert len(paths) == 1 and "DEFAULT" not in paths.pop()
-        monkeypatch.setattr("builders.run.ray.compute_path_of", lambda settings: "abacus")
+        monkeypatch.setattr("builders.run.ray.path_of", lambda *_: "abacus")
         with pytest.raises(BuildError, match=r"no node computes as this machine does.*abacus"):
             run(singles)
 
@@ -273,15 +270,15 @@ def test_without_ray_the_message_says_what_to_install(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"name": "slurm"}, "--engine: got 'slurm'; choose one of local, ray"),
+        ({"engine": "slurm"}, "--engine: got 'slurm'; choose one of local, ray"),
         ({"address": "head:6379"}, "--address head:6379 belongs to --engine ray"),
-        ({"name": "ray", "gpus_per_fleet": 0.0}, "--gpus-per-fleet must be above 0 and at most 1, got 0"),
-        ({"name": "ray", "gpus_per_fleet": 2.0}, "got 2"),
+        ({"engine": "ray", "gpus_per_fleet": 0.0}, "--gpus-per-fleet must be above 0 and at most 1, got 0"),
+        ({"engine": "ray", "gpus_per_fleet": 2.0}, "got 2"),
     ],
 )
 def test_wrong_options(options, message):
     with pytest.raises(BuildError, match=message):
-        Engine(**options)
+        config(Path("nws"), **options)
 
 
 class SlowRay:
@@ -291,34 +288,10 @@ class SlowRay:
         raise Exception("The current node timed out during startup. This could happen.")
 
 
-@pytest.mark.parametrize(
-    ("address", "advice"), [("local", "less busy, or use --engine local"), (None, "`ray status` shows")]
-)
-def test_a_ray_that_does_not_start_in_time_is_one_message(address, advice, monkeypatch):
+@pytest.mark.parametrize("address", ["local", None])
+def test_a_ray_that_does_not_start_in_time_is_one_message(address, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    with pytest.raises(BuildError, match=rf"timed out during startup. This could happen\. .*{advice}"):
-        _start_or_join(SlowRay(), RayOptions(address, 2))
-
-
-def test_ray_client_is_refused():
-    with (
-        pytest.raises(BuildError, match="ray://head:10001: Ray Client is not supported"),
-        connected(RayOptions("ray://head:10001", 1)),
+    with pytest.raises(
+        BuildError, match=r"timed out during startup. This could happen\. .*`ray status` shows.*--engine local"
     ):
-        pass
-
-
-def test_the_outbox_never_waits_and_loses_no_finished_training():
-    parcels, arrived = [], [False]
-    outbox = Outbox(lambda messages: parcels.append(messages) or "ticket", lambda ticket: arrived[0])
-    outbox.send(Progress(1, 1.0))
-    outbox.send(Finished("random-000000", 19))
-    outbox.send(Progress(2, 2.0))
-    assert parcels == [[Progress(1, 1.0)]]
-    arrived[0] = True
-    outbox.send(Progress(3, 3.0))
-    assert parcels[1:] == [[Finished("random-000000", 19), Progress(2, 2.0), Progress(3, 3.0)]]
-    arrived[0] = False
-    outbox.send(Progress(4, 4.0))  # never posted, but counted
-    assert outbox.n_images == 10
-    assert outbox.finished == [Finished("random-000000", 19)]
+        _start_or_join(SlowRay(), address, 2)

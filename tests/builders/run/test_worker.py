@@ -17,7 +17,7 @@ from nws_data.format.records import TrainingRecord
 
 def run(job, settings, should_stop=lambda: False) -> list[Progress | Finished]:
     messages = []
-    run_job(job, settings, Reporter(messages.append, should_stop, 7))
+    run_job(job, settings, Reporter(messages.append, should_stop, job.name))
     return messages
 
 
@@ -25,7 +25,7 @@ def test_a_job_is_staged_and_reported(jobs, settings, staged, worker_path):
     messages = run(jobs[-1], settings)
     names = [planned.id for planned in jobs[-1].trainings]
     assert staged() == set(names)
-    assert [m for m in messages if isinstance(m, Finished)] == [Finished(name, 19, 7) for name in names]
+    assert [m for m in messages if isinstance(m, Finished)] == [Finished(name, 19, jobs[-1].name) for name in names]
     progress = [m for m in messages if isinstance(m, Progress)]
     record = TrainingRecord.load(settings.staging / f"{names[0]}.safetensors")
     steps = sum(m.n_images for m in progress) / record.hyperparameters.batch_size
@@ -62,4 +62,4 @@ def test_a_worker_of_a_dead_build_does_not_write_into_the_next(jobs, settings, s
 
 def test_a_card_that_is_not_there_is_refused(jobs, settings):
     with pytest.raises(BuildError, match=r"--device cuda:99: "):
-        run(jobs[0], replace(settings, device="cuda:99", backend="grouped"))
+        run(jobs[0], replace(settings, device="cuda:99", backend="triton"))

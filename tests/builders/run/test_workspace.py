@@ -94,14 +94,6 @@ def test_damaged_staged_files_are_removed(tmp_path):
         assert workspace.path_of("random-000000") == sound
 
 
-def test_named_staged_trainings_are_forgotten(tmp_path):
-    with open_workspace(tmp_path) as workspace:
-        stage(workspace.staging, "random", range(2))
-        (workspace.staging / "fixed-000000.safetensors").write_bytes(b"")
-        workspace.remove_staged(["random-000000", "random-000001", "random-000002"])
-        assert [path.name for path in workspace.staging.iterdir()] == ["fixed-000000.safetensors"]
-
-
 def test_a_complete_build_leaves_nothing(tmp_path):
     (tmp_path / "manifest.json").write_text("{}")
     with open_workspace(tmp_path) as workspace:

@@ -1,19 +1,12 @@
 """The conv block as Triton kernels: implicit GEMM with bias and moments, then norm, pool and activation in one pass.
 
-Forward: convolution (also each tile's moments), moments, finish. Backward: two sums of batch norm over tiles and their
-total, the gradient through activation, pool and norm (also each tile's sum for the bias) and its total, the data gradient
-(the same convolution with the turned window; not for the images), the kernel gradient over splits of the pixels and its
-total. Only the convolution's output and ``x`` are kept between the two.
+Forward: convolution (also each tile's moments), moments, finish. Backward: two sums of batch norm over tiles, the gradient
+through activation, pool and norm (also each tile's sum for the bias), the data gradient (the same convolution with the
+turned window; not for the images), the kernel gradient over splits of the pixels; sums over tiles and splits are PyTorch's.
+Only the convolution's output and ``x`` are kept between the two.
 
 Tile sizes are a fixed function of the layer and dtype: autotuning would choose by timing, and with the tile the order of
 the sums and so the bits change.
-
-What bounds it, by arithmetic alone (estimates, not measurements; bfloat16, forward and backward, an image and model): the
-smallest, fixed and largest architecture move 143, 255 and 607 KB and do 1.3, 12.3 and 137 MFLOP (6.9, 22 and 197 with the
-padding of tiles), which is 43, 76 and 181 ns of an H100's 3.35 TB/s (30, 53 and 126 of an H200's 4.8) against 9, 28 and 250
-ns of 790 TFLOP/s. So memory bounds the smallest and the fixed architecture, most of all in the first layer, whose output of
-32 x 32 pixels and its gradient are read or written six times; the matrix units bound the largest from its third layer on.
-Full float32 leaves the matrix units: 183 ns of 67 TFLOP/s for the fixed architecture, 2 µs for the largest.
 
 On the CPU the kernels run in Triton's interpreter, slowly: start Python with ``TRITON_INTERPRET=1``.
 """
@@ -28,38 +21,19 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from builders.compute.cards.blocks.triton_conv import INTERPRETED, conv_kernel, kernel_gradient_kernel, sum_splits_kernel
-from builders.compute.cards.blocks.triton_norm import (
-    finish_gradient_kernel,
-    finish_kernel,
-    moments_kernel,
-    norm_sums_kernel,
-    sum_tiles_kernel,
-)
-from nws_data.errors import BuildError, one_of
+from builders.compute.cards.blocks.triton_conv import conv_kernel, kernel_gradient_kernel
+from builders.compute.cards.blocks.triton_norm import finish_gradient_kernel, finish_kernel, moments_kernel, norm_sums_kernel
 from nws_data.space.network import BATCH_NORM_EPS
 
-DTYPES = (torch.float32, torch.bfloat16)
 SPLIT = 2048
 """Pixels whose products one program of the kernel gradient adds up."""
 
+_Norm = Tensor | None  # of batch norm: None without
 _PIXELS = 128  # of one convolution tile
 _ELEMENTS = 1024  # of one elementwise tile
-_INT32 = 2**31
 _EXACT = {"enable_fp_fusion": False}
 """Products and sums outside the convolutions are rounded each: forward and backward must find the same greatest cell. (The
 compiler's default differs between its versions; fused or not, the bits of one version are the same in every run.)"""
-
-
-@dataclass(frozen=True)
-class Tiles:
-    """Sizes of a product's tile, and how the compiler runs it."""
-
-    pixels: int
-    depth: int
-    columns: int
-    warps: int
-    stages: int
 
 
 @dataclass(frozen=True)
@@ -77,6 +51,11 @@ class Shape:
     norm: bool
     dtype: torch.dtype
     precision: str  # of float32 products: "ieee" or "tf32"
+
+    @property
+    def exact(self) -> bool:
+        """Whether products are those of full float32, off the matrix units."""
+        return self.dtype == torch.float32 and self.precision == "ieee"
 
     @property
     def n_pixels(self) -> int:
@@ -104,55 +83,61 @@ class Shape:
         return _ELEMENTS // self.block_c
 
 
-def conv_tiles(n_in: int, n_out: int, filter_size: int, dtype: torch.dtype, precision: str) -> Tiles:
-    """Return the tile of a convolution with so many input and output channels."""
+def conv_tiles(n_in: int, n_out: int, shape: Shape) -> dict[str, int]:
+    """Return the launch options of a convolution with so many input and output channels."""
     columns = max(16, _power_of_two(n_out))
-    if dtype == torch.float32 and precision == "ieee":  # ordinary arithmetic: a deep tile only costs registers
-        return Tiles(_PIXELS, 16, columns, 8 if columns > 32 else 4, 2)
-    deep = dtype == torch.bfloat16 and filter_size**2 * n_in >= 128
-    return Tiles(_PIXELS, 64 if deep else 32, columns, 4, 3)
+    if shape.exact:  # ordinary arithmetic: a deep tile only costs registers
+        return _product(_PIXELS, 16, columns, 8 if columns > 32 else 4, 2)
+    deep = shape.dtype == torch.bfloat16 and shape.filter_size**2 * n_in >= 128
+    return _product(_PIXELS, 64 if deep else 32, columns, 4, 3)
 
 
-def gradient_tiles(n_in: int, n_out: int, filter_size: int, dtype: torch.dtype, precision: str) -> Tiles:
-    """Return the tile of a kernel gradient: depth is its rows, pixels what it sums over."""
-    columns = max(16, _power_of_two(n_out))
-    rows = 64 if filter_size**2 * n_in <= 64 else 128
-    if dtype == torch.float32 and precision == "ieee":
-        return Tiles(16, rows, columns, 8 if columns > 32 else 4, 2)
-    return Tiles(64 if dtype == torch.bfloat16 else 32, rows, columns, 4, 3)
+def gradient_tiles(shape: Shape) -> dict[str, int]:
+    """Return the launch options of a kernel gradient: depth is its rows, pixels what it sums over."""
+    columns = max(16, _power_of_two(shape.n_out))
+    rows = 64 if shape.filter_size**2 * shape.n_in <= 64 else 128
+    if shape.exact:
+        return _product(16, rows, columns, 8 if columns > 32 else 4, 2)
+    return _product(64 if shape.dtype == torch.bfloat16 else 32, rows, columns, 4, 3)
+
+
+def _product(pixels: int, depth: int, columns: int, warps: int, stages: int) -> dict[str, int]:
+    sizes = {"BLOCK_P": pixels, "BLOCK_K": depth, "BLOCK_N": columns}
+    return sizes | {"num_warps": warps, "num_stages": stages, "enable_fp_fusion": True}
 
 
 def triton_block(
-    x: Tensor,
-    kernel: Tensor,
-    bias: Tensor,
-    beta: Tensor | None,
-    gamma: Tensor | None,
-    codes: Tensor,
-    *,
-    pool: bool,
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Apply the layer, see :class:`builders.compute.cards.blocks.ConvBlock`. Bias is added in float32.
+    x: Tensor, kernel: Tensor, bias: Tensor, beta: _Norm, gamma: _Norm, codes: Tensor, *, pool: bool
+) -> tuple[Tensor, _Norm, _Norm]:
+    """Apply one conv layer of every member: "same" convolution and bias, batch norm with the batch's statistics, 2x2
+    max-pool, activation. The activation comes last, which is exact since all four are monotone, and is data of the slot.
 
-    Float32 products follow ``torch.set_float32_matmul_precision``: "highest" is IEEE, else TF32. Raises ``BuildError``
-    for a dtype without kernels, for tensors on the CPU outside the interpreter, and for a batch beyond int32 offsets.
+    Differentiable in the first five arguments. The bias before a batch norm has no true gradient; it gets the sum over its
+    output's gradient, rounding noise and all: a real footprint. Deterministic: no atomics, every sum in an order that
+    depends on the shapes alone. A member's bits depend neither on its companions nor on its slot; a non-finite member harms
+    nobody. Statistics and leaf gradients are float32, whatever the dtype of ``x``; float32 products follow
+    ``torch.set_float32_matmul_precision``: "highest" is IEEE, else TF32. Fit for a CUDA graph.
+
+    Args:
+        x: ``(members, batch, H, W, C_in)``, float32 or bfloat16, of any strides.
+        kernel: ``(members, C_out, C_in, f, f)``, f odd; float32, to be cast to x's dtype.
+        bias: ``(members, C_out)``, float32.
+        beta: ``(members, C_out)``, float32; None without batch norm (the ablation).
+        gamma: likewise.
+        codes: int32 ``(members,)`` on the device: each member's activation, see ``builders.recipe.constants``.
+        pool: whether a 2x2 max-pool follows the norm. H and W are even then.
+
+    Returns:
+        y: ``(members, batch, H', W', C_out)`` in x's dtype.
+        mean: of the batch, ``(members, C_out)`` float32, detached; None without batch norm.
+        variance: biased, likewise.
+
+    A member's activations must stay below 2**31 values: offsets are int32.
     """
     x, kernel = _whole_vectors(x, kernel)
-    members, batch, height, width, n_in = x.shape
-    shape = Shape(
-        members=members,
-        batch=batch,
-        height=height,
-        width=width,
-        n_in=n_in,
-        n_out=kernel.shape[1],
-        filter_size=kernel.shape[-1],
-        pool=pool,
-        norm=beta is not None,
-        dtype=x.dtype,
-        precision="ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32",
-    )
-    _check(shape, x.device)
+    precision = "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+    sizes = (*x.shape, kernel.shape[1], kernel.shape[-1])
+    shape = Shape(*sizes, pool=pool, norm=beta is not None, dtype=x.dtype, precision=precision)
     with torch.cuda.device_of(x):  # Triton launches on the current device, whatever the tensors'
         y, mean, variance = _Block.apply(x, kernel, bias, beta, gamma, codes, shape)
     return y, mean, variance
@@ -161,15 +146,8 @@ def triton_block(
 class _Block(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: FunctionCtx,
-        x: Tensor,
-        kernel: Tensor,
-        bias: Tensor,
-        beta: Tensor | None,
-        gamma: Tensor | None,
-        codes: Tensor,
-        shape: Shape,
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        ctx: FunctionCtx, x: Tensor, kernel: Tensor, bias: Tensor, beta: _Norm, gamma: _Norm, codes: Tensor, shape: Shape
+    ) -> tuple[Tensor, _Norm, _Norm]:
         x = x.contiguous()
         weight = _packed(kernel, x.dtype)
         z, mean, variance = _convolve(x, weight, bias.contiguous(), shape)
@@ -194,17 +172,6 @@ class _Block(torch.autograd.Function):
         return dx, _kernel_gradient(x, dz, shape), d_bias, d_beta, d_gamma, None, None
 
 
-def _check(shape: Shape, device: torch.device) -> None:
-    if shape.dtype not in DTYPES:
-        raise BuildError(f"dtype of the triton block: {one_of(shape.dtype, DTYPES)}; the block `grouped` takes others")
-    if device.type == "cpu" and not INTERPRETED.value:
-        raise BuildError("got a tensor on the CPU, where Triton only runs in its interpreter: start with TRITON_INTERPRET=1")
-    if shape.n_pixels * max(shape.n_in, shape.n_out) >= _INT32:
-        raise BuildError(
-            f"got a batch of {shape.batch}: a member's activations must stay below 2**31 values; take a smaller"
-        )
-
-
 def _whole_vectors(x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
     """Fill the input channels up to a multiple of four with zeros.
 
@@ -227,20 +194,22 @@ def _packed(kernel: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor, shape: Shape) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Return z ``(members, batch, H, W, C_out)`` and its mean and variance, None without norm."""
-    s, tiles = shape, conv_tiles(shape.n_in, shape.n_out, shape.filter_size, shape.dtype, shape.precision)
+    s = shape
     z = x.new_empty(*x.shape[:-1], s.n_out)
     parts = bias.new_empty(2, s.members, s.n_tiles, s.n_out) if s.norm else bias.new_empty(2)
     conv_kernel[(s.n_tiles, s.members)](
         x, weight, bias, z, parts[0], parts[1], s.n_pixels, s.height, s.width, s.n_in, s.n_out, s.filter_size,
-        BACKWARD=False, MOMENTS=s.norm, PRECISION=s.precision, **_product(tiles),
+        BACKWARD=False, MOMENTS=s.norm, PRECISION=s.precision, **conv_tiles(s.n_in, s.n_out, s),
     )  # fmt: skip
     if not s.norm:
         return z, None, None
     mean, variance = bias.new_empty(s.members, s.n_out), bias.new_empty(s.members, s.n_out)
-    blocks = _sum_blocks(s.n_tiles, s.n_out)
-    moments_kernel[(-(-s.n_out // blocks["BLOCK_C"]), s.members)](
-        parts[0], parts[1], mean, variance, s.n_pixels, s.n_tiles, s.n_out, TILE=_PIXELS, **blocks
-    )
+    channels = min(16, _power_of_two(s.n_out))
+    tiles = min(4096 // channels, max(16, _power_of_two(s.n_tiles)))
+    moments_kernel[(-(-s.n_out // channels), s.members)](
+        parts[0], parts[1], mean, variance, s.n_pixels, s.n_tiles, s.n_out, TILE=_PIXELS, BLOCK_T=tiles, BLOCK_C=channels,
+        num_warps=4, **_EXACT,
+    )  # fmt: skip
     return z, mean, variance
 
 
@@ -261,7 +230,7 @@ def _norm_sums(dy: Tensor, z: Tensor, norm: list[Tensor], codes: Tensor, shape: 
     norm_sums_kernel[(n_tiles, s.members)](
         dy, z, *norm, codes, parts, s.n_after, s.height, s.width, s.n_out, **_pointwise(s)
     )
-    return _sum_tiles(parts)
+    return parts.sum(2)
 
 
 def _finish_gradient(
@@ -272,67 +241,31 @@ def _finish_gradient(
     dz = torch.empty_like(z)
     parts = torch.empty(s.members, n_tiles, s.n_out, dtype=torch.float32, device=z.device)
     finish_gradient_kernel[(n_tiles, s.members)](
-        dy,
-        z,
-        *_or(norm, z),
-        codes,
-        *_or([sums], parts),
-        dz,
-        parts,
-        s.n_after,
-        s.height,
-        s.width,
-        s.n_out,
-        NORM=s.norm,
-        **_pointwise(s),
-    )
-    return dz, _sum_tiles(parts)
+        dy, z, *_or(norm, z), codes, *_or([sums], parts), dz, parts, s.n_after, s.height, s.width, s.n_out,
+        NORM=s.norm, **_pointwise(s),
+    )  # fmt: skip
+    return dz, parts.sum(1)
 
 
 def _data_gradient(dz: Tensor, weight: Tensor, shape: Shape) -> Tensor:
-    s, tiles = shape, conv_tiles(shape.n_out, shape.n_in, shape.filter_size, shape.dtype, shape.precision)
+    s = shape
     dx = dz.new_empty(*dz.shape[:-1], s.n_in)
     conv_kernel[(s.n_tiles, s.members)](
         dz, weight, dz, dx, dz, dz, s.n_pixels, s.height, s.width, s.n_out, s.n_in, s.filter_size,
-        BACKWARD=True, MOMENTS=False, PRECISION=s.precision, **_product(tiles),
+        BACKWARD=True, MOMENTS=False, PRECISION=s.precision, **conv_tiles(s.n_out, s.n_in, s),
     )  # fmt: skip
     return dx
 
 
 def _kernel_gradient(x: Tensor, dz: Tensor, shape: Shape) -> Tensor:
-    s, tiles = shape, gradient_tiles(shape.n_in, shape.n_out, shape.filter_size, shape.dtype, shape.precision)
+    s, tiles = shape, gradient_tiles(shape)
     n_splits, depth = -(-s.n_pixels // SPLIT), s.filter_size**2 * s.n_in
     parts = torch.empty(s.members, n_splits, depth, s.n_out, dtype=torch.float32, device=x.device)
-    kernel_gradient_kernel[(-(-depth // tiles.depth), n_splits, s.members)](
+    kernel_gradient_kernel[(-(-depth // tiles["BLOCK_K"]), n_splits, s.members)](
         x, dz, parts, s.n_pixels, s.height, s.width, s.n_in, s.n_out, s.filter_size,
-        PRECISION=s.precision, SPLIT=SPLIT, **_product(tiles),
+        PRECISION=s.precision, SPLIT=SPLIT, **tiles,
     )  # fmt: skip
-    out = parts.new_empty(s.members, s.n_out, s.n_in, s.filter_size, s.filter_size)
-    sum_splits_kernel[(-(-depth * s.n_out // 512), s.members)](
-        parts, out, n_splits, s.n_in, s.n_out, s.filter_size, BLOCK=512, num_warps=4
-    )
-    return out
-
-
-def _sum_tiles(parts: Tensor) -> Tensor:
-    """Sum ``(..., tiles, C)`` over the tiles."""
-    *lines, n_tiles, n_channels = parts.shape
-    out = parts.new_empty(*lines, n_channels)
-    blocks = _sum_blocks(n_tiles, n_channels)
-    sum_tiles_kernel[(-(-n_channels // blocks["BLOCK_C"]), out.numel() // n_channels)](
-        parts, out, n_tiles, n_channels, **blocks
-    )
-    return out
-
-
-def _sum_blocks(n_tiles: int, n_channels: int) -> dict[str, int]:
-    block_c = min(16, _power_of_two(n_channels))
-    return {"BLOCK_T": min(4096 // block_c, max(16, _power_of_two(n_tiles))), "BLOCK_C": block_c, "num_warps": 4} | _EXACT
-
-
-def _product(tiles: Tiles) -> dict[str, int]:
-    sizes = {"BLOCK_P": tiles.pixels, "BLOCK_K": tiles.depth, "BLOCK_N": tiles.columns}
-    return sizes | {"num_warps": tiles.warps, "num_stages": tiles.stages, "enable_fp_fusion": True}
+    return parts.sum(1).view(s.members, s.filter_size, s.filter_size, s.n_in, s.n_out).permute(0, 4, 3, 1, 2)
 
 
 def _pointwise(shape: Shape) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Triton kernels of the convolution itself: implicit GEMM, its kernel gradient, and the sums that close them.
+"""Triton kernels of the convolution itself: implicit GEMM, and its kernel gradient.
 
 A tile of the output is ``BLOCK_P`` pixels of one member times all output channels. The depth of the product is the filter
 window laid out as memory has it: ``k = (row * f + column) * C_in + channel``, so that neighbours in k are neighbours in
@@ -70,19 +70,10 @@ def conv_kernel(
     z_ptr,  # out: (members, pixels, C_OUT)
     mean_ptr,  # out: (members, tiles, C_OUT) float32: mean of each tile of z
     spread_ptr,  # out: likewise, sum of squared distances from the tile's mean
-    n_pixels,
-    H: tl.constexpr,
-    W: tl.constexpr,
-    C_IN: tl.constexpr,
-    C_OUT: tl.constexpr,
-    F: tl.constexpr,
+    n_pixels, H: tl.constexpr, W: tl.constexpr, C_IN: tl.constexpr, C_OUT: tl.constexpr, F: tl.constexpr,
     BACKWARD: tl.constexpr,  # the data gradient: C_IN are the layer's outputs, the window is turned by 180 degrees
-    MOMENTS: tl.constexpr,
-    PRECISION: tl.constexpr,
-    BLOCK_P: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-):
+    MOMENTS: tl.constexpr, PRECISION: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
     """Convolve; forward also adds the bias, and on wish takes each tile's moments of what is stored."""
     tile = tl.program_id(0)
     member = tl.program_id(1).to(tl.int64)
@@ -127,18 +118,11 @@ def kernel_gradient_kernel(
     x_ptr,  # (members, pixels, C_IN)
     dz_ptr,  # (members, pixels, C_OUT)
     out_ptr,  # (members, splits, F * F * C_IN, C_OUT) float32
-    n_pixels,
-    H: tl.constexpr,
-    W: tl.constexpr,
-    C_IN: tl.constexpr,
-    C_OUT: tl.constexpr,
-    F: tl.constexpr,
+    n_pixels, H: tl.constexpr, W: tl.constexpr, C_IN: tl.constexpr, C_OUT: tl.constexpr, F: tl.constexpr,
     PRECISION: tl.constexpr,
     SPLIT: tl.constexpr,  # pixels of one split: a constant, so that sums do not depend on the number of members
-    BLOCK_P: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-):
+    BLOCK_P: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
     """Sum windows of x times dz over one split of the pixels."""
     split = tl.program_id(1)
     member = tl.program_id(2).to(tl.int64)
@@ -159,26 +143,3 @@ def kernel_gradient_kernel(
         acc = _dot(a, b, acc, PRECISION)
     out_ptr += (member * tl.num_programs(1) + split) * (F * F * C_IN * C_OUT)
     tl.store(out_ptr + (k[:, None] * C_OUT + c[None, :]), acc, mask=(k < F * F * C_IN)[:, None] & (c < C_OUT)[None, :])
-
-
-@triton.jit
-def sum_splits_kernel(
-    parts_ptr,  # (members, splits, F * F, C_IN, C_OUT) float32
-    out_ptr,  # (members, C_OUT, C_IN, F * F) float32
-    n_splits,
-    C_IN: tl.constexpr,
-    C_OUT: tl.constexpr,
-    F: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """Add the splits in order, and store the gradient in the kernel's layout."""
-    member = tl.program_id(1).to(tl.int64)
-    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    valid = i < F * F * C_IN * C_OUT
-    parts_ptr += member * n_splits * (F * F * C_IN * C_OUT)
-    total = tl.zeros((BLOCK,), dtype=tl.float32)
-    for split in range(n_splits):
-        total += tl.load(parts_ptr + split * (F * F * C_IN * C_OUT) + i, mask=valid, other=0.0)
-    place = i // (C_IN * C_OUT)
-    out = (i % C_OUT) * (C_IN * F * F) + ((i // C_OUT) % C_IN) * (F * F) + place
-    tl.store(out_ptr + member * (F * F * C_IN * C_OUT) + out, total, mask=valid)

@@ -27,13 +27,8 @@ def moments_kernel(
     spread_ptr,  # likewise: sums of squared distances from the tile's mean
     out_mean_ptr,  # (members, C) float32
     out_variance_ptr,  # likewise, biased
-    n_pixels,
-    n_tiles,
-    C: tl.constexpr,
-    TILE: tl.constexpr,
-    BLOCK_T: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-):
+    n_pixels, n_tiles, C: tl.constexpr, TILE: tl.constexpr, BLOCK_T: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
     """Combine the tiles' moments into each channel's mean and variance."""
     member = tl.program_id(1).to(tl.int64)
     c = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
@@ -58,26 +53,6 @@ def moments_kernel(
         total += tl.where(valid, spread + mean * mean * count[:, None], 0.0)
     tl.store(out_mean_ptr + member * C + c, whole, mask=c < C)
     tl.store(out_variance_ptr + member * C + c, tl.sum(total, axis=0) / n_pixels, mask=c < C)
-
-
-@triton.jit
-def sum_tiles_kernel(
-    parts_ptr,  # (rows, tiles, C) float32
-    out_ptr,  # (rows, C) float32
-    n_tiles,
-    C: tl.constexpr,
-    BLOCK_T: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-):
-    """Sum over the tiles."""
-    line = tl.program_id(1).to(tl.int64)
-    c = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
-    total = tl.zeros((BLOCK_T, BLOCK_C), dtype=tl.float32)
-    for start in range(0, n_tiles, BLOCK_T):
-        tile = start + tl.arange(0, BLOCK_T)
-        valid = (tile < n_tiles)[:, None] & (c < C)[None, :]
-        total += tl.load(parts_ptr + line * n_tiles * C + (tile[:, None] * C + c[None, :]), mask=valid, other=0.0)
-    tl.store(out_ptr + line * C + c, tl.sum(total, axis=0), mask=c < C)
 
 
 @triton.jit
@@ -162,9 +137,9 @@ def _best(
         value = hat * gamma + beta
     cell = tl.zeros_like(at)
     if POOL:
-        hat, value, cell = _choose(hat, value, cell, z_ptr, at + C, mask, mean, rstd, beta, gamma, 1, NORM)
-        hat, value, cell = _choose(hat, value, cell, z_ptr, at + W * C, mask, mean, rstd, beta, gamma, 2, NORM)
-        hat, value, cell = _choose(hat, value, cell, z_ptr, at + (W + 1) * C, mask, mean, rstd, beta, gamma, 3, NORM)
+        for CELL in tl.static_range(1, 4):
+            place = at + ((CELL // 2) * W + CELL % 2) * C
+            hat, value, cell = _choose(hat, value, cell, z_ptr, place, mask, mean, rstd, beta, gamma, CELL, NORM)
     return hat, value, cell
 
 
@@ -172,21 +147,13 @@ def _best(
 def finish_kernel(
     z_ptr,  # (members, batch, H, W, C)
     mean_ptr,  # (members, C) float32, as the next three
-    variance_ptr,
-    beta_ptr,
-    gamma_ptr,
+    variance_ptr, beta_ptr, gamma_ptr,
     codes_ptr,  # (members,) int32
     y_ptr,  # out: (members, batch, H', W', C)
     n_out,  # batch * H' * W'
-    H: tl.constexpr,
-    W: tl.constexpr,
-    C: tl.constexpr,
-    POOL: tl.constexpr,
-    NORM: tl.constexpr,
-    EPS: tl.constexpr,
-    BLOCK_Q: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-):
+    H: tl.constexpr, W: tl.constexpr, C: tl.constexpr, POOL: tl.constexpr, NORM: tl.constexpr, EPS: tl.constexpr,
+    BLOCK_Q: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
     """Normalise, pool and activate."""
     member = tl.program_id(1).to(tl.int64)
     q = tl.program_id(0) * BLOCK_Q + tl.arange(0, BLOCK_Q)
@@ -204,21 +171,11 @@ def finish_kernel(
 def norm_sums_kernel(
     dy_ptr,  # (members, batch, H', W', C)
     z_ptr,  # (members, batch, H, W, C)
-    mean_ptr,
-    variance_ptr,
-    beta_ptr,
-    gamma_ptr,
-    codes_ptr,
+    mean_ptr, variance_ptr, beta_ptr, gamma_ptr, codes_ptr,
     parts_ptr,  # out: (2, members, tiles, C) float32: sums for the gradients of beta and gamma
-    n_out,
-    H: tl.constexpr,
-    W: tl.constexpr,
-    C: tl.constexpr,
-    POOL: tl.constexpr,
-    EPS: tl.constexpr,
-    BLOCK_Q: tl.constexpr,
+    n_out, H: tl.constexpr, W: tl.constexpr, C: tl.constexpr, POOL: tl.constexpr, EPS: tl.constexpr, BLOCK_Q: tl.constexpr,
     BLOCK_C: tl.constexpr,
-):
+):  # fmt: skip
     """Take each tile's two sums of batch norm's backward pass."""
     member = tl.program_id(1).to(tl.int64)
     q = tl.program_id(0) * BLOCK_Q + tl.arange(0, BLOCK_Q)
@@ -254,24 +211,13 @@ def _store_cell(
 def finish_gradient_kernel(
     dy_ptr,  # (members, batch, H', W', C)
     z_ptr,  # (members, batch, H, W, C)
-    mean_ptr,
-    variance_ptr,
-    beta_ptr,
-    gamma_ptr,
-    codes_ptr,
+    mean_ptr, variance_ptr, beta_ptr, gamma_ptr, codes_ptr,
     sums_ptr,  # (2, members, C) float32: the gradients of beta and gamma
     dz_ptr,  # out: like z
     parts_ptr,  # out: (members, tiles, C) float32: sums of dz, for the bias
-    n_out,
-    H: tl.constexpr,
-    W: tl.constexpr,
-    C: tl.constexpr,
-    POOL: tl.constexpr,
-    NORM: tl.constexpr,
-    EPS: tl.constexpr,
-    BLOCK_Q: tl.constexpr,
-    BLOCK_C: tl.constexpr,
-):
+    n_out, H: tl.constexpr, W: tl.constexpr, C: tl.constexpr, POOL: tl.constexpr, NORM: tl.constexpr, EPS: tl.constexpr,
+    BLOCK_Q: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
     """Take the gradient back through activation, pool and norm to every cell."""
     member = tl.program_id(1).to(tl.int64)
     q = tl.program_id(0) * BLOCK_Q + tl.arange(0, BLOCK_Q)
@@ -292,12 +238,9 @@ def finish_gradient_kernel(
         beta_part = tl.load(sums_ptr + line, mask=c < C, other=0.0)[None, :] / count
         second = sums_ptr + tl.num_programs(1).to(tl.int64) * C
         gamma_part = tl.load(second + line, mask=c < C, other=0.0)[None, :] / count
-    total = _store_cell(dz_ptr, z_ptr, at, mask, dn, cell, mean, rstd, gamma, beta_part, gamma_part, 0, NORM)
-    if POOL:
-        total += _store_cell(dz_ptr, z_ptr, at + C, mask, dn, cell, mean, rstd, gamma, beta_part, gamma_part, 1, NORM)
-        total += _store_cell(dz_ptr, z_ptr, at + W * C, mask, dn, cell, mean, rstd, gamma, beta_part, gamma_part, 2, NORM)
-        total += _store_cell(
-            dz_ptr, z_ptr, at + (W + 1) * C, mask, dn, cell, mean, rstd, gamma, beta_part, gamma_part, 3, NORM
-        )
+    total = tl.zeros_like(dn)
+    for CELL in tl.static_range(4 if POOL else 1):
+        place = at + ((CELL // 2) * W + CELL % 2) * C
+        total += _store_cell(dz_ptr, z_ptr, place, mask, dn, cell, mean, rstd, gamma, beta_part, gamma_part, CELL, NORM)
     out = (member * tl.num_programs(0) + tl.program_id(0)) * C + c
     tl.store(parts_ptr + out, tl.sum(total, axis=0), mask=c < C)

@@ -10,6 +10,7 @@ import torch
 from builders.compute.cards.bank import DeviceBank
 from builders.compute.cards.compute_path import enter_device_path, find_device
 from builders.images.bank import ImageBank
+from tests.builders.compute.cards.blocks.grouped import use_grouped
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
@@ -31,3 +32,8 @@ def card_path() -> Iterator[None]:
 def device_bank(request: pytest.FixtureRequest, bank: ImageBank) -> DeviceBank:
     """The small bank on each device."""
     return DeviceBank(bank, find_device(request.param))
+
+
+@pytest.fixture(autouse=True)
+def fast_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_grouped(monkeypatch)

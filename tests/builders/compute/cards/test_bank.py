@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nws_data.errors import BuildError
-
 
 @pytest.mark.parametrize(("name", "part", "n"), [("digits", "train", 100), ("digits", "test", 30), ("colour", "train", 160)])
 def test_parts_are_those_of_the_bank(device_bank, bank, name, part, n):
@@ -23,10 +21,3 @@ def test_a_gather_mixes_sets(device_bank, bank):
     assert torch.equal(images[0].cpu(), bank.images("colour", "test")[3])
     assert torch.equal(images[1].cpu(), bank.images("digits", "train")[7].expand(3, -1, -1))
     assert labels.tolist() == [int(bank.labels("colour", "test")[3]), int(bank.labels("digits", "train")[7])]
-
-
-def test_an_unknown_part_is_refused(device_bank):
-    with pytest.raises(BuildError, match="image set"):
-        device_bank.first_row("letters", "train")
-    with pytest.raises(BuildError, match="part of an image set"):
-        device_bank.first_row("digits", "validation")

@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from builders.compute.cards.draw import augment_drawn, draw
-from builders.recipe.augmentation import augment, draw_noise, draw_words
+from builders.recipe.augmentation import draw_noise
+from nws_data.randomness import Purpose
+from nws_data.randomness import words as random_words
+from tests.builders.compute.cards.blocks.grouped import augment_each
 from tests.builders.compute.cards.blocks.test_compile import check, compiled
 
 SEEDS, STEPS = [0, 2**62 + 12345, 7], [0, 99_999, 2**32 - 1]
@@ -26,13 +29,13 @@ def slots(device_bank):
 
 def test_words_and_noise_are_those_of_the_cpu_path(slots):
     words, noise = draw(*slots, per_member=4)
-    expected = draw_words(*slots, 12, slice(0, 12), slots[0].device)
-    assert torch.equal(noise, draw_noise(expected))
-    assert torch.equal(words, torch.stack([word[:, :3] for word in expected], dim=-1).flatten(1))
+    expected = [draw_noise(*one, slice(0, 4), device=noise.device) for one in zip(SEEDS, STEPS, strict=True)]
+    assert torch.equal(noise, torch.cat(expected))
+    assert torch.equal(words.view(3, 48), random_words(slots[0], Purpose.AUGMENTATION, slots[1], 48, words.device))
     assert len({row.numpy().tobytes() for row in words.cpu()}) == 12
 
 
 def test_images_are_those_of_the_cpu_path(slots, device_bank):
     rows = torch.tensor([device_bank.first_row("colour", "train") + i for i in range(6)], device=device_bank.device)
     images = device_bank.gather(rows)[0]
-    assert torch.equal(augment_drawn(images, *slots), augment(images, *slots))
+    assert torch.equal(augment_drawn(images, *slots), augment_each(images, *slots))

@@ -14,12 +14,12 @@ from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.augmentation import augment, to_float
 from builders.recipe.dropout import dropout_mask
-from builders.recipe.epochs import epoch_batches, split_images
+from builders.recipe.epochs import split_images
 from builders.recipe.initialization import initial_vector
 from builders.recipe.optimizers import epoch_rates
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE
 from tests.builders.compute.oracle import Oracle
-from tests.builders.conftest import SMALLEST, hyperparameters, planned
+from tests.builders.conftest import SMALLEST, epoch_batches, hyperparameters, planned
 from tests.pairs import all_pairs
 
 MIXED = {"filter_size": 5, "depth_conv": 5, "depth_fc": 4, "width_conv": 48, "width_fc": 128}

@@ -54,17 +54,17 @@ def test_auto_takes_the_card_if_there_is_one():
 
 
 def test_arithmetic_that_a_device_has_not_is_refused():
-    check_arithmetic("cuda", "grouped", "tf32")
+    check_arithmetic("cuda", "triton", "tf32")
     check_arithmetic("cpu", "plain", "bfloat16")
     with pytest.raises(BuildError, match=r"--precision on cpu: .*tf32 needs --device cuda"):
         check_arithmetic("cpu", "triton", "tf32")
-    with pytest.raises(BuildError, match=r"--backend on cuda: .*grouped"):
+    with pytest.raises(BuildError, match=r"--backend on cuda: .*triton"):
         check_arithmetic("cuda", "cudnn", "float32")
 
 
 def test_backends_are_there_and_others_refused():
     assert all(callable(implementation(name)) for name in BACKENDS)
-    with pytest.raises(BuildError, match=r"backend: .*grouped"):
+    with pytest.raises(BuildError, match=r"backend: .*triton"):
         implementation("cudnn")
 
 
@@ -83,7 +83,7 @@ def test_a_worker_stages_what_a_device_trains(bank, worker_path, device_path, tm
     (job,) = make_card_jobs([planned(0)], ["cpu"])  # stands in for a card
     messages: list[object] = []
     settings = WorkerSettings(bank.folder, tmp_path, 19, "float32", "cuda", "grouped")
-    run_job(job, settings, Reporter(messages.append, lambda: False, 0))
+    run_job(job, settings, Reporter(messages.append, lambda: False))
     record = TrainingRecord.load(tmp_path / "random-000000.safetensors")
     assert record.compute_path == "cuda-fleet-1/grouped/cpu/float32" and record.n_epochs == 19
     images = sum(message.n_images for message in messages if isinstance(message, Progress))

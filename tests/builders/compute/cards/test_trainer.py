@@ -10,7 +10,6 @@ import torch
 
 import builders.compute.cards.fleet
 import builders.compute.lane
-import builders.compute.trainer
 from builders.compute import trainer
 from builders.compute.backend import OpenBackend, open_backend
 from builders.compute.cards.card import open_card
@@ -18,7 +17,6 @@ from builders.compute.trainer import Interrupted
 from builders.plan.cost import training_flop
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.initialization import initial_vector
-from nws_data.errors import BuildError
 from nws_data.format.records import TrainingRecord
 from nws_data.space.architecture import Architecture
 from nws_data.space.trajectory import CURVES
@@ -122,29 +120,3 @@ def test_a_long_epoch_takes_several_turns(card, worker_path, monkeypatch):
 
 def test_nothing_to_train(card):
     assert train([], card()) == {}
-
-
-def test_a_lane_that_does_not_fit_waits_for_the_others(card, worker_path, monkeypatch):
-    opened: list[int] = []
-
-    class SmallCard(builders.compute.trainer.Lane):
-        """A lane on a card that has room for one."""
-
-        def __init__(self, *arguments) -> None:
-            opened.append(len(opened))
-            if len(opened) == 2:
-                raise torch.OutOfMemoryError("the card is full")
-            super().__init__(*arguments)
-
-    monkeypatch.setattr(builders.compute.trainer, "Lane", SmallCard)
-    assert len(train([planned(0), planned(1, batch_size=64)], card(slots=1))) == 2
-    assert opened == [0, 1, 2]  # refused once, then tried again when the first was done
-
-
-def test_a_card_too_small_for_one_fleet_is_an_error(card, monkeypatch):
-    def full(*arguments):
-        raise torch.OutOfMemoryError("the card is full")
-
-    monkeypatch.setattr(builders.compute.trainer, "Lane", full)
-    with pytest.raises(BuildError, match="8 trainings in batches of 32 does not fit"):
-        train([planned(0)], card())

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from builders.compute.native.kernels import check_sizes, images_in, required_kernels
-from builders.compute.native.kernels import dropout_mask as native_mask
+from builders.compute.native.kernels import images_in, required_kernels
+from builders.compute.native.library import LONGEST_ROW, MOST_UNITS
 from builders.recipe.augmentation import to_float
 from builders.recipe.constants import ACTIVATION_CODES
 from builders.recipe.dropout import dropout_mask
-from nws_data.errors import BuildError
-from nws_data.space.architecture import all_architectures
+from nws_data.randomness import Purpose
+from nws_data.space.architecture import IMAGE_SHAPE, all_architectures
 from nws_data.space.network import ACTIVATIONS
 
 FLOAT = required_kernels(torch.float32)
 
 
 def evaluate(z: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, pool: bool, activation: str) -> torch.Tensor:
-    """Call conv_evaluate on ``(batch, side, side, channels)``."""
+    """Call scale_pool_activate on ``(batch, side, side, channels)``."""
     batch, side, _, channels = z.shape
     y = torch.empty(batch, side // 2, side // 2, channels) if pool else torch.empty_like(z)
     pointers = [t.data_ptr() for t in (z, scale, shift, y)]
-    FLOAT.conv_evaluate(
-        pointers[0], batch, side, channels, pointers[1], pointers[2], pool, ACTIVATION_CODES[activation], pointers[3]
+    FLOAT.scale_pool_activate(
+        pointers[0], 0, batch, side, channels, *pointers[1:3], pool, ACTIVATION_CODES[activation], pointers[3]
     )
     return y
 
@@ -65,7 +64,7 @@ def test_a_nan_wins_its_window_and_no_other(corner, activation):
 def test_dropout_masks_are_those_of_every_path(n):
     seed, step = 0x1234_5678_9ABC_DEF0, 77
     keep, words = torch.zeros(n, dtype=torch.uint8), torch.zeros(n // 32 + 8, dtype=torch.int32)
-    native_mask(FLOAT, seed, step, n, keep, words)
+    FLOAT.dropout_mask(seed, int(Purpose.DROPOUT), step, n, words.data_ptr(), keep.data_ptr())
     assert torch.equal(keep.bool(), dropout_mask([seed], [step], 1, n).flatten())
 
 
@@ -94,12 +93,10 @@ def test_bfloat16_is_rounded_to_nearest_even():
 
 def test_every_architecture_fits_the_buffers():
     for architecture in all_architectures():
-        check_sizes(architecture.layers)
-    first, *_, hidden, _ = all_architectures()[0].layers
-    with pytest.raises(BuildError, match=r"conv1 has 16 outputs, more than .* --backend plain"):
-        check_sizes([replace(first, n_out=16)])
-    with pytest.raises(BuildError, match=r"has 256 outputs"):
-        check_sizes([replace(hidden, n_out=256)])
+        side = IMAGE_SHAPE[1]
+        for layer in architecture.layers:
+            assert layer.n_out <= MOST_UNITS and (not layer.is_conv or side * layer.n_out <= LONGEST_ROW), layer.name
+            side //= 2 if layer.pool_after else 1
 
 
 def test_cross_entropy():

@@ -88,19 +88,6 @@ def test_a_compiler_that_is_no_program_is_none(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_damaged_library_in_the_cache_is_made_again(tmp_path):
-    compiler = fast_compiler(tmp_path)
-    first = report(tmp_path, CC=compiler)
-    assert first[0].startswith("native ")
-    (compiled,) = (tmp_path / "nws").glob("kernels-*.so")
-    good = compiled.read_bytes()
-    for bad in (b"", b"garbage", good[: len(good) // 2], good[:-1], bytes(len(good))):
-        compiled.write_bytes(bad)
-        assert report(tmp_path, CC=compiler) == first
-        assert compiled.read_bytes() == good
-
-
-@pytest.mark.slow
 def test_another_users_folder_of_compiled_kernels_is_not_trusted(tmp_path):
     shared = tmp_path / f"nws-{os.getuid()}"
     shared.mkdir()

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from builders.compute.cards.blocks import ConvBlock
+from builders.compute.cards.network import ConvBlock
 from nws_data.space.architecture import IMAGE_SHAPE, Architecture, all_architectures
 
 ACTIVATIONS = (F.relu, F.elu, torch.sigmoid, torch.tanh)

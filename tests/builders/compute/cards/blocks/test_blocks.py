@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-import triton
 
-from builders.compute.backend import CARD_BACKENDS, implementation
-from nws_data.errors import BuildError
+from builders.compute.backend import implementation
 from tests.builders.compute.cards.blocks.oracle import Case, error, layer_shapes, make_layer, oracle, run
 from tests.pairs import all_pairs
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # on the CPU Triton runs in its interpreter, slowly
 BOUNDS = {torch.float32: 2e-6, torch.bfloat16: 1e-2}
 SHAPES = layer_shapes()
+BACKENDS = ["triton", "grouped"]  # grouped.py beside this file
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning:triton")  # NumPy's, in the interpreter
 
@@ -76,7 +75,7 @@ def test_triton_on_layers_of_all_architectures(filter_size):
             compare("triton", case, torch.bfloat16)
 
 
-@pytest.mark.parametrize("backend", CARD_BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("norm", [True, False])
 @pytest.mark.parametrize("pool", [True, False])
 def test_bfloat16_and_equal_cells(backend, norm, pool):
@@ -87,7 +86,7 @@ def test_bfloat16_and_equal_cells(backend, norm, pool):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("backend", CARD_BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_bits_do_not_depend_on_the_run_the_companions_or_the_slot(backend, dtype):
     layer = make_layer(Case(3, 4, 8, 8, True, members=3, batch=1 if dtype == torch.float32 else 3), dtype, DEVICE)
     block = implementation(backend)
@@ -106,7 +105,7 @@ def test_triton_bits_do_not_depend_on_the_number_of_members():
 
 
 @pytest.mark.parametrize("pool", [True, False])
-@pytest.mark.parametrize("backend", CARD_BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_non_finite_member_stays_so_and_harms_nobody(backend, pool):
     layer = make_layer(Case(3, 4, 4, 8, pool, norm=False, batch=1), torch.float32, DEVICE)
     clean = run(implementation(backend), layer)
@@ -119,7 +118,7 @@ def test_a_non_finite_member_stays_so_and_harms_nobody(backend, pool):
         assert torch.equal(value[1:3], spoilt[name][1:3]), name
 
 
-@pytest.mark.parametrize("backend", CARD_BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_the_variance_survives_a_mean_far_from_zero(backend):
     layer = make_layer(Case(3, 4, 8, 8, True, members=1, batch=3), torch.float32, DEVICE)
     layer.tensors[2] += 3000  # E[x^2] - E[x]^2 in float32 would be off by about one
@@ -128,7 +127,7 @@ def test_the_variance_survives_a_mean_far_from_zero(backend):
     assert error(got["mean"], expected["mean"]) < 1e-6
 
 
-@pytest.mark.parametrize("backend", CARD_BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_strided_inputs_and_images_that_are_not_square(backend):
     layer = make_layer(Case(3, 4, 4, 8, True, members=2, batch=1), torch.float32, DEVICE)
     layer.tensors[0] = torch.cat([layer.tensors[0], layer.tensors[0].flip(3)], 3).transpose(0, 1)
@@ -139,7 +138,7 @@ def test_strided_inputs_and_images_that_are_not_square(backend):
         assert error(got[name], expected[name]) < 2e-6, name
 
 
-@pytest.mark.parametrize("backend", CARD_BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_images_need_no_gradient(backend):
     layer = make_layer(Case(3, 3, 4, 8, True, members=1, batch=1), torch.float32, DEVICE)
     x, kernel, *rest = layer.tensors
@@ -147,17 +146,3 @@ def test_images_need_no_gradient(backend):
     y, _, _ = implementation(backend)(x, kernel, *rest, layer.codes, pool=True)
     (gradient,) = torch.autograd.grad(y, [kernel], layer.dy)
     assert torch.equal(gradient, run(implementation(backend), layer)["d_kernel"])
-
-
-def test_triton_says_what_it_does_not_take(monkeypatch):
-    block = implementation("triton")
-    layer = make_layer(Case(3, 4, 4, 8, True, members=1, batch=1), torch.float64, DEVICE)
-    with pytest.raises(BuildError, match=r"got torch.float64.*grouped"):
-        block(*layer.tensors, layer.codes, pool=True)
-    layer = make_layer(Case(3, 4, 4, 8, True, members=1, batch=1), torch.float32, DEVICE)
-    x = torch.empty(1, 2**20, 32, 32, 4, device="meta")
-    with pytest.raises(BuildError, match=r"batch of 1048576.*smaller"):
-        block(x, *layer.tensors[1:], layer.codes, pool=True)
-    monkeypatch.setattr("builders.compute.cards.blocks.triton.INTERPRETED", triton.language.constexpr(False))
-    with pytest.raises(BuildError, match="TRITON_INTERPRET=1"):
-        block(*(t.cpu() for t in layer.tensors), layer.codes.cpu(), pool=True)

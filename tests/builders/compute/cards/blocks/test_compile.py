@@ -20,9 +20,7 @@ ROOT = Path(__file__).parents[5]
 KERNELS = {
     "conv_kernel",
     "kernel_gradient_kernel",
-    "sum_splits_kernel",
     "moments_kernel",
-    "sum_tiles_kernel",
     "finish_kernel",
     "norm_sums_kernel",
     "finish_gradient_kernel",

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from scipy.stats import chi2_contingency, chisquare, ks_2samp, kstest, uniform
 
-from builders.estimate.disk import shards_to_be, size_of, trainings_in
 from builders.plan.trainings import PlannedTraining, plan_trainings
 from nws_data.format.tiers import choose_tier, tier_bytes
 from nws_data.space.architecture import Architecture, all_architectures
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE, IMAGE_SETS, LEARNING_RATE
+from nws_data.space.identity import parse_id, split_of
+from nws_data.write.planned_shards import planned_shards
 
 SIZES = ("500MB", "1GB", "10GB")
 
@@ -25,9 +26,11 @@ def plan(population: str, n: int = 1500, seed: int = 0) -> list[PlannedTraining]
 
 
 def tier(trainings: list[PlannedTraining], name: str) -> set[PlannedTraining]:
-    shards = choose_tier(shards_to_be(trainings, None), tier_bytes(name))
-    assert size_of(shards)[1] <= tier_bytes(name)
-    return set(trainings_in(shards, trainings))
+    lengths = [(planned.id, Architecture.of(planned.hyperparameters).n_weights) for planned in trainings]
+    shards = choose_tier(planned_shards(lengths), tier_bytes(name))
+    assert sum(shard.nbytes for taken in shards.values() for shard in taken) <= tier_bytes(name)
+    last = {split: parse_id(taken[-1].last)[1] for split, taken in shards.items() if taken}
+    return {planned for planned in trainings if parse_id(planned.id)[1] <= last.get(split_of(planned.id), -1)}
 
 
 def p_values(trainings: list[PlannedTraining], inside: set[PlannedTraining], column: str) -> tuple[float, float]:

@@ -12,17 +12,27 @@ import numpy as np
 import pytest
 
 from builders.compute.backend import default_backend
-from builders.estimate.speed import Speed, calibrate, sample_by_cost
-from builders.estimate.work import Work, work_of_images
+from builders.estimate.calibration import AUGMENTED_FLOP, IMAGE_FLOP, Speed, Work, calibrate, sample_by_cost, work_of
+from builders.plan.cost import forward_flop
 from builders.plan.trainings import plan_trainings
 from nws_data.errors import BuildError
+from nws_data.space.architecture import Architecture
+from tests.builders.conftest import planned
 
 PLAN = list(plan_trainings("random", 400, 3, ["digits"]))
 FIXED = list(plan_trainings("fixed", 20, 3, ["digits"]))
+OPTIONS = {"precision": "float32", "backend": default_backend("cpu"), "n_workers": 1}
 
 
 def works(trainings) -> dict:
-    return {planned: work_of_images(planned, 1e4, 5e3) for planned in trainings}
+    return {planned: work_of(planned, 1e4, 5e3) for planned in trainings}
+
+
+def test_work_by_hand():
+    for training, beside in ((planned(0), IMAGE_FLOP), (planned(0, augmentation=True), IMAGE_FLOP + AUGMENTED_FLOP)):
+        flop = forward_flop(Architecture.of(training.hyperparameters)) * (3 * 700 + 200)
+        assert work_of(training, 700, 200) == Work(1, 700, 200, flop, flop + 700 * beside)
+    assert Work(1, 2, 3, 4, 5) + Work(1, 1, 1, 1, 1) == Work(2, 3, 4, 5, 6)
 
 
 def test_the_sample_follows_the_cost():
@@ -37,25 +47,20 @@ def test_the_sample_follows_the_cost():
 
 
 def test_the_error_falls_with_the_number_of_shapes_but_not_below_five_percent():
-    few, many = (Speed({"fixed": 1e-11}, n, 0.2, 1.0, 1.0) for n in (4, 4_000_000))
+    few, many = (Speed(1e-11, n, 0.2) for n in (4, 4_000_000))
     assert few.error == pytest.approx((0.05**2 + 0.1**2) ** 0.5) and many.error == pytest.approx(0.05, rel=1e-3)
-    assert few.seconds("fixed", Work(cost=1e12)) == pytest.approx(10.0)
 
 
 @pytest.mark.slow
 def test_a_calibration_of_the_real_trainer():
-    todo = {"fixed": works(FIXED), "random": works(PLAN[:20])}
-    options = {"precision": "float32", "backend": default_backend("cpu"), "n_workers": 1}
-    speed = calibrate(todo, seconds=8.0, **options)
-    assert set(speed.seconds_per_cost) == {"fixed", "random"} and speed.n_shapes >= 2 and speed.start_s >= 0
-    for value in speed.seconds_per_cost.values():
-        assert 1e-13 < value < 1e-8  # 0.1 GFLOP/s to 10 TFLOP/s
+    speed = calibrate(works(FIXED) | works(PLAN[:20]), seconds=8.0, **OPTIONS)
+    assert speed.n_shapes >= 1
+    assert 1e-13 < speed.seconds_per_cost < 1e-8  # 0.1 GFLOP/s to 10 TFLOP/s
 
 
 def test_a_calibration_without_time():
-    options = {"precision": "float32", "backend": default_backend("cpu"), "n_workers": 1}
-    with pytest.raises(BuildError, match=r"--calibrate 0.01: too few shapes could be measured"):
-        calibrate({"fixed": {}, "random": works(PLAN[:2])}, seconds=0.01, **options)
+    with pytest.raises(BuildError, match=r"--calibrate 0.01: no shape could be measured"):
+        calibrate(works(PLAN[:2]), seconds=0.01, **OPTIONS)
 
 
 def test_ctrl_c_leaves_nothing(tmp_path):
