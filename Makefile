@@ -8,12 +8,13 @@ VENV_FLAGS ?=
 
 RUN = OMP_NUM_THREADS=1 $(VENV)/bin/python -m
 
-.PHONY: help quickstart test fast lint pytest ruff mypy clean
+.PHONY: help quickstart test fast long lint pytest ruff mypy clean
 
 help:
 	@echo "make quickstart   train 150 small networks and read from their weights how they were made (minutes)"
-	@echo "make test         all tests, and make lint beside them"
-	@echo "make fast         ruff, and all tests but the slow ones"
+	@echo "make test         all tests but the long ones, and make lint beside them (minutes)"
+	@echo "make fast         ruff, and all tests but the slow and the long ones"
+	@echo "make long         what make test holds a sample of, in full: fuzzing, kills, kernels (half an hour)"
 	@echo "make lint         ruff and mypy"
 	@echo "make clean        remove .venv and caches; datasets stay"
 
@@ -25,7 +26,11 @@ test: $(VENV)/dev.stamp
 	@$(MAKE) --no-print-directory --jobs=2 pytest lint
 
 fast: $(VENV)/dev.stamp ruff
-	@$(RUN) pytest -n 3 --dist worksteal -m "not slow"
+	@$(RUN) pytest -n 3 --dist worksteal -m "not slow and not long"
+
+# Before a release, and after changes of what reads strangers' files, stages trainings, or computes on cards.
+long: $(VENV)/dev.stamp
+	@$(RUN) pytest -n 3 --dist load -m long
 
 lint: ruff mypy
 

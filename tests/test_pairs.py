@@ -1,10 +1,10 @@
-"""The choice of cases covers all pairs, and no more than needed by much."""
+"""The choice of cases covers all pairs or values, and no more than needed by much."""
 
 from __future__ import annotations
 
 import itertools
 
-from tests.pairs import all_pairs
+from tests.pairs import all_pairs, all_values
 
 
 def test_every_pair_is_in_a_chosen_case():
@@ -18,3 +18,8 @@ def test_every_pair_is_in_a_chosen_case():
 def test_pairs_that_no_case_holds_are_not_asked_for():
     assert all_pairs([("a", 1), ("b", 2)]) == [("a", 1), ("b", 2)]
     assert all_pairs([]) == []
+
+
+def test_every_value_is_in_a_chosen_case():
+    chosen = all_values(itertools.product("ab", range(3), "xyzw"))
+    assert len(chosen) == 4 and [len({case[i] for case in chosen}) for i in range(3)] == [2, 3, 4]

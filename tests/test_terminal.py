@@ -119,6 +119,7 @@ def test_plan(root: Path) -> None:
     assert re.search(r"\ntime of \d+ workers?: not calibrated", shown)
 
 
+@pytest.mark.slow
 def test_bench_run(root: Path) -> None:
     task = "regress-local/test_accuracy"
     shown, written = nws("bench", "run", "--task", task, "--method", "majority", "ridge-16", "--seeds", "2", "--out", "r")

@@ -20,7 +20,9 @@ from builders.images.prepare import ImageOptions
 from nws_data.format.records import PROVENANCE, TrainingRecord
 from tests.conftest import ROOT, cached_folder
 
-SEED = 1671  # its first seven fixed and four random trainings have small batches, so that few images are enough
+# The first seven fixed and four random trainings have batches of at most 64, so that few images are enough, and these random
+# ones are among the smallest architectures.
+SEED = 805_699
 IMAGES = ImageOptions(sources=("digits",), n_train=120, n_test=50)
 _OPTIONS = {"images": IMAGES, "epoch_cap": 19, "seed": SEED}
 _BUILDS = cached_folder("builds", "nws_data", "builders")

@@ -68,6 +68,7 @@ def test_one_worker_gives_the_same_bytes(built, tmp_path):
     assert differences(tmp_path / "nws", built) == []
 
 
+@pytest.mark.slow
 def test_an_interrupted_build_goes_on_to_the_same_bytes(built, tmp_path):
     out = tmp_path / "nws"
     staging = out / ".build" / "trainings"
@@ -214,6 +215,7 @@ def test_both_populations_stand_in_one_folder(built, tmp_path):
         assert shard.read_bytes() == (copy / shard.relative_to(built)).read_bytes()
 
 
+@pytest.mark.slow
 def test_finished_trainings_of_an_interrupted_build_outlive_other_builds(built, tmp_path):
     out, staging = tmp_path / "nws", tmp_path / "nws" / ".build" / "trainings"
     process = start_build(out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-SEED = 1671  # its first seven fixed and four random trainings have small batches, so that few images are enough
+SEED = 805_699  # that of tests/builders/builds.py
 _IMAGES = ["--images", "digits", "--train-images", "120", "--test-images", "50"]
 _OPTIONS = [*_IMAGES, "--epoch-cap", "19", "--seed", str(SEED)]
 _PRESET = "crash-tests"  # the only way to build both populations by one command

@@ -1,4 +1,4 @@
-"""The kill script in short; in full: ``python -m tests.crash.kill --kills 120 --seed 0 --out DIR``."""
+"""The kill script: ``python -m tests.crash.kill --kills 120 --seed 0 --out DIR``, in short and in full."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ def total(table: str) -> dict[str, int]:
     return dict(zip(rows[0][1:], map(int, rows[-1][1:]), strict=True))
 
 
-def test_killed_builds_are_completed_by_the_same_command(tmp_path: Path) -> None:
-    found = total(kill(tmp_path, "--kills", "2", "--kinds", "fixed, 1 worker"))
-    assert found["kills"] >= 2
-    assert found["cases"] == found["completed"] == found["equal"] >= 1
-
-
 @pytest.mark.slow
-def test_killed_builds_of_two_kinds(tmp_path: Path) -> None:
-    found = total(kill(tmp_path, "--kills", "8", "--kinds", "both", "extension", "--seed", "1"))
+def test_killed_builds_are_completed_by_the_same_command(tmp_path: Path) -> None:
+    found = total(kill(tmp_path, "--kills", "8", "--kinds", "fixed, 1 worker", "both", "extension", "--seed", "1"))
     assert found["kills"] >= 8
     assert found["cases"] == found["completed"] == found["equal"] >= 3
+
+
+@pytest.mark.long
+def test_150_kills_of_builds_of_all_kinds(tmp_path: Path) -> None:
+    found = total(kill(tmp_path, "--kills", "150", "--seed", "2"))
+    assert found["kills"] >= 150
+    assert found["cases"] == found["completed"] == found["equal"] >= 50

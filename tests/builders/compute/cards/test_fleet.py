@@ -99,7 +99,14 @@ def test_float64_equals_the_oracle(device_bank, activation):
         torch.testing.assert_close(vectors[i], oracle(training, device_bank, 2, break_ties=True), rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("changes", [MIXED, FIXED_ARCHITECTURE | {"batch_norm": False}, SMALLEST | {"batch_norm": False}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param(MIXED, marks=pytest.mark.slow),
+        FIXED_ARCHITECTURE | {"batch_norm": False},
+        SMALLEST | {"batch_norm": False},
+    ],
+)
 def test_activations_and_optimizers_mix_in_a_fleet(device_bank, changes):
     changes = {"initialization": "glorot_normal"} | changes
     trainings = {

@@ -36,6 +36,7 @@ def device_path():
         os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
 
 
+@pytest.mark.slow
 def test_a_job_trains_all_its_shapes(bank, worker_path, device_path):
     steps: list[tuple[int, float]] = []
     trainings = [planned(0), planned(1, batch_size=64)]

@@ -57,6 +57,7 @@ def mixed(n: int, augmenting: bool = True) -> list[PlannedTraining]:
     ]
 
 
+@pytest.mark.slow
 def test_trainings_equal_those_of_the_cpu_path(card, bank, worker_path):
     trainings = mixed(3, augmenting=card().device == "cpu")  # a card rounds augmented images otherwise
     records = train(trainings, card("float64"))
@@ -68,6 +69,7 @@ def test_trainings_equal_those_of_the_cpu_path(card, bank, worker_path):
             assert getattr(record, name) == getattr(expected, name), name
 
 
+@pytest.mark.slow
 def test_the_same_bits_in_any_order_lane_and_company(card, worker_path):
     trainings = mixed(4)  # two slots: the third and fourth take over free ones
     together = train(trainings, card())
@@ -81,6 +83,7 @@ def test_the_same_bits_in_any_order_lane_and_company(card, worker_path):
     assert together[trainings[0].id].device == card().device
 
 
+@pytest.mark.slow
 def test_a_non_finite_training_is_kept_and_harms_no_companion(card, worker_path, monkeypatch):
     trainings = [planned(i) for i in range(3)]
     (healthy,) = train(trainings[2:], card()).values()
@@ -112,6 +115,7 @@ def test_steps_are_counted_and_can_be_interrupted(card, worker_path):
     assert seen == [(128, 128.0 * per_image)] * 5  # two members, two steps an epoch, batches of 32
 
 
+@pytest.mark.slow
 def test_a_long_epoch_takes_several_turns(card, worker_path, monkeypatch):
     whole = train([planned(0)], card())
     monkeypatch.setattr(builders.compute.cards.fleet, "_STEPS_A_TURN", 1)

@@ -2,33 +2,66 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 _REPORT = """
+import json, os, sys, tempfile
+import torch  # which takes seconds
 from builders.compute.backend import default_backend
 from builders.compute.compute_path import path_of
-name = default_backend("cpu")
-print(name, path_of(name, "float32"))
-try:
-    print(path_of("native", "float32"))
-except Exception as error:
-    print(type(error).__name__, error)
+
+def report():
+    name = default_backend("cpu")
+    print(name, path_of(name, "float32"))
+    try:
+        print(path_of("native", "float32"))
+    except Exception as error:
+        print(type(error).__name__, error)
+
+for line in sys.stdin:
+    if not (child := os.fork()):
+        os.environ.clear()
+        os.environ.update(json.loads(line))
+        tempfile.tempdir = None
+        report()
+        sys.stdout.flush()
+        os._exit(0)
+    os.waitpid(child, 0)
+    print(flush=True)
 """
 
 
-def report(tmp_path: Path, **environment: str) -> list[str]:
-    """What a fresh process with its own cache says of the backends."""
-    values = {key: value for key, value in os.environ.items() if key != "CC"}
-    values |= {"XDG_CACHE_HOME": str(tmp_path), "TMPDIR": str(tmp_path if tmp_path.is_dir() else tmp_path.parent)}
-    done = subprocess.run(
-        [sys.executable, "-c", _REPORT], env=values | environment, capture_output=True, text=True, check=True
-    )
-    return done.stdout.splitlines()
+@pytest.fixture(scope="module")
+def server() -> Iterator[subprocess.Popen[str]]:
+    """A process that has imported torch but has loaded no library: it forks for each report."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _REPORT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        process.stdin.close()
+
+
+@pytest.fixture
+def report(server: subprocess.Popen[str], tmp_path: Path) -> Callable[..., list[str]]:
+    """Return a function that returns what a process, with its own cache and environment, says of the backends."""
+
+    def ask(cache: Path = tmp_path, **environment: str) -> list[str]:
+        values = {key: value for key, value in os.environ.items() if key != "CC"}
+        values |= {"XDG_CACHE_HOME": str(cache), "TMPDIR": str(tmp_path)}
+        server.stdin.write(json.dumps(values | environment) + "\n")
+        server.stdin.flush()
+        lines = list(iter(server.stdout.readline, "\n"))
+        assert len(lines) == 2, lines
+        return lines
+
+    return ask
 
 
 def fast_compiler(folder: Path) -> str:
@@ -40,24 +73,24 @@ def fast_compiler(folder: Path) -> str:
 
 
 @pytest.mark.slow
-def test_compiled_once(tmp_path):
-    first = report(tmp_path)
+def test_compiled_once(report, tmp_path):
+    first = report()
     assert first[0].startswith("native cpu-native-1/")
     (compiled,) = (tmp_path / "nws").glob("kernels-*.so")
     made = compiled.stat().st_mtime_ns
-    assert report(tmp_path) == first
+    assert report() == first
     assert compiled.stat().st_mtime_ns == made
 
 
 @pytest.mark.parametrize("program", ["/no/such/compiler", "false"])
-def test_without_a_compiler(tmp_path, program):
-    first, second = report(tmp_path, CC=program)
+def test_without_a_compiler(report, program):
+    first, second = report(CC=program)
     assert first.startswith("plain cpu-plain-1/")
     assert second.startswith("BuildError --backend native needs a C compiler") and "--backend plain" in second
 
 
 @pytest.mark.slow
-def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path):
+def test_a_cache_that_cannot_be_written_is_no_obstacle(report, tmp_path):
     file = tmp_path / "file"
     file.write_text("")
     assert report(file, CC=fast_compiler(tmp_path))[0].startswith("native ")
@@ -72,28 +105,28 @@ def fake_compiler(tmp_path: Path, lines: str) -> str:
     return str(program)
 
 
-def test_a_compiler_that_writes_garbage_or_nothing_is_none(tmp_path):
+def test_a_compiler_that_writes_garbage_or_nothing_is_none(report, tmp_path):
     for lines in ('echo garbage > "$out"', ': > "$out"', "exit 0", 'cc -shared -x c /dev/null -o "$out"'):
-        first, second = report(tmp_path, CC=fake_compiler(tmp_path, lines))
+        first, second = report(CC=fake_compiler(tmp_path, lines))
         assert first.startswith("plain ") and second.startswith("BuildError "), lines
     assert not list((tmp_path / "nws").glob(".*")), "the compiler's files stayed"
 
 
-def test_a_compiler_that_is_no_program_is_none(tmp_path):
+def test_a_compiler_that_is_no_program_is_none(report, tmp_path):
     text = tmp_path / "cc"
     text.write_bytes(b"\0no program")
     text.chmod(0o755)
-    assert report(tmp_path, CC=str(text))[0].startswith("plain ")
-    assert report(tmp_path, CC="cc 'without an end")[0].startswith("plain ")
+    assert report(CC=str(text))[0].startswith("plain ")
+    assert report(CC="cc 'without an end")[0].startswith("plain ")
 
 
 @pytest.mark.slow
-def test_another_users_folder_of_compiled_kernels_is_not_trusted(tmp_path):
+def test_another_users_folder_of_compiled_kernels_is_not_trusted(report, tmp_path):
     shared = tmp_path / f"nws-{os.getuid()}"
     shared.mkdir()
     shared.chmod(0o777)
     environment = {"XDG_CACHE_HOME": "/dev/null", "TMPDIR": str(tmp_path), "CC": fast_compiler(tmp_path)}
-    assert report(tmp_path, **environment)[0].startswith("plain ")
+    assert report(**environment)[0].startswith("plain ")
     shared.chmod(0o700)
-    assert report(tmp_path, **environment)[0].startswith("native ")
+    assert report(**environment)[0].startswith("native ")
     assert list(shared.glob("kernels-*.so"))

@@ -1,9 +1,10 @@
 """Compiles every kernel of the Triton block for a card that need not be there, and tells what each one takes.
 
 ``python -m tests.builders.compute.cards.blocks.compile_kernels 90 smallest:bfloat16 3:float32`` runs the first and the last
-conv block of the named architecture and every layer shape of filter size 3, forward and backward on tensors without data
-("meta"), with launches replaced by compilation: the same code, arguments and tile sizes as on the card. ``draw`` is the
-kernel of the augmentations' draws. Prints one JSON list. Not for a process with ``TRITON_INTERPRET``.
+conv block of the named architecture and every layer shape of filter size 3 (``sample``: a few of all sizes), forward and
+backward on tensors without data ("meta"), with launches replaced by compilation: the same code, arguments and tile sizes as
+on the card. ``draw`` is the kernel of the augmentations' draws. Prints one JSON list. Not for a process with
+``TRITON_INTERPRET``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from builders.compute.cards.blocks.triton import triton_block
 from builders.compute.cards.draw import draw
 from nws_data.space.architecture import Architecture
 from tests.builders.compute.cards.blocks.oracle import layer_shapes
+from tests.pairs import all_values
 
 ARCHITECTURES = {
     "smallest": Architecture(3, 3, 3, 16, 64),
@@ -111,7 +113,8 @@ def main(capability: int, jobs: list[str]) -> None:
             shapes = layer_shapes([architecture])
             shapes = [min(shapes, key=lambda shape: shape[1]), max(shapes, key=lambda shape: shape[1:3])]
         else:
-            architecture, shapes = None, [shape for shape in layer_shapes() if shape[0] == int(name)]
+            architecture, shapes = None, layer_shapes()
+            shapes = all_values(shapes) if name == "sample" else [shape for shape in shapes if shape[0] == int(name)]
         for shape in shapes:
             compile_block(shape, architecture is None or architecture.batch_norm, PRECISIONS[precision])
     print(json.dumps(list(_compiled.values())))

@@ -12,7 +12,7 @@ import torch
 
 from builders.compute.backend import implementation
 from tests.builders.compute.cards.blocks.oracle import Case, error, layer_shapes, make_layer, oracle, run
-from tests.pairs import all_pairs
+from tests.pairs import all_pairs, all_values
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # on the CPU Triton runs in its interpreter, slowly
 BOUNDS = {torch.float32: 2e-6, torch.bfloat16: 1e-2}
@@ -54,25 +54,27 @@ def test_the_shapes_are_those_of_the_243_architectures():
     assert (7, 48, 48, 8, True) in SHAPES and (3, 3, 4, 32, True) in SHAPES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", [True, False])
 def test_the_grouped_block_on_every_layer_of_every_architecture(norm):
     for i, shape in enumerate(SHAPES):
         compare("grouped", Case(*shape, norm=norm, members=1 + i % 4, batch=2), torch.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", COVERING, ids=str)
 def test_triton_on_layers_of_every_kind(case):
     compare("triton", case, torch.float32)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("filter_size", [3, 5, 7])
-def test_triton_on_layers_of_all_architectures(filter_size):
+@pytest.mark.parametrize(
+    "choose", [pytest.param(all_values, marks=pytest.mark.slow), pytest.param(all_pairs, marks=pytest.mark.long)]
+)
+def test_triton_on_layers_of_all_architectures(choose):
     # On few pixels: bfloat16 has the largest tiles, so the fewest steps.
-    for size, n_in, n_out, _, pool in all_pairs(SHAPES):
-        if size == filter_size:
-            case = Case(filter_size, n_in, n_out, 8, pool, members=1, batch=1, exact=True)
-            compare("triton", case, torch.bfloat16)
+    for filter_size, n_in, n_out, _, pool in choose(SHAPES):
+        case = Case(filter_size, n_in, n_out, 8, pool, members=1, batch=1, exact=True)
+        compare("triton", case, torch.bfloat16)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -85,6 +87,7 @@ def test_bfloat16_and_equal_cells(backend, norm, pool):
         compare(backend, case, torch.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_bits_do_not_depend_on_the_run_the_companions_or_the_slot(backend, dtype):

@@ -68,9 +68,10 @@ def test_kernels_compile_for_an_older_card():
 
 
 # With 32 channels the compiler once crashed in float32 alone, whose tiles are the shortest.
-@pytest.mark.slow
-@pytest.mark.parametrize("filter_size", [3, 5, 7])
-def test_every_layer_shape_compiles_in_float32(filter_size):
-    kernels = compiled(90, f"{filter_size}:float32")
+@pytest.mark.parametrize(
+    "shapes", [pytest.param("sample", marks=pytest.mark.slow), *(pytest.param(n, marks=pytest.mark.long) for n in "357")]
+)
+def test_every_layer_shape_compiles_in_float32(shapes):
+    kernels = compiled(90, f"{shapes}:float32")
     assert {kernel["kernel"] for kernel in kernels} == KERNELS
     check(kernels, 90, stack=8)  # of one kernel gradient
