@@ -291,7 +291,7 @@ def _draw_norms(panel: Axes, own: pd.DataFrame, groups: pd.DataFrame) -> list[tu
         if layer != (layer := str(tensor).partition(".")[0]):
             panel.axvline(left, color=style.GRID, linewidth=0.8, zorder=0)
             panel.text(left + 3, top * 0.985, layer, va="top", fontsize=8)
-    _name_best(panel, own)
+    _name_best(panel, own, top)
     panel.set(xlim=(-0.5, len(own) - 0.5), ylim=(0, top))
     return middles
 
@@ -302,7 +302,7 @@ def _sticks(panel: Axes, x: np.ndarray, low: pd.Series, high: pd.Series, colour:
     panel.plot(np.repeat(x, 3), y, color=colour, linewidth=width, solid_capstyle="butt")
 
 
-def _name_best(panel: Axes, own: pd.DataFrame) -> None:
+def _name_best(panel: Axes, own: pd.DataFrame, top: float) -> None:
     """Write the name of the most telling feature beside it, if there is one."""
     telling = own[clear(own)]
     if telling.empty:
@@ -312,10 +312,10 @@ def _name_best(panel: Axes, own: pd.DataFrame) -> None:
     panel.annotate(
         f"{best['tensor']} {best['statistic'].replace('_', ' ')}",
         (best.name, best["norm"] + best["norm_sd"]),
-        xytext=(-5 if late else 5, 1),
-        textcoords="offset points",
+        xytext=(best.name + (-4 if late else 4), 0.82 * top),
         ha="right" if late else "left",
         fontsize=8,
+        arrowprops={"arrowstyle": "-", "color": style.INK, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 0},
     )
 
 
