@@ -174,11 +174,12 @@ def tell(tables: dict[str, pd.DataFrame]) -> str:
 
 
 def _tell_difference(table: pd.DataFrame, family: str, comparison: str) -> str:
-    """Return the mean difference over the targets of the method with most of them, and each that is clear of zero."""
+    """Return the mean difference over targets, and each clear of zero: of a deep method if there is one."""
     rows = table[(table["family"] == family) & (table["comparison"] == comparison)]
     if rows.empty:
         return ""
-    method = rows.groupby("a").size().sort_values(ascending=False, kind="stable").index[0]
+    sizes = rows.groupby("a", sort=False).size()
+    method = max(sizes.index, key=lambda name: (name.startswith("dmc"), sizes[name]))
     rows = rows[rows["a"] == method]
     clear = [
         f"{r.target} {100 * r.difference:+.0f} [{100 * r.low:+.0f}, {100 * r.high:+.0f}]"

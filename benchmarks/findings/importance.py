@@ -22,7 +22,7 @@ import pandas as pd
 from benchmarks.findings import style
 from benchmarks.findings.source import MissingDataError, Source, value_order
 from nws_data.features.statistics import STATISTICS
-from nws_data.space.hyperparameters import CLASSES
+from nws_data.space.hyperparameters import CLASSES, Population
 from nws_data.tasks.table import GLOBAL_TARGETS, MIN_TRAININGS, WINDOW_LENGTH
 
 if TYPE_CHECKING:
@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from nws_data.read.views import WeightView
 
 TARGETS = ("dataset", "optimizer", "activation", "initialization")
-SCOPES = {"layers": ("fixed", GLOBAL_TARGETS, 4), "windows": ("random", tuple(CLASSES), 2)}
+SCOPES: dict[str, tuple[Population, tuple[str, ...], int]] = {
+    "layers": ("fixed", GLOBAL_TARGETS, 4),
+    "windows": ("random", tuple(CLASSES), 2),
+}
 """Features of: population, targets that vary in it, last snapshots of each training."""
 
 CLEAR = 3
@@ -65,7 +68,9 @@ def measure(source: Source) -> dict[str, pd.DataFrame]:
     """Return norms by feature and by group of features, and how well the fits do; raises ``MissingDataError``."""
     from nws_data.features.extract import feature_names, statistics_features
 
-    features, groups, fits = [], [], []
+    features: list[pd.DataFrame] = []
+    groups: list[pd.DataFrame] = []
+    fits: list[dict[str, Any]] = []
     for scope, (population, allowed, _) in SCOPES.items():
         if population not in source.manifest.populations:
             continue
@@ -89,7 +94,7 @@ def measure(source: Source) -> dict[str, pd.DataFrame]:
     return {name: _first(table, ["scope", "target"]) for name, table in tables.items()}
 
 
-def _nothing(source: Source, fits: list[dict[str, str]]) -> str:
+def _nothing(source: Source, fits: list[dict[str, Any]]) -> str:
     """Return what is missing, and the command that makes it."""
     reasons = "; ".join(f"{row['target']} ({row['scope']}): {row['left_out'] or 'one class'}" for row in fits)
     return (
@@ -330,7 +335,7 @@ def _fit_words(fits: pd.DataFrame, scope: str, target: str) -> str:
 def _draw_bars(panel: Axes, own: pd.DataFrame, colours: Sequence[str], labels: Sequence[str]) -> None:
     x = np.arange(len(own))
     panel.bar(x, own["relative"], color=colours, yerr=own["relative_sd"], ecolor=style.INK)
-    style_of = {"color": style.INK, "markersize": 9, "alpha": 0.7, "linestyle": "none", "elinewidth": 0.8}
+    style_of: dict[str, Any] = {"color": style.INK, "markersize": 9, "alpha": 0.7, "linestyle": "none", "elinewidth": 0.8}
     panel.errorbar(x, own["permuted"], own["permuted_sd"], fmt="_", **style_of)
     panel.set_ylim(bottom=0)
     panel.set_xticks(x, labels, rotation=60, ha="right", rotation_mode="anchor")

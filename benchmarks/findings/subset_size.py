@@ -90,7 +90,11 @@ def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
         own = table[(table["family"] == family) & (table["method"] == method)]
         for target, rows in own.groupby("target", sort=False):
             i = list(CLASSES).index(str(target))
-            look = {"color": style.COLOURS[i % 8], "marker": _MARKERS[i % 6], "linestyle": "-" if i < 8 else "--"}
+            look: dict[str, Any] = {
+                "color": style.COLOURS[i % 8],
+                "marker": _MARKERS[i % 6],
+                "linestyle": "-" if i < 8 else "--",
+            }
             spread = 100 * np.stack([rows["accuracy"] - rows["low"], rows["high"] - rows["accuracy"]])
             shift = 1.012 ** (i - 5)
             lines[str(target)] = panel.errorbar(
@@ -125,7 +129,7 @@ def _draw_slopes(slopes: pd.DataFrame) -> Figure:
         own = slopes[(slopes["family"] == family) & (slopes["method"] == method)]
         x = own["target"].map(targets.index) + (i - (len(panels) - 1) / 2) * 0.7 / len(panels)
         spread = 100 * np.stack([own["slope"] - own["low"], own["high"] - own["slope"]])
-        look = {"color": style.COLOURS[i % 8], "marker": _MARKERS[i % 6], "linestyle": "none", "capsize": 2}
+        look: dict[str, Any] = {"color": style.COLOURS[i % 8], "marker": _MARKERS[i % 6], "linestyle": "none", "capsize": 2}
         panel.errorbar(x, 100 * own["slope"], spread, label=f"{method}, {_part(family)}", **look)
     panel.axhline(0, color=style.INK, linewidth=0.8)
     panel.set_xticks(range(len(targets)), [target.replace("_", "\n") for target in targets])
