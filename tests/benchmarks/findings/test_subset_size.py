@@ -48,7 +48,7 @@ def test_the_slope_is_that_of_each_training_on_average(tiny_dataset: TinyDataset
 
 
 def test_equal_accuracies_have_no_slope(tiny_dataset: TinyDataset, tmp_path: Path) -> None:
-    row = measure(source_of(tiny_dataset, tmp_path, {n: (4, 7) for n in LENGTHS}))["slopes"].iloc[0]
+    row = measure(source_of(tiny_dataset, tmp_path, dict.fromkeys(LENGTHS, (4, 7))))["slopes"].iloc[0]
     assert row["slope"] == pytest.approx(0) and row["low"] <= 1e-12 and row["high"] >= -1e-12
 
 
