@@ -75,6 +75,8 @@ def measure(source: Source) -> dict[str, pd.DataFrame]:
         if population not in source.manifest.populations:
             continue
         view, kind = _view(source, scope), "layers" if scope == "layers" else "vector"
+        if view is None:
+            continue
         table = statistics_features(view, kind, progress=True)  # type: ignore[arg-type]
         for target in (name for name in source.targets or TARGETS if name in allowed):
             about = {"scope": scope, "target": target}
@@ -107,15 +109,16 @@ def _first(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     return table[[*columns, *(name for name in table if name not in columns)]].reset_index(drop=True)
 
 
-def _view(source: Source, scope: str) -> WeightView:
-    """Return the last snapshots of finite trainings that passed their threshold, whole or as official windows."""
+def _view(source: Source, scope: str) -> WeightView | None:
+    """Return the last snapshots of finite trainings above their threshold, whole or as official windows; None without."""
     import nws_data
 
     population, _, last = SCOPES[scope]
     data = nws_data.open(source.root, population)
     data = data.take(np.flatnonzero(data["finite"] & data["passed"]))
-    if len(data):
-        data = data.select(last=last)
+    if not len(data):
+        return None
+    data = data.select(last=last)
     return nws_data.GlobalVectors(data) if scope == "layers" else nws_data.FixedWindows(data, WINDOW_LENGTH)
 
 
