@@ -96,12 +96,7 @@ class LinearSvm(LinearMethod):
         self.penalty, self.max_iter = positive("penalty", penalty), whole_number("option max_iter", max_iter, 1)
 
     def _estimator(self, regression: bool) -> Any:
-        from sklearn.svm import LinearSVC, LinearSVR
-
-        if regression:
-            loss = "squared_epsilon_insensitive"
-            return _scaled(LinearSVR(C=self.penalty, loss=loss, dual=False, max_iter=self.max_iter))
-        return _scaled(LinearSVC(C=self.penalty, dual=False, max_iter=self.max_iter))
+        return linear_svm(regression, self.penalty, self.max_iter)
 
 
 class RbfSvm(FeatureMethod):
@@ -223,6 +218,15 @@ class Ridge(LinearMethod):
         if self.alpha is None:
             return _scaled(RidgeCV(10.0 ** np.arange(-2, 6), cv=self._folds))
         return _scaled(RidgeRegression(alpha=self.alpha))
+
+
+def linear_svm(regression: bool = False, penalty: float = 1.0, max_iter: int = 5000) -> Any:
+    """Return the pipeline of :class:`LinearSvm`: features to their range, standardised, and the machine, its last step."""
+    from sklearn.svm import LinearSVC, LinearSVR
+
+    if regression:
+        return _scaled(LinearSVR(C=penalty, loss="squared_epsilon_insensitive", dual=False, max_iter=max_iter))
+    return _scaled(LinearSVC(C=penalty, dual=False, max_iter=max_iter))
 
 
 def boosting(regression: bool, seed: int, rounds: int = 100, rate: float = 0.1) -> Any:

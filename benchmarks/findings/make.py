@@ -105,7 +105,7 @@ def _identity(entry: FigureEntry, source: Source) -> dict[str, Any]:
         **{k: list(v) if isinstance(v, tuple) else v for k, v in options.items()},
     }
     if entry.results:
-        found["results"] = sorted(result.sha256 for result in source.result_files)
+        found["results"] = sorted(result.to_dict()["sha256"] for result in source.result_files)
     return found | {"code": hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()}
 
 

@@ -70,6 +70,25 @@ FIGURES: dict[str, FigureEntry] = {
         found="Initialization matters most, then activation and optimizer; wider networks do better, more fully connected "
         "layers worse; the coefficients of all image sets are strongly correlated.",
     ),
+    "bars": FigureEntry(
+        module="bars",
+        title="What is told from weights: whole networks and windows",
+        paper="Figures 2, 4",
+        found="From whole weight vectors all hyper-parameters but the batch size are told well, by a linear SVM on "
+        "layer-wise statistics not far from the deep meta-classifier. From windows of 5,000 weights a linear SVM is poor "
+        "and the deep one clearly superior; initialization is told best, then activation and optimizer; dataset better "
+        "from convolutional than from fully connected weights.",
+        results=True,
+    ),
+    "importance": FigureEntry(
+        module="importance",
+        title="Which statistics tell",
+        paper="Figures 3, 16, 17",
+        found="Dataset is told by the 1 and 99 percentiles of the gradient of the first layer's filters, optimizer by "
+        "biases of the convolutional layers, activation by the running means of batch norm in the fully connected ones; no "
+        "single layer-wise feature tells initialization. Of windows, percentiles of values and gradients tell.",
+        options=("targets", "repeats"),
+    ),
     "statistics": FigureEntry(
         module="statistics",
         title="How the trainings went",
@@ -77,6 +96,14 @@ FIGURES: dict[str, FigureEntry] = {
         found="Two modes of test accuracy, one of failures with peaks at 10 and about 20 %; Glorot initialization is far "
         "better than constant and normal, ELU slightly better than ReLU, constant with sigmoid the worst; momentum keeps up "
         "under Glorot alone; augmentation helps Glorot and harms the rest.",
+    ),
+    "subset-size": FigureEntry(
+        module="subset_size",
+        title="How many weights it takes",
+        paper="Figure 18",
+        found="Accuracy grows with the logarithm of the window length, for activation more steeply than for dataset: "
+        "activation is the more global property of the weights.",
+        results=True,
     ),
 }
 """The figures by name."""

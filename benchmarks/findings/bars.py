@@ -1,0 +1,196 @@
+"""Meta-classification from whole weight vectors and from windows of all, convolutional and fully connected weights.
+
+All numbers come from result files; intervals are 95 %, clustered by training. Besides accuracies there are two paired
+differences on the same test trainings: deep meta-classifiers less the linear SVM of the paper, and windows of convolutional
+less those of fully connected weights.
+Source: Eilertsen et al. 2020, Sections 5.2 and 5.3, Figures 2 and 4.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.findings import style
+from benchmarks.findings.results import (
+    Kept,
+    accuracy_row,
+    in_order,
+    is_trivial,
+    labels_of,
+    look_of,
+    percent,
+    right_of,
+    same_setting,
+)
+from benchmarks.findings.source import MissingDataError, Source
+from nws_data.space.hyperparameters import CLASSES
+from nws_data.tasks.table import WINDOW_LENGTH, TaskSpec
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PICTURES = {"global": ("global",), "local": ("local", "local-conv", "local-fc")}
+"""Pictures and their families of tasks."""
+
+_PARTS = {
+    "global": "whole weight vectors, fixed architecture",
+    "local": f"windows of {WINDOW_LENGTH:,} of all weights, random architectures",
+    "local-conv": f"windows of {WINDOW_LENGTH:,} convolutional weights",
+    "local-fc": f"windows of {WINDOW_LENGTH:,} fully connected weights",
+}
+_LINEAR = {"global": "svm-linear-480", "local": "svm-linear-16"}
+
+
+def measure(source: Source) -> dict[str, pd.DataFrame]:
+    """Return accuracies and paired differences; raises ``MissingDataError`` without results."""
+    rows, differences = [], []
+    for families in PICTURES.values():
+        kept, setting = same_setting(source, lambda spec, families=families: _belongs(spec, families))  # type: ignore[misc]
+        labels = labels_of([result for result, _ in kept])
+        for (result, spec), method in zip(kept, labels, strict=True):
+            about = {"family": spec.family.name, "target": spec.target, "method": method, "setting": setting}
+            rows.append(about | accuracy_row(result))
+        differences += _differences(kept, labels)
+    if not rows:
+        raise MissingDataError(
+            f"{source.results} has no results of this dataset for global/* or local/*; make some with nws bench run --task "
+            f"'global/*' 'local/*' 'local-conv/*' 'local-fc/*' --method 'svm-*' dmc-short --data {source.root} --out "
+            f"{source.results}, on a small dataset with --folds"
+        )
+    columns = ["family", "target", "comparison", "a", "b", "difference", "low", "high", "trainings"]
+    return {"accuracies": _sorted(pd.DataFrame(rows)), "differences": pd.DataFrame(differences, columns=columns)}
+
+
+def _belongs(spec: TaskSpec, families: tuple[str, ...]) -> bool:
+    return spec.family.name in families and spec.length in (None, WINDOW_LENGTH)
+
+
+def _sorted(table: pd.DataFrame) -> pd.DataFrame:
+    """Return rows by family, target in the order of Table 1, and method in that of the registry."""
+    orders = {"family": list(_PARTS), "target": list(CLASSES), "method": in_order(table["method"].tolist())}
+    keys = [table[column].map(order.index) for column, order in orders.items()]
+    return table.iloc[np.lexsort([key.to_numpy() for key in reversed(keys)])].reset_index(drop=True)
+
+
+def _differences(kept: Kept, labels: list[str]) -> list[dict[str, Any]]:
+    """Return each deep method less the linear SVM, and each method's windows of conv less those of fc."""
+    of = {(s.family.name, s.target, label): result for (result, s), label in zip(kept, labels, strict=True)}
+    found = []
+    for (family, target, label), result in of.items():
+        linear = of.get((family, target, _LINEAR["global" if family == "global" else "local"]))
+        if label.startswith("dmc") and linear is not None:
+            about = {"family": family, "target": target, "comparison": "deep less linear", "a": label, "b": linear.method}
+            found.append(about | _difference(result, linear))
+        other = of.get(("local-fc", target, label))
+        if family == "local-conv" and other is not None and not is_trivial(label):
+            about = {"family": "local", "target": target, "comparison": "conv less fc", "a": label, "b": label}
+            found.append(about | _difference(result, other))
+    return found
+
+
+def _difference(a: Any, b: Any) -> dict[str, Any]:
+    """Return the paired difference of two results on the test trainings that both have."""
+    from nws_data.tasks.metrics import paired_difference
+
+    (ids, items, right_a), (ids_b, items_b, right_b) = right_of(a), right_of(b)
+    shared, at, at_b = np.intersect1d(ids, ids_b, return_indices=True)
+    shares = right_b[at_b] / items_b[at_b] * items[at]
+    interval = paired_difference(items[at], right_a[at], shares)
+    found = {"difference": interval.estimate, "low": interval.low, "high": interval.high}
+    return found | {"trainings": len(shared)}
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
+    """Return bars from whole vectors and from windows."""
+    table = tables["accuracies"]
+    every = in_order(table["method"].tolist())
+    looks, found = look_of(every), {}
+    for name, families in PICTURES.items():
+        own = table[table["family"].isin(families)]
+        if len(own):
+            found[name] = _draw_families(own, {method: looks[method] for method in every if method in set(own["method"])})
+    return found
+
+
+def _draw_families(table: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> Figure:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    families, targets = list(dict.fromkeys(table["family"])), [t for t in CLASSES if t in set(table["target"])]
+    figure, axes = style.grid(len(families), 1, 11, 2.7, sharex=True)
+    for (panel,), family in zip(axes, families, strict=True):
+        own = table[table["family"] == family]
+        sizes = sorted({int(own["trainings"].min()), int(own["trainings"].max())})
+        tested = " to ".join(f"{size:,}" for size in sizes)
+        panel.set_title(f"{_PARTS[family]}; {tested} test trainings, {own['setting'].iloc[0]}", loc="left")
+        _draw_groups(panel, own, targets, looks)
+        panel.tick_params(axis="x", labelbottom=True)
+    handles = [
+        *(Patch(label=method, **look) for method, look in looks.items()),
+        Line2D([], [], color=style.INK, linestyle="--", label="chance"),
+        Line2D([], [], color=style.INK, linewidth=1, marker="|", markersize=8, label="95 % interval, clustered by training"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)), fontsize=8)
+    return figure
+
+
+def _draw_groups(panel: Axes, own: pd.DataFrame, targets: list[str], looks: dict[str, dict[str, Any]]) -> None:
+    width = min(0.16, 0.84 / len(looks))
+    for i, (method, look) in enumerate(looks.items()):
+        rows = own[own["method"] == method].set_index("target")
+        for x, target in enumerate(targets):
+            if target not in rows.index:
+                continue
+            row = rows.loc[target]
+            place = x + (i - (len(looks) - 1) / 2) * width
+            spread = [[100 * (row["accuracy"] - row["low"])], [100 * (row["high"] - row["accuracy"])]]
+            panel.bar(place, 100 * row["accuracy"], 0.92 * width, **look)
+            panel.errorbar(place, 100 * row["accuracy"], spread, color=style.INK, elinewidth=0.9, capsize=1.5, capthick=0.9)
+    for target, rows in own.groupby("target"):
+        x = targets.index(str(target))
+        panel.hlines(100 * rows["chance"].max(), x - 0.46, x + 0.46, colors=style.INK, linestyles="--", linewidth=1)
+    panel.set_xticks(range(len(targets)), [target.replace("_", "\n") for target in targets])
+    panel.set(ylabel="accuracy (%)", ylim=(0, 100), xlim=(-0.5, len(targets) - 0.5))
+
+
+def tell(tables: dict[str, pd.DataFrame]) -> str:
+    """Return the best method of each target, the linear SVM beside the deep method, and conv beside fc."""
+    table, texts = tables["accuracies"], []
+    own = table[~table["method"].map(is_trivial)]
+    for family, head in (("global", "Whole vectors"), ("local", "Windows of all weights")):
+        rows = own[own["family"] == family]
+        if rows.empty:
+            continue
+        best = rows.loc[rows.groupby("target")["accuracy"].idxmax()].sort_values("accuracy", ascending=False)
+        parts = [f"{r.target} {percent(r.accuracy, r.low, r.high)} by {r.method}" for r in best.itertuples()]
+        above = best["low"] > best["chance"]
+        text = f"{head}: {int(above.sum())} of {len(best)} are told above chance; best {'; '.join(parts[:3])}."
+        texts.append(text + _tell_difference(tables["differences"], family, "deep less linear"))
+    return " ".join(texts) + _tell_difference(tables["differences"], "local", "conv less fc")
+
+
+def _tell_difference(table: pd.DataFrame, family: str, comparison: str) -> str:
+    """Return the mean difference over targets, and each clear of zero: of a deep method if there is one."""
+    rows = table[(table["family"] == family) & (table["comparison"] == comparison)]
+    if rows.empty:
+        return ""
+    sizes = rows.groupby("a", sort=False).size()
+    method = max(sizes.index, key=lambda name: (name.startswith("dmc"), sizes[name]))
+    rows = rows[rows["a"] == method]
+    clear = [
+        f"{r.target} {100 * r.difference:+.0f} [{100 * r.low:+.0f}, {100 * r.high:+.0f}]"
+        for r in rows.itertuples()
+        if r.low > 0 or r.high < 0
+    ]
+    what = (
+        "Convolutional less fully connected windows"
+        if comparison == "conv less fc"
+        else f"{method} less {rows['b'].iloc[0]}"
+    )
+    by = f" by {method}" if comparison == "conv less fc" else ""
+    mean = 100 * rows["difference"].mean()
+    return f" {what}{by}: {mean:+.0f} points on average; clear of zero: {', '.join(clear) or 'none'}."

@@ -1,0 +1,421 @@
+"""Which statistics of weights tell a hyper-parameter: coefficient norms of linear support vector machines.
+
+The machine is that of ``svm-linear-480`` and ``svm-linear-16``, one class versus the rest, on standardised features: 16
+statistics of each tensor of each layer of the fixed architecture (last four snapshots), and 16 of each official window of
+random architectures (last two). A feature's norm is over the classes. Each repeat draws two halves of the trainings above
+their thresholds, as many of every class: it fits on one and is scored on the other. A second fit of each repeat has its
+labels permuted between trainings. Correlated features share their coefficients and norms grow with the overlap of classes,
+so what labels say is compared as relative norm, by the mean over all features of the fit, with that under permuted labels.
+Source: Eilertsen et al. 2020, Section 5.2 and Supplement E.2, Figures 3, 16, 17.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.findings import style
+from benchmarks.findings.source import MissingDataError, Source, value_order
+from nws_data.features.statistics import STATISTICS
+from nws_data.space.hyperparameters import CLASSES, Population
+from nws_data.tasks.table import GLOBAL_TARGETS, MIN_TRAININGS, WINDOW_LENGTH
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from nws_data.read.views import WeightView
+
+TARGETS = ("dataset", "optimizer", "activation", "initialization")
+SCOPES: dict[str, tuple[Population, tuple[str, ...], int]] = {
+    "layers": ("fixed", GLOBAL_TARGETS, 4),
+    "windows": ("random", tuple(CLASSES), 2),
+}
+"""Features of: population, targets that vary in it, last snapshots of each training."""
+
+CLEAR = 3
+"""Standard deviations, of both together, by which a relative norm exceeds that under permuted labels to count as telling."""
+
+_KINDS = ("kernel", "bias", "beta", "gamma", "mean", "variance")
+_PERMUTED = "mean under permuted labels, scaled to equal norm"
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Items that belong to trainings, and the trainings' labels.
+
+    Args:
+        of: each item's training, int64 ``(items,)``.
+        trainings: ids, ``(trainings,)``.
+        labels: int64 ``(trainings,)`` in [0, n_classes), -1 of classes that are left out.
+        n_classes: how many classes there are.
+        left_out: how many trainings each class has that is left out.
+    """
+
+    of: np.ndarray
+    trainings: np.ndarray
+    labels: np.ndarray
+    n_classes: int
+    left_out: dict[object, int]
+
+
+def measure(source: Source) -> dict[str, pd.DataFrame]:
+    """Return norms by feature and by group of features, and how well the fits do; raises ``MissingDataError``."""
+    from nws_data.features.extract import feature_names, statistics_features
+
+    features: list[pd.DataFrame] = []
+    groups: list[pd.DataFrame] = []
+    fits: list[dict[str, Any]] = []
+    for scope, (population, allowed, _) in SCOPES.items():
+        if population not in source.manifest.populations:
+            continue
+        view, kind = _view(source, scope), "layers" if scope == "layers" else "vector"
+        if view is None:
+            continue
+        table = statistics_features(view, kind, progress=True)  # type: ignore[arg-type]
+        for target in (name for name in source.targets or TARGETS if name in allowed):
+            about = {"scope": scope, "target": target}
+            labelled = label(view, target)
+            left_out = {"left_out": ", ".join(f"{value} {n}" for value, n in labelled.left_out.items())}
+            if labelled.n_classes < 2:
+                fits.append(about | left_out)
+                continue
+            names = feature_names(view, kind)  # type: ignore[arg-type]
+            norms, permuted, fit = repeat(table, labelled, source, f"{target}, {scope}")
+            fits.append(about | fit | left_out)
+            features.append(_by_feature(names, norms, permuted).assign(**about))
+            groups.append(_by_group(names, norms, permuted).assign(**about))
+    if not features:
+        raise MissingDataError(_nothing(source, fits))
+    tables = {"features": pd.concat(features), "groups": pd.concat(groups), "fits": pd.DataFrame(fits)}
+    return {name: _first(table, ["scope", "target"]) for name, table in tables.items()}
+
+
+def _nothing(source: Source, fits: list[dict[str, Any]]) -> str:
+    """Return what is missing, and the command that makes it."""
+    reasons = "; ".join(f"{row['target']} ({row['scope']}): {row['left_out'] or 'one class'}" for row in fits)
+    return (
+        f"no hyper-parameter has two classes of {2 * MIN_TRAININGS} trainings above the accuracy threshold; too few: "
+        f"{reasons or 'all'}; build more with nws build --population fixed --trainings 500 --out {source.root}"
+    )
+
+
+def _first(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    return table[[*columns, *(name for name in table if name not in columns)]].reset_index(drop=True)
+
+
+def _view(source: Source, scope: str) -> WeightView | None:
+    """Return the last snapshots of finite trainings above their threshold, whole or as official windows; None without."""
+    import nws_data
+
+    population, _, last = SCOPES[scope]
+    data = nws_data.open(source.root, population)
+    data = data.take(np.flatnonzero(data["finite"] & data["passed"]))
+    if not len(data):
+        return None
+    data = data.select(last=last)
+    return nws_data.GlobalVectors(data) if scope == "layers" else nws_data.FixedWindows(data, WINDOW_LENGTH)
+
+
+def label(view: WeightView, target: str) -> Labelled:
+    """Return the trainings of a view's items with their labels; classes of too few trainings for two halves are left out."""
+    ids, first, of = np.unique(view.data["training"], return_index=True, return_inverse=True)
+    values = view.data[target][first]
+    classes = value_order(target, values.tolist() if target == "dataset" else CLASSES[target])
+    counts = {value: int((values == value).sum()) for value in classes}
+    kept = [value for value, n in counts.items() if n >= 2 * MIN_TRAININGS]
+    labels = np.full(len(ids), -1)
+    for i, value in enumerate(kept):
+        labels[values == value] = i
+    left_out = {value: n for value, n in counts.items() if value not in kept}
+    return Labelled(of[view.rows], ids, labels, len(kept), left_out)
+
+
+def halves(items: Labelled, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return two sets of trainings, int64, with as many of every class in each: a function of ids, labels and number."""
+    order = _shuffled(items.trainings, f"half {number}")
+    of_class = [order[items.labels[order] == value] for value in range(items.n_classes)]
+    n = min(map(len, of_class)) // 2
+    return np.concatenate([c[:n] for c in of_class]), np.concatenate([c[n : 2 * n] for c in of_class])
+
+
+def _shuffled(trainings: np.ndarray, key: str) -> np.ndarray:
+    digests = [hashlib.sha256(f"{key}/{training}".encode()).digest() for training in trainings.tolist()]
+    return np.array(sorted(range(len(digests)), key=digests.__getitem__))
+
+
+def repeat(table: np.ndarray, items: Labelled, source: Source, what: str) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
+    """Fit on halves of the trainings again and again, on features float64 ``(items, features)``.
+
+    Returns:
+        Norms ``(repeats, features)`` with the labels and with permuted labels; trainings a half, classes, and accuracy on
+        the other halves with its interval clustered by training.
+    """
+    from nws_data.tasks.metrics import clustered_accuracy
+
+    norms, permuted = [], []
+    n_items, n_right = np.zeros((2, len(items.trainings)))
+    fitted = np.empty(0)
+    for number in source.progress(range(source.repeats), what):
+        fitted, held = halves(items, number)
+        machine = _fit(table, items, fitted, items.labels[fitted])
+        norms.append(coefficient_norms(machine[-1].coef_))
+        chosen = np.flatnonzero(np.isin(items.of, held))
+        right = machine.predict(table[chosen]) == items.labels[items.of[chosen]]
+        np.add.at(n_items, items.of[chosen], 1)
+        np.add.at(n_right, items.of[chosen], right)
+        others = items.labels[fitted][_shuffled(items.trainings[fitted], f"permuted {number}")]
+        permuted.append(coefficient_norms(_fit(table, items, fitted, others)[-1].coef_))
+    seen = n_items > 0
+    accuracy = clustered_accuracy(n_items[seen], n_right[seen])
+    found = {"classes": items.n_classes, "trainings_half": len(fitted), "accuracy": accuracy.estimate}
+    found |= {"accuracy_low": accuracy.low, "accuracy_high": accuracy.high, "chance": 1 / items.n_classes}
+    return np.stack(norms), np.stack(permuted), found
+
+
+def _fit(table: np.ndarray, items: Labelled, fitted: np.ndarray, labels: np.ndarray) -> Any:
+    """Return the machine fitted on all items of some trainings with these labels."""
+    from threadpoolctl import threadpool_limits
+
+    from baselines.shallow import linear_svm
+
+    label_of = np.full(len(items.trainings), -1)
+    label_of[fitted] = labels
+    chosen = np.flatnonzero(label_of[items.of] >= 0)
+    with threadpool_limits(1):
+        return linear_svm().fit(table[chosen], label_of[items.of[chosen]])
+
+
+def coefficient_norms(coefficients: np.ndarray) -> np.ndarray:
+    """Return each feature's norm over the classes; of two classes the one row stands for both, with opposite signs."""
+    squares = (np.asarray(coefficients, float) ** 2).sum(0)
+    return np.sqrt(squares * (2 if len(coefficients) == 1 else 1))
+
+
+def _by_feature(names: Sequence[str], norms: np.ndarray, permuted: np.ndarray) -> pd.DataFrame:
+    parts = [name.rpartition(".") for name in names]
+    table = pd.DataFrame({"tensor": [p[0] for p in parts], "statistic": [p[2] for p in parts]})
+    return table.assign(**_summary(norms, norms, permuted, permuted))
+
+
+def _by_group(names: Sequence[str], norms: np.ndarray, permuted: np.ndarray) -> pd.DataFrame:
+    """Return means over groups of features: tensors, and kinds of conv and fc; of windows moments, percentiles, sources."""
+    members: dict[tuple[str, str], list[int]] = {}
+    for i, name in enumerate(names):
+        tensor, _, statistic = name.rpartition(".")
+        for key in _groups_of(tensor, statistic):
+            members.setdefault(key, []).append(i)
+    means = [np.stack([x[:, own].mean(1) for own in members.values()], axis=1) for x in (norms, permuted)]
+    table = pd.DataFrame(list(members), columns=["level", "group"])
+    return table.assign(features=[len(own) for own in members.values()], **_summary(means[0], norms, means[1], permuted))
+
+
+def _groups_of(tensor: str, statistic: str) -> list[tuple[str, str]]:
+    kind = "percentiles" if statistic.removeprefix("gradient_").startswith("p") else "moments"
+    if not tensor:
+        of = "gradient" if statistic.startswith("gradient") else "values"
+        return [("kind", f"{kind} of {of}")]
+    layer, _, what = tensor.partition(".")
+    return [("tensor", tensor), ("kind", f"{layer.rstrip('0123456789')} {what}"), ("statistics", kind)]
+
+
+def _summary(norms: np.ndarray, every: np.ndarray, permuted: np.ndarray, every_p: np.ndarray) -> dict[str, np.ndarray]:
+    """Return means and standard deviations over repeats: of norms, relative norms and relative norms of permuted labels."""
+    relative, chance = norms / every.mean(1, keepdims=True), permuted / every_p.mean(1, keepdims=True)
+    ddof = 1 if len(norms) > 1 else 0
+    columns = {"norm": norms, "relative": relative, "permuted": chance}
+    spreads = {f"{name}_sd": values.std(0, ddof=ddof) for name, values in columns.items()}
+    found = {name: values.mean(0) for name, values in columns.items()} | spreads
+    return {name: found[name] for column in columns for name in (column, f"{column}_sd")}
+
+
+def clear(table: pd.DataFrame) -> pd.Series:
+    """Return which rows of norms are above average and exceed those of permuted labels by :data:`CLEAR` deviations."""
+    spread = np.hypot(table["relative_sd"], table["permuted_sd"])
+    return (table["relative"] > 1) & (table["relative"] - table["permuted"] > CLEAR * spread) & (spread > 0)
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
+    """Return all layer-wise features, means over kinds of weights, and the features of windows."""
+    features, groups = tables["features"], tables["groups"]
+    found = {}
+    layers = features[features["scope"] == "layers"]
+    if len(layers):
+        found["layers"] = _draw_layers(layers, groups, tables["fits"])
+        found["kinds"] = _draw_kinds(groups[(groups["scope"] == "layers") & (groups["level"] == "kind")])
+    windows = features[features["scope"] == "windows"]
+    if len(windows):
+        found["windows"] = _draw_windows(windows, tables["fits"])
+    return found
+
+
+def _colour(kind: str) -> str:
+    return style.COLOURS[_KINDS.index(kind) % len(style.COLOURS)]
+
+
+def _draw_layers(table: pd.DataFrame, groups: pd.DataFrame, fits: pd.DataFrame) -> Figure:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    targets = list(dict.fromkeys(table["target"]))
+    figure, axes = style.grid(len(targets), 1, 11, 2.5, sharex=True)
+    for (panel,), target in zip(axes, targets, strict=True):
+        own = table[table["target"] == target].reset_index(drop=True)
+        panel.set_title(f"{target}: {_fit_words(fits, 'layers', target)}", loc="left")
+        panel.set_ylabel("coefficient norm")
+        tensors = _draw_norms(panel, own, groups[(groups["target"] == target) & (groups["level"] == "tensor")])
+    axes[-1][0].set_xticks([x for _, x in tensors], [name.partition(".")[2] for name, _ in tensors], rotation=90)
+    handles = [
+        *(Patch(color=_colour(kind), label=kind) for kind in _KINDS),
+        Line2D([], [], color=style.INK, linewidth=2, label="mean of the 16"),
+        Line2D([], [], color=style.INK, linewidth=1.2, linestyle=":", label=_PERMUTED),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=8, fontsize=8, columnspacing=1.2)
+    axes[-1][0].set_xlabel(
+        "16 statistics of each tensor: mean, variance, skewness, percentiles 1, 25, 50, 75, 99; the same of the gradient"
+    )
+    return figure
+
+
+def _draw_norms(panel: Axes, own: pd.DataFrame, groups: pd.DataFrame) -> list[tuple[str, float]]:
+    """Draw one target's features; returns each tensor with its middle."""
+    x, kinds = np.arange(len(own)), own["tensor"].str.partition(".")[2]
+    for kind in _KINDS:
+        _sticks(panel, x[kinds == kind], 0 * own["norm"][kinds == kind], own["norm"][kinds == kind], _colour(kind), 1.1)
+    _sticks(panel, x, own["norm"] - own["norm_sd"], own["norm"] + own["norm_sd"], style.INK, 0.4)
+    top = float((own["norm"] + own["norm_sd"]).max()) * 1.32
+    mean, middles, layer = own["norm"].mean(), [], ""
+    of_tensor = groups.set_index("group")
+    for tensor, members in own.groupby("tensor", sort=False).groups.items():
+        left, right = members[0] - 0.5, members[-1] + 0.5
+        panel.hlines(of_tensor.loc[tensor, "norm"], left, right, colors=style.INK, linewidth=2)
+        panel.hlines(of_tensor.loc[tensor, "permuted"] * mean, left, right, colors=style.INK, linewidth=1.2, linestyles=":")
+        middles.append((str(tensor), (left + right) / 2))
+        if layer != (layer := str(tensor).partition(".")[0]):
+            panel.axvline(left, color=style.GRID, linewidth=0.8, zorder=0)
+            panel.text(left + 3, top * 0.985, layer, va="top", fontsize=8)
+    _name_best(panel, own, top)
+    panel.set(xlim=(-0.5, len(own) - 0.5), ylim=(0, top))
+    return middles
+
+
+def _sticks(panel: Axes, x: np.ndarray, low: pd.Series, high: pd.Series, colour: str, width: float) -> None:
+    """Draw many vertical lines as one element."""
+    y = np.stack([low, high, np.full(len(x), np.nan)], axis=1).ravel()
+    panel.plot(np.repeat(x, 3), y, color=colour, linewidth=width, solid_capstyle="butt")
+
+
+def _name_best(panel: Axes, own: pd.DataFrame, top: float) -> None:
+    """Write the name of the most telling feature beside it, if there is one."""
+    telling = own[clear(own)]
+    if telling.empty:
+        return
+    best = telling.loc[telling["relative"].idxmax()]
+    late = best.name > 0.8 * len(own)
+    panel.annotate(
+        f"{best['tensor']} {best['statistic'].replace('_', ' ')}",
+        (best.name, best["norm"] + best["norm_sd"]),
+        xytext=(best.name + (-4 if late else 4), 0.82 * top),
+        ha="right" if late else "left",
+        fontsize=8,
+        arrowprops={"arrowstyle": "-", "color": style.INK, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 0},
+    )
+
+
+def _fit_words(fits: pd.DataFrame, scope: str, target: str) -> str:
+    row = fits[(fits["scope"] == scope) & (fits["target"] == target)].iloc[0]
+    return (
+        f"{row['accuracy']:.0%} right [{100 * row['accuracy_low']:.0f}, {100 * row['accuracy_high']:.0f}], chance "
+        f"{row['chance']:.0%}; fits on {int(row['trainings_half'])} trainings"
+    )
+
+
+def _draw_bars(panel: Axes, own: pd.DataFrame, colours: Sequence[str], labels: Sequence[str]) -> None:
+    x = np.arange(len(own))
+    panel.bar(x, own["relative"], color=colours, yerr=own["relative_sd"], ecolor=style.INK)
+    style_of: dict[str, Any] = {"color": style.INK, "markersize": 9, "alpha": 0.7, "linestyle": "none", "elinewidth": 0.8}
+    panel.errorbar(x, own["permuted"], own["permuted_sd"], fmt="_", **style_of)
+    panel.set_ylim(bottom=0)
+    panel.set_xticks(x, labels, rotation=60, ha="right", rotation_mode="anchor")
+
+
+def _legend(figure: Figure, bars: dict[str, str]) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    line = Line2D([], [], color=style.INK, marker="_", markersize=9, linestyle="none", label="under permuted labels; sd")
+    handles = [*(Patch(color=colour, label=name) for name, colour in bars.items()), line]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
+
+
+def _draw_kinds(table: pd.DataFrame) -> Figure:
+    targets = list(dict.fromkeys(table["target"]))
+    figure, (axes,) = style.grid(1, len(targets), max(2.75, 5.5 / len(targets)), 3.0, sharey=True)
+    for panel, target in zip(axes, targets, strict=True):
+        own = table[table["target"] == target]
+        _draw_bars(panel, own, [_colour(group.partition(" ")[2]) for group in own["group"]], list(own["group"]))
+        panel.set_title(target)
+    axes[0].set_ylabel("norm / mean norm")
+    _legend(figure, {"mean over a kind of weights; sd over repeats": style.COLOURS[0]})
+    return figure
+
+
+def _draw_windows(table: pd.DataFrame, fits: pd.DataFrame) -> Figure:
+    targets = list(dict.fromkeys(table["target"]))
+    columns = min(2, len(targets))
+    figure, axes = style.grid(-(-len(targets) // columns), columns, 5.5, 2.7, sharex=True)
+    panels = [panel for line in axes for panel in line]
+    labels = [name.replace("gradient_", "gradient ") for name in STATISTICS]
+    colours = [style.COLOURS[0 if not name.startswith("gradient") else 1] for name in STATISTICS]
+    for panel, target in zip(panels, targets, strict=False):
+        own = table[table["target"] == target].set_index("statistic").loc[list(STATISTICS)]
+        _draw_bars(panel, own, colours, labels)
+        panel.set_title(f"{target}: {_fit_words(fits, 'windows', target)}", fontsize=9)
+        panel.tick_params(axis="x", labelbottom=True)
+    for panel in panels[len(targets) :]:
+        panel.set_visible(False)
+    for line in axes:
+        line[0].set_ylabel("norm / mean norm")
+    _legend(figure, {"of values; sd over repeats": colours[0], "of the gradient; sd over repeats": colours[-1]})
+    return figure
+
+
+def tell(tables: dict[str, pd.DataFrame]) -> str:
+    """Return the most telling kind and feature of each target, those not told, and those that lack trainings."""
+    fits, texts = tables["fits"].fillna({"left_out": ""}), []
+    heads = {"layers": "Layer-wise statistics", "windows": f"Windows of {WINDOW_LENGTH:,} values"}
+    for scope, head in heads.items():
+        own = fits[fits["scope"] == scope]
+        made = [_tell_target(tables, row) for row in own[own["accuracy"].notna()].to_dict("records")]
+        absent = own.loc[own["accuracy"].isna(), "target"].tolist()
+        if made:
+            texts.append(f"{head}: {'; '.join(made)}.")
+        if absent:
+            texts.append(f"{head}: too few trainings for {', '.join(absent)}.")
+    return " ".join(texts)
+
+
+def _tell_target(tables: dict[str, pd.DataFrame], row: dict[str, float]) -> str:
+    without = f", without {row['left_out']}" if row["left_out"] else ""
+    found = f"{row['target']} ({row['accuracy']:.0%} right, chance {row['chance']:.0%}{without})"
+    if row["accuracy_low"] <= row["chance"]:
+        return f"{found} is not told"
+    both = [tables[name] for name in ("groups", "features")]
+    groups, features = (t[(t["scope"] == row["scope"]) & (t["target"] == row["target"])] for t in both)
+    groups, features = (t[clear(t)] for t in (groups[groups["level"] == "kind"], features))
+    if groups.empty and features.empty:
+        return f"{found} by no kind or feature above others"
+    texts = []
+    if len(groups):
+        best = groups.loc[groups["relative"].idxmax()]
+        texts.append(f"{best['group']} ({best['relative']:.1f} times the mean norm, permuted {best['permuted']:.1f})")
+    if len(features):
+        best = features.loc[features["relative"].idxmax()]
+        name = f"{'' if pd.isna(best['tensor']) else best['tensor']} {best['statistic']}".strip().replace("_", " ")
+        texts.append(f"{'most of all ' if texts else ''}{name} ({best['relative']:.1f}, permuted {best['permuted']:.1f})")
+    return f"{found} by {', '.join(texts)}"

@@ -1,0 +1,110 @@
+"""What figures of result files share: which results belong into one picture, and their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.findings import style
+from benchmarks.findings.source import Source
+from nws_data.tasks.table import TaskSpec, parse_task
+
+if TYPE_CHECKING:
+    from benchmarks.leaderboard.files.results import Result
+
+Kept = list[tuple["Result", TaskSpec]]
+
+TRIVIAL_COLOURS = ("#9a9a9a", "#bdbdbd", "#6f6f6f")
+"""Greys of methods that look at no weights."""
+
+
+def same_setting(source: Source, wanted: Callable[[TaskSpec], bool]) -> tuple[Kept, str]:
+    """Return the results of the tasks that are wanted, of one setting alone, and its words.
+
+    Results of the official split, of five folds, and of other accuracy thresholds or tiers are never mixed: the setting
+    that most tasks have been run in counts, of equals the official one. Single folds and permuted labels do not count.
+    """
+    groups: dict[tuple[Any, ...], Kept] = {}
+    for result in source.result_files:
+        spec = parse_task(result.task)
+        if wanted(spec) and spec.fold is None and spec.permuted is None:
+            key = (result.folds > 0, spec.threshold is not None, spec.threshold or 0.0, spec.tier or "")
+            groups.setdefault(key, []).append((result, spec))
+    if not groups:
+        return [], ""
+    key = min(groups, key=lambda k: (-len({result.task for result, _ in groups[k]}), k))
+    return sorted(groups[key], key=lambda pair: str(pair[0].path)), _words(*key)
+
+
+def _words(folds: bool, has_threshold: bool, threshold: float, tier: str) -> str:
+    words = [f"of trainings above {threshold:.0%} accuracy"] if has_threshold else []
+    words += [f"of the tier {tier}"] if tier else []
+    words += ["five folds, unofficial"] if folds else []
+    return ", ".join(words) or "official test split"
+
+
+def labels_of(results: Sequence[Result]) -> list[str]:
+    """Return a name for each result's method: with those options that tell results of one method apart."""
+    found = []
+    for result in results:
+        options = [other.options for other in results if other.method == result.method]
+        names = sorted({name for o in options for name in o if len({str(p.get(name)) for p in options}) > 1})
+        shown = ", ".join(f"{name}={result.options.get(name, 'absent')}" for name in names)
+        found.append(f"{result.method} ({shown})" if shown else result.method)
+    return found
+
+
+def is_trivial(label: str) -> bool:
+    """Whether a method looks at no weights."""
+    from benchmarks.leaderboard.board.standings import TRIVIAL
+
+    return label.partition(" (")[0] in TRIVIAL
+
+
+def in_order(labels: Sequence[str]) -> list[str]:
+    """Return distinct names of methods in the registry's order, others after them, those without weights last."""
+    from baselines.registry import METHODS
+
+    places = {name: i for i, name in enumerate(METHODS)}
+
+    def place(label: str) -> tuple[bool, int, str]:
+        return is_trivial(label), places.get(label.partition(" (")[0], len(places)), label
+
+    return sorted(set(labels), key=place)
+
+
+def look_of(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the colour of each method's bars; beyond eight methods colours come again, hatched."""
+    found, n, grey = {}, len(style.COLOURS), 0
+    for i, label in enumerate(labels):
+        if is_trivial(label):
+            found[label] = {"color": TRIVIAL_COLOURS[grey % len(TRIVIAL_COLOURS)]}
+            grey += 1
+        else:
+            found[label] = {"color": style.COLOURS[i % n]} | ({"hatch": "///", "edgecolor": "white"} if i >= n else {})
+    return found
+
+
+def right_of(result: Result) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """Return a classification's test trainings, the items of each and how many of them were right, the mean over seeds."""
+    from benchmarks.leaderboard.files.summary import mean_right
+
+    scores = [run.score for run in result.runs]
+    return scores[0].trainings, np.asarray(scores[0].n_items), mean_right(scores)
+
+
+def accuracy_row(result: Result) -> dict[str, Any]:
+    """Return accuracy with its interval, its deviation over seeds, and the sizes behind them."""
+    from benchmarks.leaderboard.files.results import main_metric
+
+    metric = main_metric(result)
+    found = {"accuracy": metric["mean"], "low": metric["low"], "high": metric["high"], "sd_seeds": metric["std"]}
+    about = {"seeds": len(result.runs), "trainings": len(result.runs[0].score.trainings)}
+    return found | about | {"chance": result.summary["chance"]}
+
+
+def percent(accuracy: float, low: float, high: float) -> str:
+    """Return an accuracy with its interval, such as ``83 % [79, 87]``."""
+    return f"{100 * accuracy:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
