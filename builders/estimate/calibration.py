@@ -109,8 +109,8 @@ def _random_images(batch_size: int) -> ImageArrays:
     """Return the images that trainings of a batch size are measured on."""
     n_train, generator = _N_TRAIN[batch_size], np.random.default_rng(batch_size)
     sizes = (n_train, round(_SCORED * 0.9 * n_train) - 2 * (n_train // 10))
-    parts = ((generator.integers(0, 256, (n, 3, 32, 32), np.uint8), np.arange(n) % 10) for n in sizes)
-    return image_arrays(str(batch_size), *parts, "random pixels")
+    train, test = ((generator.integers(0, 256, (n, 3, 32, 32), np.uint8), np.arange(n) % 10) for n in sizes)
+    return image_arrays(str(batch_size), train, test, "random pixels")
 
 
 def sample_by_cost(works: Mapping[PlannedTraining, Work], n: int) -> list[PlannedTraining]:

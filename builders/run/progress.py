@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Mapping
 from types import TracebackType
 
@@ -47,7 +47,8 @@ class BuildProgress:
         self._unfinished = dict(flop_per_epoch)
         self._epochs: list[int] = []
         self._epoch_cap, self._guess = epoch_cap, epochs or min(_GUESSED_EPOCHS, epoch_cap)
-        self._flop, self._under_way = 0.0, Counter[str]()  # operations: of all, of each job beyond its finished trainings
+        self._flop = 0.0
+        self._under_way: dict[str, float] = defaultdict(float)  # operations of each job beyond its finished trainings
         self._recent: deque[tuple[float, int, float]] = deque()  # from the first message on: starting takes its time
         self._population, self._n_done, self._total = population, n_done, n_done + len(flop_per_epoch)
         self._next_line_s = time.monotonic() + _SETTLED_S
