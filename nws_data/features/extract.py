@@ -105,6 +105,7 @@ def _kind(view: WeightView, pieces: str) -> _Kind:
         return _layers(view)
     if isinstance(view, FixedWindows):
         parameters = {"length": view.length, "part": view.part, "windows": view.per_vector}
+        parameters |= {"grid": view.grid} if view.grid > 1 else {}
         return _Kind("windows", _is_cacheable(view), parameters)
     return _Kind("vector", _is_cacheable(view) and _are_whole(view))
 
