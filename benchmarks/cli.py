@@ -32,7 +32,7 @@ examples:
   nws figure map --target optimizer --method dmc-asinh-short
 
 Each figure writes PNG, SVG and CSV; findings.html shows them all. Run the same
-command again to go on after an interruption: numbers that are there are kept.
+command again to go on after an interruption: figures that are there are kept.
 """
 
 
@@ -96,7 +96,7 @@ def add_commands(commands: Commands) -> None:
         arg("--target", **_SEVERAL, default=[], metavar="T", help="hyper-parameters, for map and importance"),
         arg("--method", default="svm-rbf-16", help="of the map (default svm-rbf-16)"),
         arg("--repeats", type=int, default=10, metavar="N", help="of fits, for error bars (default 10)"),
-        arg("--again", action="store_true", help="measure what is there already, too"),
+        arg("--again", action="store_true", help="make what is there already, too"),
         JSON,
         examples=_FIGURE_EXAMPLES,
     )

@@ -1,8 +1,8 @@
 """``nws figure``: measures, draws and tells figures, and writes the page that shows them all.
 
 Of a figure come ``NAME-TABLE.csv``, ``NAME-PICTURE.png`` and ``.svg``, ``NAME.html`` where it can be explored, and
-``NAME.json``: what it shows, and what it was measured from. A figure whose numbers were measured from the same data,
-results, options and code is only drawn again, so an interrupted command goes on where it was.
+``NAME.json``: what it shows, and what it was measured from. A figure that is there, made from the same data, results,
+options and code, is kept, so an interrupted command goes on where it was.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def make_figures(names: Sequence[str], source: Source, out: Path, again: bool = 
         names: of figures, in this order.
         source: what they measure.
         out: folder for the files.
-        again: measure those too whose numbers are there.
+        again: make those too that are there.
 
     Yields:
         Each figure when its files are written; a figure that lacks data says so, and the next one is made.
@@ -72,27 +72,28 @@ def make_figures(names: Sequence[str], source: Source, out: Path, again: bool = 
 def _make(name: str, source: Source, out: Path, again: bool) -> Made:
     entry = FIGURES[name]
     identity = _identity(entry, source)
-    tables = None if again else _measured(out, name, identity)
-    if tables is None:
+    record = None if again else _made(out, name, identity)
+    if record is None:
         tables = entry.measure(source)
         for key, table in tables.items():
-            write_bytes(
-                out / f"{name}-{key}.csv", table.to_csv(index=False, float_format="%.10g", lineterminator="\n").encode()
-            )
+            text = table.to_csv(index=False, float_format="%.10g", lineterminator="\n")
+            write_bytes(out / f"{name}-{key}.csv", text.encode())
         tables = _read(out, name, list(tables))  # what is shown is what the files say
-    with style.theme():
-        pictures = entry.draw(tables)
-        for key, picture in pictures.items():
-            write_bytes(out / f"{name}-{key}.png", style.to_png(picture))
-            write_bytes(out / f"{name}-{key}.svg", style.to_svg(picture).encode())
-    if entry.explorable:
-        write_bytes(out / f"{name}.html", entry.explore(tables).encode())
-    shows = entry.tell(tables)
-    record = {"shows": shows, "pictures": list(pictures), "tables": list(tables), "identity": identity}
-    write_bytes(out / f"{name}.json", _json(record))
-    kinds = [*(f"{key}.{suffix}" for key in pictures for suffix in ("png", "svg")), *(f"{key}.csv" for key in tables)]
-    files = [f"{name}-{kind}" for kind in kinds] + ([f"{name}.html"] if entry.explorable else [])
-    return Made(name, tuple(files), shows)
+        with style.theme():
+            pictures = entry.draw(tables)
+            for key, picture in pictures.items():
+                write_bytes(out / f"{name}-{key}.png", style.to_png(picture))
+                write_bytes(out / f"{name}-{key}.svg", style.to_svg(picture).encode())
+        if entry.explorable:
+            write_bytes(out / f"{name}.html", entry.explore(tables).encode())
+        record = {"shows": entry.tell(tables), "pictures": list(pictures), "tables": list(tables), "identity": identity}
+        write_bytes(out / f"{name}.json", _json(record))
+    return Made(name, tuple(_files(name, entry, record)), record["shows"])
+
+
+def _files(name: str, entry: FigureEntry, record: dict[str, Any]) -> list[str]:
+    pictures = [f"{name}-{key}.{suffix}" for key in record["pictures"] for suffix in ("png", "svg")]
+    return [*pictures, *(f"{name}-{key}.csv" for key in record["tables"]), *([f"{name}.html"] if entry.explorable else [])]
 
 
 def _identity(entry: FigureEntry, source: Source) -> dict[str, Any]:
@@ -108,19 +109,20 @@ def _identity(entry: FigureEntry, source: Source) -> dict[str, Any]:
     return found | {"code": hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()}
 
 
-def _measured(out: Path, name: str, identity: dict[str, Any]) -> Tables | None:
-    """Return the tables that are there, where they were measured from the same; else None."""
+def _made(out: Path, name: str, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the record of a figure that is there, made from the same, with all its files; else None."""
     try:
-        record = json.loads((out / f"{name}.json").read_text())
-        return _read(out, name, record["tables"]) if record["identity"] == identity else None
+        record: dict[str, Any] = json.loads((out / f"{name}.json").read_text())
+        same = record["identity"] == identity and all((out / file).is_file() for file in _files(name, FIGURES[name], record))
     except (OSError, ValueError, KeyError):
         return None
+    return record if same else None
 
 
 def _read(out: Path, name: str, tables: Sequence[str]) -> Tables:
     import pandas as pd
 
-    return {key: pd.read_csv(out / f"{name}-{key}.csv", keep_default_na=True) for key in tables}
+    return {key: pd.read_csv(out / f"{name}-{key}.csv") for key in tables}
 
 
 def _json(record: dict[str, Any]) -> bytes:
