@@ -82,9 +82,9 @@ FIGURES: dict[str, FigureEntry] = {
         module="map",
         title="Accuracy over position and training progress",
         paper="Figures 5, 20, 21",
-        found="First and last layers leave their initialization fastest, but it stays easy to tell everywhere; the optimizer "
-        "is told alike everywhere but for a peak at the first layers; the dataset is told better from convolutional "
-        "weights.",
+        found="First and last layers leave their initialization fastest, but it stays easy to tell everywhere; "
+        "the optimizer is told alike everywhere but for a peak at the first layers; the dataset is told better from "
+        "convolutional weights.",
         options=("targets", "method"),
         explorable=True,
     ),

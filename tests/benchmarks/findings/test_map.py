@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -63,18 +62,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def out(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The figure's files."""
-    out = tmp_path_factory.mktemp("map")
-    words = ["--target", "augmentation", "--target", "optimizer", "--method", METHOD, "--data", str(root), "--out", str(out)]
-    assert main(["figure", "map", *words]) == 0
-    return out
-
-
-@pytest.fixture(scope="module")
-def tables(out: Path) -> dict[str, pd.DataFrame]:
-    record = json.loads((out / "map.json").read_text())
-    return {key: pd.read_csv(out / f"map-{key}.csv") for key in record["tables"]}
+def tables(root: Path) -> dict[str, pd.DataFrame]:
+    return figure.measure(Source(root, root, ("augmentation", "optimizer"), METHOD))
 
 
 def wilson(p: float, n: float) -> tuple[float, float]:
@@ -170,16 +159,17 @@ def test_tables_by_hand() -> None:
     assert (found["difference"], found["difference_low"]) == pytest.approx((gain.mean(), gain.mean() - half))
 
 
-def test_files_and_page(out: Path, tables: dict[str, pd.DataFrame]) -> None:
+def test_files_and_page(root: Path, tmp_path: Path, tables: dict[str, pd.DataFrame]) -> None:
     assert len(tables["cells"]) == 2 * 3 * 20 * 100
-    assert (
-        tables["tasks"]["folds"].eq(0).all() and tables["tasks"]["spill_share"].max() == 1
-    )  # the conv part has 1,300 values
-    page = (out / "map.html").read_text()
+    assert tables["tasks"]["folds"].eq(0).all() and tables["tasks"]["spill_share"].max() == 1  # short conv parts
+    words = ["--target", "augmentation", "--method", "majority", "--data", str(root), "--out", str(tmp_path)]
+    assert main(["figure", "map", *words]) == 0
+    assert len(pd.read_csv(tmp_path / "map-cells.csv")) == 3 * 20 * 100
+    page = (tmp_path / "map.html").read_text()
     body = page[page.rindex("<body>") :]
-    assert body.count('class="plotly-graph-div"') == 6 and "trainings<br>95 % interval" in body
+    assert body.count('class="plotly-graph-div"') == 3 and "95 % interval" in body
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=", body)  # nothing is loaded from elsewhere
-    assert not list((out / ".kept").glob("*-fit"))
+    assert len(list((tmp_path / ".kept").glob("map-*.npz"))) == 3
 
 
 def test_what_was_predicted_is_kept(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
