@@ -23,6 +23,7 @@ from benchmarks.findings import style
 from benchmarks.findings.source import MissingDataError, Source
 from nws_data.atomic import atomic_file
 from nws_data.errors import NWSError, TaskNotAvailableError
+from nws_data.space.architecture import Part
 from nws_data.space.trajectory import N_SNAPSHOTS
 from nws_data.tasks.metrics import Interval, clustered_accuracy, paired_difference
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from nws_data.tasks.task import Task
 
-PARTS = {"all": "local", "conv": "local-conv", "fc": "local-fc"}
+PARTS: dict[Part, str] = {"all": "local", "conv": "local-conv", "fc": "local-fc"}
 """Families of tasks by part of the vector."""
 
 TARGETS = ("dataset", "optimizer", "activation", "initialization")
@@ -92,7 +93,7 @@ def _targets(source: Source) -> list[str]:
     return found
 
 
-def tested(source: Source, target: str, part: str) -> list[Task]:
+def tested(source: Source, target: str, part: Part) -> list[Task]:
     """Return the official task, or where that lacks trainings those of its five folds that do not.
 
     Raises ``TaskNotAvailableError``.
@@ -112,7 +113,7 @@ def tested(source: Source, target: str, part: str) -> list[Task]:
         return tasks
 
 
-def _right(source: Source, target: str, part: str) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+def _right(source: Source, target: str, part: Part) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Return ids ``(trainings,)``, which windows were told right, bool ``(trainings, snapshots, positions)``, and facts."""
     tasks = tested(source, target, part)
     results = [_predicted(source, task) for task in source.progress(tasks, f"{PARTS[part]}/{target}")]
@@ -177,18 +178,18 @@ def _key(source: Source, task: Task) -> tuple[str, str]:
 def _fit_and_predict(source: Source, task: Task, checkpoints: Path) -> tuple[np.ndarray, np.ndarray]:
     from baselines.registry import make_method, options_of
 
-    given = {"folder": checkpoints} if "folder" in options_of(source.method) else {}
+    given: dict[str, Any] = {"folder": checkpoints} if "folder" in options_of(source.method) else {}
     method = make_method(source.method, **given)
     method.fit(task)
     data = nws_data.open(source.root, "random")
     ids = np.unique(task.test.data["training"])
     rows = np.flatnonzero(np.isin(data["training"], ids))
-    rows = rows[np.lexsort((data["snapshot"][rows], data["training"][rows]))].reshape(len(ids), N_SNAPSHOTS)
+    rows = rows[np.lexsort((data["snapshot"][rows], data["training"][rows]))]
     names = [str(name) for name in task.classes or ()]
     right = np.empty((len(ids), N_SNAPSHOTS, N_POSITIONS), bool)
     pieces = np.array_split(np.arange(len(ids)), -(-len(ids) // _TOGETHER))
     for piece in source.progress(pieces, "windows"):
-        view = windows(data.take(rows[piece].flatten()), task)
+        view = windows(data.take(rows.reshape(len(ids), N_SNAPSHOTS)[piece].flatten()), task)
         values = np.asarray(method.predict(view))
         labels = values.argmax(1) if values.ndim == 2 else values.astype(np.int64)
         truth = np.array([names.index(str(value)) for value in view.data[task.target]])
@@ -222,7 +223,7 @@ def region_table(right: np.ndarray) -> pd.DataFrame:
         for snapshot in range(N_SNAPSHOTS):
             own = right[:, snapshot, places]
             found = clustered_accuracy(np.full(len(own), own.shape[1]), own.sum(1))
-            rows.append({"region": region, "snapshot": snapshot} | _columns("accuracy", found))
+            rows.append({"region": region, "snapshot": snapshot, **_columns("accuracy", found)})
     return pd.DataFrame(rows)
 
 
@@ -232,15 +233,15 @@ def fall_table(right: np.ndarray) -> pd.DataFrame:
     ``until`` is ``end``, the last snapshot, or ``mean``, the mean of all snapshots after the first, which also tells how
     early it falls. Both are differences between windows of the same trainings, with intervals clustered by training.
     """
-    n = np.ones(len(right))
+    n, rows = np.ones(len(right)), []
     shares = {region: right[:, :, places].mean(2) for region, places in REGIONS.items()}
-    rows = []
     for region, share in shares.items():
         for until, later in (("end", slice(-1, None)), ("mean", slice(1, None))):
             falls = {key: s[:, 0] - s[:, later].mean(1) for key, s in ((region, share), ("middle", shares["middle"]))}
             fall = paired_difference(n, falls[region], np.zeros(len(n)))
             beyond = paired_difference(n, falls[region], falls["middle"])
-            rows.append({"region": region, "until": until} | _columns("fall", fall) | _columns("beyond_middle", beyond))
+            found = _columns("fall", fall) | _columns("beyond_middle", beyond)
+            rows.append({"region": region, "until": until, **found})
     return pd.DataFrame(rows)
 
 
@@ -282,6 +283,7 @@ def _draw_maps(tables: dict[str, pd.DataFrame]) -> Figure:
     tasks = tables["tasks"].set_index(["target", "part"])
     targets = list(_maps(tables))
     figure, axes = style.grid(len(targets), len(PARTS), 3.7, 2.4, sharex=True, sharey=True)
+    figure.get_layout_engine().set(wspace=0.05)  # type: ignore[union-attr, call-arg]
     for line, (target, parts, low, high) in zip(axes, targets, strict=True):
         for panel, (part, cells) in zip(line, parts.items(), strict=True):
             # Cells reach half a step beyond 0 and 100 %.
