@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from baselines.method import MethodError
-from baselines.tabular import TabularMethod, sampled_items
+from baselines.tabular import TabularMethod, distance_scores, sampled_items
 from nws_data.arguments import whole_number
 from nws_data.errors import one_of
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Features = Literal["vector", "layers", "kernels"]
 FEATURES = ("vector", "layers", "kernels")
+_KERNEL_VALUES = 2**20
+"""Values of the kernel worked out at a time."""
+
 BINNED = 200_000
 """Items that scikit-learn's boosting looks at for its bins: of more it draws so many."""
 
@@ -137,6 +140,27 @@ class RbfSvm(FeatureMethod):
 
     def _kept(self, view: WeightView) -> np.ndarray | slice:
         return sampled_items(view, self.max_items, self.seed)
+
+    def _class_scores(self, table: np.ndarray, n_classes: int) -> np.ndarray:
+        """Return what ``decision_function`` gives, but the kernel once for all classes, by one product of matrices."""
+        scaling, rest = self._fitted[:-1], self._fitted[-1]
+        machines = rest.estimators_
+        ids, place = np.unique(np.concatenate([machine.support_ for machine in machines]), return_inverse=True)
+        of = np.repeat(np.arange(len(machines)), [len(machine.support_) for machine in machines])
+        vectors, weights = np.empty((len(ids), table.shape[1])), np.zeros((len(ids), len(machines)))
+        vectors[place] = np.concatenate([machine.support_vectors_ for machine in machines])
+        weights[place, of] = np.concatenate([machine.dual_coef_[0] for machine in machines])
+        gamma = 1 / table.shape[1] if self.gamma is None else self.gamma
+        found = np.empty((len(table), len(machines)))
+        step = max(1, _KERNEL_VALUES // len(ids))
+        for first in range(0, len(table), step):
+            x = scaling.transform(table[first : first + step])
+            kernel = (x**2).sum(1)[:, None] + (vectors**2).sum(1)
+            kernel -= 2 * x @ vectors.T
+            kernel *= -gamma
+            found[first : first + step] = np.exp(np.minimum(kernel, 0, out=kernel), out=kernel) @ weights
+        found += [machine.intercept_[0] for machine in machines]
+        return distance_scores(found[:, 0] if len(machines) == 1 else found, rest.classes_, n_classes)
 
 
 class Boosting(FeatureMethod):

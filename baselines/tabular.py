@@ -69,7 +69,11 @@ class TabularMethod(Method):
         with _few_threads(table):
             if self._n_classes is None:
                 return np.asarray(self._fitted.predict(table), np.float64)
-            return class_scores(self._fitted, table, self._n_classes)
+            return self._class_scores(table, self._n_classes)
+
+    def _class_scores(self, table: np.ndarray, n_classes: int) -> np.ndarray:
+        """Return scores ``(n, n_classes)`` of items ``(n, columns)``."""
+        return class_scores(self._fitted, table, n_classes)
 
     @abstractmethod
     def _estimator(self, regression: bool) -> Any:
@@ -112,15 +116,22 @@ def class_scores(estimator: Any, table: np.ndarray, n_classes: int) -> np.ndarra
         table: ``(n, columns)``.
         n_classes: of the task.
     """
-    if hasattr(estimator, "predict_proba"):
-        found, absent = np.asarray(estimator.predict_proba(table), np.float64), 0.0
-    else:
-        found = np.asarray(estimator.decision_function(table), np.float64)
-        if found.ndim == 1:  # two classes have one distance
-            found = np.stack([-found, found], axis=1)
-        absent = found.min() - 1.0
-    scores = np.full((len(table), n_classes), absent)
-    scores[:, estimator.classes_] = found
+    if not hasattr(estimator, "predict_proba"):
+        return distance_scores(estimator.decision_function(table), estimator.classes_, n_classes)
+    scores = np.zeros((len(table), n_classes))
+    scores[:, estimator.classes_] = np.asarray(estimator.predict_proba(table), np.float64)
+    return scores
+
+
+def distance_scores(found: np.ndarray, classes: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return float64 ``(n, n_classes)`` of distances ``(n, classes)``, of two classes ``(n,)``; a class that is not among
+    ``classes`` gets less than all others.
+    """
+    found = np.asarray(found, np.float64)
+    if found.ndim == 1:  # two classes have one distance
+        found = np.stack([-found, found], axis=1)
+    scores = np.full((len(found), n_classes), found.min() - 1.0)
+    scores[:, classes] = found
     return scores
 
 

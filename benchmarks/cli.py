@@ -152,12 +152,12 @@ def _run_figure(options: argparse.Namespace) -> int:
         say("\n".join(align([[name, entry.title, entry.paper] for name, entry in FIGURES.items()])))
         return 0
     _need_extra("matplotlib", "statsmodels")
-    from benchmarks.findings.make import PAGE, chosen, make_figures
+    from benchmarks.findings.make import KEPT, PAGE, chosen, make_figures
     from benchmarks.findings.source import Source
 
     out = options.out or _beside(options.data, "figures")
     results = options.results or _results_of(options.data)
-    source = Source(options.data, results, tuple(options.target), options.method, options.repeats)
+    source = Source(options.data, results, tuple(options.target), options.method, options.repeats, out / KEPT)
     made = []
     for figure in make_figures(chosen(options.names), source, out, options.again):
         made.append(figure)

@@ -167,11 +167,16 @@ class DMC(Method):
     def predict(self, view: WeightView) -> np.ndarray:
         """Return class probabilities, float32 ``(len(view), n_classes)``, or numbers ``(len(view),)``.
 
+        Windows on a grid, see :class:`nws_data.FixedWindows`, share what they have in common: :mod:`baselines.dmc.overlap`.
+
         Raises:
             MethodError: before :meth:`fit`, or for a view of another length.
         """
         import torch
         from torch.utils.data import DataLoader
+
+        from baselines.dmc import overlap
+        from nws_data.read.views import FixedWindows
 
         if self._module is None:
             raise MethodError("the DMC has not been fitted: call fit(task) first")
@@ -179,9 +184,12 @@ class DMC(Method):
             raise MethodError(f"the DMC was fitted on items of {self._length} values, this view has {item_length(view)}")
         device = "cuda" if self._device != "cpu" and torch.cuda.is_available() else "cpu"
         module = self._module.to(device).eval()
-        loader = DataLoader(view, _PREDICTED)
         with torch.inference_mode():
-            parts = [module.predict_step((weights.to(device), labels)) for weights, labels in loader]
+            if isinstance(view, FixedWindows) and not self._batch_statistics and overlap.shares(module.network.layers, view):
+                parts = [module.predicted(out) for out in overlap.outputs(module.network, view, device)]
+            else:
+                loader = DataLoader(view, _PREDICTED)
+                parts = [module.predict_step((weights.to(device), labels)) for weights, labels in loader]
         return torch.cat(parts).float().cpu().numpy()
 
     def _identity(self, task: Task, epochs: int) -> dict[str, Any]:

@@ -69,8 +69,7 @@ class DMCModule(LightningModule):
 
     def forward(self, weights: Tensor) -> Tensor:
         """Return logits ``(n, n_classes)``, or predictions ``(n,)`` in the target's unit, of weights ``(n, length)``."""
-        out: Tensor = self.network(weights).float()
-        return out if self.classifies else out[:, 0] * self.target_scale + self.target_mean
+        return self._in_unit(self.network(weights))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch; logs it."""
@@ -87,8 +86,16 @@ class DMCModule(LightningModule):
 
     def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int = 0) -> Tensor:
         """Return class probabilities ``(n, n_classes)``, or predictions ``(n,)``, float32."""
-        out: Tensor = self(batch[0])
+        return self.predicted(self.network(batch[0]))
+
+    def predicted(self, out: Tensor) -> Tensor:
+        """Return what :meth:`predict_step` returns for outputs of the network, ``(n, n_outputs)``."""
+        out = self._in_unit(out)
         return out.softmax(dim=1) if self.classifies else out
+
+    def _in_unit(self, out: Tensor) -> Tensor:
+        out = out.float()
+        return out if self.classifies else out[:, 0] * self.target_scale + self.target_mean
 
     def configure_optimizers(self) -> Any:
         """Return Adam and the schedule of its rate, which is stepped with every batch."""

@@ -68,7 +68,10 @@ class DMCNetwork(nn.Module):
         ):
             x = norm(convolution(x))
             x = F.max_pool2d(x, (1, 2)) if layer.pool else x
-        x = x.flatten(1)
+        return self.classified(x.flatten(1))
+
+    def classified(self, x: Tensor) -> Tensor:
+        """Return the logits ``(n, n_outputs)`` of what the convolutions make of weights, ``(n, width)``."""
         masks = self._masks(len(x), x.device) if self.training else None
         for number, norm in enumerate(self.matrix_norms):
             x = norm(self.matrices[number](x))

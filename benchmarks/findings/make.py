@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from benchmarks.findings.registry import Tables
 
 PAGE = "findings.html"
+KEPT = ".kept"
+"""Folder, beside the figures, of parts of long measurements."""
 
 
 @dataclass(frozen=True)

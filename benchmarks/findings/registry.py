@@ -97,6 +97,16 @@ FIGURES: dict[str, FigureEntry] = {
         "better than constant and normal, ELU slightly better than ReLU, constant with sigmoid the worst; momentum keeps up "
         "under Glorot alone; augmentation helps Glorot and harms the rest.",
     ),
+    "map": FigureEntry(
+        module="map",
+        title="Accuracy over position and training progress",
+        paper="Figures 5, 20, 21",
+        found="First and last layers leave their initialization fastest, but it stays easy to tell everywhere; "
+        "the optimizer is told alike everywhere but for a peak at the first layers; the dataset is told better from "
+        "convolutional weights.",
+        options=("targets", "method"),
+        explorable=True,
+    ),
     "subset-size": FigureEntry(
         module="subset_size",
         title="How many weights it takes",

@@ -35,6 +35,7 @@ class Source:
         targets: hyper-parameters to show, for figures of several; by default each figure's own.
         method: a registered method, for figures that fit one.
         repeats: of fits, for error bars.
+        kept: folder for what a long measurement keeps, so that an interrupted one goes on; by default nothing is kept.
     """
 
     root: Path
@@ -42,6 +43,7 @@ class Source:
     targets: tuple[str, ...] = ()
     method: str = "svm-rbf-16"
     repeats: int = 10
+    kept: Path | None = None
 
     @cached_property
     def manifest(self) -> Manifest:

@@ -110,6 +110,7 @@ def _kind(view: WeightView, pieces: str) -> _Kind:
         return _layers(view, is_cacheable, is_whole)
     if isinstance(view, FixedWindows):
         parameters = {"length": view.length, "part": view.part, "windows": view.per_vector}
+        parameters |= {"grid": view.grid} if view.grid > 1 else {}
         return _Kind("windows", is_cacheable, parameters)
     return _Kind("vector", is_cacheable and is_whole)
 

@@ -59,9 +59,15 @@ def random_starts(first: np.ndarray, last: np.ndarray, seed: int, epoch: int, pe
     return first + (draws * (last - first + 1) >> 32)
 
 
-def official_starts(first: np.ndarray, last: np.ndarray, per_vector: int = N_OFFICIAL) -> np.ndarray:
+def official_starts(first: np.ndarray, last: np.ndarray, per_vector: int = N_OFFICIAL, grid: int = 1) -> np.ndarray:
     """Return the fixed evaluation starts, ``round(linspace(first, last, per_vector))``.
+
+    With a grid they are ``first`` plus the multiple of it, up to ``last``, that is nearest to each place.
 
     Returns int64 ``(n * per_vector,)``, the windows of a vector side by side.
     """
-    return np.rint(np.linspace(first, last, per_vector, axis=1)).astype(np.int64).reshape(-1)
+    if grid == 1:
+        return np.rint(np.linspace(first, last, per_vector, axis=1)).astype(np.int64).reshape(-1)
+    room = (last - first)[:, None]
+    steps = np.rint(np.linspace(0, last - first, per_vector, axis=1) / grid).astype(np.int64)
+    return (first[:, None] + grid * np.minimum(steps, room // grid)).reshape(-1)

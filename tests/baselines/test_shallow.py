@@ -258,3 +258,15 @@ def test_options_are_checked() -> None:
             RbfSvm(**options)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match=r"option max_items must be at least 1, got 2\.5: give a whole number"):
         RbfSvm(max_items=2.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_scores_of_the_gaussian_svm_are_those_of_scikit_learn(n_classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, n_classes, 200)
+    table, others = rng.normal(labels[:, None], 2, (200, 16)), rng.normal(0, 3, (150, 16))
+    method = RbfSvm(penalty=3.0)
+    method._fitted = method._estimator(regression=False).fit(table, labels)
+    monkeypatch.setattr("baselines.shallow._KERNEL_VALUES", 7000)  # several blocks
+    expected = class_scores(method._fitted, others, n_classes + 1)
+    np.testing.assert_allclose(method._class_scores(others, n_classes + 1), expected, rtol=0, atol=1e-10)

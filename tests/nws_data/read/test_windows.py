@@ -87,3 +87,10 @@ def test_official_starts() -> None:
     expected = [16880, 24768, 32655, 40543, 48430, 56318, 64205, 72093, 79980, 87868]
     assert official_starts(first, last).tolist() == expected
     assert official_starts(np.array([0, 4]), np.array([0, 4])).tolist() == [0] * 10 + [4] * 10
+
+
+def test_official_starts_on_a_grid() -> None:
+    first, last = np.array([10, 0]), np.array([1010, 90])
+    found = official_starts(first, last, 5, grid=100)
+    # Of the first vector 250 and 750 lie half-way between two places: rint takes the even ones. The second has no room.
+    assert found.tolist() == [10, 210, 510, 810, 1010] + [0] * 5
