@@ -89,7 +89,7 @@ def look_of(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 def right_of(result: Result) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
     """Return a classification's test trainings, the items of each and how many of them were right, the mean over seeds."""
-    from benchmarks.leaderboard.files.summary import mean_right
+    from benchmarks.leaderboard.files.results import mean_right
 
     scores = [run.score for run in result.runs]
     return scores[0].trainings, np.asarray(scores[0].n_items), mean_right(scores)

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import nws_data
 from nws_data.errors import NWSError
 from nws_data.format.manifest import Manifest
-from nws_data.space.hyperparameters import CLASSES, POPULATIONS
+from nws_data.space.hyperparameters import CLASSES, POPULATIONS, Population
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +63,7 @@ class Source:
 
     def trainings(self, wanted: Sequence[str] = ("random", "fixed")) -> pd.DataFrame:
         """Return the table of finite trainings of :meth:`population`, with ``threshold`` and whether they ``passed`` it."""
-        frame = nws_data.open(self.root, self.population(wanted)).trainings()
+        frame = nws_data.open(self.root, cast(Population, self.population(wanted))).trainings()
         thresholds = {image_set.name: image_set.threshold for image_set in self.manifest.image_sets}
         frame = frame[frame["finite"]].reset_index(drop=True)
         frame["threshold"] = frame["dataset"].map(thresholds)
@@ -72,12 +72,12 @@ class Source:
     @cached_property
     def result_files(self) -> list[Result]:
         """The result files that were made on this dataset; raises ``ResultError`` for one that is damaged."""
-        from benchmarks.leaderboard.files.collection import read_results
+        from benchmarks.leaderboard.board.write import read_results
 
-        if not self.results.is_dir():
+        if not any(self.results.glob("[!.]*/*.json")):
             return []
         digests = {self.manifest.population_digest(name) for name in self.manifest.populations}
-        return [result for _, result in read_results(self.results) if result.data_digest in digests]
+        return [result for result in read_results(self.results).values() if result.data_digest in digests]
 
     def digests(self) -> dict[str, str]:
         """Return the digest of each population's data."""

@@ -22,7 +22,7 @@ from nws_data.arguments import whole_number
 from nws_data.errors import ArgumentError, SelectionError
 from nws_data.read.collate import GatheredBatch
 from nws_data.read.dataset import NWSDataset
-from nws_data.read.windows import N_OFFICIAL, check_length, official_starts, random_starts, start_range
+from nws_data.read.windows import N_OFFICIAL, check_length, official_starts, random_starts, spills, start_range
 from nws_data.space.architecture import Architecture, Part, TensorKind
 
 Transform = Callable[[Tensor], Tensor]
@@ -191,6 +191,11 @@ class _Windows(WeightView):
         super().__init__(data, target=target, transform=transform, per_vector=per_vector)
         self.length, self.part = check_length(length, data["n_weights"]), part
         self.first_start, self.last_start = start_range(part, self.length, data["n_weights"], data["n_weights_conv"])
+
+    @property
+    def spill_share(self) -> float:
+        """Share of vectors whose part is shorter than the window, which then runs on into the neighbour part."""
+        return float(spills(self.part, self.length, self.data["n_weights"], self.data["n_weights_conv"]).mean())
 
     @abstractmethod
     def starts(self) -> np.ndarray:

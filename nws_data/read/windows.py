@@ -49,6 +49,12 @@ def start_range(part: Part, length: int, n_weights: np.ndarray, n_weights_conv: 
     return first, last
 
 
+def spills(part: Part, length: int, n_weights: np.ndarray, n_weights_conv: np.ndarray) -> np.ndarray:
+    """Return bool ``(n,)``: whether a vector's part is shorter than the window, which then runs into its neighbour."""
+    sizes = {"all": n_weights, "conv": n_weights_conv, "fc": n_weights - n_weights_conv}
+    return sizes[part] < length
+
+
 def random_starts(first: np.ndarray, last: np.ndarray, seed: int, epoch: int, per_vector: int = 1) -> np.ndarray:
     """Draw starts uniformly from first to last, both included: a function of (seed, epoch, item) alone.
 

@@ -5,7 +5,7 @@ Source: Eilertsen et al. 2020, Algorithm 1 and Section 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nws_data.errors import FormatError
-from nws_data.space.architecture import Architecture
+from nws_data.space.architecture import Architecture, TensorSlice
 from nws_data.space.hyperparameters import HyperParameters
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -35,6 +35,7 @@ _STATE_NAMES = {
     "mean": "{}_norm.running_mean",
     "variance": "{}_norm.running_var",
 }
+_COUNTER = "_norm.num_batches_tracked"  # PyTorch's own count of training batches; no part of the weight vector
 
 
 class Network(nn.Module):
@@ -101,6 +102,13 @@ def load_network(vector: Tensor | np.ndarray, hyperparameters: HyperParameters) 
     return network.eval()
 
 
+def state_names(architecture: Architecture) -> Iterator[tuple[str, TensorSlice]]:
+    """Yield (name in the ``state_dict``, tensor) in vector order: ``conv1.weight``, ..., ``conv1_norm.running_var``, ..."""
+    for layer in architecture.layers:
+        for tensor in layer.tensors:
+            yield _STATE_NAMES[tensor.kind].format(layer.name), tensor
+
+
 def state_dict_from_vector(vector: Tensor | np.ndarray, architecture: Architecture) -> dict[str, Tensor]:
     """Return a weight vector as a ``state_dict`` of :class:`Network`.
 
@@ -119,9 +127,29 @@ def state_dict_from_vector(vector: Tensor | np.ndarray, architecture: Architectu
             f"the weight vector of this architecture has shape ({architecture.n_weights},) and a floating type, "
             f"got {tuple(values.shape)} {values.dtype}; is it another training's?"
         )
-    state: dict[str, Tensor] = {}
-    for layer in architecture.layers:
-        for tensor in layer.tensors:
-            whole = values.detach() if tensor.kind in ("mean", "variance") else values
-            state[_STATE_NAMES[tensor.kind].format(layer.name)] = whole[tensor.slice].view(tensor.shape)
-    return state
+    return {
+        name: (values.detach() if tensor.kind in ("mean", "variance") else values)[tensor.slice].view(tensor.shape)
+        for name, tensor in state_names(architecture)
+    }
+
+
+def vector_from_state_dict(state_dict: Mapping[str, Tensor], architecture: Architecture) -> Tensor:
+    """Return a ``state_dict`` of :class:`Network` as a weight vector, float32 ``(n_weights,)``, a copy.
+
+    PyTorch's ``num_batches_tracked`` is left out.
+
+    Raises:
+        FormatError: missing or unknown names, or a tensor of another shape.
+    """
+    expected = dict(state_names(architecture))
+    found = {name for name in state_dict if not name.endswith(_COUNTER)}
+    missing, unknown = sorted(expected.keys() - found), sorted(found - expected.keys())
+    if missing or unknown:
+        raise FormatError(
+            f"not a state_dict of this architecture: missing {', '.join(missing) or 'none'}; "
+            f"unknown {', '.join(unknown) or 'none'}"
+        )
+    for name, tensor in expected.items():
+        if state_dict[name].shape != tensor.shape:
+            raise FormatError(f"{name} must have shape {tensor.shape}, got {tuple(state_dict[name].shape)}")
+    return torch.cat([state_dict[name].detach().reshape(-1).to(torch.float32) for name in expected])

@@ -30,7 +30,7 @@ def environment() -> dict[str, Any]:
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
     }
-    return {"hardware": hardware, "versions": _versions(), "commit": _commit()}
+    return {"hardware": hardware, "versions": _versions(), "commit": commit()}
 
 
 def _processor_name() -> str:
@@ -52,7 +52,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _commit() -> dict[str, Any] | None:
+def commit() -> dict[str, Any] | None:
     """Return the checkout's commit and whether tracked files other than results differ from it; None outside git."""
     head = _git("rev-parse", "HEAD")
     if head is None:

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import chisquare
 
 from nws_data.errors import SelectionError, WindowError
-from nws_data.read.windows import check_length, official_starts, random_starts, start_range
+from nws_data.read.windows import check_length, official_starts, random_starts, spills, start_range
 from nws_data.space.architecture import Architecture, all_architectures
 
 # A vector of 100 values, 30 of them conv; one of 100 with 80 conv.
@@ -30,6 +30,20 @@ N, N_CONV = np.array([100, 100], np.int32), np.array([30, 80], np.int32)
 def test_start_ranges(part: str, length: int, first: list[int], last: list[int]) -> None:
     found = start_range(part, length, N, N_CONV)
     assert [f.tolist() for f in found] == [first, last]
+
+
+def test_spills_are_the_parts_shorter_than_the_window() -> None:
+    assert spills("conv", 40, N, N_CONV).tolist() == [True, False]
+    assert spills("fc", 20, N, N_CONV).tolist() == [False, False]
+    assert spills("fc", 21, N, N_CONV).tolist() == [False, True]
+    assert not spills("all", 100, N, N_CONV).any()
+
+
+def test_36_of_the_243_conv_parts_are_shorter_than_5000() -> None:
+    architectures = all_architectures()
+    n = np.array([a.n_weights for a in architectures])
+    n_conv = np.array([a.n_weights_conv for a in architectures])
+    assert spills("conv", 5000, n, n_conv).sum() == 36
 
 
 def test_unknown_part() -> None:

@@ -12,7 +12,7 @@ from scipy import signal, special
 from nws_data.errors import FormatError
 from nws_data.space.architecture import Architecture, all_architectures
 from nws_data.space.hyperparameters import FIXED_ARCHITECTURE, HyperParameters
-from nws_data.space.network import build_network, load_network, state_dict_from_vector
+from nws_data.space.network import build_network, load_network, state_dict_from_vector, vector_from_state_dict
 
 BASE = HyperParameters(
     dataset="mnist",
@@ -92,13 +92,14 @@ def test_forward_is_algorithm_1(activation: str, batch_norm: bool) -> None:
 
 
 @pytest.mark.parametrize("hyperparameters", VARIANTS)
-def test_the_state_dict_holds_the_vector_in_its_order(hyperparameters: HyperParameters) -> None:
-    vector = some_vector(hyperparameters)
+def test_vector_to_state_dict_and_back_is_exact(hyperparameters: HyperParameters) -> None:
+    vector, architecture = some_vector(hyperparameters), Architecture.of(hyperparameters)
     network = load_network(vector, hyperparameters)
     assert not network.training
-    state = state_dict_from_vector(vector, Architecture.of(hyperparameters))
-    assert torch.equal(torch.cat([value.flatten() for value in state.values()]), torch.from_numpy(vector))
-    assert all(torch.equal(network.state_dict()[name], value) for name, value in state.items())
+    assert torch.equal(vector_from_state_dict(network.state_dict(), architecture), torch.from_numpy(vector))
+    assert torch.equal(
+        vector_from_state_dict(state_dict_from_vector(vector, architecture), architecture), torch.from_numpy(vector)
+    )
 
 
 @pytest.mark.parametrize("hyperparameters", VARIANTS)
@@ -159,7 +160,7 @@ def test_gradients_reach_the_vector() -> None:
     network = build_network(SMALL).eval()
     state = state_dict_from_vector(vector, network.architecture)
     torch.func.functional_call(network, state, (torch.rand(2, 3, 32, 32),)).sum().backward()
-    assert vector.grad is not None and vector.grad[: network.architecture.n_weights_conv].abs().sum() > 0
+    assert vector.grad is not None and vector.grad[network.architecture.part("conv")].abs().sum() > 0
 
 
 @pytest.mark.parametrize(
@@ -168,3 +169,14 @@ def test_gradients_reach_the_vector() -> None:
 def test_wrong_vectors_are_refused(vector: np.ndarray) -> None:
     with pytest.raises(FormatError, match=r"has shape \(92868,\) and a floating type, got"):
         load_network(vector, BASE)
+
+
+def test_wrong_state_dicts_are_refused() -> None:
+    architecture = Architecture.of(BASE)
+    state = state_dict_from_vector(some_vector(BASE), architecture)
+    with pytest.raises(FormatError, match=r"missing conv2\.bias; unknown none"):
+        vector_from_state_dict({name: value for name, value in state.items() if name != "conv2.bias"}, architecture)
+    with pytest.raises(FormatError, match=r"missing none; unknown extra\.weight"):
+        vector_from_state_dict(state | {"extra.weight": torch.zeros(1)}, architecture)
+    with pytest.raises(FormatError, match=r"fc3\.bias must have shape \(20,\), got \(10,\)"):
+        vector_from_state_dict(state | {"fc3.bias": torch.zeros(10)}, architecture)

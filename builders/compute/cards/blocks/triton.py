@@ -136,8 +136,9 @@ def triton_block(
     """
     x, kernel = _whole_vectors(x, kernel)
     precision = "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
-    sizes = (*x.shape, kernel.shape[1], kernel.shape[-1], pool, beta is not None)
-    shape = Shape(*sizes, x.dtype, precision)
+    members, batch, height, width, n_in = x.shape
+    sizes = (members, batch, height, width, n_in, kernel.shape[1], kernel.shape[-1])
+    shape = Shape(*sizes, pool=pool, norm=beta is not None, dtype=x.dtype, precision=precision)
     with torch.cuda.device_of(x):  # Triton launches on the current device, whatever the tensors'
         y, mean, variance = _Block.apply(x, kernel, bias, beta, gamma, codes, shape)
     return y, mean, variance
