@@ -84,6 +84,10 @@ def add_commands(commands: Commands) -> None:
         JSON,
     )
     add_command(commands, "quickstart", _run_quickstart, QUICKSTART_HELP, OUT)
+    _add_figure(commands)
+
+
+def _add_figure(commands: Commands) -> None:
     add_command(
         commands,
         "figure",
@@ -122,7 +126,7 @@ def _run_board(options: argparse.Namespace) -> int:
 
 def _run_methods(options: argparse.Namespace) -> int:
     _need_extra()
-    from benchmarks.leaderboard.runs.command import list_methods
+    from benchmarks.leaderboard.runs.methods import list_methods
 
     say(list_methods())
     return 0

@@ -8,7 +8,6 @@ options and code, is kept, so an interrupted command goes on where it was.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -100,21 +99,23 @@ def _files(name: str, entry: FigureEntry, record: dict[str, Any]) -> list[str]:
 
 def _identity(entry: FigureEntry, source: Source) -> dict[str, Any]:
     """Return all that decides a figure's numbers: data, options, results where it reads them, and its code."""
-    module = importlib.import_module(f"benchmarks.findings.{entry.module}")
     options = {name: getattr(source, name) for name in entry.options}
     found: dict[str, Any] = {
         "data": source.digests(),
         **{k: list(v) if isinstance(v, tuple) else v for k, v in options.items()},
     }
+    code = [f"{entry.module}.py"]
     if entry.results:
         found["results"] = sorted(result.to_dict()["sha256"] for result in source.result_files)
-    return found | {"code": hashlib.sha256(Path(str(module.__file__)).read_bytes()).hexdigest()}
+        code.append("results.py")
+    text = b"".join(Path(__file__).with_name(name).read_bytes() for name in code)
+    return found | {"code": hashlib.sha256(text).hexdigest()}
 
 
 def _made(out: Path, name: str, identity: dict[str, Any]) -> dict[str, Any] | None:
     """Return the record of a figure that is there, made from the same, with all its files; else None."""
     try:
-        record: dict[str, Any] = json.loads((out / f"{name}.json").read_text())
+        record: dict[str, Any] = json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
         same = record["identity"] == identity and all((out / file).is_file() for file in _files(name, FIGURES[name], record))
     except (OSError, ValueError, KeyError):
         return None
@@ -140,9 +141,9 @@ def write_page(source: Source, out: Path) -> None:
         path = out / f"{name}.json"
         if not path.is_file():
             continue
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
         svgs = [
-            (key, style.inline((out / f"{name}-{key}.svg").read_text(), f"{name}-{key}"))
+            (key, style.inline((out / f"{name}-{key}.svg").read_text(encoding="utf-8"), f"{name}-{key}"))
             for key in record.get("pictures", [])
         ]
         sections.append({"name": name, "entry": entry, "svgs": svgs} | {"shows": "", "missing": "", "tables": []} | record)

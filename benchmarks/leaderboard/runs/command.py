@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
-from baselines.registry import METHODS, options_of
 from benchmarks.leaderboard.files.formats import interval_text, spread_text, unit_of, value_text
 from benchmarks.leaderboard.files.results import Result, main_metric
 from benchmarks.leaderboard.runs.plans import choose_methods, choose_tasks, fits, make_plans, method_label
@@ -92,22 +90,3 @@ def score_text(result: Result) -> str:
     interval = interval_text(found["low"], found["high"], result.kind)
     guess = "" if chance is None else f", chance {value_text(chance, result.kind)}"
     return f"{score} {interval} {unit_of(result.kind)}{guess}"
-
-
-_LIMITS = {"vector": "whole vectors", "windows": "windows", "classification": "classes", "regression": "numbers"}
-
-
-def list_methods() -> str:
-    """Return the registered methods, what they are and their options with defaults, in lines of 80 characters."""
-    lines, of_options = ["method              what it is"], dict[str, list[str]]()
-    for name, entry in METHODS.items():
-        limits = [_LIMITS[words[0]] for words in (entry.inputs, entry.kinds) if len(words) == 1]
-        about = f"{entry.help} (only {', '.join(limits)})" if limits else entry.help
-        lines.append(textwrap.fill(about, 80, initial_indent=f"{name:<20}", subsequent_indent=" " * 20))
-        shown = ", ".join(f"{key}={option.default}" for key, option in options_of(name).items())
-        of_options.setdefault(shown or "none", []).append(name)
-    lines += ["", "options (--option KEY=VALUE) with their defaults"]
-    for shown, names in of_options.items():
-        lines += [*textwrap.wrap(", ".join(names), 80), textwrap.indent(textwrap.fill(shown, 76), "    ")]
-    own = "A class of your own: --method package.module:Class or file.py:Class, see CONTRIBUTING.md"
-    return "\n".join([*lines, "", *textwrap.wrap(own, 80)])
