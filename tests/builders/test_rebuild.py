@@ -170,6 +170,7 @@ def test_somebodys_own_images_must_be_named(tmp_path):
     assert main(["rebuild", "fixed-000000", str(root), "--images", source]) == 0
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_nothing(dataset, tmp_path):
     command = ["nice", "-n", "19", sys.executable, "-m", "builders", "rebuild", "fixed-000000", str(dataset)]
     environment = os.environ | {"TMPDIR": str(tmp_path)}

@@ -63,6 +63,7 @@ def test_a_calibration_without_time():
         calibrate(works(PLAN[:2]), seconds=0.01, **OPTIONS)
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_nothing(tmp_path):
     command = [sys.executable, "-m", "builders", "plan", "--population", "fixed", "--trainings", "4", "--images", "digits"]
     environment = os.environ | {"TMPDIR": str(tmp_path)}

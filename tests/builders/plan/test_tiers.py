@@ -50,6 +50,7 @@ def random() -> list[PlannedTraining]:
     return plan("random")
 
 
+@pytest.mark.slow
 def test_p_values_of_fair_tiers_are_those_of_chance(random: list[PlannedTraining]) -> None:
     p = []
     for trainings in (plan("fixed"), random):
@@ -70,6 +71,7 @@ def test_an_unfair_sample_is_found(random: list[PlannedTraining]) -> None:
         assert max(p_values(random, sample, column)) < 1e-6
 
 
+@pytest.mark.slow
 def test_closing_shards_by_size_favours_no_architecture() -> None:
     """On the first gigabyte of eight datasets: the share of the widest networks, and the mean length."""
     trainings = [t for seed in range(8) for t in tier(plan("random", 400, seed), "1GB")]

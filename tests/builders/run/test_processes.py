@@ -98,6 +98,7 @@ def run_script(folder: Path, cwd: Path, **variables: str) -> str:
     return result.stdout
 
 
+@pytest.mark.slow
 def test_nothing_is_imported_from_the_current_folder(tmp_path):
     (tmp_path / "here").mkdir()
     for name in ("random", "torch"):

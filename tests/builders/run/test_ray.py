@@ -255,6 +255,7 @@ def test_a_worker_s_error_is_one_clear_message_and_not_tried_again(run, singles,
     assert staged() == set()
 
 
+@pytest.mark.slow
 def test_without_ray_the_message_says_what_to_install(tmp_path):
     code = (
         "import sys; sys.modules['ray'] = None; from nws_data.cli import main\n"

@@ -94,6 +94,7 @@ def test_features_are_written_as_the_library_writes_them(loaded: dict[str, Any])
     assert loaded["features"]["trainings"] == yaml_features(TRAINING_SCHEMA)
 
 
+@pytest.mark.slow
 def test_same_cache_shows_new_rows_after_extension_and_rebuild(tmp_path: Path) -> None:
     """A first population ``random`` without a validation training, then more of it, then another build in its place."""
     records = stage(tmp_path / "staged", "random", range(6))
