@@ -413,9 +413,13 @@ def _tell_target(tables: dict[str, pd.DataFrame], row: dict[str, float]) -> str:
     texts = []
     if len(groups):
         best = groups.loc[groups["relative"].idxmax()]
-        texts.append(f"{best['group']} ({best['relative']:.1f} times the mean norm, permuted {best['permuted']:.1f})")
+        texts.append(f"{best['group']} ({_times(best)})")
     if len(features):
         best = features.loc[features["relative"].idxmax()]
         name = f"{'' if pd.isna(best['tensor']) else best['tensor']} {best['statistic']}".strip().replace("_", " ")
-        texts.append(f"{'most of all ' if texts else ''}{name} ({best['relative']:.1f}, permuted {best['permuted']:.1f})")
+        texts.append(f"{'most of all ' if texts else ''}{name} ({_times(best)})")
     return f"{found} by {', '.join(texts)}"
+
+
+def _times(row: pd.Series) -> str:
+    return f"{row['relative']:.1f} times the mean norm, {row['permuted']:.1f} under permuted labels"

@@ -149,17 +149,25 @@ def _sizes(own: pd.DataFrame) -> str:
 
 
 def tell(tables: dict[str, pd.DataFrame]) -> str:
-    """Return the slopes of each method, steepest first, and whether activation is steeper than dataset."""
-    texts = []
-    for (family, method), own in tables["slopes"].groupby(["family", "method"], sort=False):
-        rows = own.sort_values("slope", ascending=False)
-        parts = [f"{r.target} {100 * r.slope:+.1f} [{100 * r.low:+.1f}, {100 * r.high:+.1f}]" for r in rows.itertuples()]
-        head = f"{method} on {_part(str(family))} gains per doubling of the length, in points of accuracy"
-        texts.append(f"{head}: {', '.join(parts)}; a line on the logarithm has R² {own['r_squared'].median():.2f} (median).")
-        of = own.set_index("target")
-        if {"activation", "dataset"} <= set(of.index):
-            a, b = of.loc["activation"], of.loc["dataset"]
-            more = "steeper" if a["slope"] > b["slope"] else "not steeper"
-            overlap = "apart" if a["low"] > b["high"] or b["low"] > a["high"] else "overlapping"
-            texts.append(f"Activation is {more} than dataset, their intervals are {overlap}.")
-    return " ".join(texts)
+    """Return the steepest and flattest slopes, of a deep method if there is one, and how activation and dataset compare."""
+    slopes = tables["slopes"]
+    curves = dict(list(slopes.groupby(["family", "method"], sort=False)))
+    family, method = max(curves, key=lambda key: (key[0] == "local", key[1].startswith("dmc")))
+    own = curves[family, method].sort_values("slope", ascending=False)
+    shown = own if len(own) < 5 else pd.concat([own.head(2), own.tail(2)])
+    parts = [f"{r.target} {_points(r.slope, r.low, r.high)}" for r in shown.itertuples()]
+    text = (
+        f"A doubling of the length gives {method} on {_part(family)} so many points of accuracy, steepest first: "
+        f"{', '.join(parts)}; of {len(own)} lines on the logarithm the median R² is {own['r_squared'].median():.2f}."
+    )
+    of = own.set_index("target")
+    if {"activation", "dataset"} <= set(of.index):
+        a, b = of.loc["activation"], of.loc["dataset"]
+        overlap = "apart" if a["low"] > b["high"] or b["low"] > a["high"] else "overlapping"
+        both = [_points(row["slope"], row["low"], row["high"]) for row in (a, b)]
+        text += f" Activation {both[0]}, dataset {both[1]}: intervals {overlap}."
+    return text
+
+
+def _points(slope: float, low: float, high: float) -> str:
+    return f"{100 * slope:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"

@@ -95,7 +95,7 @@ def test_paired_differences_by_hand(tables: dict[str, pd.DataFrame]) -> None:
 def test_text_and_pictures(tables: dict[str, pd.DataFrame]) -> None:
     text = tell(tables)
     assert "Whole vectors: 1 of 1 are told above chance; best augmentation 92 % [" in text and "by dmc" in text
-    assert "dmc less svm-linear-16: +28 points on average; clear of zero: augmentation +28" in text
+    assert "dmc less svm-linear-16: +28 points on average, clear of zero on 1 of 1." in text
     assert "Convolutional less fully connected windows by dmc: +40 points" in text
     with theme():
         assert set(draw(tables)) == {"global", "local"}
@@ -106,7 +106,7 @@ def test_methods_at_chance_are_said_to_be(tiny_dataset: TinyDataset, tmp_path: P
     for method, right in (("svm-linear-480", (5, 5)), ("dmc", (4, 6)), ("majority", (10, 0))):
         make_result([class_score(right)], "global/augmentation", method, data_digest=digest).save(tmp_path)
     text = tell(measure(Source(tiny_dataset.root, tmp_path)))
-    assert "0 of 1 are told above chance" in text and "clear of zero: none" in text
+    assert "0 of 1 are told above chance" in text and "clear of zero on 0 of 1" in text
 
 
 def test_no_results_names_the_command(tiny_dataset: TinyDataset, tmp_path: Path) -> None:

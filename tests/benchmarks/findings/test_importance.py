@@ -103,7 +103,8 @@ def test_the_planted_feature_is_recovered(planted: dict[str, pd.DataFrame]) -> N
     features = planted["features"]
     assert features["norm"].idxmax() == PLANTED and np.flatnonzero(importance.clear(features)).tolist() == [PLANTED]
     best = features.loc[PLANTED]
-    assert f"conv1.bias gradient p99 ({best['relative']:.1f}, permuted {best['permuted']:.1f})" in tell(planted)
+    times = f"{best['relative']:.1f} times the mean norm, {best['permuted']:.1f} under permuted labels"
+    assert f"conv1.bias gradient p99 ({times})" in tell(planted)
     with theme():
         assert set(draw(planted)) == {"layers", "kinds"}
 
