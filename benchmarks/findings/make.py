@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,9 @@ def _make(name: str, source: Source, out: Path, again: bool) -> Made:
     entry = FIGURES[name]
     identity = _identity(entry, source)
     record = None if again else _made(out, name, identity)
+    if again and source.kept is not None:
+        for path in source.kept.glob(f"{name}-*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     if record is None:
         tables = entry.measure(source)
         for key, table in tables.items():
