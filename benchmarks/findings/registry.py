@@ -78,5 +78,12 @@ FIGURES: dict[str, FigureEntry] = {
         "better than constant and normal, ELU slightly better than ReLU, constant with sigmoid the worst; momentum keeps up "
         "under Glorot alone; augmentation helps Glorot and harms the rest.",
     ),
+    "embedding": FigureEntry(
+        module="embedding",
+        title="Trainings in the plane",
+        paper="Figure 13",
+        found="Optimizer, activation and initialization show clear patterns; the initialisations lie together; trainings "
+        "that fail, many of them with constant initialization and sigmoid, lie in small clusters apart.",
+    ),
 }
 """The figures by name."""
