@@ -289,7 +289,7 @@ def _draw_separation(table: pd.DataFrame) -> Figure:
         panel.vlines(chance, np.arange(len(labels)) - 0.4, np.arange(len(labels)) + 0.4, color=style.INK, label="chance")
         panel.set_yticks(range(len(labels)), [f"{_words(v)}{' (R²)' if v in NUMBERS else ''}" for v in labels])
         panel.set(xlabel="accuracy (%), or 100 R²", title=f"{'All' if snapshots == 'all' else 'Last'} snapshots")
-        panel.set_xlim(min(-5, 100 * table["value"].min() - 5), 102)
+        panel.set_xlim(max(-105, min(-5, 100 * table["low"].min() - 5)), 102)
     axes[0][0].invert_yaxis()
     handles, texts = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, texts, loc="outside lower center", ncols=3, fontsize=8)

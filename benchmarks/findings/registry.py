@@ -78,6 +78,14 @@ FIGURES: dict[str, FigureEntry] = {
         "better than constant and normal, ELU slightly better than ReLU, constant with sigmoid the worst; momentum keeps up "
         "under Glorot alone; augmentation helps Glorot and harms the rest.",
     ),
+    "batch-norm": FigureEntry(
+        module="batch_norm",
+        title="With and without batch norm",
+        paper="Figure 19",
+        found="Little difference between trainings with and without batch norm, and no significant one when norm values and "
+        "biases are removed at evaluation: most information is in filters and fully connected weights.",
+        options=("targets", "method", "digest_without_batch_norm"),
+    ),
     "embedding": FigureEntry(
         module="embedding",
         title="Trainings in the plane",

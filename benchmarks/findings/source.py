@@ -35,6 +35,8 @@ class Source:
         targets: hyper-parameters to show, for figures of several; by default each figure's own.
         method: a registered method, for figures that fit one.
         repeats: of fits, for error bars.
+        without_batch_norm: a dataset of trainings without batch norm, for the comparison with those of ``root``.
+        work: folder for what a figure keeps on the way, to go on with after an interruption.
     """
 
     root: Path
@@ -42,6 +44,8 @@ class Source:
     targets: tuple[str, ...] = ()
     method: str = "svm-rbf-16"
     repeats: int = 10
+    without_batch_norm: Path | None = None
+    work: Path = Path("nws-figures")
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -76,6 +80,11 @@ class Source:
             return []
         digests = {self.manifest.population_digest(name) for name in self.manifest.populations}
         return [result for _, result in read_results(self.results) if result.data_digest in digests]
+
+    @property
+    def digest_without_batch_norm(self) -> str | None:
+        """The digest of the data without batch norm."""
+        return Manifest.load(self.without_batch_norm).data_digest if self.without_batch_norm else None
 
     def digests(self) -> dict[str, str]:
         """Return the digest of each population's data."""
