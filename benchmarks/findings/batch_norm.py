@@ -130,7 +130,7 @@ def _cases(found: dict[tuple[bool, str], Pair]) -> pd.DataFrame:
 
 def _differences(found: dict[tuple[bool, str], Pair]) -> pd.DataFrame:
     """Return stripped less all weights, paired by training; and without less with batch norm, whose trainings differ."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for (norm, target), (full, stripped) in found.items():
         n = np.array(full.n_items)
         paired = paired_difference(n, np.array(stripped.n_right), np.array(full.n_right))
@@ -169,10 +169,10 @@ def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
         value, low, high = (100 * rows[name].to_numpy(float) for name in ("accuracy", "accuracy_low", "accuracy_high"))
         text = f"{'with' if norm else 'without'} batch norm, {'kernels alone' if stripped else 'all weights'}"
         look: dict[str, Any] = {"color": style.COLOURS[0 if norm else 1], "ecolor": style.INK, "label": text}
-        hatch = {"hatch": "///", "edgecolor": "white"} if stripped else {}
+        hatch: dict[str, Any] = {"hatch": "///", "edgecolor": "white"} if stripped else {}
         panel.bar(x, value, 0.92 * width, yerr=np.abs([value - low, high - value]), **look, **hatch)
         chance = 100 * rows["chance"].to_numpy(float)
-        label = "chance" if i == 0 else None
+        label = "chance" if i == 0 else "_"
         panel.hlines(chance, x - width / 2, x + width / 2, color=style.INK, linestyle=":", linewidth=2, label=label)
     panel.set_xticks(range(len(targets)), [target.replace("_", " ") for target in targets])
     panel.set(
