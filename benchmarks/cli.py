@@ -84,6 +84,10 @@ def add_commands(commands: Commands) -> None:
         JSON,
     )
     add_command(commands, "quickstart", _run_quickstart, QUICKSTART_HELP, OUT)
+    _add_figure(commands)
+
+
+def _add_figure(commands: Commands) -> None:
     add_command(
         commands,
         "figure",
