@@ -100,6 +100,7 @@ def _add_figure(commands: Commands) -> None:
         arg("--target", **_SEVERAL, default=[], metavar="T", help="hyper-parameters, for map and importance"),
         arg("--method", default="svm-rbf-16", help="of the map (default svm-rbf-16)"),
         arg("--repeats", type=int, default=10, metavar="N", help="of fits, for error bars (default 10)"),
+        arg("--without-batch-norm", type=Path, metavar="DIR", help="a dataset of nws build --no-batch-norm, for batch-norm"),
         arg("--again", action="store_true", help="make what is there already, too"),
         JSON,
         examples=_FIGURE_EXAMPLES,
@@ -161,7 +162,15 @@ def _run_figure(options: argparse.Namespace) -> int:
 
     out = options.out or _beside(options.data, "figures")
     results = options.results or _results_of(options.data)
-    source = Source(options.data, results, tuple(options.target), options.method, options.repeats, out / KEPT)
+    source = Source(
+        options.data,
+        results,
+        tuple(options.target),
+        options.method,
+        options.repeats,
+        without_batch_norm=options.without_batch_norm,
+        kept=out / KEPT,
+    )
     made = []
     for figure in make_figures(chosen(options.names), source, out, options.again):
         made.append(figure)

@@ -23,6 +23,7 @@ from nws_data.hub.pull import pull as pull
 from nws_data.read.dataset import NWSDataset as NWSDataset
 from nws_data.read.dataset import open as open
 from nws_data.read.sampler import EpochSampler as EpochSampler
+from nws_data.read.stripped import StrippedWindows as StrippedWindows
 from nws_data.read.views import FixedWindows as FixedWindows
 from nws_data.read.views import GlobalVectors as GlobalVectors
 from nws_data.read.views import LayerTensors as LayerTensors

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -29,6 +30,12 @@ CHECKOUT_COMMANDS = {
     "rebuild": ("builders.cli", "train one training again from its id and compare it bit for bit"),
 }
 """Commands that live in the repository, outside the wheel: the module that adds them, and their help."""
+
+PICTURES = {
+    "trajectory": "a picture of one training: accuracies, distance from the initialisation, weights over time",
+    "weights": "a picture of one training's weights: first filters as images, distribution of each layer",
+}
+"""Commands that draw one training, and their help."""
 
 _MAX_MESSAGE = 4_000  # characters: an error may quote megabytes of a stranger's file
 
@@ -137,6 +144,10 @@ def _add_own(commands: Commands) -> None:
     help = "score a file of predictions on the task and dataset it was made for"
     predictions = arg("predictions", type=Path, help="a Parquet file that Predictions.save wrote")
     add_command(commands, "score", _score, help, predictions, DATA, JSON)
+    training = arg("training", metavar="ID", help="a training, such as fixed-000003")
+    for name, help in PICTURES.items():
+        out = arg("--out", type=Path, help=f"the picture, PNG or SVG (default: ID-{name}.png)")
+        add_command(commands, name, partial(_picture, name), help, training, DATA, out)
 
 
 def _info(options: argparse.Namespace) -> int:
@@ -206,4 +217,19 @@ def _score(options: argparse.Namespace) -> int:
     score = task.evaluate(predictions)
     values = {"task": task.name, "official": task.official, "data_digest": task.data_digest, "score": score.to_dict()}
     say_json(values) if options.json else say(format_score(task, score))
+    return 0
+
+
+def _picture(name: str, options: argparse.Namespace) -> int:
+    from nws_data.plot import style
+    from nws_data.plot.training import caption, load_training
+    from nws_data.plot.trajectory import draw_trajectory
+    from nws_data.plot.weights import draw_weights
+
+    out = options.out or Path(f"{options.training}-{name}.png")
+    style.check_suffix(out)
+    with style.theme():
+        training = load_training(options.data, options.training)
+        style.save((draw_trajectory if name == "trajectory" else draw_weights)(training), out)
+    say(f"{caption(training)}\nPicture: {out}")
     return 0

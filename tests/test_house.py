@@ -48,7 +48,9 @@ LIBRARY_NEEDS = {
 }
 """What the wheel's dependencies bring, by import name."""
 
-EXTRA_NEEDS = {"nws_data/tasks/lightning.py": {"lightning"}}
+EXTRA_NEEDS = {"nws_data/tasks/lightning.py": {"lightning"}} | {
+    f"nws_data/plot/{name}.py": {"matplotlib"} for name in ("style", "trajectory", "weights")
+}
 """Modules that only an extra's users import, and what it brings."""
 
 
@@ -96,6 +98,7 @@ FOLDERS = {
         "read": {"", "space", "format", "hub"},
         "features": {"", "space", "format", "read"},
         "tasks": {"", "space", "format", "read"},
+        "plot": {"", "space", "format", "read"},
     },
     "builders": {
         "plan": set(),

@@ -36,6 +36,7 @@ class Source:
         method: a registered method, for figures that fit one.
         repeats: of fits, for error bars.
         kept: folder for what a long measurement keeps, so that an interrupted one goes on; by default nothing is kept.
+        without_batch_norm: a dataset of trainings without batch norm, for the comparison with those of ``root``.
     """
 
     root: Path
@@ -44,6 +45,7 @@ class Source:
     method: str = "svm-rbf-16"
     repeats: int = 10
     kept: Path | None = None
+    without_batch_norm: Path | None = None
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -78,6 +80,11 @@ class Source:
             return []
         digests = {self.manifest.population_digest(name) for name in self.manifest.populations}
         return [result for result in read_results(self.results).values() if result.data_digest in digests]
+
+    @property
+    def digest_without_batch_norm(self) -> str | None:
+        """The digest of the data without batch norm."""
+        return Manifest.load(self.without_batch_norm).data_digest if self.without_batch_norm else None
 
     def digests(self) -> dict[str, str]:
         """Return the digest of each population's data."""

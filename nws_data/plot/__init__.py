@@ -1,0 +1,1 @@
+"""Pictures of trainings and of their weights; matplotlib comes with the extra ``plot``."""

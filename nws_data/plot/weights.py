@@ -1,0 +1,107 @@
+"""What one training's weights look like: the filters of the first layer as images, and each layer's distribution."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nws_data.plot import style
+from nws_data.plot.training import StoredTraining, caption
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMNS = 5
+"""Small panels in a row."""
+
+BINS = 61
+
+
+def draw_weights(training: StoredTraining) -> Figure:
+    """Return the picture; call it, and save, within :func:`nws_data.plot.style.theme`."""
+    from matplotlib.figure import Figure
+
+    lines = math.ceil(len(training.layers) / COLUMNS)
+    n = len(training.vectors)
+    snapshots = sorted({0, (n - 1) // 4, (n - 1) // 2, n - 1})
+    height = 1.35 * len(snapshots)
+    figure = Figure(figsize=(12, height + 2.1 * lines + 0.5), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=[height, 2.1 * lines])
+    figure.suptitle(caption(training), ha="left", x=0.01, fontsize=9)
+    for part in (top, bottom):
+        part.set_facecolor("none")
+    for panel, snapshot in zip(top.subplots(len(snapshots), 1, squeeze=False).ravel(), snapshots, strict=True):
+        _draw_filters(panel, training, snapshot)
+    panels = bottom.subplots(lines, COLUMNS, squeeze=False).ravel()
+    for panel, layer in zip(panels, training.layers, strict=False):
+        kernels = training.kernels(layer)
+        _draw_histograms(panel, kernels[0], kernels[-1])
+        panel.set_title(f"{layer.name} kernel ({kernels.shape[1]:,})")
+    for i, panel in enumerate(panels):
+        if i >= len(training.layers):
+            panel.set_axis_off()
+            continue
+        panel.set_xlabel("weight")
+        if i % COLUMNS == 0:
+            panel.set_ylabel("share of weights (%)")
+    handles, labels = panels[0].get_legend_handles_labels()
+    bottom.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8)
+    return figure
+
+
+def filter_images(kernel: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return filters as images with one scale for all, on which 0 is middle grey.
+
+    Args:
+        kernel: of the first layer, ``(filters, 3, side, side)``.
+
+    Returns:
+        Red, green and blue in [0, 1], ``(filters, side, side, 3)``, and the weight that is brightest; what is not finite
+        is grey.
+    """
+    finite = np.where(np.isfinite(kernel), kernel, 0).astype(np.float64)
+    scale = float(np.abs(finite).max()) or 1.0
+    return 0.5 + finite.transpose(0, 2, 3, 1) / (2 * scale), scale
+
+
+def _draw_filters(panel: Axes, training: StoredTraining, snapshot: int) -> None:
+    tensor = training.layers[0]["kernel"]
+    images, scale = filter_images(training.vectors[snapshot, tensor.slice].reshape(tensor.shape))
+    side = images.shape[1]
+    strip = np.zeros((side, len(images) * (side + 1) - 1, 4))
+    for i, image in enumerate(images):
+        strip[:, i * (side + 1) : i * (side + 1) + side] = np.concatenate([image, np.ones((side, side, 1))], axis=2)
+    panel.imshow(strip, interpolation="nearest")
+    panel.set_axis_off()
+    when = "initialisation" if snapshot == 0 else f"epoch {training.epochs[snapshot]:g}"
+    panel.set_title(f"Filters of {training.layers[0].name}, {when}: red, green, blue; grey is 0, brightest {scale:.2g}")
+
+
+def histograms(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the edges of bins over both kernels' finite values, and each kernel's share of its values in each bin.
+
+    Returns:
+        Edges ``(BINS + 1,)`` and two shares in [0, 1], ``(BINS,)``; 0 for values that are not finite.
+    """
+    every = np.concatenate([first, last]).astype(np.float64)
+    every = every[np.isfinite(every)]
+    low, high = (every.min(), every.max()) if len(every) else (0.0, 0.0)
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    edges = np.linspace(low, high, BINS + 1)
+    shares = [
+        np.histogram(values[np.isfinite(values)].astype(np.float64), edges)[0] / len(values) for values in (first, last)
+    ]
+    return edges, shares[0], shares[1]
+
+
+def _draw_histograms(panel: Axes, first: np.ndarray, last: np.ndarray) -> None:
+    edges, before, after = histograms(first, last)
+    panel.stairs(100 * before, edges, color=style.COLOURS[1], linewidth=1.4, label="initialisation")
+    panel.stairs(100 * after, edges, color=style.COLOURS[0], linewidth=1.4, label="converged")
+    panel.set_yscale("log")
+    panel.yaxis.set_major_formatter("{x:g}")
+    panel.yaxis.set_minor_formatter("")

@@ -1,0 +1,76 @@
+"""Windows of weight vectors from which values of some kinds were taken out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nws_data.errors import SelectionError, one_of
+from nws_data.read.dataset import NWSDataset
+from nws_data.read.views import FixedWindows
+from nws_data.read.windows import N_OFFICIAL, check_length, official_starts, spills, start_range
+from nws_data.space.architecture import KINDS, Architecture, Part, TensorKind
+
+NOT_KERNELS = KINDS[1:]
+
+
+class StrippedWindows(FixedWindows):
+    """Fixed windows over what is left of each vector without its biases and batch norm's values.
+
+    The values are taken out, not set to 0: what stood before and after them are neighbours. Windows stand as those of
+    :class:`FixedWindows` on the shorter vector; :meth:`starts` are places in it.
+
+    Args:
+        data: the selection.
+        length: values of a window.
+        part: ``"all"``, ``"conv"`` or ``"fc"`` of what is left.
+        without: kinds that are taken out; by default all but kernels.
+        target: see :class:`WeightView`.
+        windows_per_vector: items of each row, side by side.
+
+    Raises:
+        SelectionError: an unknown kind, or the kernels, which cannot be taken out.
+        WindowError: a length that the shortest stripped vector does not hold.
+    """
+
+    def __init__(
+        self,
+        data: NWSDataset,
+        length: int = 5000,
+        part: Part = "all",
+        *,
+        without: Sequence[TensorKind] = NOT_KERNELS,
+        target: str | None = None,
+        windows_per_vector: int = N_OFFICIAL,
+    ) -> None:
+        super().__init__(data, length, part, target=target, windows_per_vector=windows_per_vector)
+        for kind in without:
+            if kind not in NOT_KERNELS:
+                raise SelectionError(f"without: {one_of(kind, NOT_KERNELS)}")
+        architectures, self._which = data.architectures()
+        self._kept = [_kept(architecture, without) for architecture in architectures]
+        n = np.array([len(kept) for kept in self._kept])[self._which]
+        n_conv = [(kept < a.n_weights_conv).sum() for a, kept in zip(architectures, self._kept, strict=True)]
+        sizes = n, np.array(n_conv)[self._which]
+        check_length(length, n)
+        self.first_start, self.last_start = start_range(part, self.length, *sizes)
+        self._spills = spills(part, self.length, *sizes)
+        self._starts = official_starts(self.first_start, self.last_start, self.per_vector)
+
+    def _weights(self, items: np.ndarray, rows: np.ndarray) -> Tensor:
+        found = torch.empty(len(items), self.length)
+        for row in np.unique(rows).tolist():
+            kept = self.data.vector(row)[self._kept[self._which[row]]]
+            for i in np.flatnonzero(rows == row).tolist():
+                start = int(self._starts[items[i]])
+                found[i] = kept[start : start + self.length]
+        return found
+
+
+def _kept(architecture: Architecture, without: Sequence[str]) -> np.ndarray:
+    """Return the positions that stay, int64, ascending."""
+    slices = [t.slice for layer in architecture.layers for t in layer.tensors if t.kind not in without]
+    return np.concatenate([np.arange(s.start, s.stop) for s in slices])
