@@ -78,6 +78,13 @@ FIGURES: dict[str, FigureEntry] = {
         "better than constant and normal, ELU slightly better than ReLU, constant with sigmoid the worst; momentum keeps up "
         "under Glorot alone; augmentation helps Glorot and harms the rest.",
     ),
+    "embedding": FigureEntry(
+        module="embedding",
+        title="Trainings in the plane",
+        paper="Figure 13",
+        found="Optimizer, activation and initialization show clear patterns; the initialisations lie together; trainings "
+        "that fail, many of them with constant initialization and sigmoid, lie in small clusters apart.",
+    ),
     "batch-norm": FigureEntry(
         module="batch_norm",
         title="With and without batch norm",
@@ -85,13 +92,6 @@ FIGURES: dict[str, FigureEntry] = {
         found="Little difference between trainings with and without batch norm, and no significant one when norm values and "
         "biases are removed at evaluation: most information is in filters and fully connected weights.",
         options=("targets", "method", "digest_without_batch_norm"),
-    ),
-    "embedding": FigureEntry(
-        module="embedding",
-        title="Trainings in the plane",
-        paper="Figure 13",
-        found="Optimizer, activation and initialization show clear patterns; the initialisations lie together; trainings "
-        "that fail, many of them with constant initialization and sigmoid, lie in small clusters apart.",
     ),
 }
 """The figures by name."""
