@@ -89,14 +89,6 @@ FIGURES: dict[str, FigureEntry] = {
         "single layer-wise feature tells initialization. Of windows, percentiles of values and gradients tell.",
         options=("targets", "repeats"),
     ),
-    "statistics": FigureEntry(
-        module="statistics",
-        title="How the trainings went",
-        paper="Figures 6 to 12",
-        found="Two modes of test accuracy, one of failures with peaks at 10 and about 20 %; Glorot initialization is far "
-        "better than constant and normal, ELU slightly better than ReLU, constant with sigmoid the worst; momentum keeps up "
-        "under Glorot alone; augmentation helps Glorot and harms the rest.",
-    ),
     "map": FigureEntry(
         module="map",
         title="Accuracy over position and training progress",
@@ -106,6 +98,21 @@ FIGURES: dict[str, FigureEntry] = {
         "convolutional weights.",
         options=("targets", "method"),
         explorable=True,
+    ),
+    "statistics": FigureEntry(
+        module="statistics",
+        title="How the trainings went",
+        paper="Figures 6 to 12",
+        found="Two modes of test accuracy, one of failures with peaks at 10 and about 20 %; Glorot initialization is far "
+        "better than constant and normal, ELU slightly better than ReLU, constant with sigmoid the worst; momentum keeps up "
+        "under Glorot alone; augmentation helps Glorot and harms the rest.",
+    ),
+    "embedding": FigureEntry(
+        module="embedding",
+        title="Trainings in the plane",
+        paper="Figure 13",
+        found="Optimizer, activation and initialization show clear patterns; the initialisations lie together; trainings "
+        "that fail, many of them with constant initialization and sigmoid, lie in small clusters apart.",
     ),
     "subset-size": FigureEntry(
         module="subset_size",
@@ -122,13 +129,6 @@ FIGURES: dict[str, FigureEntry] = {
         found="Little difference between trainings with and without batch norm, and no significant one when norm values and "
         "biases are removed at evaluation: most information is in filters and fully connected weights.",
         options=("targets", "method", "digest_without_batch_norm"),
-    ),
-    "embedding": FigureEntry(
-        module="embedding",
-        title="Trainings in the plane",
-        paper="Figure 13",
-        found="Optimizer, activation and initialization show clear patterns; the initialisations lie together; trainings "
-        "that fail, many of them with constant initialization and sigmoid, lie in small clusters apart.",
     ),
 }
 """The figures by name."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +25,7 @@ def draw_trajectory(training: StoredTraining) -> Figure:
 
     lines = math.ceil(len(training.layers) / COLUMNS)
     figure = Figure(figsize=(12, 3.4 + 2.1 * lines + 0.5), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[3.4, 2.1 * lines])
+    top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=[3.4, 2.1 * lines]).ravel()
     figure.suptitle(caption(training), ha="left", x=0.01, fontsize=9)
     for part in (top, bottom):
         part.set_facecolor("none")
@@ -67,7 +67,7 @@ def _draw_distances(panel: Axes, training: StoredTraining) -> None:
 
     shades = matplotlib.colormaps[style.MAP](np.linspace(0, 0.9, len(training.layers)))
     for layer, shade in zip(training.layers, shades, strict=True):
-        kind = {"linestyle": "-" if layer.is_conv else "--", "marker": "o" if layer.is_conv else "s"}
+        kind: dict[str, Any] = {"linestyle": "-" if layer.is_conv else "--", "marker": "o" if layer.is_conv else "s"}
         moved = distances(training.kernels(layer))
         panel.plot(training.epochs, moved, color=shade, markersize=3, linewidth=1.4, label=layer.name, **kind)
     panel.set(xlabel="epoch", ylabel="|w - w₀| / |w₀|", title="Distance of the kernels from their initialisation")

@@ -29,7 +29,7 @@ def draw_weights(training: StoredTraining) -> Figure:
     snapshots = sorted({0, (n - 1) // 4, (n - 1) // 2, n - 1})
     height = 1.35 * len(snapshots)
     figure = Figure(figsize=(12, height + 2.1 * lines + 0.5), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[height, 2.1 * lines])
+    top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=[height, 2.1 * lines]).ravel()
     figure.suptitle(caption(training), ha="left", x=0.01, fontsize=9)
     for part in (top, bottom):
         part.set_facecolor("none")
