@@ -30,7 +30,7 @@ often enough in each of the five folds."""
 
 SMALL_TASKS = {
     "global/augmentation/threshold=0": "boosting-480",
-    "local/augmentation/threshold=0": "boosting-16",
+    "global/dataset/threshold=0": "boosting-16",
 }
 """The first has two classes, of which so few trainings have enough; the second is not available."""
 
@@ -84,7 +84,7 @@ def test_a_small_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     assert main(["quickstart"]) == 1
     printed, complaints = capsys.readouterr()
-    assert "local/augmentation/threshold=0" in complaints and "is not available: it needs" in complaints
+    assert "global/dataset/threshold=0/fold=0 is not available: dataset has one value in this dataset" in complaints
     assert len(printed.splitlines()) <= 40 and max(map(len, printed.splitlines())) <= 80
     assert not re.search(r"[0-9a-f]{12}", printed)  # no hashes
     _check_words(printed, tmp_path / "nws-results")
