@@ -253,6 +253,8 @@ def open_rows(root: Path, population: str | None = None, split: str | None = Non
     """Open a dataset as :func:`open` does, but with all rows of the tier, be their shards here or not."""
     manifest = Manifest.load(root)
     present = manifest.populations
+    if not present:
+        raise SelectionError(f"{root}: the dataset holds no trainings yet; build some with `nws build`")
     if population is None:
         population = DEFAULT_POPULATION if DEFAULT_POPULATION in present else next(iter(present))
     if population not in present:

@@ -10,7 +10,7 @@ import copy
 import mmap
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -189,13 +189,15 @@ class _Windows(WeightView):
     ) -> None:
         per_vector = whole_number("windows_per_vector", windows_per_vector, 1)
         super().__init__(data, target=target, transform=transform, per_vector=per_vector)
-        self.length, self.part = check_length(length, data["n_weights"]), part
-        self.first_start, self.last_start = start_range(part, self.length, data["n_weights"], data["n_weights_conv"])
+        n, n_conv = data["n_weights"], data["n_weights_conv"]
+        self.length, self.part = check_length(length, n), part
+        self.first_start, self.last_start = start_range(part, self.length, n, n_conv)
+        self._spills = spills(part, self.length, n, n_conv)
 
     @property
     def spill_share(self) -> float:
         """Share of vectors whose part is shorter than the window, which then runs on into the neighbour part."""
-        return float(spills(self.part, self.length, self.data["n_weights"], self.data["n_weights_conv"]).mean())
+        return float(self._spills.mean())
 
     @abstractmethod
     def starts(self) -> np.ndarray:
@@ -335,12 +337,11 @@ class LayerTensors(WeightView):
         tensors = [architecture.layer(layer)[kind] for architecture in architectures]
         shapes = sorted({tensor.shape for tensor in tensors})
         if len(shapes) > 1:
-            varying = {f.name: {getattr(a, f.name) for a in architectures} for f in fields(Architecture)}
-            names = [name for name, values in varying.items() if len(values) > 1]
+            names = deciding_columns(architectures, layer, kind)
             example = ", ".join(f"{name}={getattr(architectures[0], name)}" for name in names)
             raise SelectionError(
                 f"{layer} {kind} has {len(shapes)} shapes in this selection, such as {shapes[0]} and {shapes[-1]}: select "
-                f"one architecture, such as data.select({example}); it differs in {', '.join(names)}"
+                f"one value of {' and '.join(names)}, such as data.select({example})"
             )
         self.layer, self.kind, self.shape = layer, kind, shapes[0]
         self._length = tensors[0].stop - tensors[0].start
@@ -349,3 +350,20 @@ class LayerTensors(WeightView):
     def _weights(self, items: np.ndarray, rows: np.ndarray) -> Tensor:
         starts = self.data.value_offset[rows] + self._starts[rows]
         return self.data.store.gather(self.data.shard_index[rows], starts, self._length).view(-1, *self.shape)
+
+
+def deciding_columns(architectures: Sequence[Architecture], layer: str, kind: str) -> list[str]:
+    """Return the columns on which a tensor's shape depends, of those in which the architectures differ."""
+    names = []
+    for name in (f.name for f in fields(Architecture)):
+        values = {getattr(a, name) for a in architectures}
+        if any(len({_shape(replace(a, **{name: v}), layer, kind) for v in values}) > 1 for a in architectures):
+            names.append(name)
+    return names
+
+
+def _shape(architecture: Architecture, layer: str, kind: str) -> tuple[int, ...] | None:
+    try:
+        return architecture.layer(layer)[kind].shape
+    except SelectionError:  # another depth has no such layer
+        return None

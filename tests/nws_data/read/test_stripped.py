@@ -39,3 +39,11 @@ def test_what_is_refused(tiny_dataset: TinyDataset) -> None:
     assert StrippedWindows(data, 90_000)[0][0].shape == (90_000,)
     with pytest.raises(WindowError):
         StrippedWindows(data, 92_800)  # the whole vector would hold it
+
+
+def test_the_spill_share_is_that_of_what_is_left(tiny_dataset: TinyDataset) -> None:
+    data = nws_data.open(tiny_dataset.root, "random").select(last=1, finite=True)
+    convolutions = [layer for layer in Architecture.of(data.hyperparameters(0)).layers if layer.is_conv]
+    left = sum(layer["kernel"].stop - layer["kernel"].start for layer in convolutions)  # the same in all networks here
+    assert left + 1 <= data["n_weights_conv"].min()  # whole vectors would not spill
+    assert [StrippedWindows(data, length, "conv").spill_share for length in (left, left + 1)] == [0, 1]

@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader
 
 import nws_data.read.dataset as nws
 from nws_data.errors import ArgumentError, SelectionError, WindowError
-from nws_data.read.views import FixedWindows, GlobalVectors, LayerTensors, RandomWindows, WeightView
-from nws_data.space.architecture import KINDS
+from nws_data.read.views import FixedWindows, GlobalVectors, LayerTensors, RandomWindows, WeightView, deciding_columns
+from nws_data.space.architecture import KINDS, all_architectures
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +188,7 @@ def test_layer_tensors_need_one_shape(random_data: nws.NWSDataset) -> None:
     ):
         LayerTensors(random_data, "fc3")
     assert LayerTensors(random_data.select(depth_fc=4), "fc3").shape == (16, 32)
-    with pytest.raises(SelectionError, match=r"select one architecture, such as data\.select\(.*depth_fc=3"):
+    with pytest.raises(SelectionError, match=r"select one value of depth_fc, such as data\.select\(depth_fc=3\)"):
         LayerTensors(random_data, "fc3")
     with pytest.raises(SelectionError, match="layer: got 'fc4'; choose one of conv1"):
         LayerTensors(random_data, "fc4")
@@ -220,6 +220,29 @@ def test_views_pickle_with_their_epoch(random_data: nws.NWSDataset) -> None:
     again = pickle.loads(pickle.dumps(view))
     assert again.epoch == 5
     assert torch.equal(again.__getitems__([8, 1]).weights, view.__getitems__([8, 1]).weights)
+
+
+ALL = all_architectures()
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind", "columns"),
+    [
+        ("conv1", "kernel", ["filter_size", "width_conv"]),
+        ("conv3", "kernel", ["filter_size", "depth_conv", "width_conv"]),
+        ("conv2", "bias", ["width_conv"]),
+        ("fc1", "kernel", ["width_conv", "width_fc"]),
+        ("fc1", "bias", ["width_fc"]),
+        ("fc3", "kernel", ["depth_fc", "width_fc"]),
+    ],
+)
+def test_columns_that_decide_a_shape(layer: str, kind: str, columns: list[str]) -> None:
+    assert deciding_columns(ALL, layer, kind) == columns
+    for chosen in ALL[:: len(ALL) // 7]:
+        same = [a for a in ALL if all(getattr(a, name) == getattr(chosen, name) for name in columns)]
+        assert len({a.layer(layer)[kind].shape for a in same}) == 1
+    narrow = [a for a in ALL if a.width_conv == 16 and a.width_fc == 64]
+    assert deciding_columns(narrow, layer, kind) == [name for name in columns if not name.startswith("width")]
 
 
 def test_views_show_what_they_are(random_data: nws.NWSDataset) -> None:
