@@ -30,6 +30,7 @@ _METADATA_KEY = "nws_record"
 _TENSOR = "weights"
 _REMOVE = "remove it and train again"
 _TUPLES = ("snapshot_epochs", *CURVES)
+_CHECKED = ("finite", "weights_sha256")  # of which a record is made without
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +177,7 @@ def _read(path: Path, with_weights: bool) -> tuple[dict[str, Any], Any]:
             if version != RECORD_VERSION or weights.get_dtype() != "F32":
                 raise FormatError(f"record version {version!r}, this nws_data reads {RECORD_VERSION}")
             values["hyperparameters"] = HyperParameters.from_dict(values["hyperparameters"])
-            facts = dict(values) | {name: tuple(values[name]) for name in _TUPLES}
+            facts = dict(values) | {name: values[name] for name in _CHECKED} | {n: tuple(values[n]) for n in _TUPLES}
             return facts, file.get_tensor(_TENSOR) if with_weights else weights.get_shape()
     except (SafetensorError, OSError, NWSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise FormatError(f"{path}: not a staged training of NWS: {error}; {_REMOVE}") from error

@@ -1,3 +1,4 @@
+import json
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -5,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors import safe_open
-from safetensors.numpy import save
+from safetensors.numpy import save, save_file
 
 from nws_data.errors import FormatError, SelectionError
 from nws_data.format.records import TrainingFacts, TrainingRecord, load_header
@@ -100,3 +101,16 @@ def test_damaged_files_are_refused(tmp_path: Path, record: TrainingRecord) -> No
         for load in (TrainingRecord.load, load_header):
             with pytest.raises(FormatError, match=rf"{path}.*{message}"):
                 load(path)
+
+
+@pytest.mark.parametrize("name", ["weights_sha256", "finite", "seed", "snapshot_epochs", "record_version"])
+def test_a_record_that_lacks_a_fact_is_refused(tmp_path: Path, record: TrainingRecord, name: str) -> None:
+    path = tmp_path / "training.safetensors"
+    record.save(path)
+    with safe_open(path, "numpy") as file:
+        facts, weights = json.loads(file.metadata()["nws_record"]), file.get_tensor("weights")
+    del facts[name]
+    save_file({"weights": weights}, path, {"nws_record": json.dumps(facts)})
+    for load in (TrainingRecord.load, load_header):
+        with pytest.raises(FormatError, match=name):
+            load(path)
