@@ -125,7 +125,7 @@ def test_gradients_of_a_float32_step_are_those_of_float64(n, length, inputs, bou
 
     The ReLUs of the float64 step pass what those of the float32 step pass: a value that rounds to the other side of 0 is a
     step of the loss's gradient, not an error of the arithmetic. There are few of them. Norms over only four values amplify
-    what is rounded before them.
+    what is rounded before them. Left alone, the float64 step is within 0.02, which leaves room for one such unit.
     """
     generator = torch.Generator().manual_seed(0)
     weights = 0.1 * torch.randn(n, length, generator=generator)
@@ -147,15 +147,17 @@ def test_gradients_of_a_float32_step_are_those_of_float64(n, length, inputs, bou
     for copied, x, norm in (
         (network, weights, noted),
         (copy.deepcopy(network).double(), weights.double(), on_the_same_side),
+        (copy.deepcopy(network).double(), weights.double(), batch_norm),
     ):
         monkeypatch.setattr("baselines.dmc.network.batch_norm", norm)
         loss = F.cross_entropy(copied(x), torch.arange(n) % 3)
         found = torch.autograd.grad(loss, list(copied.parameters()))
         gradients.append(torch.cat([gradient.double().flatten() for gradient in found]))
-    ours, exact = gradients
-    kept = exact != 0
-    assert ((ours - exact)[kept] / exact[kept]).abs().median() < bound
-    assert F.cosine_similarity(ours, exact, dim=0) > 0.999
+    ours, *others_exact = gradients
+    for exact, most in zip(others_exact, (bound, 0.02), strict=True):
+        kept = exact != 0
+        assert ((ours - exact)[kept] / exact[kept]).abs().median() < most
+        assert F.cosine_similarity(ours, exact, dim=0) > 0.999
     assert len(others) == len(network.convolution_norms) + len(network.matrix_norms) and max(others) < 1e-3
 
 
