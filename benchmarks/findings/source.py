@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import nws_data
 from nws_data.errors import NWSError
 from nws_data.format.manifest import Manifest
-from nws_data.space.hyperparameters import CLASSES, POPULATIONS, Population
+from nws_data.space.hyperparameters import CLASSES, Population
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,9 +102,3 @@ def value_order(column: str, values: Iterable[object]) -> list[object]:
     found = set(values)
     known = [value for value in CLASSES.get(column, ()) if value in found]
     return [*known, *sorted(found - set(known), key=str)]
-
-
-def population_words(population: str) -> str:
-    """Return what a population is called in sentences."""
-    assert population in POPULATIONS
-    return "fixed architecture" if population == "fixed" else "random architectures"

@@ -1,4 +1,9 @@
-"""A task on a dataset: views to train, validate and test on, and the evaluator."""
+"""A task on a dataset: views to train, validate and test on, and the evaluator.
+
+task = nws_data.load_task("local/optimizer", "nws")
+... train on task.train, predict on task.test ...
+print(task.evaluate(scores).accuracy)
+"""
 
 from __future__ import annotations
 
