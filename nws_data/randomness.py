@@ -92,7 +92,7 @@ def words(seed: Tensor | int, purpose: Purpose, step: Tensor | int, n: int, devi
     steps = torch.as_tensor(step, dtype=torch.int64, device=device).reshape(-1, 1)
     block = torch.arange(-(-n // 4), dtype=torch.int64, device=device).expand(len(seeds), -1)
     out = philox((block, steps, int(purpose), 0), (seeds & _MASK, seeds >> 32), block)
-    flat = torch.stack(out, dim=-1).reshape(len(seeds), -1)[:, :n]
+    flat = torch.stack(out, dim=-1).flatten(1)[:, :n]
     return flat[0] if single else flat
 
 

@@ -6,7 +6,7 @@ shard headers by the functions that wrote them, its seed and hyper-parameters fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from pathlib import Path
@@ -17,7 +17,7 @@ from nws_data.format.manifest import MANIFEST, Manifest
 from nws_data.format.metadata import Row, header_from_rows, read_table, snapshot_rows, training_row
 from nws_data.format.records import PROVENANCE, TrainingHeader
 from nws_data.format.shards import Position
-from nws_data.space.hyperparameters import SAMPLING, sample_hyperparameters
+from nws_data.space.hyperparameters import COLUMNS, SAMPLING, sample_many
 from nws_data.space.identity import split_of, training_seed
 
 Members = dict[str, tuple[str, Position]]
@@ -126,13 +126,16 @@ def _identity_problems(
         if header.population not in plans:
             found.append(f"{training}: {MANIFEST} has no population {header.population}")
             continue
-        found += _plan_problems(plans[header.population], header)
         if header.hyperparameters.dataset not in names:
             found.append(f"{training}: image set {header.hyperparameters.dataset!r} is not in {MANIFEST}")
         shard, position = members.get(training, ("", None))
         n_weights = header.architecture.n_weights
         if position and position.n_weights != n_weights:
             found.append(f"{training}: {shard} holds {position.n_weights} values, its architecture {n_weights}")
+    for population, plan in plans.items():
+        headers = [header for header in trainings.values() if header.population == population]
+        found += chain.from_iterable(_plan_problems(plan, header) for header in headers)
+        found += _draw_problems(population, plan, headers)
     return _first(sorted(found))
 
 
@@ -145,17 +148,23 @@ def _plan_problems(plan: Mapping[str, Any], header: TrainingHeader) -> _Problems
             yield f"{header.training}: {name} is {value!r}, the plan says {plan[name]!r}"
     if header.n_epochs > plan.get("epoch_cap", header.n_epochs):
         yield f"{header.training}: {header.n_epochs} epochs, the plan allows {plan['epoch_cap']}"
+
+
+def _draw_problems(population: str, plan: Mapping[str, Any], headers: Sequence[TrainingHeader]) -> _Problems:
+    """Compare seeds and hyper-parameters with what follows from the build seed, where the plan has one."""
     build_seed = plan.get("build_seed")
     if build_seed is None:
         return
-    seed = training_seed(build_seed, header.population, header.plan_index)
-    if header.seed != seed:
-        yield f"{header.training}: seed {header.seed} does not follow from build seed {build_seed}"
-    if plan.get("sampling") == SAMPLING and plan.get("image_sets") and "batch_norm" in plan:
-        names = [name for name, _ in plan["image_sets"]]
-        drawn = sample_hyperparameters(seed, header.population, names, plan["batch_norm"]).to_dict()
-        different = [name for name in drawn if name not in found and drawn[name] != values[name]]
-        if different:
+    seeds = [training_seed(build_seed, population, header.plan_index) for header in headers]
+    for header, seed in zip(headers, seeds, strict=True):
+        if header.seed != seed:
+            yield f"{header.training}: seed {header.seed} does not follow from build seed {build_seed}"
+    if plan.get("sampling") != SAMPLING or not plan.get("image_sets") or "batch_norm" not in plan:
+        return
+    names = [name for name, _ in plan["image_sets"]]
+    compared = [name for name in COLUMNS if name != "batch_norm"]
+    for header, drawn in zip(headers, sample_many(seeds, population, names, plan["batch_norm"]), strict=True):
+        if different := [name for name in compared if getattr(drawn, name) != getattr(header.hyperparameters, name)]:
             yield f"{header.training}: {', '.join(different)} not as drawn from build seed {build_seed}"
 
 

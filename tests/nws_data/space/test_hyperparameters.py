@@ -22,6 +22,7 @@ from nws_data.space.hyperparameters import (
     decode_labels,
     encode_labels,
     sample_hyperparameters,
+    sample_many,
 )
 
 VALUES = {
@@ -42,7 +43,7 @@ VALUES = {
 
 @pytest.fixture(scope="module")
 def drawn() -> list[HyperParameters]:
-    return [sample_hyperparameters(seed, "random") for seed in range(3000)]
+    return [*sample_many(range(3000), "random")]
 
 
 def test_table_1():
