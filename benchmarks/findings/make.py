@@ -1,8 +1,9 @@
 """``nws figure``: measures, draws and tells figures, and writes the page that shows them all.
 
 Of a figure come ``NAME-TABLE.csv``, ``NAME-PICTURE.png`` and ``.svg``, ``NAME.html`` where it can be explored, and
-``NAME.json``: what it shows, and what it was measured from. A figure that is there, made from the same data, results,
-options and code, is kept, so an interrupted command goes on where it was.
+``NAME.json``: what it shows, and what it was measured from. ``claims.md`` holds the paper's claims beside what they show.
+A figure that is there, made from the same data, results, options and code, is kept, so an interrupted command goes on
+where it was.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.findings import style
+from benchmarks.findings.claims import check_claims, write_claims
 from benchmarks.findings.registry import FIGURES, FigureEntry
 from benchmarks.findings.source import MissingDataError, Source
 from nws_data.atomic import write_bytes
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from benchmarks.findings.registry import Tables
 
 PAGE = "findings.html"
+CLAIMS = "claims.md"
 KEPT = ".kept"
 """Folder, beside the figures, of parts of long measurements."""
 
@@ -137,20 +140,27 @@ def _json(record: dict[str, Any]) -> bytes:
 
 
 def write_page(source: Source, out: Path) -> None:
-    """Write findings.html from the figures that the folder holds, in the paper's order; nothing is loaded from elsewhere."""
+    """Write findings.html and claims.md from the figures that the folder holds, in the paper's order.
+
+    Nothing of the page is loaded from elsewhere.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    sections = []
+    sections, tables = [], {}
     for name, entry in FIGURES.items():
         path = out / f"{name}.json"
         if not path.is_file():
             continue
         record = json.loads(path.read_text(encoding="utf-8"))
+        if "tables" in record:
+            tables[name] = _read(out, name, record["tables"])
         svgs = [
             (key, style.inline((out / f"{name}-{key}.svg").read_text(encoding="utf-8"), f"{name}-{key}"))
             for key in record.get("pictures", [])
         ]
         sections.append({"name": name, "entry": entry, "svgs": svgs} | {"shows": "", "missing": "", "tables": []} | record)
+    claims = check_claims(source, tables)
+    write_claims(claims, out / CLAIMS)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -159,6 +169,6 @@ def write_page(source: Source, out: Path) -> None:
         undefined=StrictUndefined,
     )
     text = environment.get_template("findings.html.j2").render(
-        sections=sections, manifest=source.manifest, digests=source.digests()
+        sections=sections, claims=claims, manifest=source.manifest, digests=source.digests()
     )
     write_bytes(out / PAGE, text.encode())

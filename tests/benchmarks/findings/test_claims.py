@@ -1,0 +1,200 @@
+"""The paper's claims: planted effects hold or fail, noise leaves them open, and what is missing is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.findings.claims import CLAIMS, FAILS, HOLDS, OPEN, Evidence, Finding, check_claims, write_claims
+from benchmarks.findings.source import Source
+from nws_data.space.hyperparameters import sample_many
+from tests.conftest import TinyDataset
+
+OF_TRAININGS = {
+    "Glorot initialization is far better than constant and normal": "glorot",
+    "ELU is slightly better than ReLU": "elu",
+    "ReLU and ELU are better than sigmoid and tanh": "rectified",
+    "Augmentation helps under Glorot initialization": "augmented glorot",
+    "Augmentation harms under other initialisations": "plain other",
+    "Under other initialisations Adam and RMSprop are better than momentum": "adaptive other",
+    "Wider convolutional layers are better (48 against 16)": "wide",
+    "Fewer fully connected layers are better (3 against 5)": "shallow",
+}
+
+
+def check(text: str, tables: dict[str, Any], trainings: pd.DataFrame | None = None) -> Finding:
+    evidence = Evidence(Source(root=Path("none"), results=Path("none")), tables)
+    if trainings is not None:
+        evidence.trainings = trainings
+    return next(claim for claim in CLAIMS if claim.text == text).check(evidence)
+
+
+def trainings(name: str = "", size: float = 0.0, seed: int = 0) -> pd.DataFrame:
+    """1,500 drawn trainings with noise of 0.1, and one effect of :data:`OF_TRAININGS`."""
+    frame = pd.DataFrame([drawn.to_dict() for drawn in sample_many(range(1500 * seed, 1500 * (seed + 1)), "random")])
+    glorot, act = frame["initialization"].str.match("glorot"), frame["activation"]
+    effects = {
+        "glorot": glorot,
+        "elu": act == "elu",
+        "rectified": act.isin(["elu", "relu"]),
+        "augmented glorot": glorot & frame["augmentation"],
+        "plain other": ~glorot & ~frame["augmentation"],
+        "adaptive other": ~glorot & (frame["optimizer"] != "momentum"),
+        "wide": frame["width_conv"] == 48,
+        "shallow": frame["depth_fc"] == 3,
+    }
+    accuracy = np.random.default_rng(seed).normal(0, 0.1, len(frame)) + size * effects.get(name, 0)
+    return frame.assign(accuracy=accuracy, glorot=glorot, population="random", passed=True)
+
+
+@pytest.mark.parametrize("text", OF_TRAININGS)
+def test_effects_on_accuracy(text: str) -> None:
+    assert check(text, {}, trainings(OF_TRAININGS[text], 0.04)).verdict == HOLDS
+    assert check(text, {}, trainings(OF_TRAININGS[text], -0.04)).verdict == FAILS
+
+
+def test_noise_says_nothing() -> None:
+    verdicts = [check(text, {}, trainings(seed=seed)).verdict for text in OF_TRAININGS for seed in range(10)]
+    assert verdicts.count(OPEN) >= 0.85 * len(verdicts)  # 95 % intervals
+
+
+def test_a_difference_is_that_of_the_means() -> None:
+    frame = trainings("elu", 0.04)
+    text = "ELU is slightly better than ReLU"
+    means = frame.groupby("activation")["accuracy"].mean()
+    assert check(text, {}, frame).found.startswith(f"{100 * (means['elu'] - means['relu']):+.1f} [")
+    assert check(text, {}, frame.head(10)).verdict == OPEN
+
+
+def test_about_the_same() -> None:
+    text, frame = "Under Glorot initialization momentum is on par with Adam and RMSprop", trainings()
+    assert check(text, {}, frame).verdict == HOLDS
+    slow = frame["accuracy"] - 0.2 * (frame["glorot"] & (frame["optimizer"] == "momentum"))
+    assert check(text, {}, frame.assign(accuracy=slow)).verdict == FAILS
+    assert check(text, {}, frame.assign(accuracy=5 * frame["accuracy"]).head(200)).verdict == OPEN
+
+
+def test_the_worst_pair() -> None:
+    text, frame = "Constant initialization with sigmoid is the worst pair", trainings()
+
+    def worse(initialization: str, activation: str) -> pd.DataFrame:
+        own = (frame["initialization"] == initialization) & (frame["activation"] == activation)
+        return frame.assign(accuracy=frame["accuracy"] - 0.3 * own)
+
+    assert check(text, {}, worse("constant", "sigmoid")).verdict == HOLDS
+    assert check(text, {}, worse("random_normal", "tanh")).verdict == FAILS
+    assert check(text, {}, frame).verdict == OPEN
+
+
+def bars(accuracies: dict[str, float], family: str, method: str = "svm-rbf-480") -> dict[str, Any]:
+    rows = [
+        {"family": family, "target": target, "method": method, "accuracy": a, "low": a - 0.05, "high": a + 0.05}
+        | {"trainings": 80, "chance": 0.25}
+        for target, a in accuracies.items()
+    ]
+    columns = ["family", "target", "comparison", "a", "b", "difference", "low", "high", "trainings"]
+    return {"bars": {"accuracies": pd.DataFrame(rows), "differences": pd.DataFrame(columns=columns)}}
+
+
+@pytest.mark.parametrize(
+    ("text", "tables", "verdict"),
+    [
+        ("Initialization is told best from whole vectors", bars({"initialization": 0.9, "optimizer": 0.7}, "global"), HOLDS),
+        ("Initialization is told best from whole vectors", bars({"initialization": 0.7, "optimizer": 0.9}, "global"), FAILS),
+        ("Initialization is told best from whole vectors", bars({"initialization": 0.9, "optimizer": 0.88}, "global"), OPEN),
+        ("Batch size is the hardest to tell", bars({"batch_size": 0.3, "optimizer": 0.7}, "global"), HOLDS),
+        ("Batch size is the hardest to tell", bars({"batch_size": 0.8, "optimizer": 0.5}, "global"), FAILS),
+        ("The filter size can be told from fully connected weights", bars({"filter_size": 0.4}, "local-fc"), HOLDS),
+        ("The filter size can be told from fully connected weights", bars({"filter_size": 0.27}, "local-fc"), OPEN),
+        ("Of windows, SVMs tell the initialization best", bars({"initialization": 0.9, "optimizer": 0.5}, "local"), HOLDS),
+        ("Logistic regression on statistics is not better than chance", bars({"dataset": 0.26}, "local", "logistic"), HOLDS),
+        ("Logistic regression on statistics is not better than chance", bars({"dataset": 0.6}, "local", "logistic"), FAILS),
+    ],
+)  # fmt: skip
+def test_accuracies(text: str, tables: dict[str, Any], verdict: str) -> None:
+    assert check(text, tables).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "far", "near"), [(0.2, 0.4, HOLDS, FAILS), (-0.04, 0.06, OPEN, HOLDS), (-0.4, -0.2, FAILS, FAILS)]
+)
+def test_differences(low: float, high: float, far: str, near: str) -> None:
+    rows = [
+        {"family": family, "target": "dataset", "comparison": what, "a": "dmc", "b": "svm", "difference": (low + high) / 2}
+        | {"low": low, "high": high, "trainings": 50}
+        for family, what in (("global", "deep less linear"), ("local", "deep less linear"), ("local", "conv less fc"))
+    ]
+    tables = {"bars": {"differences": pd.DataFrame(rows)}}
+    assert check("On windows the deep meta-classifier is far better than a linear SVM", tables).verdict == far
+    text = "The dataset is told better from convolutional than from fully connected weights"
+    assert check(text, tables).verdict == far
+    assert check("A linear SVM on layer-wise statistics comes near the deep meta-classifier", tables).verdict == near
+
+
+def importance(target: str, norms: dict[str, float]) -> dict[str, Any]:
+    """Groups and features whose relative norms are given, all others 1, and those under permuted labels 1 as well."""
+    rows = [
+        {"scope": "layers", "target": target, "level": "kind", "group": name, "tensor": name.partition(" ")[0]}
+        | {"statistic": name.partition(" ")[2], "relative": norms.get(name, 1.0), "relative_sd": 0.1}
+        | {"permuted": 1.0, "permuted_sd": 0.1}
+        for name in ("conv bias", "fc mean", "conv1.kernel gradient_p99", "fc1.bias mean")
+    ]
+    fits = {"scope": "layers", "target": target, "trainings_half": 40, "accuracy": 0.8}
+    fits |= {"accuracy_low": 0.7, "accuracy_high": 0.9}
+    table = pd.DataFrame(rows)
+    return {"importance": {"groups": table, "features": table, "fits": pd.DataFrame([fits])}}
+
+
+@pytest.mark.parametrize(
+    ("target", "words", "name"),
+    [
+        ("optimizer", "The optimizer is told by the biases", "conv bias"),
+        ("activation", "The activation is told by the running means", "fc mean"),
+        ("dataset", "The dataset is told by the 1 and 99", "conv1.kernel gradient_p99"),
+    ],
+)
+def test_what_tells(target: str, words: str, name: str) -> None:
+    text = next(claim.text for claim in CLAIMS if claim.text.startswith(words))
+    assert check(text, importance(target, {name: 3.0, "fc1.bias mean": 2.0})).verdict == HOLDS
+    assert check(text, importance(target, {name: 2.0, "fc1.bias mean": 3.0})).verdict == OPEN
+    assert check(text, importance(target, {"fc1.bias mean": 3.0})).verdict == FAILS
+    assert check(text, importance(target, {})).verdict == OPEN
+
+
+def test_no_single_feature() -> None:
+    text = "No single layer-wise feature tells the initialization"
+    assert check(text, importance("initialization", {})).verdict == HOLDS
+    assert check(text, importance("initialization", {"conv bias": 3.0})).verdict == FAILS
+
+
+def test_slopes_and_falls() -> None:
+    slopes = pd.DataFrame(
+        {"family": "local", "method": "dmc", "target": ["activation", "dataset"], "slope": [0.05, 0.01]}
+        | {"low": [0.04, 0.005], "high": [0.06, 0.015], "r_squared": 0.9, "trainings": 60}
+    )
+    tables = {"subset-size": {"slopes": slopes}}
+    assert check("Accuracy grows with the logarithm of the window length", tables).verdict == HOLDS
+    assert check("It grows more steeply for activation than for dataset", tables).verdict == HOLDS
+    tables = {"subset-size": {"slopes": slopes.assign(target=["dataset", "activation"])}}
+    assert check("It grows more steeply for activation than for dataset", tables).verdict == FAILS
+    falls = pd.DataFrame(
+        {"target": "initialization", "part": "all", "until": "mean", "region": ["first", "last", "middle"]}
+        | {"beyond_middle": [0.2, 0.1, 0], "beyond_middle_low": [0.1, 0.05, 0], "beyond_middle_high": [0.3, 0.15, 0]}
+    )
+    text = "First and last layers leave their initialization fastest"
+    assert check(text, {"map": {"falls": falls}}).verdict == HOLDS
+    assert check(text, {"map": {"falls": falls.assign(beyond_middle_low=-0.1)}}).verdict == OPEN
+
+
+def test_what_is_missing_is_open_and_all_claims_are_written(tiny_dataset: TinyDataset, tmp_path: Path) -> None:
+    found = check_claims(Source(root=tiny_dataset.root, results=tmp_path), {})
+    assert len(found) == len(CLAIMS) == len({claim.text for claim in CLAIMS})
+    assert ("the figure bars is missing", OPEN) in {(finding.found, finding.verdict) for _, finding in found}
+    write_claims(found, tmp_path / "claims.md")
+    lines = (tmp_path / "claims.md").read_text().splitlines()
+    assert [line.split(" | ")[0] for line in lines[4:]] == [f"| {claim.text}" for claim in CLAIMS]
+    assert all(line.count("|") == 6 for line in lines[2:])
