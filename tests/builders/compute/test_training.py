@@ -79,9 +79,7 @@ def test_float64_equals_the_oracle(backend, optimizer, activation, initializatio
     torch.testing.assert_close(run(backend, hp, 7, 4, "float64", break_ties=True), expected, rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize(
-    "changes", [MIXED, FIXED_ARCHITECTURE | {"batch_norm": False}, SMALLEST | {"batch_norm": False}]
-)
+@pytest.mark.parametrize("changes", [MIXED, FIXED_ARCHITECTURE | {"batch_norm": False}, SMALLEST | {"batch_norm": False}])
 def test_other_architectures_equal_the_oracle(backend, changes):
     hp = hyperparameters(optimizer="momentum", activation="elu", initialization="glorot_normal", **changes)
     torch.testing.assert_close(run(backend, hp, 3, 2, "float64"), run_oracle(hp, 3, 2), rtol=0, atol=1e-8)
