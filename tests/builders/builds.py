@@ -59,7 +59,7 @@ def wait_for(process: subprocess.Popen, pattern: str, folder: Path, n: int = 1) 
     while len(list(folder.glob(pattern))) < n:
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline, f"no {pattern} in four minutes"
-        time.sleep(0.002)
+        time.sleep(0.01)
 
 
 def interrupt(process: subprocess.Popen, name: str = "SIGINT") -> None:

@@ -16,6 +16,7 @@ from tests.builders.builds import built, interrupt, start_build, wait_for
 from tests.crash.compare import problems
 from tests.crash.kinds import KINDS
 
+Capture = pytest.CaptureFixture[str]
 ROOT = Path(__file__).parents[2]
 
 
@@ -44,7 +45,7 @@ def test_signals_to_all_processes_keep_finished_trainings(goal: Path, tmp_path: 
 
 
 @pytest.mark.slow
-def test_a_second_build_is_refused_and_the_first_unharmed(goal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_build_is_refused_and_the_first_unharmed(goal: Path, tmp_path: Path, capsys: Capture) -> None:
     out = tmp_path / "nws"
     first = start_build(out)
     wait_for(first, "lock", out / ".build")
