@@ -53,13 +53,13 @@ def start_build(out: Path, *more: str, trainings: int = 4, seed: int = SEED, wor
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True)
 
 
-def wait_for(process: subprocess.Popen, pattern: str, folder: Path) -> None:
-    """Wait until a folder holds a file of that pattern; fail when the process ends before."""
+def wait_for(process: subprocess.Popen, pattern: str, folder: Path, n: int = 1) -> None:
+    """Wait until a folder holds n files of that pattern; fail when the process ends before."""
     deadline = time.monotonic() + 240
-    while not list(folder.glob(pattern)):
+    while len(list(folder.glob(pattern))) < n:
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline, f"no {pattern} in four minutes"
-        time.sleep(0.002)
+        time.sleep(0.01)
 
 
 def interrupt(process: subprocess.Popen, name: str = "SIGINT") -> None:

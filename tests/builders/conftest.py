@@ -48,14 +48,14 @@ def planned(index: int, build_seed: int = 0, **changes) -> PlannedTraining:
 
 @pytest.fixture(scope="session")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> ImageBank:
-    """``digits``: 100 gray training and 30 test images; ``colour``: 160 and 20 whose brightness tells the class a little.
+    """``digits``: 100 gray training and 30 test images; ``colour``: 120 and 20 whose brightness tells the class a little.
 
     So the epochs of ``colour`` have more steps, and trainings that start together end at different times.
     """
     folder = tmp_path_factory.mktemp("bank")
     rng = np.random.default_rng(0)
     parts = []
-    for n in (160, 20):
+    for n in (120, 20):
         labels = np.arange(n) % 10
         images = rng.integers(0, 156, (n, 32, 32, 3)) + 10 * labels[:, None, None, None]
         parts.append((images.astype(np.uint8), labels))

@@ -68,13 +68,24 @@ def test_one_worker_gives_the_same_bytes(built, tmp_path):
     assert differences(tmp_path / "nws", built) == []
 
 
-@pytest.mark.slow
-def test_an_interrupted_build_goes_on_to_the_same_bytes(built, tmp_path):
-    out = tmp_path / "nws"
-    staging = out / ".build" / "trainings"
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory) -> Path:
+    """What Ctrl-C leaves of a build of which a training or two are finished, others than the first."""
+    out = tmp_path_factory.mktemp("interrupted") / "nws"
     process = start_build(out)
-    wait_for(process, "fixed-*.safetensors", staging)
+    wait_for(process, "fixed-00000[123].safetensors", out / ".build" / "trainings")
     interrupt(process)
+    return out
+
+
+@pytest.fixture
+def interrupted(ended, tmp_path) -> Path:
+    return Path(shutil.copytree(ended, tmp_path / "nws"))
+
+
+@pytest.mark.slow
+def test_an_interrupted_build_goes_on_to_the_same_bytes(built, interrupted):
+    out, staging = interrupted, interrupted / ".build" / "trainings"
     kept = len(list(staging.glob("fixed-*.safetensors")))
     assert 1 <= kept < 4
     assert not (out / "manifest.json").exists()
@@ -135,17 +146,13 @@ def test_more_images_after_too_few_is_another_plan(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_damaged_staged_training_is_trained_again(built, tmp_path):
-    out = tmp_path / "nws"
-    process = start_build(out)
-    wait_for(process, "fixed-*.safetensors", out / ".build" / "trainings")
-    interrupt(process)
-    staged = next((out / ".build" / "trainings").glob("fixed-*.safetensors"))
+def test_a_damaged_staged_training_is_trained_again(built, interrupted):
+    staged = next((interrupted / ".build" / "trainings").glob("fixed-*.safetensors"))
     content = bytearray(staged.read_bytes())
     content[-1000] ^= 4
     staged.write_bytes(content)
-    build(config(out))
-    assert differences(out, built) == []
+    build(config(interrupted))
+    assert differences(interrupted, built) == []
 
 
 @pytest.mark.slow
@@ -216,11 +223,8 @@ def test_both_populations_stand_in_one_folder(built, tmp_path):
 
 
 @pytest.mark.slow
-def test_finished_trainings_of_an_interrupted_build_outlive_other_builds(built, tmp_path):
-    out, staging = tmp_path / "nws", tmp_path / "nws" / ".build" / "trainings"
-    process = start_build(out)
-    wait_for(process, "fixed-00000[123].safetensors", staging)
-    interrupt(process)
+def test_finished_trainings_of_an_interrupted_build_outlive_other_builds(built, interrupted):
+    out, staging = interrupted, interrupted / ".build" / "trainings"
     kept = {path.name for path in staging.iterdir() if path.suffix == ".safetensors"}
     build(config(out, trainings={"random": 1}))
     assert {path.name for path in staging.iterdir()} >= kept

@@ -137,7 +137,7 @@ def finish(pid: int, timeout_s: float = 900.0) -> int:
         if time.monotonic() > end_s:
             kill(pid)
             raise TimeoutError(f"process {pid} still ran after {timeout_s:.0f} s")
-        time.sleep(0.005)
+        time.sleep(0.02)
     return status
 
 

@@ -108,6 +108,7 @@ def test_the_record_says_how_it_was_computed(bank, monkeypatch):
 
 def test_epochs_have_floor_steps(bank):
     one = member(bank, dataset="colour")
-    split = split_images(160, one.planned.seed)
-    rarest = int(torch.bincount(bank.labels("colour", "train")[split.train]).min())
+    labels = bank.labels("colour", "train")
+    split = split_images(len(labels), one.planned.seed)
+    rarest = int(torch.bincount(labels[split.train]).min())
     assert len(one.next_epoch()[0]) == 10 * rarest // 32

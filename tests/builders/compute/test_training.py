@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import cache
 
 import pytest
 import torch
@@ -59,6 +60,7 @@ def run(
     return training.vector.clone()
 
 
+@cache  # for both backends
 def run_oracle(hp: HyperParameters, seed: int, steps: int, break_ties: bool = False) -> torch.Tensor:
     oracle = Oracle(hp, start(hp, seed, break_ties))
     units = sum(hp.width_fc // 2**i for i in range(hp.depth_fc - 1))
@@ -77,11 +79,7 @@ def test_float64_equals_the_oracle(backend, optimizer, activation, initializatio
     torch.testing.assert_close(run(backend, hp, 7, 4, "float64", break_ties=True), expected, rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [MIXED, FIXED_ARCHITECTURE | {"batch_norm": False}, SMALLEST | {"batch_norm": False}]
-    + [{"filter_size": f, "width_conv": w, "depth_conv": 5} for f in (3, 5, 7) for w in (16, 32, 48)],
-)
+@pytest.mark.parametrize("changes", [MIXED, FIXED_ARCHITECTURE | {"batch_norm": False}, SMALLEST | {"batch_norm": False}])
 def test_other_architectures_equal_the_oracle(backend, changes):
     hp = hyperparameters(optimizer="momentum", activation="elu", initialization="glorot_normal", **changes)
     torch.testing.assert_close(run(backend, hp, 3, 2, "float64"), run_oracle(hp, 3, 2), rtol=0, atol=1e-8)

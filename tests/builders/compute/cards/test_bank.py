@@ -6,7 +6,7 @@ import pytest
 import torch
 
 
-@pytest.mark.parametrize(("name", "part", "n"), [("digits", "train", 100), ("digits", "test", 30), ("colour", "train", 160)])
+@pytest.mark.parametrize(("name", "part", "n"), [("digits", "train", 100), ("digits", "test", 30), ("colour", "train", 120)])
 def test_parts_are_those_of_the_bank(device_bank, bank, name, part, n):
     rows = torch.arange(n, device=device_bank.device) + device_bank.first_row(name, part)
     images, labels = device_bank.gather(rows)

@@ -1,4 +1,4 @@
-"""The kernel draws the numbers of the CPU path, bit for bit."""
+"""The kernel draws the numbers of the CPU path, bit for bit; ``blocks/test_compile.py`` compiles it for a card."""
 
 from __future__ import annotations
 
@@ -10,16 +10,8 @@ from builders.recipe.augmentation import draw_noise
 from nws_data.randomness import Purpose
 from nws_data.randomness import words as random_words
 from tests.builders.compute.cards.blocks.grouped import augment_each
-from tests.builders.compute.cards.blocks.test_compile import check, compiled
 
 SEEDS, STEPS = [0, 2**62 + 12345, 7], [0, 99_999, 2**32 - 1]
-
-
-@pytest.mark.slow
-def test_the_kernel_compiles_for_a_card():
-    (kernel,) = compiled(90, "draw")
-    assert kernel["kernel"] == "draw_kernel"
-    check([kernel], 90)
 
 
 @pytest.fixture

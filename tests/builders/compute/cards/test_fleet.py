@@ -22,7 +22,7 @@ from tests.builders.compute.oracle import Oracle
 from tests.builders.conftest import SMALLEST, epoch_batches, hyperparameters, planned
 from tests.pairs import all_pairs
 
-MIXED = {"filter_size": 5, "depth_conv": 5, "depth_fc": 4, "width_conv": 48, "width_fc": 128}
+MIXED = {"filter_size": 5, "depth_conv": 5, "depth_fc": 4, "width_conv": 16, "width_fc": 128}
 
 
 def start(training: PlannedTraining, break_ties: bool = False) -> Tensor:
@@ -118,9 +118,13 @@ def test_activations_and_optimizers_mix_in_a_fleet(device_bank, changes):
         torch.testing.assert_close(vectors[i], oracle(training, device_bank, 2), rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
-    "changes", [SMALLEST, SMALLEST | {"batch_norm": False}, pytest.param(MIXED, marks=pytest.mark.slow)]
+    ("precision", "changes"),
+    [
+        ("float32", SMALLEST),
+        ("float32", MIXED),
+        ("bfloat16", SMALLEST | {"batch_norm": False}),  # emulated on many machines
+    ],
 )
 def test_bits_do_not_depend_on_slot_or_companions(device_bank, precision, changes):
     trainings = [
@@ -132,10 +136,9 @@ def test_bits_do_not_depend_on_slot_or_companions(device_bank, precision, change
     together = run(dict(enumerate(trainings)), device_bank, 2, precision)
     backwards = run(dict(enumerate(trainings[::-1])), device_bank, 2, precision)
     assert len({vector.numpy().tobytes() for vector in together.values()}) == 4
-    for i, training in enumerate(trainings):
-        assert torch.equal(together[i], backwards[i])
-        alone = run({2: training}, device_bank, 2, precision)
-        assert torch.equal(together[i], alone[i])
+    assert all(torch.equal(together[i], backwards[i]) for i in range(4))
+    alone = run({2: trainings[1]}, device_bank, 2, precision)
+    assert torch.equal(together[1], alone[1])
 
 
 def test_a_non_finite_member_harms_no_companion_and_leaves_a_clean_slot(device_bank):

@@ -71,13 +71,13 @@ def test_trainings_equal_those_of_the_cpu_path(card, bank, worker_path):
 
 @pytest.mark.slow
 def test_the_same_bits_in_any_order_lane_and_company(card, worker_path):
-    trainings = mixed(4)  # two slots: the third and fourth take over free ones
+    trainings = mixed(3)  # two slots: the third takes over a free one
     together = train(trainings, card())
     other_shape = planned(9, batch_size=64)
     others = train([other_shape, *trainings[2::-2]], card(n_fleets=2))
     for training in (trainings[0], trainings[2]):
         assert_same(together[training.id], others[training.id])
-    (alone,) = train([other_shape], card()).values()
+    (alone,) = train([other_shape], card(slots=1)).values()
     assert_same(others[other_shape.id], alone)
     assert together[trainings[0].id].compute_path.startswith("cuda-fleet-1/grouped/")
     assert together[trainings[0].id].device == card().device
@@ -86,7 +86,7 @@ def test_the_same_bits_in_any_order_lane_and_company(card, worker_path):
 @pytest.mark.slow
 def test_a_non_finite_training_is_kept_and_harms_no_companion(card, worker_path, monkeypatch):
     trainings = [planned(i) for i in range(3)]
-    (healthy,) = train(trainings[2:], card()).values()
+    (healthy,) = train(trainings[2:], card(slots=1)).values()
 
     def poisoned(hyperparameters, seed):
         vector = initial_vector(hyperparameters, seed)
@@ -117,9 +117,9 @@ def test_steps_are_counted_and_can_be_interrupted(card, worker_path):
 
 @pytest.mark.slow
 def test_a_long_epoch_takes_several_turns(card, worker_path, monkeypatch):
-    whole = train([planned(0)], card())
+    whole = train([planned(0)], card(slots=1))
     monkeypatch.setattr(builders.compute.cards.fleet, "_STEPS_A_TURN", 1)
-    assert_same(train([planned(0)], card())["random-000000"], whole["random-000000"])
+    assert_same(train([planned(0)], card(slots=1))["random-000000"], whole["random-000000"])
 
 
 def test_nothing_to_train(card):

@@ -1,10 +1,10 @@
-"""Compiles every kernel of the Triton block for a card that need not be there, and tells what each one takes.
+"""Compiles every kernel of the Triton block for cards that need not be there, and tells what each one takes.
 
-``python -m tests.builders.compute.cards.blocks.compile_kernels 90 smallest:bfloat16 3:float32`` runs the first and the last
-conv block of the named architecture and every layer shape of filter size 3 (``sample``: a few of all sizes), forward and
-backward on tensors without data ("meta"), with launches replaced by compilation: the same code, arguments and tile sizes as
-on the card. ``draw`` is the kernel of the augmentations' draws. Prints one JSON list. Not for a process with
-``TRITON_INTERPRET``.
+``python -m tests.builders.compute.cards.blocks.compile_kernels 90:fixed:bfloat16 80:fixed:tf32:last 90:3:float32`` runs, for
+these compute capabilities, the first and the last conv block of the named architecture, the last one alone, and every layer
+shape of filter size 3, forward and backward on tensors without data ("meta"), with launches replaced by compilation: the
+same code, arguments and tile sizes as on the card. ``90:draw`` is the kernel of the augmentations' draws. Prints one JSON
+list. Not for a process with ``TRITON_INTERPRET``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from builders.compute.cards.blocks.triton import triton_block
 from builders.compute.cards.draw import draw
 from nws_data.space.architecture import Architecture
 from tests.builders.compute.cards.blocks.oracle import layer_shapes
-from tests.pairs import all_values
 
 ARCHITECTURES = {
     "smallest": Architecture(3, 3, 3, 16, 64),
@@ -43,14 +42,13 @@ _compiled: dict[str, dict[str, Any]] = {}
 class AbsentCard:
     """A driver that knows for what to compile, and nothing else."""
 
-    def __init__(self, capability: int) -> None:
-        self.capability = capability
+    capability = 0
 
     def get_current_target(self) -> GPUTarget:
         return GPUTarget("cuda", self.capability, 32)
 
     def get_current_device(self) -> int:
-        return 0
+        return self.capability  # Triton keeps what it compiles by device
 
     def get_current_stream(self, device: int) -> int:
         return 0
@@ -82,8 +80,9 @@ def resources(cubin: bytes) -> dict[str, int]:
     return {name: int(re.search(rf"{name}:(\d+)", text).group(1)) for name in ("REG", "STACK", "LOCAL")}
 
 
-def main(capability: int, jobs: list[str]) -> None:
-    driver.set_active(AbsentCard(capability))
+def main(jobs: list[str]) -> None:
+    card = AbsentCard()
+    driver.set_active(card)
     launch = triton.JITFunction.run
 
     def compile_only(function: Any, *arguments: Any, grid: Any, warmup: bool, **options: Any) -> Any:
@@ -103,22 +102,24 @@ def main(capability: int, jobs: list[str]) -> None:
 
     triton.JITFunction.run = compile_only
     for job in jobs:
-        if job == "draw":
+        capability, name, *rest = job.split(":")
+        card.capability = int(capability)
+        if name == "draw":
             draw(*(torch.empty(MEMBERS, dtype=torch.int64, device="meta") for _ in range(2)), per_member=BATCH)
             continue
-        name, precision = job.split(":")
+        precision, *last = rest
         torch.set_float32_matmul_precision("highest" if precision == "float32" else "high")
         if name in ARCHITECTURES:
             architecture = ARCHITECTURES[name]
             shapes = layer_shapes([architecture])
-            shapes = [min(shapes, key=lambda shape: shape[1]), max(shapes, key=lambda shape: shape[1:3])]
+            first, final = min(shapes, key=lambda shape: shape[1]), max(shapes, key=lambda shape: shape[1:3])
+            shapes = [final] if last else [first, final]
         else:
-            architecture, shapes = None, layer_shapes()
-            shapes = all_values(shapes) if name == "sample" else [shape for shape in shapes if shape[0] == int(name)]
+            architecture, shapes = None, [shape for shape in layer_shapes() if shape[0] == int(name)]
         for shape in shapes:
             compile_block(shape, architecture is None or architecture.batch_norm, PRECISIONS[precision])
     print(json.dumps(list(_compiled.values())))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])
+    main(sys.argv[1:])

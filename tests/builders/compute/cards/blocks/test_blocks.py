@@ -91,20 +91,17 @@ def test_bfloat16_and_equal_cells(backend, norm, pool):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_bits_do_not_depend_on_the_run_the_companions_or_the_slot(backend, dtype):
-    layer = make_layer(Case(3, 4, 8, 8, True, members=3, batch=1 if dtype == torch.float32 else 3), dtype, DEVICE)
+    layer = make_layer(Case(3, 4, 8, 8, True, members=2, batch=1 if dtype == torch.float32 else 3), dtype, DEVICE)
     block = implementation(backend)
-    whole, again, shuffled = run(block, layer), run(block, layer), run(block, layer.of(2, 1, 0))
+    whole, shuffled = run(block, layer), run(block, layer.of(1, 0))
     for name, value in whole.items():
-        assert torch.equal(value, again[name]), name
-        assert torch.equal(value[[2, 1, 0]], shuffled[name]), name
-
-
-def test_triton_bits_do_not_depend_on_the_number_of_members():
-    layer = make_layer(Case(3, 4, 8, 8, True, members=3, batch=1), torch.bfloat16, DEVICE)
-    block = implementation("triton")
-    whole, alone = run(block, layer), run(block, layer.of(2))
-    for name, value in whole.items():
-        assert torch.equal(value[[2]], alone[name]), name
+        assert torch.equal(value[[1, 0]], shuffled[name]), name
+    if dtype == torch.float32:
+        again = run(block, layer)
+        assert all(torch.equal(value, again[name]) for name, value in whole.items())
+    if backend == "triton":
+        alone = run(block, layer.of(1))
+        assert all(torch.equal(value[[1]], alone[name]) for name, value in whole.items())
 
 
 @pytest.mark.parametrize("pool", [True, False])

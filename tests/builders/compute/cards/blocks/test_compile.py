@@ -30,48 +30,51 @@ SHARED = {80: 163 * 1024, 90: 227 * 1024}
 """Bytes of shared memory that one block may take, by compute capability (CUDA C++ Programming Guide)."""
 
 
-def compiled(capability: int, *jobs: str) -> list[dict[str, Any]]:
+def compiled(*jobs: str) -> list[dict[str, Any]]:
     """Compile in a process of its own, without the interpreter; Triton's cache holds kernels of this code alone."""
     cache = cached_folder("triton", "builders/compute/cards", "tests/builders/compute/cards/blocks")
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"TRITON_CACHE_DIR": str(cache)}
-    command = [sys.executable, "-m", "tests.builders.compute.cards.blocks.compile_kernels", str(capability), *jobs]
+    command = [sys.executable, "-m", "tests.builders.compute.cards.blocks.compile_kernels", *jobs]
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=1200)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 
 
-def check(kernels: list[dict[str, Any]], capability: int, stack: int = 0) -> None:
-    for kernel in kernels:
-        assert kernel["STACK"] <= stack and kernel["LOCAL"] == 0, f"registers spill: {kernel}"
-        assert kernel["shared"] <= SHARED[capability], kernel
-        assert kernel["REG"] * kernel["warps"] * 32 <= 65536, kernel
+def check(kernel: dict[str, Any], capability: int, precision: str) -> None:
+    """It takes no more than a card has, and its products run on the units that they are for."""
+    assert kernel["STACK"] <= (8 if precision == "float32" else 0), f"registers spill: {kernel}"  # 8: one kernel gradient
+    assert kernel["LOCAL"] == 0, f"registers spill: {kernel}"
+    assert kernel["shared"] <= SHARED[capability], kernel
+    assert kernel["REG"] * kernel["warps"] * 32 <= 65536, kernel
+    if kernel["kernel"] in PRODUCTS:
+        unit = {90: "wgmma", 80: "mma"}[capability]
+        assert kernel[unit] == (precision != "float32"), f"on the wrong units: {kernel}"
+        if (capability, precision) == (90, "bfloat16"):  # 8 or 16 bytes at once; 4 channels are 8 bytes
+            assert kernel["copies"] and set(kernel["copies"]) <= {"0x8", "0x10"}, kernel
 
 
-@pytest.mark.slow
-def test_kernels_compile_for_hopper():
-    kernels = compiled(90, "largest:bfloat16", "largest:tf32", "ablation:float32")
-    assert {kernel["kernel"] for kernel in kernels} == KERNELS
-    check(kernels, 90)
-    for kernel in kernels:
-        if kernel["kernel"] in PRODUCTS:
-            assert kernel["wgmma"] == ("float32" not in kernel["job"]), f"not on the matrix units: {kernel}"
-            if "bfloat16" in kernel["job"]:  # 8 or 16 bytes at once; 4 channels are 8 bytes
-                assert kernel["copies"] and set(kernel["copies"]) <= {"0x8", "0x10"}, kernel
+SAMPLE = ["90:largest:bfloat16:last", "90:ablation:tf32:last", "90:fixed:float32:last", "80:fixed:bfloat16:last", "90:draw"]
 
 
-@pytest.mark.slow
-def test_kernels_compile_for_an_older_card():
-    kernels = compiled(80, "fixed:bfloat16")
-    assert {kernel["kernel"] for kernel in kernels} == KERNELS
-    check(kernels, 80)
-    assert all(kernel["mma"] for kernel in kernels if kernel["kernel"] in PRODUCTS)
-
-
-# With 32 channels the compiler once crashed in float32 alone, whose tiles are the shortest.
+# With 32 channels, as in `fixed`, the compiler once crashed in float32 alone, whose tiles are the shortest.
 @pytest.mark.parametrize(
-    "shapes", [pytest.param("sample", marks=pytest.mark.slow), *(pytest.param(n, marks=pytest.mark.long) for n in "357")]
+    "jobs",
+    [
+        pytest.param(SAMPLE, marks=pytest.mark.slow, id="sample"),
+        *(
+            pytest.param(jobs, marks=pytest.mark.long, id=" ".join(jobs))
+            for jobs in (
+                ["90:largest:bfloat16", "90:largest:tf32", "90:ablation:float32"],
+                ["80:fixed:bfloat16"],
+                *([f"90:{filter_size}:float32"] for filter_size in (3, 5, 7)),
+            )
+        ),
+    ],
 )
-def test_every_layer_shape_compiles_in_float32(shapes):
-    kernels = compiled(90, f"{shapes}:float32")
-    assert {kernel["kernel"] for kernel in kernels} == KERNELS
-    check(kernels, 90, stack=8)  # of one kernel gradient
+def test_kernels_compile(jobs):
+    kernels = compiled(*jobs)
+    assert {kernel["job"] for kernel in kernels} == set(jobs)
+    assert {kernel["kernel"] for kernel in kernels} == KERNELS | ({"draw_kernel"} if "90:draw" in jobs else set())
+    for kernel in kernels:
+        capability, _, *precision = kernel["job"].split(":")
+        check(kernel, int(capability), precision[0] if precision else "")
