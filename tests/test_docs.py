@@ -15,7 +15,7 @@ from PIL import Image
 
 from builders.cli import config_of
 from builders.estimate.image_counts import image_counts
-from nws_data.cli import _parser
+from nws_data.cli import _parser, main
 from nws_data.write.writer import check_appendable
 from tests.baselines.planted import write_planted
 from tests.conftest import TinyDataset
@@ -37,23 +37,21 @@ def blocks(document: str, start: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text[text.index(start) :], re.MULTILINE | re.DOTALL)
 
 
-def run(folder: Path, *arguments: str) -> str:
-    """Run Python in a folder and return what it prints; it must succeed."""
-    result = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
+def run(command: str) -> None:
+    """Run a command ``nws ...``; it must succeed."""
+    program, *arguments = shlex.split(command)
+    assert program == "nws" and main(arguments) == 0
 
 
 @pytest.mark.slow
-def test_the_method_of_contributing(folder: Path) -> None:
+def test_the_method_of_contributing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     start = "**Add a method.**"
     code, commands = blocks("CONTRIBUTING.md", start, "python")[0], blocks("CONTRIBUTING.md", start, "sh")[0]
     assert code.startswith("# mine.py\n")
     (folder / "mine.py").write_text(code)
+    monkeypatch.chdir(folder)
     for line in commands.splitlines():
-        program, *arguments = shlex.split(line)
-        assert program == "nws"
-        run(folder, "-m", "nws_data", *arguments)
+        run(line)
     (path,) = (folder / "results").rglob("*.json")
     result = json.loads(path.read_text())
     assert result["options"]["k"] == 3 and result["task"] == "global/augmentation/threshold=0"
@@ -61,16 +59,16 @@ def test_the_method_of_contributing(folder: Path) -> None:
     assert "Neighbours" in (folder / "results" / "board.md").read_text()
 
 
-def build_examples() -> list[str]:
+def build_examples(help: str) -> list[str]:
     """All whole ``nws build`` commands of README, docs/ and the command's help."""
-    text = [(ROOT / name).read_text() for name in DOCUMENTS] + [run(ROOT, "-m", "nws_data", "build", "--help")]
+    text = [(ROOT / name).read_text() for name in DOCUMENTS] + [help]
     joined = re.sub(r"\\\n\s*", "", "\n".join(text))  # a command that goes on in the next line
     found = re.findall(r"(?:^[ $]*|`)(nws build -[^`#\n]*)", joined, re.MULTILINE)
     return [line for line in dict.fromkeys(map(str.strip, found)) if "--population" in line or "--preset" in line]
 
 
 def test_every_build_example_is_accepted_beside_the_dataset_of_the_quickstart(
-    tiny_dataset: TinyDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_dataset: TinyDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "nws").symlink_to(tiny_dataset.root)
     monkeypatch.chdir(tmp_path)
@@ -80,7 +78,9 @@ def test_every_build_example_is_accepted_beside_the_dataset_of_the_quickstart(
         (tmp_path / "photos" / str(label)).mkdir(parents=True)
         for i in range(50):
             Image.fromarray(images[i]).save(tmp_path / "photos" / str(label) / f"{i}.png")
-    examples = build_examples()
+    with pytest.raises(SystemExit):
+        main(["build", "--help"])
+    examples = build_examples(capsys.readouterr().out)
     assert len(examples) > 10 and any("--preset paper" in line for line in examples)
     for line in examples:
         words = shlex.split(line.replace("--device cuda", ""))[1:]  # needs a card
@@ -90,13 +90,16 @@ def test_every_build_example_is_accepted_beside_the_dataset_of_the_quickstart(
 
 
 @pytest.mark.slow
-def test_the_readmes_task(folder: Path) -> None:
+def test_the_readmes_task(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     code = blocks("README.md", "## Official tasks", "python")[0]
-    printed = run(folder, "-c", code).splitlines()
+    monkeypatch.chdir(folder)
+    exec(code, {})
+    printed = capsys.readouterr().out.splitlines()
     assert "(False, True) 0.5" in printed[0]
     assert printed[1].startswith("1.0 ")  # the planted signal
     (command,) = set(re.findall(r"`(nws score [^`]*)`", code))
-    assert "100.0" in run(folder, "-m", "nws_data", *shlex.split(command)[1:])
+    run(command)
+    assert "100.0" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -180,6 +180,8 @@ def test_public_names_are_there():
 import re, sys
 sys.modules["lightning"] = None  # as where it is not installed
 import nws_data
+import nws_data.read.views
+assert not {"datasets", "pyarrow"} & sys.modules.keys()
 assert dir(nws_data) == nws_data.__all__ == sorted(nws_data.__all__)
 assert set(re.findall("``([A-Za-z_]+)``", nws_data.__doc__)) - {"datasets"} <= set(nws_data.__all__), nws_data.__doc__
 from nws_data import *

@@ -122,20 +122,13 @@ def test_plan(root: Path) -> None:
 @pytest.mark.slow
 def test_bench_run(root: Path) -> None:
     task = "regress-local/test_accuracy"
-    shown, written = nws("bench", "run", "--task", task, "--method", "majority", "ridge-16", "--seeds", "2", "--out", "r")
+    methods = ("majority", "ridge-16", "dmc")
+    options = ("--seeds", "1", "--option", "epochs=2", "snapshots_per_epoch=1", "--out", "r")
+    shown, written = nws("bench", "run", "--task", task, "--method", *methods, *options)
     assert "features" in written and " fits " in written
+    assert "dmc " in written and " steps, " in written and "steps" not in shown
     lines = [re.sub(r": .* R².*", "", line) for line in shown.splitlines() if not line.startswith("  ")]
-    assert lines == [f"{task}, majority", f"{task}, ridge-16", "2 of 2 runs are in r. Next: nws bench board r"]
-
-
-@pytest.mark.slow
-def test_bench_run_of_the_dmc(root: Path) -> None:
-    task = "regress-local/test_accuracy"
-    shown, written = nws(
-        "bench", "run", "--task", task, "--method", "dmc", "--seeds", "1", "--option", "epochs=2", "--out", "r"
-    )
-    assert "dmc " in written and " steps, " in written
-    assert "steps" not in shown and shown.startswith("regress-local/test_accuracy, dmc: ")
+    assert lines == [*(f"{task}, {method}" for method in methods), "3 of 3 runs are in r. Next: nws bench board r"]
 
 
 def test_refused_results_stand_one_below_the_other(root: Path) -> None:

@@ -19,18 +19,15 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_report_on_a_given_dataset(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    features.main(["--data", str(root), "--snapshots", "20", "--rounds", "1", "--json"])
-    results = json.loads(capsys.readouterr().out)
-    assert [(r["kind"], r["items"], r["features"]) for r in results] == [
-        ("layers", 20, 480),
-        ("vectors", 20, 16),
-        ("windows", 20, 16),
-    ]
-    assert all(r["ratio"] > 0 and r["largest_difference"] < 1e-6 for r in results)
+    features.main(["--data", str(root), "--snapshots", "20", "--rounds", "1", "--kinds", "windows", "--json"])
+    (result,) = json.loads(capsys.readouterr().out)
+    assert (result["kind"], result["items"], result["features"]) == ("windows", 20, 16)
+    assert result["ratio"] > 0 and result["largest_difference"] < 1e-6
 
 
-@pytest.mark.parametrize("kind", features.KINDS)
-def test_both_compute_the_same(root: Path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "n_features"), [("layers", 480), ("vectors", 16), ("windows", 16)])
+def test_both_compute_the_same(root: Path, kind: str, n_features: int) -> None:
     view = features.make_view(root, kind, 20)
     found, expected = features.batched_features(view, kind), features.loop_features(view, kind)
+    assert found.shape == (20, n_features)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -27,7 +29,10 @@ def test_operations_count_training_three_times(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_short_queue_is_measured():
+def test_a_short_queue_is_measured(monkeypatch):
+    monkeypatch.setattr(queue, "N_TRAIN", 200)
+    monkeypatch.setattr(queue, "N_TEST", 50)
+    monkeypatch.setattr(queue, "gemm_peak", partial(queue.gemm_peak, seconds=0.01))
     rows = queue.measure(1, 1, ["native"])
     assert [row["contender"] for row in rows] == ["eager float32", "native float32", "native bfloat16"]
     assert rows[0]["ratio"] == 1 and all(row["ratio"] > 0 and row["share"] > 0 for row in rows)

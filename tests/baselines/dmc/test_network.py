@@ -22,6 +22,12 @@ def network() -> DMCNetwork:
     return DMCNetwork(DMCLayers.of(LENGTH, 3), seed=5).double()
 
 
+@pytest.fixture(scope="module")
+def drawn() -> DMCNetwork:
+    """As it is made, never to be changed: seven million values take a second."""
+    return DMCNetwork(DMCLayers.of(LENGTH, 3), seed=1)
+
+
 def plain(network: DMCNetwork, x: Tensor, masks: list[Tensor] | None) -> Tensor:
     """The same network written down with Conv1d, sums for the norms and the batch's statistics."""
     x = x[:, None, :]
@@ -66,9 +72,9 @@ def test_evaluation_uses_running_statistics_unless_told(network):
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
-def test_values_are_those_the_paper_counts(network):
-    values = [*network.parameters(), *network.buffers()]
-    assert sum(value.numel() for value in values) == network.layers.n_values
+def test_values_are_those_the_paper_counts(drawn):
+    values = [*drawn.parameters(), *drawn.buffers()]
+    assert sum(value.numel() for value in values) == drawn.layers.n_values
 
 
 def test_running_variance_is_biased():
@@ -78,25 +84,24 @@ def test_running_variance_is_biased():
     np.testing.assert_allclose(norm.running_var, [0.9 + 0.1 * 1.0, 0.9])  # the unbiased variance would be 2
 
 
-def test_initial_weights_are_truncated_glorot_normals():
-    network = DMCNetwork(DMCLayers.of(LENGTH, 3), seed=1)
-    weight = network.matrices[1].weight
+def test_initial_weights_are_truncated_glorot_normals(drawn):
+    weight = drawn.matrices[1].weight
     sigma = (2 / 2048) ** 0.5
     assert weight.abs().max() <= 2 * sigma and weight.abs().max() > 1.99 * sigma
     assert weight.std().item() == pytest.approx(0.8796 * sigma, rel=0.01)  # a normal cut at two sigma
-    kernel = network.convolutions[-1].weight
+    kernel = drawn.convolutions[-1].weight
     sigma = (2 / (5 * 256 + 5 * 256)) ** 0.5
     assert kernel.std().item() == pytest.approx(0.8796 * sigma, rel=0.01)
-    assert all(not module.bias.any() for module in [*network.convolutions, *network.matrices])
+    assert all(not module.bias.any() for module in [*drawn.convolutions, *drawn.matrices])
 
 
-def test_draws_follow_from_seed_and_step_alone():
+def test_draws_follow_from_seed_and_step_alone(drawn):
     def masks(network: DMCNetwork, step: int) -> Tensor:
         network.step = step
         return torch.cat(network._masks(64, torch.device("cpu")), dim=1)
 
     state = torch.random.get_rng_state()
-    first, again, other = (DMCNetwork(DMCLayers.of(LENGTH, 3), seed) for seed in (1, 1, 2))
+    first, again, other = copy.copy(drawn), *(DMCNetwork(DMCLayers.of(LENGTH, 3), seed) for seed in (1, 2))
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     assert not torch.equal(first.matrices[0].weight, other.matrices[0].weight)
     got = masks(first, 7)
@@ -107,21 +112,26 @@ def test_draws_follow_from_seed_and_step_alone():
     assert got.double().mean().item() == pytest.approx(1, abs=0.01)
 
 
-def test_asinh_of_the_inputs() -> None:
+def test_asinh_of_the_inputs(drawn) -> None:
     """The same network on weights that went through asinh by hand; odd, increasing, linear near 0."""
-    layers = DMCLayers.of(100, 3)
-    weights = torch.randn(4, 100) * torch.logspace(-3, 3, 100)
-    raw, tamed = DMCNetwork(layers, seed=1).eval(), DMCNetwork(layers, seed=1, inputs="asinh").eval()
+    weights = torch.randn(4, LENGTH) * torch.logspace(-3, 3, LENGTH)
+    raw, tamed = copy.deepcopy(drawn).eval(), DMCNetwork(drawn.layers, seed=1, inputs="asinh").eval()
     assert torch.equal(tamed(weights), raw((20 * weights).asinh()))
     assert not torch.equal(tamed(weights), raw(weights))
 
 
 @pytest.mark.parametrize(
     ("n", "length", "inputs", "bound"),
-    [(16, 5_000, "raw", 1e-3), (16, 5_000, "asinh", 1e-3), (4, 92_868, "raw", 0.01)],
+    [
+        (8, 2_500, "raw", 1e-3),
+        (8, 2_500, "asinh", 1e-3),
+        pytest.param(16, 5_000, "raw", 1e-3, marks=pytest.mark.long),
+        pytest.param(4, 92_868, "raw", 0.01, marks=pytest.mark.long),
+    ],
 )
 def test_gradients_of_a_float32_step_are_those_of_float64(n, length, inputs, bound, monkeypatch):
-    """On values as far apart as real ones. With PyTorch's norm the median is off by 0.05 at 5,000 and by 2 at 92,868.
+    """On values as far apart as real ones. With PyTorch's norm the median is off by 0.01 at 2,500, by 0.05 at 5,000 and by
+    2 at 92,868; of every fifth gradient, which is enough for a median.
 
     The ReLUs of the float64 step pass what those of the float32 step pass: a value that rounds to the other side of 0 is a
     step of the loss's gradient, not an error of the arithmetic. There are few of them. Norms over only four values amplify
@@ -152,7 +162,7 @@ def test_gradients_of_a_float32_step_are_those_of_float64(n, length, inputs, bou
         monkeypatch.setattr("baselines.dmc.network.batch_norm", norm)
         loss = F.cross_entropy(copied(x), torch.arange(n) % 3)
         found = torch.autograd.grad(loss, list(copied.parameters()))
-        gradients.append(torch.cat([gradient.double().flatten() for gradient in found]))
+        gradients.append(torch.cat([gradient.flatten()[::5].double() for gradient in found]))
     ours, *others_exact = gradients
     for exact, most in zip(others_exact, (bound, 0.02), strict=True):
         kept = exact != 0
@@ -161,8 +171,7 @@ def test_gradients_of_a_float32_step_are_those_of_float64(n, length, inputs, bou
     assert len(others) == len(network.convolution_norms) + len(network.matrix_norms) and max(others) < 1e-3
 
 
-def test_factors_of_the_norms_start_as_in_the_authors_scripts():
-    network = DMCNetwork(DMCLayers.of(LENGTH, 3), seed=1)
-    factors = torch.cat([norm.weight.detach() for norm in [*network.convolution_norms, *network.matrix_norms]])
+def test_factors_of_the_norms_start_as_in_the_authors_scripts(drawn):
+    factors = torch.cat([norm.weight.detach() for norm in [*drawn.convolution_norms, *drawn.matrix_norms]])
     assert factors.mean().item() == pytest.approx(1, abs=1e-4)
     assert factors.std().item() == pytest.approx(0.002, rel=0.05)

@@ -18,7 +18,9 @@ def figure(root: Path, out: Path, *words: str) -> int:
     return main(["figure", *words, "--data", str(root), "--out", str(out)])
 
 
-def test_files_text_and_page(tiny_dataset: TinyDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_text_and_page_then_what_is_damaged_is_made_again(
+    tiny_dataset: TinyDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert figure(tiny_dataset.root, tmp_path, "statistics", "regression") == 0
     out = capsys.readouterr().out
     record = json.loads((tmp_path / "statistics.json").read_text())
@@ -36,8 +38,6 @@ def test_files_text_and_page(tiny_dataset: TinyDataset, tmp_path: Path, capsys: 
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
 
-
-def test_what_is_there_is_kept_and_what_is_damaged_made_again(tiny_dataset: TinyDataset, tmp_path: Path) -> None:
     figure(tiny_dataset.root, tmp_path, "statistics")
     files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     table, record = tmp_path / "statistics-modes.csv", tmp_path / "statistics.json"
