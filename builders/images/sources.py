@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -119,13 +118,13 @@ def _torchvision(name: str, root: Path | None, download: bool) -> ImageArrays:
 
 def _digits(root: Path | None, download: bool) -> ImageArrays:
     """Load scikit-learn's 1,797 handwritten digits (8x8, values 0..16), which need no files: 1,438 train and 359 test."""
-    package = find_spec("sklearn")
-    if package is None or package.origin is None:
-        raise BuildError("image set digits needs scikit-learn: pip install 'nws-data[build]'")
-    # What its load_digits reads: the import takes two seconds, as long as that of torch, and a build needs no more of it.
-    rows = np.loadtxt(Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
-    images = np.rint(rows[:, :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-    train, test = split_by_position(images, rows[:, -1].astype(int))
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise BuildError("image set digits needs scikit-learn: pip install 'nws-data[build]'") from error
+    digits = load_digits()
+    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    train, test = split_by_position(images, digits.target)
     return image_arrays(
         "digits", train, test, "scikit-learn load_digits, bilinear from 8x8, split 80/20 by position in each class"
     )

@@ -16,7 +16,6 @@ import pytest
 import scipy.io
 from PIL import Image
 from scipy import ndimage
-from sklearn.datasets import load_digits
 from torchvision import datasets
 
 from builders.images import sources as image_sources
@@ -85,12 +84,6 @@ def test_digits_need_no_files(tmp_path: Path) -> None:
     assert digits.train_images.shape == (1438, 3, 32, 32) and digits.test_images.shape == (359, 3, 32, 32)
     assert digits.train_images.max() == 255 and digits.train_labels[:10].tolist() == list(range(10))
     assert np.bincount(digits.test_labels).tolist() == [36, 36, 35, 37, 36, 36, 36, 36, 35, 36]
-    theirs = load_digits()
-    expected = image_arrays(
-        "digits", *split_by_position(np.rint(theirs.images * (255 / 16)).astype(np.uint8), theirs.target), ""
-    )
-    assert np.array_equal(digits.train_images, expected.train_images)
-    assert np.array_equal(digits.test_labels, expected.test_labels)
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
