@@ -214,6 +214,7 @@ def _telling(target: str, level: str, wanted: Callable[[str], bool], scope: str 
         size = (
             f"fits on {int(fit['trainings_half'])} trainings, {percent(*fit[['accuracy', 'accuracy_low', 'accuracy_high']])}"
         )
+        size += f", without {fit['left_out']}" if isinstance(fit["left_out"], str) and fit["left_out"] else ""
         ordered, telling = table.sort_values("relative", ascending=False), table[clear(table)]
         shown = ", ".join(f"{r.group.strip()} {r.relative:.1f}" for r in ordered.head(3).itertuples())
         right = telling["group"].map(wanted)
@@ -262,7 +263,7 @@ def _worst_pair(evidence: Evidence) -> Finding:
     other = pairs.drop(index=[own]).iloc[0]
     gap, spread = other["mean"] - pairs.loc[own, "mean"], 1.96 * np.hypot(other["sem"], pairs.loc[own, "sem"])
     name = " with ".join(pairs.drop(index=[own]).index[0])
-    text = f"{_points(-gap, -gap - spread, -gap + spread)} points below {name}"
+    text = f"{_points(-gap, -gap - spread, -gap + spread)} points beside {name}"
     verdict = sided(gap - spread, gap + spread) if worst == own else FAILS if gap + spread < 0 else OPEN
     return Finding(text, verdict, f"{int(pairs.loc[own, 'size'])} and {int(other['size'])} trainings")
 

@@ -143,7 +143,7 @@ def importance(target: str, norms: dict[str, float]) -> dict[str, Any]:
         | {"permuted": 1.0, "permuted_sd": 0.1}
         for name in ("conv bias", "fc mean", "conv1.kernel gradient_p99", "fc1.bias mean")
     ]
-    fits = {"scope": "layers", "target": target, "trainings_half": 40, "accuracy": 0.8}
+    fits = {"scope": "layers", "target": target, "trainings_half": 40, "accuracy": 0.8, "left_out": "constant 2"}
     fits |= {"accuracy_low": 0.7, "accuracy_high": 0.9}
     table = pd.DataFrame(rows)
     return {"importance": {"groups": table, "features": table, "fits": pd.DataFrame([fits])}}
