@@ -128,7 +128,13 @@ def test_batches_drawn_by_a_sampler(view: RandomWindows) -> None:
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_that_live_on_see_new_epochs(view: RandomWindows, method: str) -> None:
     small = Subset(view, range(20))
-    loader = DataLoader(small, batch_size=4, num_workers=2, persistent_workers=True, multiprocessing_context=method)
+    loader = DataLoader(
+        small,
+        batch_size=4,
+        num_workers=2 if method == "fork" else 1,
+        persistent_workers=True,
+        multiprocessing_context=method,
+    )
     assert_reads(loader, view, range(20), epoch=0)
     for epoch in (1, 7):
         view.set_epoch(epoch)

@@ -1,4 +1,5 @@
 import errno
+import functools
 import hashlib
 import os
 import random
@@ -46,13 +47,14 @@ def write_as(root: Path, records: list[Path], **changes: Any) -> Manifest:
 
 
 def test_every_training_comes_out_as_it_went_in(tiny_dataset: TinyDataset) -> None:
-    seen = []
+    seen, staged = [], functools.cache(tiny_dataset.record)
+    shard = functools.cache(lambda path: load_file(tiny_dataset.root / path))
     for population, entry in tiny_dataset.manifest.populations.items():
         for split, stored in entry.splits.items():
             rows = read_table(tiny_dataset.root, tiny_dataset.manifest, stored.metadata).to_pylist()
             for row in rows:
-                record = tiny_dataset.record(row["training"])
-                tensor = load_file(tiny_dataset.root / row["weights"]["shard"])[row["weights"]["key"]]
+                record = staged(row["training"])
+                tensor = shard(row["weights"]["shard"])[row["weights"]["key"]]
                 np.testing.assert_array_equal(tensor[row["snapshot"]], record.weights[row["snapshot"]])
                 assert (record.population, record.split, record.finite) == (population, split, row["finite"])
                 assert row["validation_accuracy"] == record.validation_accuracy[row["epoch"]]
@@ -163,13 +165,16 @@ def check_state(root: Path, base: Path | None, goal: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("extend", [False, True], ids=["new", "extended"])
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("step", "killed", "n_expected"),
+    ("extend", "step", "killed", "n_expected"),
     [
-        pytest.param("replace", True, 12, id="killed"),
-        pytest.param("replace", False, 12, id="disk full", marks=pytest.mark.slow),
-        pytest.param("unlink", True, 2, id="killed while cleaning up"),
+        pytest.param(True, "replace", True, 12, id="killed-extended"),
+        pytest.param(False, "replace", False, 12, id="disk full-new"),
+        pytest.param(True, "unlink", True, 2, id="killed while cleaning up-extended"),
+        pytest.param(False, "replace", True, 12, id="killed-new", marks=pytest.mark.long),
+        pytest.param(True, "replace", False, 12, id="disk full-extended", marks=pytest.mark.long),
+        pytest.param(False, "unlink", True, 2, id="killed while cleaning up-new", marks=pytest.mark.long),
     ],
 )
 def test_interrupted_anywhere_and_run_again_gives_the_same_bytes(
