@@ -31,7 +31,7 @@ def task(planted_root):
 
 @pytest.fixture(scope="module")
 def fitted(task):
-    method = make_method("dmc", 3, epochs="2", device="cpu")
+    method = make_method("dmc", 3, epochs="2", snapshots_per_epoch="2", device="cpu")
     method.fit(task)
     return method
 
@@ -50,7 +50,7 @@ def test_a_fit_predicts_probabilities_in_order(task, fitted):
 
 def test_the_same_seed_gives_the_same_bits(task, fitted):
     torch.manual_seed(1)
-    again = DMC(3, epochs=2, device="cpu")
+    again = DMC(3, epochs=2, snapshots_per_epoch=2, device="cpu")
     again.fit(task)
     np.testing.assert_array_equal(again.predict(task.test), fitted.predict(task.test))
 
@@ -119,7 +119,7 @@ def run(name, killed_after_s=None):
     pid = os.fork()  # one thread, and what takes seconds to import is there
     if not pid:
         try:
-            method = DMC(1, epochs=12, snapshots_per_epoch=1, device="cpu", folder=f"{folder}/{name}", checkpoint_every_s=0)
+            method = DMC(1, epochs=4, snapshots_per_epoch=1, device="cpu", folder=f"{folder}/{name}", checkpoint_every_s=0)
             method.fit(load_task("local/augmentation@100", root))
             torch.save(method._module.state_dict(), f"{folder}/{name}.pt")
             os._exit(0)
@@ -133,7 +133,7 @@ def run(name, killed_after_s=None):
 began_s = time.monotonic()
 assert run("whole") == 0
 whole_s, moments = time.monotonic() - began_s, random.Random(4)
-killed = [run("killed", moments.uniform(0, whole_s / 2)) for _ in range(4)]
+killed = [run("killed", moments.uniform(whole_s / 4, whole_s * 3 / 4)) for _ in range(2)]
 assert signal.SIGKILL in killed and run("killed") == 0
 """
 

@@ -34,7 +34,7 @@ def rows_of(data: nws_data.NWSDataset, *, trainings: int, snapshots: int) -> nws
 
 @pytest.mark.parametrize(
     ("length", "part", "inputs"),
-    [(5000, "all", "asinh"), (5000, "fc", "raw"), (3001, "conv", "asinh"), (4600, "all", "raw")],
+    [(5000, "all", "asinh"), (3001, "conv", "asinh"), (5000, "fc", "raw")],
 )
 def test_outputs_are_those_of_the_windows_alone(
     tiny_dataset: TinyDataset, length: int, part: Part, inputs: str, monkeypatch: pytest.MonkeyPatch
@@ -43,17 +43,17 @@ def test_outputs_are_those_of_the_windows_alone(
     method = fitted(length, inputs)
     assert method._module is not None
     network, layers = method._module.network.eval(), DMCLayers.of(length, 3)
-    view = nws_data.FixedWindows(data, length, part, windows_per_vector=6, grid=overlap.stride(layers))
+    view = nws_data.FixedWindows(data, length, part, windows_per_vector=4, grid=overlap.stride(layers))
     alone = nws_data.FixedWindows(
-        data, length, part, windows_per_vector=6, grid=view.grid, transform=lambda weights: weights
+        data, length, part, windows_per_vector=4, grid=view.grid, transform=lambda weights: weights
     )
     assert overlap.shares(layers, view) and not overlap.shares(layers, alone)
     monkeypatch.setattr(overlap, "_VALUES", 2 * int(data["n_weights"].max()))  # two snapshots of a training together
     with torch.inference_mode():
         expected = network(alone[:][0]).numpy()
         found = torch.cat(list(overlap.outputs(network, view, "cpu"))).numpy()
-    each = expected.reshape(4, 6, 3)
-    if part != "conv":  # a small net's conv part is shorter than the window: its six are one
+    each = expected.reshape(4, 4, 3)
+    if part != "conv":  # a small net's conv part is shorter than the window: its four are one
         spread = np.abs(np.diff(each, axis=1)).max(axis=(1, 2)).min()
         assert spread > 1e-2 * np.abs(expected).max()  # so a window in the place of another would be seen
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())

@@ -14,7 +14,7 @@ import pytest
 from benchmarks.findings.embedding import FACTORS, INPUTS, draw, measure, neighbours, principal_components, separation, tell
 from benchmarks.findings.source import MissingDataError, Source
 from benchmarks.findings.style import theme
-from tests.conftest import CACHE, TinyDataset, make_record, write
+from tests.conftest import TinyDataset, make_record, write
 
 TRAININGS, SNAPSHOTS = 30, 20
 
@@ -115,10 +115,8 @@ def test_what_is_missing(tiny_dataset: TinyDataset, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.slow
-def test_the_whole_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_whole_figure(tmp_path: Path) -> None:
     """Augmentation moves all kernels; the plane shows it, and the same data give the same numbers."""
-    monkeypatch.setenv("NUMBA_OPT", "0")  # to compile UMAP takes 20 s, without optimisation 12, and it gives the same
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(CACHE / "numba"))  # what is compiled so is for tests alone
     pytest.importorskip("umap")
     staged = []
     for index in range(10):
