@@ -17,6 +17,7 @@ from builders.compute.trainer import train
 from builders.config import BuildConfig
 from builders.images.prepare import ImageOptions
 from builders.plan.jobs import make_card_jobs
+from builders.plan.shape import Shape
 from builders.run.messages import Progress
 from builders.run.worker import Reporter, WorkerSettings, run_job
 from nws_data.errors import BuildError
@@ -80,7 +81,8 @@ def test_a_build_on_a_card_is_refused_without_one_else_done(bank, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_worker_stages_what_a_device_trains(bank, worker_path, device_path, tmp_path):
+def test_a_worker_stages_what_a_device_trains(bank, worker_path, device_path, tmp_path, monkeypatch):
+    monkeypatch.setattr(Shape, "card_slots", 1)  # on a CPU idle slots cost as much as others
     (job,) = make_card_jobs([planned(0)], ["cpu"])  # stands in for a card
     messages: list[object] = []
     settings = WorkerSettings(bank.folder, tmp_path, 19, "float32", "cuda", "grouped")

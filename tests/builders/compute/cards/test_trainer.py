@@ -77,7 +77,7 @@ def test_the_same_bits_in_any_order_lane_and_company(card, worker_path):
     others = train([other_shape, *trainings[2::-2]], card(n_fleets=2))
     for training in (trainings[0], trainings[2]):
         assert_same(together[training.id], others[training.id])
-    (alone,) = train([other_shape], card(slots=1)).values()
+    (alone,) = train([other_shape], card()).values()
     assert_same(others[other_shape.id], alone)
     assert together[trainings[0].id].compute_path.startswith("cuda-fleet-1/grouped/")
     assert together[trainings[0].id].device == card().device
@@ -86,7 +86,7 @@ def test_the_same_bits_in_any_order_lane_and_company(card, worker_path):
 @pytest.mark.slow
 def test_a_non_finite_training_is_kept_and_harms_no_companion(card, worker_path, monkeypatch):
     trainings = [planned(i) for i in range(3)]
-    (healthy,) = train(trainings[2:], card(slots=1)).values()
+    (healthy,) = train(trainings[2:], card()).values()
 
     def poisoned(hyperparameters, seed):
         vector = initial_vector(hyperparameters, seed)
