@@ -14,6 +14,7 @@ import numpy as np
 from nws_data.errors import FormatError, SelectionError
 from nws_data.format.partial import missing_shard
 from nws_data.format.shards import Position, check_shard_path, read_header_of
+from nws_data.read.store import VALUE_BYTES, map_values
 from nws_data.space.trajectory import N_SNAPSHOTS
 
 _OTHER_BUILD = "metadata and shards are of different builds; load the dataset again, or fetch both again"
@@ -56,12 +57,11 @@ class ShardReader:
             if not stat.S_ISREG(found.st_mode):
                 raise FormatError(missing_shard(Path(self._root), shard))
             with open(path, "rb") as file:
-                positions = read_header_of(file, path).positions
-                self._shards[known] = positions, np.asarray(np.memmap(file, np.uint8, "r"))
+                self._shards[known] = read_header_of(file, path).positions, map_values(Path(path))
         positions, data = self._shards[known]
         position = _position(positions, place)
-        start = position.row_offset(place["row"])
-        return data[start : start + position.row_nbytes].view("<f4").copy()
+        start = position.row_offset(place["row"]) // VALUE_BYTES
+        return data[start : start + position.n_weights].copy()
 
     def _read_range(self, place: Mapping[str, Any]) -> np.ndarray:
         shard = place["shard"]

@@ -168,20 +168,26 @@ class WeightStore:
         state = manifest.stat().st_mtime_ns if expected.sha256 and manifest.exists() else 0
         if expected.sha256 and _listed(self.root, state).get(expected.path) != expected.sha256:
             raise FormatError(f"{self.root}: the dataset was built again since it was opened: open it again")
-        import torch
-
-        n_values = path.stat().st_size // VALUE_BYTES
-        name: Any = os.fsencode(path)  # torch takes bytes, which need not be UTF-8
-        try:  # a private map, never written; Python's mmap would keep a descriptor open for each shard
-            values = torch.from_file(name, shared=False, size=n_values, dtype=torch.float32).numpy()
-        except RuntimeError as error:
-            raise NWSError(
-                f"{path}: cannot be mapped into memory ({error}); put the dataset where the file system supports mmap, and "
-                "see that `ulimit -v` leaves room for its size"
-            ) from error
-        values.setflags(write=False)
+        values = map_values(path)
         self._addresses[shard] = values.ctypes.data
         return values
+
+
+def map_values(path: Path) -> np.ndarray:
+    """Map a file as read-only float32 values; no descriptor stays open. Raises ``NWSError`` where it cannot be mapped."""
+    import torch
+
+    name: Any = os.fsencode(path)  # torch takes bytes, which need not be UTF-8
+    n_values = path.stat().st_size // VALUE_BYTES
+    try:  # a private map, never written; Python's mmap would keep a descriptor open for each shard
+        values = torch.from_file(name, shared=False, size=n_values, dtype=torch.float32).numpy()
+    except RuntimeError as error:
+        raise NWSError(
+            f"{path}: cannot be mapped into memory ({error}); put the dataset where the file system supports mmap, and "
+            "see that `ulimit -v` leaves room for its size"
+        ) from error
+    values.setflags(write=False)
+    return values
 
 
 @lru_cache(maxsize=4)

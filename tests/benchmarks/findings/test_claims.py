@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.findings.claims import CLAIMS, FAILS, HOLDS, OPEN, Evidence, Finding, check_claims, write_claims
+from benchmarks.findings.claim_checks import FAILS, HOLDS, OPEN, Evidence, Finding
+from benchmarks.findings.claims import CLAIMS, check_claims, write_claims
 from benchmarks.findings.source import Source
 from nws_data.space.hyperparameters import sample_many
 from tests.conftest import TinyDataset

@@ -1,5 +1,6 @@
 """The feature inside ``datasets``: every way a row is read gives the staged values, and Arrow never holds them."""
 
+import os
 import pickle
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -226,6 +228,22 @@ def test_damaged_and_missing_shards(plain: Any, memory_root: str, tiny_dataset: 
         (tmp_path / "weights/fixed").mkdir(parents=True)
         shutil.copy(tiny_dataset.root / "README.md", tmp_path / "weights/fixed/test-00009.safetensors")
         ShardReader(f"file://{tmp_path}").read(position | {"shard": "weights/fixed/test-00009.safetensors"})
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks at descriptors as Linux shows them")
+def test_shards_of_a_folder_hold_no_descriptor(tiny_dataset: Any) -> None:
+    """A full dataset has more shards than a process may open files."""
+    from nws_data.read.shard_readers import ShardReader
+
+    reader, places = ShardReader(str(tiny_dataset.root)), {}
+    for path in tiny_dataset.manifest.metadata_files:
+        if "weights" in pq.read_schema(tiny_dataset.root / path).names:
+            rows = pq.read_table(tiny_dataset.root / path, columns=["training", "snapshot", "weights"]).to_pylist()
+            places |= {row["weights"]["shard"]: row for row in rows}
+    for row in places.values():
+        assert_staged(row | {"weights": reader.read(row["weights"])}, tiny_dataset)
+    opened = {os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()}
+    assert len(places) > 5 and not opened & {str(tiny_dataset.root.resolve() / shard) for shard in places}
 
 
 def test_no_root_is_left(plain: Any, tiny_dataset: Any, tmp_path: Path) -> None:

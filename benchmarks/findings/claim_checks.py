@@ -1,0 +1,393 @@
+"""Whether claims of the paper hold on a dataset, by the numbers of its figures and by its trainings.
+
+A claim holds where its 95 % interval lies on the paper's side, fails where it lies on the other, and is open else, or where
+the figure that it follows from is missing. Differences of accuracy between hyper-parameters are those of final test
+accuracies about the mean of their image set and population, with Welch's interval over all finite trainings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.findings.importance import clear
+from benchmarks.findings.results import is_trivial, percent
+from benchmarks.findings.source import MissingDataError, Source
+
+if TYPE_CHECKING:
+    from benchmarks.findings.registry import Tables
+
+HOLDS, FAILS, OPEN = "holds", "fails", "open"
+CLOSE = 0.05
+"""Accuracies that differ by less are about the same."""
+
+_FEW = 5  # trainings of a side of a comparison
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a dataset shows of a claim: numbers in words, the verdict, and the size of the evidence."""
+
+    found: str
+    verdict: str
+    evidence: str = ""
+
+
+class Evidence:
+    """The tables of the figures that were made, and the trainings.
+
+    Args:
+        source: what was measured.
+        tables: of each figure that is there, by name.
+    """
+
+    def __init__(self, source: Source, tables: dict[str, Tables]) -> None:
+        self._source, self._tables = source, tables
+
+    def table(self, figure: str, name: str) -> pd.DataFrame:
+        """Return a figure's table; raises ``MissingDataError`` where the figure is missing."""
+        if figure not in self._tables:
+            raise MissingDataError(f"the figure {figure} is missing")
+        return self._tables[figure][name]
+
+    @cached_property
+    def trainings(self) -> pd.DataFrame:
+        """All finite trainings, with ``accuracy``: of the last snapshot less the mean of image set and population."""
+        frames = [self._source.trainings([name]).assign(population=name) for name in self._source.manifest.populations]
+        frame = pd.concat(frames, ignore_index=True)
+        mean = frame.groupby(["population", "dataset"])["final_test_accuracy"].transform("mean")
+        return frame.assign(accuracy=frame["final_test_accuracy"] - mean, glorot=frame["initialization"].str.match("glorot"))
+
+    def best(self, family: str) -> pd.DataFrame:
+        """Return the most accurate method of each target, best target first; trivial methods do not count."""
+        table = self.table("bars", "accuracies")
+        table = table[(table["family"] == family) & ~table["method"].map(is_trivial)]
+        if table.empty:
+            raise MissingDataError(f"no results for {family}/*")
+        return table.loc[table.groupby("target")["accuracy"].idxmax()].sort_values("accuracy", ascending=False)
+
+
+def sided(low: float, high: float, border: float = 0.0) -> str:
+    """Return the verdict of an interval that should lie above a border."""
+    return HOLDS if low > border else FAILS if high < border else OPEN
+
+
+def contrast(first: Callable, second: Callable, close: bool = False) -> Callable[[Evidence], Finding]:
+    """Return a check that some trainings reach higher accuracies than others, or with ``close`` about the same.
+
+    The arguments take the table of trainings and return which rows are meant.
+    """
+
+    def check(evidence: Evidence) -> Finding:
+        from scipy.stats import ttest_ind
+
+        frame = evidence.trainings
+        a, b = (frame.loc[rows(frame), "accuracy"].to_numpy(float) for rows in (first, second))
+        size = f"{len(a)} and {len(b)} trainings"
+        if min(len(a), len(b)) < _FEW:
+            return Finding("too few trainings", OPEN, size)
+        interval = ttest_ind(a, b, equal_var=False).confidence_interval()
+        verdict = sided(interval.low, interval.high)
+        if close:
+            inside, outside = max(-interval.low, interval.high) < CLOSE, interval.low > CLOSE or interval.high < -CLOSE
+            verdict = HOLDS if inside else FAILS if outside else OPEN
+        return Finding(f"{_points(a.mean() - b.mean(), interval.low, interval.high)} points of accuracy", verdict, size)
+
+    return check
+
+
+def _points(value: float, low: float, high: float) -> str:
+    return f"{100 * value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def having(column: str, *values: object) -> Callable[[pd.DataFrame], pd.Series]:
+    """Return which trainings have one of these values, for :func:`contrast`."""
+    return lambda frame: frame[column].isin(values)
+
+
+def ranked(family: str, wanted: tuple[str, ...], after: tuple[str, ...] = ()) -> Callable[[Evidence], Finding]:
+    """Return a check that targets are told more accurately than all others, but those in ``after``."""
+
+    def check(evidence: Evidence) -> Finding:
+        best = evidence.best(family).set_index("target")
+        rest = best.drop(index=[name for name in (*wanted, *after) if name in best.index])
+        own = best.loc[[name for name in wanted if name in best.index]]
+        if len(own) < len(wanted) or rest.empty:
+            return Finding("too few hyper-parameters have results", OPEN)
+        verdict = HOLDS if own["low"].min() > rest["high"].max() else OPEN
+        verdict = FAILS if (own["high"].max() < rest["low"]).any() else verdict
+        shown = [_accuracy(best.loc[name], name) for name in (*own.index, rest["accuracy"].idxmax())]
+        return Finding(f"{', '.join(shown[:-1])}; the best other is {shown[-1]}", verdict, _tested(best))
+
+    return check
+
+
+def _accuracy(row: pd.Series, name: str) -> str:
+    return f"{name} {percent(row['accuracy'], row['low'], row['high'])} by {row['method']}"
+
+
+def _tested(table: pd.DataFrame) -> str:
+    return f"{int(table['trainings'].min())} to {int(table['trainings'].max())} test trainings"
+
+
+def hardest(evidence: Evidence) -> Finding:
+    """Check that of whole vectors batch size is told least, relative to chance."""
+    best = evidence.best("global").set_index("target")
+    if "batch_size" not in best.index or len(best) < 2:
+        return Finding("no results for batch size and others", OPEN)
+    scaled = {name: (best[name] - best["chance"]) / (1 - best["chance"]) for name in ("accuracy", "low", "high")}
+    others = scaled["accuracy"].drop("batch_size")
+    verdict = HOLDS if scaled["high"]["batch_size"] < scaled["low"].drop("batch_size").min() else OPEN
+    verdict = FAILS if scaled["low"]["batch_size"] > scaled["high"].drop("batch_size").min() else verdict
+    name = others.idxmin()
+    text = f"{_accuracy(best.loc['batch_size'], 'batch size')}; the next, relative to chance, is "
+    return Finding(text + _accuracy(best.loc[name], name), verdict, _tested(best))
+
+
+def above_chance(family: str, target: str) -> Callable[[Evidence], Finding]:
+    """Return a check that a target is told better than by chance."""
+
+    def check(evidence: Evidence) -> Finding:
+        best = evidence.best(family).set_index("target")
+        if target not in best.index:
+            return Finding(f"no results for {family}/{target}", OPEN)
+        row = best.loc[target]
+        text = f"{_accuracy(row, target)}, chance {row['chance']:.0%}"
+        return Finding(text, sided(row["low"], row["high"], row["chance"]), f"{int(row['trainings'])} test trainings")
+
+    return check
+
+
+def difference(family: str, comparison: str, near: bool = False) -> Callable[[Evidence], Finding]:
+    """Return a check of paired differences: above zero for most targets, or with ``near`` about zero on average."""
+
+    def check(evidence: Evidence) -> Finding:
+        table = evidence.table("bars", "differences")
+        table = table[(table["family"] == family) & (table["comparison"] == comparison)]
+        if comparison == "conv less fc":
+            table = table[table["target"] == "dataset"]
+        if table.empty:
+            return Finding("no results", OPEN)
+        deep = table[table["a"].str.startswith("dmc")]
+        table = table[table["a"] == (deep if len(deep) else table)["a"].iloc[0]]
+        rows = [f"{r.target} {_points(r.difference, r.low, r.high)}" for r in table.itertuples()]
+        sides = [sided(r.low, r.high) for r in table.itertuples()]
+        mean = table["difference"].mean()
+        if near:
+            verdict = HOLDS if abs(mean) < 2 * CLOSE and OPEN in sides else OPEN if OPEN in sides else FAILS
+        else:
+            verdict = next((side for side in (HOLDS, FAILS) if sides.count(side) > len(sides) / 2), OPEN)
+        who = table["a"].iloc[0] if comparison == "conv less fc" else f"{table['a'].iloc[0]} less {table['b'].iloc[0]}"
+        return Finding(f"{who}: {', '.join(rows)} points", verdict, _tested(table))
+
+    return check
+
+
+def telling(target: str, level: str, wanted: Callable[[str], bool], scope: str = "layers") -> Callable[[Evidence], Finding]:
+    """Return a check that of groups of features (or of single ones) a wanted one has the largest relative norm."""
+
+    def check(evidence: Evidence) -> Finding:
+        single = level == "feature"
+        table = evidence.table("importance", "features" if single else "groups")
+        table = table[(table["scope"] == scope) & (table["target"] == target)]
+        if single:
+            table = table.assign(group=table["tensor"].fillna("") + " " + table["statistic"])
+        else:
+            table = table[table["level"] == level]
+        if table.empty:
+            return Finding(f"no fit for {target}", OPEN)
+        fits = evidence.table("importance", "fits")
+        fit = fits[(fits["scope"] == scope) & (fits["target"] == target)].iloc[0]
+        size = (
+            f"fits on {int(fit['trainings_half'])} trainings, {percent(*fit[['accuracy', 'accuracy_low', 'accuracy_high']])}"
+        )
+        size += f", without {fit['left_out']}" if isinstance(fit["left_out"], str) and fit["left_out"] else ""
+        ordered, telling = table.sort_values("relative", ascending=False), table[clear(table)]
+        shown = ", ".join(f"{r.group.strip()} {r.relative:.1f}" for r in ordered.head(3).itertuples())
+        right = telling["group"].map(wanted)
+        verdict = OPEN if telling.empty else HOLDS if wanted(telling.loc[telling["relative"].idxmax(), "group"]) else OPEN
+        verdict = FAILS if len(telling) and not right.any() else verdict
+        return Finding(f"largest norms, of their mean: {shown}; {len(telling)} clear of permuted labels", verdict, size)
+
+    return check
+
+
+def no_single_feature(evidence: Evidence) -> Finding:
+    """Check that no layer-wise feature of the initialization is clear of permuted labels."""
+    found = telling("initialization", "feature", lambda name: False)(evidence)
+    return Finding(found.found, {OPEN: HOLDS}.get(found.verdict, found.verdict), found.evidence)
+
+
+def global_statistics(evidence: Evidence) -> Finding:
+    """Check that the linear SVM tells the initialization better from 16 statistics than from 480."""
+    table = evidence.table("bars", "accuracies")
+    table = table[(table["family"] == "global") & (table["target"] == "initialization")].set_index("method")
+    if not {"svm-linear-16", "svm-linear-480"} <= set(table.index):
+        return Finding("no results of both linear SVMs", OPEN)
+    of_all, layers = table.loc["svm-linear-16"], table.loc["svm-linear-480"]
+    verdict = HOLDS if of_all["low"] > layers["high"] else FAILS if of_all["high"] < layers["low"] else OPEN
+    texts = [percent(row["accuracy"], row["low"], row["high"]) for row in (of_all, layers)]
+    return Finding(f"16 statistics of all weights {texts[0]}, 480 by layer {texts[1]}", verdict, _tested(table))
+
+
+def leaves_first(evidence: Evidence) -> Finding:
+    """Check that accuracy on the initialization falls more in the first and last windows than in the middle."""
+    table = evidence.table("map", "falls")
+    table = table[(table["target"] == "initialization") & (table["part"] == "all") & (table["until"] == "mean")]
+    if table.empty:
+        return Finding("no map of the initialization", OPEN)
+    rows = table.set_index("region").loc[["first", "last"]]
+    sides = [sided(r.beyond_middle_low, r.beyond_middle_high) for r in rows.itertuples()]
+    columns = ["beyond_middle", "beyond_middle_low", "beyond_middle_high"]
+    texts = [f"{name} tenth {_points(*rows.loc[name, columns])}" for name in rows.index]
+    verdict = HOLDS if sides == [HOLDS] * 2 else FAILS if FAILS in sides else OPEN
+    return Finding(f"accuracy falls beyond the middle's by: {', '.join(texts)} points", verdict)
+
+
+def worst_pair(evidence: Evidence) -> Finding:
+    """Check that no pair of initialization and activation is worse than constant with sigmoid."""
+    frame = evidence.trainings
+    pairs = frame.groupby(["initialization", "activation"])["accuracy"].agg(["mean", "sem", "size"]).sort_values("mean")
+    worst, own = pairs.index[0], ("constant", "sigmoid")
+    if own not in pairs.index or len(pairs) < 2:
+        return Finding("no such trainings", OPEN)
+    other = pairs.drop(index=[own]).iloc[0]
+    gap, spread = other["mean"] - pairs.loc[own, "mean"], 1.96 * np.hypot(other["sem"], pairs.loc[own, "sem"])
+    name = " with ".join(pairs.drop(index=[own]).index[0])
+    text = f"{_points(-gap, -gap - spread, -gap + spread)} points beside {name}"
+    verdict = sided(gap - spread, gap + spread) if worst == own else FAILS if gap + spread < 0 else OPEN
+    return Finding(text, verdict, f"{int(pairs.loc[own, 'size'])} and {int(other['size'])} trainings")
+
+
+def two_modes(evidence: Evidence) -> Finding:
+    """Check that every image set's accuracies have a peak of failures and one of successes."""
+    modes = evidence.table("statistics", "modes")
+    both = modes["failure_peak"].notna() & modes["success_peak"].notna()
+    texts = [f"{r.dataset} {100 * r.failure_peak:.0f} and {100 * r.success_peak:.0f} %" for r in modes[both].itertuples()]
+    verdict = HOLDS if both.all() else OPEN if both.any() else FAILS
+    return Finding(f"peaks of failure and success: {', '.join(texts) or 'none'}", verdict, _sizes(modes))
+
+
+def failure_peaks(evidence: Evidence) -> Finding:
+    """Check that failures peak near 10 and near 20 %."""
+    modes = evidence.table("statistics", "modes")
+    peaks = [value for name in ("failure_peak", "failure_peak_2") for value in modes[name].dropna()]
+    ten, twenty = (any(low < value < high for value in peaks) for low, high in ((0.07, 0.13), (0.15, 0.25)))
+    text = ", ".join(f"{100 * value:.0f}" for value in sorted(peaks))
+    verdict = HOLDS if ten and twenty else FAILS if not ten else OPEN
+    return Finding(f"peaks below the thresholds, over all image sets: {text} %", verdict, _sizes(modes))
+
+
+def _sizes(modes: pd.DataFrame) -> str:
+    return f"{int(modes['trainings'].sum()):,} trainings on {len(modes)} image sets"
+
+
+def correlated(evidence: Evidence) -> Finding:
+    """Check the least correlation of coefficients between image sets, with Fisher's interval."""
+    pairs, errors = evidence.table("regression", "correlations"), evidence.table("regression", "errors")
+    if pairs.empty:
+        return Finding("one image set alone", OPEN)
+    terms = evidence.table("regression", "coefficients").groupby("dataset").size().min() - 1
+    half = 1.96 / np.sqrt(max(terms - 3, 1))  # of Fisher's z
+    low, high = (np.tanh(np.arctanh(pairs["correlation"].min()) + sign * half) for sign in (-1, 1))
+    text = f"{pairs['correlation'].min():.2f} to {pairs['correlation'].max():.2f}, the least [{low:.2f}, {high:.2f}]"
+    return Finding(
+        text, sided(low, high), f"{int(errors['trainings'].sum())} converged trainings on {len(errors)} image sets"
+    )
+
+
+def spans(evidence: Evidence) -> Finding:
+    """Check which hyper-parameters span the regression most."""
+    table = evidence.table("regression", "coefficients")
+    table = table[~table["term"].isin(["constant", "learning_rate"])]
+    spans = table.groupby(["term", "dataset"])["coefficient"].agg(np.ptp).groupby("term").mean().sort_values(ascending=False)
+    text = ", ".join(f"{name} {span:.2f}" for name, span in spans.head(4).items())
+    first = list(spans.index[:3])
+    verdict = HOLDS if first[0] == "initialization" and {*first[1:]} == {"activation", "optimizer"} else OPEN
+    verdict = FAILS if "initialization" not in first else verdict
+    errors = evidence.table("regression", "errors")
+    return Finding(
+        f"spans of the coefficients in sd: {text}", verdict, f"{int(errors['trainings'].sum())} converged trainings"
+    )
+
+
+def of_converged(column: str, more: object, less: object) -> Callable[[Evidence], Finding]:
+    """Return a check on random trainings above their threshold: one value of a column against another."""
+
+    def rows(value: object) -> Callable[[pd.DataFrame], pd.Series]:
+        return lambda frame: (frame["population"] == "random") & frame["passed"] & (frame[column] == value)
+
+    return contrast(rows(more), rows(less))
+
+
+def logarithmic(evidence: Evidence) -> Finding:
+    """Check that accuracy rises with the logarithm of the window length, for most targets."""
+    slopes = evidence.table("subset-size", "slopes")
+    slopes = slopes[slopes["family"] == "local"]
+    rows = [f"{r.target} {_points(r.slope, r.low, r.high)} ({r.method})" for r in slopes.itertuples()]
+    sides = [sided(r.low, r.high) for r in slopes.itertuples()]
+    verdict = next((side for side in (HOLDS, FAILS) if sides.count(side) > len(sides) / 2), OPEN)
+    text = f"points a doubling: {', '.join(rows)}; median R² of the lines {slopes['r_squared'].median():.2f}"
+    return Finding(text, verdict, _tested(slopes)) if len(slopes) else Finding("no results", OPEN)
+
+
+def steeper(evidence: Evidence) -> Finding:
+    """Check that the slope of activation is above that of dataset."""
+    slopes = evidence.table("subset-size", "slopes")
+    of = {name: rows.set_index("target") for name, rows in slopes[slopes["family"] == "local"].groupby("method")}
+    of = {name: rows for name, rows in of.items() if {"activation", "dataset"} <= set(rows.index)}
+    if not of:
+        return Finding("no results for both", OPEN)
+    name = next((name for name in of if name.startswith("dmc")), next(iter(of)))
+    a, b = of[name].loc["activation"], of[name].loc["dataset"]
+    verdict = HOLDS if a["low"] > b["high"] else FAILS if a["high"] < b["low"] else OPEN
+    texts = [_points(row["slope"], row["low"], row["high"]) for row in (a, b)]
+    return Finding(f"{name}: activation {texts[0]}, dataset {texts[1]} points a doubling", verdict, _tested(of[name]))
+
+
+def svm_locally(evidence: Evidence) -> Finding:
+    """Check that of windows SVMs tell the initialization best."""
+    table = evidence.table("bars", "accuracies")
+    table = table[(table["family"] == "local") & table["method"].str.startswith("svm")]
+    if "initialization" not in set(table["target"]) or table["target"].nunique() < 2:
+        return Finding("no results of SVMs", OPEN)
+    best = table.loc[table.groupby("target")["accuracy"].idxmax()].set_index("target")
+    own, rest = best.loc["initialization"], best.drop(index="initialization")
+    verdict = HOLDS if own["low"] > rest["high"].max() else FAILS if own["high"] < rest["low"].max() else OPEN
+    name = rest["accuracy"].idxmax()
+    text = f"{_accuracy(own, 'initialization')}; the best other is {_accuracy(rest.loc[name], name)}"
+    return Finding(text, verdict, _tested(best))
+
+
+def near_chance(evidence: Evidence) -> Finding:
+    """Check that logistic regression is above chance nowhere."""
+    table = evidence.table("bars", "accuracies")
+    table = table[table["method"].str.startswith("logistic")]
+    if table.empty:
+        return Finding("no results of logistic regression", OPEN)
+    above = table[table["low"] > table["chance"]]
+    top = table.loc[(table["accuracy"] - table["chance"]).idxmax()]
+    text = f"above chance on {len(above)} of {len(table)} tasks, most on {top['family']}/{_accuracy(top, top['target'])}"
+    return Finding(text, FAILS if len(above) else HOLDS, _tested(table))
+
+
+def not_the_norm(evidence: Evidence) -> Finding:
+    """Check that accuracy stays without norm values and biases."""
+    table = evidence.table("batch-norm", "differences")
+    table = table[table["what"] == "stripped, with batch norm"]
+    if table.empty:
+        return Finding("no comparison", OPEN)
+    rows = [f"{r.target} {_points(r.estimate, r.low, r.high)}" for r in table.itertuples()]
+    less = (table["high"] < 0).sum()
+    verdict = HOLDS if not less and table["low"].min() > -2 * CLOSE else FAILS if less > len(table) / 2 else OPEN
+    return Finding(f"without norm values and biases: {', '.join(rows)} points", verdict)
+
+
+def glorot(frame: pd.DataFrame) -> pd.Series:
+    """Return which trainings have a Glorot initialization."""
+    return frame["glorot"]
