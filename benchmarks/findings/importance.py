@@ -340,7 +340,6 @@ def _draw_bars(panel: Axes, own: pd.DataFrame, colours: Sequence[str], labels: S
     panel.bar(x, own["relative"], color=colours, yerr=own["relative_sd"], ecolor=style.INK)
     style_of: dict[str, Any] = {"color": style.INK, "markersize": 9, "alpha": 0.7, "linestyle": "none", "elinewidth": 0.8}
     panel.errorbar(x, own["permuted"], own["permuted_sd"], fmt="_", **style_of)
-    panel.set_ylim(bottom=0)
     panel.set_xticks(x, labels, rotation=60, ha="right", rotation_mode="anchor")
 
 
@@ -360,7 +359,7 @@ def _draw_kinds(table: pd.DataFrame) -> Figure:
         own = table[table["target"] == target]
         _draw_bars(panel, own, [_colour(group.partition(" ")[2]) for group in own["group"]], list(own["group"]))
         panel.set_title(target)
-    axes[0].set_ylabel("norm / mean norm")
+    axes[0].set(ylabel="norm / mean norm", ylim=(0, None))  # shared, so once all bars are there
     _legend(figure, {"mean over a kind of weights; sd over repeats": style.COLOURS[0]})
     return figure
 
@@ -381,6 +380,8 @@ def _draw_windows(table: pd.DataFrame, fits: pd.DataFrame) -> Figure:
         panel.set_visible(False)
     for line in axes:
         line[0].set_ylabel("norm / mean norm")
+    for panel in panels:
+        panel.set_ylim(bottom=0)
     _legend(figure, {"of values; sd over repeats": colours[0], "of the gradient; sd over repeats": colours[-1]})
     return figure
 

@@ -109,6 +109,16 @@ def test_the_planted_feature_is_recovered(planted: dict[str, pd.DataFrame]) -> N
         assert set(draw(planted)) == {"layers", "kinds"}
 
 
+def test_no_bar_is_cut(planted: dict[str, pd.DataFrame]) -> None:
+    """Also of a later target with longer bars than the first."""
+    grown = {name: table.assign(target="activation") for name, table in planted.items()}
+    grown["groups"]["relative"] *= 3
+    with theme():
+        figure = draw({name: pd.concat([table, grown[name]]) for name, table in planted.items()})["kinds"]
+    heights = [(bar.get_height(), panel.get_ylim()[1]) for panel in figure.axes for bar in panel.patches]
+    assert len(heights) > 4 and all(height <= top for height, top in heights)
+
+
 def test_labels_without_an_effect_are_not_told() -> None:
     for seed in (1, 2, 3):
         tables = tables_of(*made_up(0.0, seed))
