@@ -136,7 +136,7 @@ def test_differences(low: float, high: float, far: str, near: str) -> None:
     assert check("A linear SVM on layer-wise statistics comes near the deep meta-classifier", tables).verdict == near
 
 
-def importance(target: str, norms: dict[str, float]) -> dict[str, Any]:
+def importance(target: str, norms: dict[str, float], trainings: int = 60) -> dict[str, Any]:
     """Groups and features whose relative norms are given, all others 1, and those under permuted labels 1 as well."""
     rows = [
         {"scope": "layers", "target": target, "level": "kind", "group": name, "tensor": name.partition(" ")[0]}
@@ -144,7 +144,7 @@ def importance(target: str, norms: dict[str, float]) -> dict[str, Any]:
         | {"permuted": 1.0, "permuted_sd": 0.1}
         for name in ("conv bias", "fc mean", "conv1.kernel gradient_p99", "fc1.bias mean")
     ]
-    fits = {"scope": "layers", "target": target, "trainings_half": 40, "accuracy": 0.8, "left_out": "constant 2"}
+    fits = {"scope": "layers", "target": target, "trainings_half": trainings, "accuracy": 0.8, "left_out": "constant 2"}
     fits |= {"accuracy_low": 0.7, "accuracy_high": 0.9}
     table = pd.DataFrame(rows)
     return {"importance": {"groups": table, "features": table, "fits": pd.DataFrame([fits])}}
@@ -169,6 +169,7 @@ def test_what_tells(target: str, words: str, name: str) -> None:
 def test_no_single_feature() -> None:
     text = "No single layer-wise feature tells the initialization"
     assert check(text, importance("initialization", {})).verdict == HOLDS
+    assert check(text, importance("initialization", {}, trainings=20)).verdict == OPEN
     assert check(text, importance("initialization", {"conv bias": 3.0})).verdict == FAILS
 
 
