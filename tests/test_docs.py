@@ -73,7 +73,8 @@ def test_every_build_example_is_accepted_beside_the_dataset_of_the_quickstart(
     (tmp_path / "nws").symlink_to(tiny_dataset.root)
     monkeypatch.chdir(tmp_path)
     images, labels = np.zeros((500, 8, 8), np.uint8), np.arange(500) % 10
-    np.savez("cells.npz", images=images, labels=labels)
+    for name in ("cells", "svhn_part"):
+        np.savez(f"{name}.npz", images=images, labels=labels)
     for label in range(10):
         (tmp_path / "photos" / str(label)).mkdir(parents=True)
         for i in range(50):
