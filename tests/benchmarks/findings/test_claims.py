@@ -192,6 +192,20 @@ def test_slopes_and_falls() -> None:
     assert check(text, {"map": {"falls": falls.assign(beyond_middle_low=-0.1)}}).verdict == OPEN
 
 
+@pytest.mark.parametrize(("low", "verdict"), [(-0.02, HOLDS), (-0.3, FAILS)])
+def test_stripped_weights(low: float, verdict: str) -> None:
+    text = "Norm values and biases are not what carries the information"
+    cases = {"target": ["optimizer", "dataset"], "batch_norm": True, "stripped": False, "chance": 0.3}
+    differences = {"target": ["optimizer", "dataset"], "what": "stripped, with batch norm", "estimate": [low + 0.01, 0]}
+    differences |= {"low": [low, -0.9], "high": [low + 0.03, 0.9]}
+
+    def found(accuracy_low: float) -> str:
+        table = pd.DataFrame(cases | {"accuracy_low": [accuracy_low, 0.2]})
+        return check(text, {"batch-norm": {"cases": table, "differences": pd.DataFrame(differences)}}).verdict
+
+    assert found(0.5) == verdict and found(0.2) == OPEN  # of what is not told above chance nothing follows
+
+
 def test_what_is_missing_is_open_and_all_claims_are_written(tiny_dataset: TinyDataset, tmp_path: Path) -> None:
     found = check_claims(Source(root=tiny_dataset.root, results=tmp_path), {})
     assert len(found) == len(CLAIMS) == len({claim.text for claim in CLAIMS})
