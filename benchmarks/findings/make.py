@@ -152,7 +152,7 @@ def write_page(source: Source, out: Path) -> None:
         if not path.is_file():
             continue
         record = json.loads(path.read_text(encoding="utf-8"))
-        if "tables" in record:
+        if record.get("identity", {}).get("data") == source.digests():  # a figure of other data says nothing of these
             tables[name] = _read(out, name, record["tables"])
         svgs = [
             (key, style.inline((out / f"{name}-{key}.svg").read_text(encoding="utf-8"), f"{name}-{key}"))

@@ -121,7 +121,8 @@ def test_accuracies(text: str, tables: dict[str, Any], verdict: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "far", "near"), [(0.2, 0.4, HOLDS, FAILS), (-0.04, 0.06, OPEN, HOLDS), (-0.4, -0.2, FAILS, FAILS)]
+    ("low", "high", "far", "near"),
+    [(0.2, 0.4, HOLDS, FAILS), (-0.04, 0.06, OPEN, HOLDS), (-0.4, -0.2, FAILS, FAILS), (-0.2, 0.2, OPEN, OPEN)],
 )
 def test_differences(low: float, high: float, far: str, near: str) -> None:
     rows = [
@@ -190,6 +191,65 @@ def test_slopes_and_falls() -> None:
     text = "First and last layers leave their initialization fastest"
     assert check(text, {"map": {"falls": falls}}).verdict == HOLDS
     assert check(text, {"map": {"falls": falls.assign(beyond_middle_low=-0.1)}}).verdict == OPEN
+
+
+def test_the_next_best_targets() -> None:
+    text = "Activation and optimizer come after it in windows"
+    told = {"initialization": 0.95, "filter_size": 0.9, "activation": 0.7, "optimizer": 0.6, "dataset": 0.4}
+    assert check(text, bars(told, "local")).verdict == HOLDS
+    assert check(text, bars(told | {"dataset": 0.58}, "local")).verdict == OPEN
+    assert check(text, bars(told | {"dataset": 0.8}, "local")).verdict == FAILS  # above the optimizer is enough
+
+
+def test_statistics_of_all_weights() -> None:
+    text = "The initialization is told better by statistics of all weights together"
+
+    def both(of_all: float, layers: float) -> str:
+        rows = [bars({"initialization": a}, "global", f"svm-linear-{n}") for a, n in ((of_all, 16), (layers, 480))]
+        return check(text, {"bars": {"accuracies": pd.concat([r["bars"]["accuracies"] for r in rows])}}).verdict
+
+    assert [both(0.9, 0.7), both(0.8, 0.75), both(0.7, 0.9)] == [HOLDS, OPEN, FAILS]
+
+
+def regression(spans: dict[str, float], correlation: float) -> dict[str, Any]:
+    """Two image sets: terms of two values that far apart, 30 more without effect, and a correlation."""
+    terms = list(spans.items()) + [(f"other{i}", 0.0) for i in range(30)]
+    rows = [
+        {"dataset": name, "term": term, "coefficient": sign * span / 2}
+        for name in "ab"
+        for term, span in terms
+        for sign in (-1, 1)
+    ]
+    pairs = pd.DataFrame({"dataset": ["a", "b"], "other": ["b", "a"], "correlation": correlation})
+    errors = pd.DataFrame({"dataset": ["a", "b"], "trainings": 100})
+    return {"regression": {"coefficients": pd.DataFrame(rows), "correlations": pairs, "errors": errors}}
+
+
+def test_coefficients() -> None:
+    text = "Initialization is the most influential on accuracy, then activation and optimizer"
+    order = {"initialization": 3.0, "activation": 2.0, "optimizer": 1.5, "width_fc": 1.0}
+    found = check(text, regression(order, 0.9))
+    assert found.verdict == HOLDS and "initialization 3.00, activation 2.00" in found.found
+    assert check(text, regression(order | {"width_fc": 1.8}, 0.9)).verdict == OPEN
+    assert check(text, regression(order | {"initialization": 0.5}, 0.9)).verdict == FAILS
+    text = "Coefficients are strongly correlated between image sets"
+    verdicts = [check(text, regression(order, r)).verdict for r in (0.9, 0.55, 0.1)]
+    assert verdicts == [HOLDS, OPEN, FAILS]
+    assert f"[{np.tanh(np.arctanh(0.9) - 1.96 / np.sqrt(67 - 3)):.2f}, " in check(text, regression(order, 0.9)).found
+
+
+def test_modes() -> None:
+    two, peaks = "Accuracies have two modes, failures and successes", "Failures peak at 10 and at about 20 %"
+
+    def verdicts(failure: list[float], failure_2: list[float], success: list[float]) -> list[str]:
+        columns = {"dataset": ["a", "b"], "trainings": 50, "failure_peak": failure, "failure_peak_2": failure_2}
+        tables = {"statistics": {"modes": pd.DataFrame(columns | {"success_peak": success})}}
+        return [check(text, tables).verdict for text in (two, peaks)]
+
+    none = float("nan")
+    assert verdicts([0.1, 0.11], [0.2, none], [0.9, 0.8]) == [HOLDS, HOLDS]
+    assert verdicts([0.1, none], [none, none], [0.9, 0.8]) == [OPEN, OPEN]
+    assert verdicts([0.3, 0.4], [none, 0.2], [none, none]) == [FAILS, FAILS]
 
 
 @pytest.mark.parametrize(("low", "verdict"), [(-0.02, HOLDS), (-0.3, FAILS)])

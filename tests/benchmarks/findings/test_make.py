@@ -50,6 +50,18 @@ def test_files_text_and_page_then_what_is_damaged_is_made_again(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
 
 
+def test_figures_of_other_data_say_nothing_of_claims(tiny_dataset: TinyDataset, tmp_path: Path) -> None:
+    row = "| Accuracies have two modes, failures and successes | C, Figure 8 | peaks of failure and success"
+    figure(tiny_dataset.root, tmp_path, "statistics")
+    assert row in (tmp_path / "claims.md").read_text()
+    record = json.loads((tmp_path / "statistics.json").read_text())
+    record["identity"]["data"]["random"] = "0" * 64
+    (tmp_path / "statistics.json").write_text(json.dumps(record))
+    figure(tiny_dataset.root, tmp_path, "regression")
+    text = (tmp_path / "claims.md").read_text()
+    assert row not in text and "the figure statistics is missing" in text
+
+
 def test_unknown_figure(tiny_dataset: TinyDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert figure(tiny_dataset.root, tmp_path, "statistic") == 2
     assert "statistics" in capsys.readouterr().err and not list(tmp_path.iterdir())
