@@ -52,12 +52,15 @@ class ShardReader:
             found = os.stat(path)
         except OSError as error:  # a link in a circle, too
             raise FormatError(missing_shard(Path(self._root), shard)) from error
-        known = shard, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+        known = shard, *_state(found)
         if known not in self._shards:
             if not stat.S_ISREG(found.st_mode):
                 raise FormatError(missing_shard(Path(self._root), shard))
             with open(path, "rb") as file:
-                self._shards[known] = read_header_of(file, path).positions, map_values(Path(path))
+                positions, values = read_header_of(file, path).positions, map_values(Path(path))
+            if _state(os.stat(path)) != _state(found):  # the map may be of the new file, the header of the old one
+                raise FormatError(f"{path} was replaced while it was opened: {_OTHER_BUILD}")
+            self._shards[known] = positions, values
         positions, data = self._shards[known]
         position = _position(positions, place)
         start = position.row_offset(place["row"]) // VALUE_BYTES
@@ -80,6 +83,10 @@ class ShardReader:
         if len(raw) != position.row_nbytes:
             raise FormatError(f"{shard}: got {len(raw)} of {position.row_nbytes} bytes; try again or fetch the file")
         return np.frombuffer(bytearray(raw), "<f4")
+
+
+def _state(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _position(positions: dict[str, Position], place: Mapping[str, Any]) -> Position:

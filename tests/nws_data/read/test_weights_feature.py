@@ -246,6 +246,28 @@ def test_shards_of_a_folder_hold_no_descriptor(tiny_dataset: Any) -> None:
     assert len(places) > 5 and not opened & {str(tiny_dataset.root.resolve() / shard) for shard in places}
 
 
+def test_a_shard_that_is_replaced_while_it_is_opened(tiny_dataset: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    """The header of one build and the values of another would be silently wrong weights."""
+    from nws_data.read import shard_readers
+
+    root = Path(shutil.copytree(tiny_dataset.root, tmp_path / "nws"))
+    row = pq.read_table(root / "metadata" / "fixed").slice(3, 1).to_pylist()[0]
+    shard, mapped = root / row["weights"]["shard"], shard_readers.map_values
+
+    def replaced(path: Path) -> np.ndarray:
+        content = path.read_bytes()
+        (tmp_path / "new").write_bytes(content[:-4000] + bytes(4000))
+        os.replace(tmp_path / "new", shard)
+        return mapped(path)
+
+    monkeypatch.setattr(shard_readers, "map_values", replaced)
+    reader = shard_readers.ShardReader(str(root))
+    with pytest.raises(FormatError, match="was replaced while it was opened"):
+        reader.read(row["weights"])
+    monkeypatch.undo()
+    assert len(reader.read(row["weights"])) == row["n_weights"]
+
+
 def test_no_root_is_left(plain: Any, tiny_dataset: Any, tmp_path: Path) -> None:
     """A row that names another dataset's shard, as a stranger's table may, is refused before anything is opened."""
     from nws_data.read.shard_readers import ShardReader
