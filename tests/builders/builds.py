@@ -45,11 +45,13 @@ def built(fixed: int = 4, **changes) -> Path:
     return folder / "nws"
 
 
-def start_build(out: Path, *more: str, trainings: int = 4, seed: int = SEED, workers: int = 1) -> subprocess.Popen:
+def start_build(
+    out: Path, *more: str, trainings: int = 4, seed: int = SEED, workers: int = 1, nice: int = 19
+) -> subprocess.Popen:
     """Start the build of :func:`config` as a command, nice: on a busy machine the test must notice what happens in it."""
     options = ["--population", "fixed", "--trainings", str(trainings), "--images", "digits", "--train-images", "120",
                "--test-images", "50", "--epoch-cap", "19", "--seed", str(seed), "--workers", str(workers)]  # fmt: skip
-    command = ["nice", "-n", "19", sys.executable, "-m", "builders", "build", *options, "--out", str(out), *more]
+    command = ["nice", "-n", str(nice), sys.executable, "-m", "builders", "build", *options, "--out", str(out), *more]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True)
 
 

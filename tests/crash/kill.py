@@ -259,7 +259,7 @@ def main() -> int:
 
 def import_builders() -> None:
     """Import once what every forked build needs."""
-    for module in ("builders.cli", "nws_data.check.verify", "tests.crash.compare"):
+    for module in ("builders.build", "builders.cli", "nws_data.check.verify", "tests.crash.compare"):
         importlib.import_module(module)
     add_preset()
 

@@ -126,6 +126,7 @@ def test_asinh_of_the_inputs(drawn) -> None:
         (8, 2_500, "raw", 1e-3),
         (8, 2_500, "asinh", 1e-3),
         pytest.param(16, 5_000, "raw", 1e-3, marks=pytest.mark.long),
+        pytest.param(16, 5_000, "asinh", 1e-3, marks=pytest.mark.long),
         pytest.param(4, 92_868, "raw", 0.01, marks=pytest.mark.long),
     ],
 )

@@ -16,7 +16,7 @@ import pytest
 
 from tests.crash.processes import process_ids
 
-DEADLINE_S = 300.0  # a nice build on a busy machine needs two minutes for its first training
+DEADLINE_S = 120.0
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_IMPORT_WARNING": "1"}
 
 

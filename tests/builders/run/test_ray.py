@@ -47,8 +47,8 @@ def config(out: Path, **changes) -> BuildConfig:
 
 
 def start_build(out: Path, address: str, workers: int = 2) -> subprocess.Popen:
-    """Start the same build as a command."""
-    return builds.start_build(out, "--engine", "ray", "--address", address, trainings=12, seed=SEED, workers=workers)
+    """Start the same build as a command; not nice, since a Ray that it starts would be, and starve beside other tests."""
+    return builds.start_build(out, "--engine", "ray", "--address", address, trainings=12, seed=SEED, workers=workers, nice=0)
 
 
 @pytest.fixture(scope="module")
