@@ -112,6 +112,7 @@ def test_tasks(root: Path) -> None:
     assert "  50  train needs 5 a class" in lines and len(lines) < 24
 
 
+@pytest.mark.slow
 def test_plan(root: Path) -> None:
     images = ("--images", "mnist", "fashion_mnist")
     shown, _ = nws("plan", "--population", "random", "--trainings", "150", *images, "--no-calibrate", "--out", "new")
@@ -131,6 +132,7 @@ def test_bench_run(root: Path) -> None:
     assert lines == [*(f"{task}, {method}" for method in methods), "3 of 3 runs are in r. Next: nws bench board r"]
 
 
+@pytest.mark.slow
 def test_refused_results_stand_one_below_the_other(root: Path) -> None:
     for name in ("a\nb", "c"):
         Path("results", f"{name}.json").parent.mkdir(exist_ok=True)
@@ -162,6 +164,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_build_shows_the_time_left(root: Path) -> None:
     shown, written = in_terminal("-c", _BUILD)
     assert shown == "random: a worker died\ndone"

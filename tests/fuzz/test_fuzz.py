@@ -3,6 +3,7 @@ import pytest
 from tests.fuzz.fuzz import fuzz
 
 
+@pytest.mark.slow
 def test_200_mutants_are_refused_or_read_as_they_are() -> None:
     assert fuzz(200) == []
 

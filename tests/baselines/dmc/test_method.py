@@ -36,6 +36,7 @@ def fitted(task):
     return method
 
 
+@pytest.mark.slow
 def test_a_fit_predicts_probabilities_in_order(task, fitted):
     assert DMC().training_s is None and fitted.training_s > 0
     assert fitted.n_parameters == 6_999_813 - 3 * 65  # Table 3 with 1,536 flattened values and two classes

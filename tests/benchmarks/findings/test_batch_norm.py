@@ -110,6 +110,7 @@ def by_hand(root: Path, target: str) -> dict[bool, dict[str, int]]:
     return right
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("norm", "target"), [(True, "dataset"), (True, "augmentation"), (False, "augmentation")])
 def test_accuracies_and_differences_by_hand(
     roots: tuple[Path, Path], tables: dict[str, pd.DataFrame], norm: bool, target: str

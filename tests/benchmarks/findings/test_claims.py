@@ -58,6 +58,7 @@ def test_effects_on_accuracy(text: str) -> None:
     assert check(text, {}, trainings(OF_TRAININGS[text], -0.04)).verdict == FAILS
 
 
+@pytest.mark.slow
 def test_noise_says_nothing() -> None:
     verdicts = [check(text, {}, trainings(seed=seed)).verdict for text in OF_TRAININGS for seed in range(10)]
     assert verdicts.count(OPEN) >= 0.85 * len(verdicts)  # 95 % intervals

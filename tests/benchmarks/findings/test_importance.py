@@ -151,6 +151,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "nws"
 
 
+@pytest.mark.slow
 def test_a_dataset_with_and_without_an_effect(both: Path) -> None:
     source = Source(both, both, targets=("dataset", "activation"), repeats=3)
     tables = measure(source)

@@ -18,6 +18,7 @@ def figure(root: Path, out: Path, *words: str) -> int:
     return main(["figure", *words, "--data", str(root), "--out", str(out)])
 
 
+@pytest.mark.slow
 def test_files_text_and_page_then_what_is_damaged_is_made_again(
     tiny_dataset: TinyDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -50,6 +51,7 @@ def test_files_text_and_page_then_what_is_damaged_is_made_again(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
 
 
+@pytest.mark.slow
 def test_figures_of_other_data_say_nothing_of_claims(tiny_dataset: TinyDataset, tmp_path: Path) -> None:
     row = "| Accuracies have two modes, failures and successes | C, Figure 8 | peaks of failure and success"
     figure(tiny_dataset.root, tmp_path, "statistics")

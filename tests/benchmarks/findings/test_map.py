@@ -72,6 +72,7 @@ def wilson(p: float, n: float) -> tuple[float, float]:
     return (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
 
 
+@pytest.mark.slow
 def test_the_planted_effect_is_found(tables: dict[str, pd.DataFrame]) -> None:
     cells = tables["cells"].query("target == 'augmentation' and part == 'all'")
     wide = cells.pivot(index="snapshot", columns="position", values="accuracy").to_numpy()

@@ -34,6 +34,7 @@ def test_by_hand():
     assert "below chance" in format_checks([below]) and "0 of 1" in format_checks([below])
 
 
+@pytest.mark.slow
 def test_an_honest_method_falls_to_chance_and_a_cheat_does_not(dataset: Path, tmp_path, monkeypatch, capsys):
     """The weights' sign tells the image set: without permutation the svm has all right."""
     (tmp_path / "cheat.py").write_text(CHEAT)

@@ -75,6 +75,7 @@ def loaded(tiny_dataset: TinyDataset, tmp_path_factory: pytest.TempPathFactory) 
     return load_in_child(parent, parent / "cache", "\n".join([*blocks, told]))
 
 
+@pytest.mark.slow
 def test_every_config_and_split_loads_without_our_package(tiny_dataset: TinyDataset, loaded: dict[str, Any]) -> None:
     assert loaded["imported"] is False
     assert loaded["configs"] == ["fixed", "random", "trainings"]

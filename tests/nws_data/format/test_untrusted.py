@@ -93,6 +93,7 @@ def bombs() -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_small_files_that_stand_for_much(tmp_path: Path) -> None:
     for name, raw in bombs().items():
         assert len(raw) < 200_000, name

@@ -125,6 +125,7 @@ def test_batches_drawn_by_a_sampler(view: RandomWindows) -> None:
     assert_reads(DataLoader(view, batch_size=None, sampler=order), view, range(len(view)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_that_live_on_see_new_epochs(view: RandomWindows, method: str) -> None:
     small = Subset(view, range(20))

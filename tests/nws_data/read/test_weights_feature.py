@@ -125,6 +125,7 @@ def test_the_values_themselves_are_saved_as_the_warning_says(ds: Any, hf: Module
     np.testing.assert_array_equal(saved["values"][:], np.stack([ds[3]["weights"], ds[25]["weights"]]))
 
 
+@pytest.mark.slow
 def test_load_from_disk_after_importing_both_packages(ds: Any, tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="holds positions"):
         ds.select(range(2)).save_to_disk(str(tmp_path / "saved"))
@@ -133,6 +134,7 @@ def test_load_from_disk_after_importing_both_packages(ds: Any, tmp_path: Path) -
     assert found.split()[-1] == str(ds[1]["weights"].sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_loader_workers(ds: Any, tiny_dataset: Any, method: str) -> None:
     chosen = ds.select([30, 2, 11]).with_format("torch", columns=["weights", "training", "snapshot"])

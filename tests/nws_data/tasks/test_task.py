@@ -353,6 +353,7 @@ def test_labels_as_floats(local):
         local.evaluate(labels + 0.5)
 
 
+@pytest.mark.slow
 def test_scoring_needs_no_weights_and_no_checkout(local, task_dataset, tmp_path):
     """A folder with the metadata alone, in a process that may load neither lightning nor scikit-learn."""
     local.predictions(local.test.labels).save(tmp_path / "p.parquet")
