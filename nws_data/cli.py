@@ -39,7 +39,7 @@ PICTURES = {
 
 _MAX_MESSAGE = 4_000  # characters: an error may quote megabytes of a stranger's file
 
-RESUMABLE = ("bench", "build", "figure", "pull", "quickstart")
+RESUMABLE = ("bench", "build", "figure", "pull", "push", "quickstart")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -130,6 +130,11 @@ def _add_own(commands: Commands) -> None:
         arg("--out", type=Path, help="the folder (default: the repository's name without its owner)"),
         JSON,
     )
+    help = "send a dataset to the Hugging Face hub: shows what would be sent, and with --yes sends it"
+    target = arg("repository", help="owner/name; made if there is none")
+    yes = arg("--yes", action="store_true", help="send; without it nothing is sent")
+    private = arg("--private", action="store_true", help="a repository that is made is private")
+    add_command(commands, "push", _push, help, target, DATA, yes, private, JSON)
     names = "names or patterns, such as 'global/*/threshold=0' (default: all but ood)"
     add_command(
         commands,
@@ -190,6 +195,20 @@ def _pull(options: argparse.Namespace) -> int:
     with bytes_bar(shown=not options.json) as show:
         report = pull(options.repository, out, tier=options.tier, populations=options.population, progress=show)
     say_json(asdict(report)) if options.json else say(format_report(report, out))
+    return 0
+
+
+def _push(options: argparse.Namespace) -> int:
+    from nws_data.hub.push import format_plan, plan_push, push
+    from nws_data.progress import bytes_bar
+
+    if options.yes:
+        with bytes_bar(shown=not options.json) as show:
+            plan = push(options.repository, options.data, private=options.private, progress=show)
+    else:
+        plan = plan_push(options.repository, options.data)
+    values = asdict(plan) | {"sent": options.yes}
+    say_json(values) if options.json else say(format_plan(plan, options.data, done=options.yes))
     return 0
 
 

@@ -57,6 +57,10 @@ class DownloadError(NWSError):
     """A dataset cannot be fetched: no such repository, no network, no space, files that came damaged."""
 
 
+class UploadError(NWSError):
+    """A dataset cannot be sent: not sound, no right to write, no network, other data in its place."""
+
+
 def one_of(value: object, allowed: Iterable[object]) -> str:
     """Return the standard tail of a message, ``got 'x'; choose one of a, b, c``; with the nearest one for a misspelling."""
     from difflib import get_close_matches

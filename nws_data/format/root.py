@@ -51,6 +51,12 @@ def data_files(root: Path) -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in paths if _OWN.fullmatch(path.name) and path.is_file())
 
 
+def is_data_file(path: str) -> bool:
+    """Whether a path inside a dataset is named as tables and shards are."""
+    folder, _, name = path.rpartition("/")
+    return folder in FOLDERS and bool(_OWN.fullmatch(name))
+
+
 def visible_files(root: Path) -> list[str]:
     """Return the paths of all files but hidden ones, hidden folders' files and temporary ones, sorted.
 

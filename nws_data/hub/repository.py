@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nws_data.errors import DownloadError
+from nws_data.errors import DownloadError, NWSError, UploadError
 from nws_data.format.manifest import MANIFEST
 from nws_data.format.partial import REPOSITORY_NAME
 from nws_data.format.untrusted import MAX_FILE_NBYTES
@@ -116,17 +116,40 @@ def _no_long_wait(repository: Repository) -> Iterator[None]:
 
 
 @contextmanager
-def translated_errors(repository: Repository, path: str) -> Iterator[None]:
-    """Turn the errors of the hub's library into ``DownloadError``."""
+def translated_errors(repository: Repository, path: str, *, sending: bool = False) -> Iterator[None]:
+    """Turn the errors of the hub's library into ``DownloadError``, or ``UploadError`` where files are sent."""
     from huggingface_hub import errors
 
     # Errors of the connection: its library is httpx in newer versions, requests, whose errors are OSErrors, in older ones.
     connection: tuple[Any, ...] = (OSError, RuntimeError, *errors.HfHubHTTPError.__bases__)
+    if sending:  # a card that the hub refuses
+        connection += (ValueError,)
     try:
         with _no_long_wait(repository):
             yield
     except connection as error:
+        if isinstance(error, NWSError):
+            raise
+        if sending:
+            raise UploadError(_sending_message(repository, error)) from error
         raise DownloadError(_message(repository, path, error)) from error
+
+
+def _sending_message(repository: Repository, error: BaseException) -> str:
+    from huggingface_hub import constants, errors
+
+    name, hub = repository.name, constants.ENDPOINT
+    status = _status(error)
+    if status in (401, 403) or isinstance(error, errors.RepositoryNotFoundError):
+        return f"you may not write to {name} on {hub} ({error}); log in with `hf auth login` and a token that may write"
+    if status == 412:
+        return f"{name} was changed by somebody else meanwhile; look at it, then run the same again"
+    return f"{name} could not be sent to {hub} ({error}); run the same again, what was sent is kept"
+
+
+def _status(error: BaseException | None) -> int | None:
+    """Return the status of the server's answer that an error is about; None where there was no answer."""
+    return getattr(getattr(error, "response", None), "status_code", None)
 
 
 def _message(repository: Repository, path: str, error: BaseException) -> str:
@@ -143,6 +166,10 @@ def _message(repository: Repository, path: str, error: BaseException) -> str:
         if path == MANIFEST:
             return f"{name} has no {MANIFEST}: not an NWS dataset; check the name"
         return f"{name} has no {path}, which its {MANIFEST} names: its upload is not complete; try again later"
+    # Of a server that answers with an error, the library says that the file is not in the cache.
+    if (status := _status(error) or _status(error.__cause__)) is not None:
+        why = "too many requests" if status == 429 else "an error of the server" if status >= 500 else "a refusal"
+        return f"{path} of {name}: {hub} answered {status}, {why}; run the same again later, finished files are kept"
     if isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled):
         return f"{path} of {name} is not in the cache, and {hub} cannot be reached; connect, unset HF_HUB_OFFLINE, try again"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -1,7 +1,8 @@
-"""A small Hugging Face hub on the loopback interface: real HTTP, the endpoints that downloads use, and a log.
+"""A small Hugging Face hub on the loopback interface: real HTTP, the endpoints of downloads and uploads, and a log.
 
 ``GET /api/datasets/<repo>/revision/<rev>``, ``GET /api/datasets/<repo>/tree/<commit>`` and ``HEAD`` or ``GET``
-``/datasets/<repo>/resolve/<rev>/<path>`` with ``ETag`` (SHA-256), ``X-Repo-Commit`` and byte ranges.
+``/datasets/<repo>/resolve/<rev>/<path>`` with ``ETag`` (SHA-256), ``X-Repo-Commit`` and byte ranges. What changes a
+repository is answered by ``hub_uploads``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from tests.nws_data.hub import hub_uploads
 
 REPOSITORY = "owner/nws"
 _RESOLVE = re.compile(r"/datasets/(?P<repo>[\w.-]+/[\w.-]+)/resolve/(?P<revision>[^/]+)/(?P<path>[^?]+)(\?.*)?")
@@ -29,6 +32,10 @@ class Hub:
         self.commits: dict[str, Path] = {}
         self.main = ""
         self.url = ""
+        self.repository = REPOSITORY
+        self.tags: dict[str, str] = {}
+        self.store = Path()  # where uploads go
+        self.summaries: list[tuple[str, list[tuple[str, str]]]] = []  # of each commit sent: message, kinds and paths
         self.log: list[tuple[str, str, int]] = []  # method, path in the repository (or in the API), bytes sent
         self.cut: dict[str, int] = {}  # path: the connection breaks after so many bytes, once
         self.hold: dict[str, threading.Event] = {}  # path: set when its first piece is out; then the server waits
@@ -37,6 +44,8 @@ class Hub:
         self.endless: set[str] = set()  # paths that are sent again and again, in chunks without a total
         self.retry_after_s = 0  # what a refusal asks to wait
         self.status = 200  # what everything is answered with, if it is not 200
+        self.n_refusals = 10**9  # how often
+        self.moves = False  # whether somebody else commits before each commit
 
     def publish(self, folder: Path) -> str:
         """Make a folder the commit that ``main`` is."""
@@ -44,9 +53,15 @@ class Hub:
         self.commits[self.main] = folder
         return self.main
 
+    def commit_files(self, files: dict[str, Path], folder: Path) -> str:
+        """Make a commit of files in a new folder."""
+        hub_uploads.link_files(files, folder)
+        return self.publish(folder)
+
     def commit(self, revision: str) -> str | None:
-        """Return the commit of a revision."""
-        return self.main if revision == "main" else revision if revision in self.commits else None
+        """Return the commit of a branch, a tag or a commit."""
+        revision = self.main if revision == "main" else self.tags.get(revision, revision)
+        return revision if revision in self.commits else None
 
     def fetched(self) -> list[str]:
         """Return the paths of all files whose bytes were asked for since the log was cleared."""
@@ -68,14 +83,36 @@ def serve() -> Iterator[Hub]:
             self._answer(body=True)
 
         def _answer(self, body: bool) -> None:
-            if hub.status != 200:
+            if hub.status != 200 and hub.n_refusals > 0:
+                hub.n_refusals -= 1
                 self._refuse(hub.status, "")
+            elif self.path == f"/api/datasets/{REPOSITORY}/refs":
+                self._json(200, hub_uploads.refs(hub))
             elif match := _RESOLVE.fullmatch(self.path):
                 self._file(match, body)
             elif match := _TREE.fullmatch(self.path) or _REVISION.fullmatch(self.path):
                 self._api(match, tree="/tree/" in self.path)
             else:
                 self._refuse(404, "RepoNotFound")
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if self.path in hub.hold:
+                hub.hold.pop(self.path).set()
+                hub.released.wait(30)
+            self._json(*hub_uploads.answer(hub, self.command, self.path, body), n_bytes=len(body))
+
+        do_PUT = do_DELETE = do_POST
+
+        def _json(self, status: int, about: object, n_bytes: int | None = None) -> None:
+            content = json.dumps(about).encode()
+            hub.log.append((self.command, self.path, len(content) if n_bytes is None else n_bytes))
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            with suppress(OSError):  # the client was killed
+                self.end_headers()
+                self.wfile.write(content)
 
         def _refuse(self, status: int, code: str) -> None:
             hub.log.append((self.command, self.path, 0))
@@ -90,51 +127,48 @@ def serve() -> Iterator[Hub]:
         def _api(self, match: re.Match[str], tree: bool) -> None:
             commit = hub.commit(match["revision"] or "main")
             if match["repo"] != REPOSITORY or commit is None:
-                return self._refuse(404, "RepoNotFound" if match["repo"] != REPOSITORY else "RevisionNotFound")
+                return self._refuse(
+                    404, "RevisionNotFound" if match["repo"] == REPOSITORY and hub.commits else "RepoNotFound"
+                )
             root = hub.commits[commit]
             paths = [p for p in sorted(root.rglob("*")) if p.is_file()]
             if tree:
-                about = [
-                    {"type": "file", "path": p.relative_to(root).as_posix(), "size": p.stat().st_size, **_lfs(p)}
-                    for p in paths
-                ]
+                about = _tree(root, (match["folder"] or "").strip("/"), "recursive=true" in self.path.lower())
             else:
                 files = [{"rfilename": p.relative_to(root).as_posix()} for p in paths]
                 about = {"id": REPOSITORY, "sha": commit, "siblings": files, "tags": [], "private": False}
-            content = json.dumps(about).encode()
-            hub.log.append((self.command, self.path, len(content)))
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            self._json(200, about)
             return None
 
         def _file(self, match: re.Match[str], body: bool) -> None:
             commit = hub.commit(match["revision"])
             if match["repo"] != REPOSITORY or commit is None:
-                return self._refuse(404, "RepoNotFound" if match["repo"] != REPOSITORY else "RevisionNotFound")
+                return self._refuse(
+                    404, "RevisionNotFound" if match["repo"] == REPOSITORY and hub.commits else "RepoNotFound"
+                )
             file, path = hub.commits[commit] / match["path"], match["path"]
             if not file.is_file():
                 return self._refuse(404, "EntryNotFound")
             content, total = file.read_bytes(), file.stat().st_size
-            start = int(m[1]) if (m := re.match(r"bytes=(\d+)-", self.headers.get("Range") or "")) else 0
-            self.send_response(206 if start else 200)
+            asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
+            start = int(asked[1]) if asked else 0
+            stop = min(int(asked[2]) + 1, total) if asked and asked[2] else total
+            self.send_response(206 if asked else 200)
             self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
             self.send_header("X-Repo-Commit", commit)
             self.send_header("Accept-Ranges", "bytes")
             if endless := body and path in hub.endless:
                 self.send_header("Transfer-Encoding", "chunked")
             else:
-                self.send_header("Content-Length", str(total - start))
-            if start:
-                self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
+                self.send_header("Content-Length", str(stop - start))
+            if asked:
+                self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{total}")
             self.end_headers()
             if path in hub.altered:
                 content = content[:-1] + bytes([content[-1] ^ 1])
             if endless:
                 return self._send_without_end(path, content)
-            hub.log.append((self.command, path, self._send(path, content[start:]) if body else 0))
+            hub.log.append((self.command, path, self._send(path, content[start:stop]) if body else 0))
             return None
 
         def _send_without_end(self, path: str, content: bytes) -> None:
@@ -176,6 +210,22 @@ def serve() -> Iterator[Hub]:
         server.server_close()
 
 
-def _lfs(path: Path) -> dict[str, object]:
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return {"oid": sha256[:40], "lfs": {"oid": sha256, "size": path.stat().st_size, "pointerSize": 130}}
+def _tree(root: Path, folder: str, recursive: bool) -> list[dict[str, object]]:
+    """Return what lies in a folder, as the hub lists it."""
+    entries: list[dict[str, object]] = []
+    for path in sorted((root / folder).rglob("*") if recursive else (root / folder).iterdir()):
+        name = path.relative_to(root).as_posix()
+        if path.is_dir():
+            entries.append({"type": "directory", "path": name, "oid": "0" * 40, "size": 0})
+        else:
+            entries.append({"type": "file", "path": name, "size": path.stat().st_size, **_oids(path)})
+    return entries
+
+
+def _oids(path: Path) -> dict[str, object]:
+    """Return a file's git blob id, and of what is stored as LFS its SHA-256."""
+    content = path.read_bytes()
+    if path.suffix not in (".safetensors", ".parquet"):
+        return {"oid": hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()}
+    sha256 = hashlib.sha256(content).hexdigest()
+    return {"oid": sha256[:40], "lfs": {"oid": sha256, "size": len(content), "pointerSize": 130}}

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from nws_data.hub.repository import Repository, parse_repository, translated_err
 from tests.conftest import TinyDataset, stage, write
 from tests.nws_data.format.forging import seal
 from tests.nws_data.hub.client import Client, environment
-from tests.nws_data.hub.hub_server import REPOSITORY, Hub, serve
+from tests.nws_data.hub.hub_server import REPOSITORY, Hub
 
 TIER = "40MB"
 
@@ -37,31 +36,6 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("newer")
     write(folder / "nws", "random", stage(folder, "random", range(6)), shard_sizes=(1,))
     return folder / "nws"
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[Hub]:
-    with serve() as hub:
-        yield hub
-
-
-@pytest.fixture
-def hub(served: Hub, tiny_dataset: TinyDataset) -> Hub:
-    served.publish(tiny_dataset.root)
-    served.log.clear()
-    return served
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="module")
-def client(served: Hub, home: Path) -> Iterator[Client]:
-    client = Client(served.url, home / "hf", home)
-    yield client
-    client.close()
 
 
 def test_only_the_tier_is_fetched_and_a_larger_one_adds_the_rest(
