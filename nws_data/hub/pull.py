@@ -16,9 +16,9 @@ from nws_data.atomic import make_folder, sync_folder
 from nws_data.errors import BuildError, DownloadError, FormatError, SelectionError, one_of
 from nws_data.format.card import default_config
 from nws_data.format.manifest import MANIFEST, Manifest, ShardEntry
-from nws_data.format.partial import Pulled
+from nws_data.format.partial import PULLED, Pulled
 from nws_data.format.root import CHECKSUMS, LOCK, README, read_checksums
-from nws_data.format.tiers import NAMED_TIERS, choose_tier, tier_bytes, tier_name
+from nws_data.format.tiers import FULL, NAMED_TIERS, choose_tier, tier_bytes, tier_name
 from nws_data.format.untrusted import MAX_FILE_NBYTES, MAX_TABLE_NBYTES
 from nws_data.hashing import file_sha256
 from nws_data.hub.repository import Received, Repository, fetch, find_commit, parse_repository
@@ -123,29 +123,34 @@ def cached(
     population: str | None = None,
     split: str | None = None,
     progress: Progress | None = None,
+    *,
+    stream: bool = False,
 ) -> Path:
     """Return the folder of a commit in the hub's cache that holds a tier of one population, or of one split of it.
 
-    Files that are there are not fetched again, nor asked for; without a network what is there is enough.
+    With ``stream`` it holds the metadata, and such shards as were there; a tier is not needed then. Files that are there are
+    not fetched again, nor asked for; without a network what is there is enough.
 
     Raises:
         DownloadError: as :func:`pull`.
         SelectionError: no tier, or a tier, population or split that the dataset does not hold.
     """
-    if tier is None:
+    if tier is None and not stream:
         raise SelectionError(
             f"{repository} is not a folder here; of the hub's dataset of that name say how much to fetch, as in tier='1GB': "
-            f"{', '.join(NAMED_TIERS)} or another size"
+            f"{', '.join(NAMED_TIERS)} or another size; or read it from there by stream=True"
         )
-    tier = tier_name(tier)
+    tier = tier_name(tier or FULL)
     commit, path = find_commit(repository)
     root = path.parent
     source = _Source(repository, commit, root, None)
     manifest = source.manifest()
     shards = tier_shards(manifest, tier, [population or default_config(manifest)], repository, split)
+    if stream:
+        shards = []
     source.fetch_missing(manifest, shards, progress)
     known = Pulled.load(root) or Pulled(repository=repository.name, commit=commit, shards=())
-    if (pulled := _with_shards(known, manifest, shards)) != known:
+    if (pulled := _with_shards(known, manifest, shards)) != known or not (root / PULLED).is_file():
         with suppress(BuildError):  # a cache that others own may be read-only; it holds what was asked for
             pulled.save(root)
     return root

@@ -84,8 +84,8 @@ def plan_push(repository: str, root: str | Path, *, deep: bool = False) -> PushP
     foreign = [path for path in (*missing, *surplus) if path in there and path.startswith("weights/")]
     if foreign:
         raise UploadError(
-            f"{parsed.name} holds {foreign[0]} of other data; published shards stay as they are: give another repository, or "
-            "a dataset that extends the one there"
+            f"{parsed.name} holds {foreign[0]} of other data; published shards stay as they are: give another repository, "
+            "or a dataset that extends the one there"
         )
     sizes = {path: (root / path).stat().st_size for path in local}
     return PushPlan(
@@ -123,7 +123,7 @@ def push(
     Raises:
         UploadError: as :func:`plan_push`; no right to write, or another one wrote meanwhile.
     """
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     plan, root = plan_push(repository, root, deep=True), Path(root)
     were_disabled = are_progress_bars_disabled()

@@ -13,12 +13,14 @@ import numpy as np
 
 from nws_data.errors import DownloadError, FormatError, SelectionError, ShardsAbsentError, one_of
 from nws_data.format.manifest import Manifest
-from nws_data.format.partial import how_to_get
+from nws_data.format.partial import Pulled, how_to_get
 from nws_data.format.tiers import FULL, choose_tier, tier_bytes, tier_name
+from nws_data.hub.ranges import FileRanges
 from nws_data.hub.repository import parse_repository
 from nws_data.read.columns import read_columns, split_positions
 from nws_data.read.selection import Condition, last_of_each, matches
 from nws_data.read.store import WeightStore
+from nws_data.read.streamed_store import StreamedStore
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import CLASSES, COLUMNS, HyperParameters, Population, classes_of, encode_labels
 from nws_data.space.identity import Split
@@ -205,7 +207,12 @@ class NWSDataset:
 
 
 def open(
-    path: str | Path, population: Population | None = None, split: Split | None = None, *, tier: str | None = None
+    path: str | Path,
+    population: Population | None = None,
+    split: Split | None = None,
+    *,
+    tier: str | None = None,
+    stream: bool = False,
 ) -> NWSDataset:
     """Open one population of a dataset.
 
@@ -216,7 +223,9 @@ def open(
         population: ``"fixed"`` or ``"random"``; by default the only one there is, or ``"fixed"``.
         split: ``"train"``, ``"validation"`` or ``"test"``; by default all. Shards of other splits need not be there.
         tier: ``"1GB"``, ``"10GB"``, ``"full"`` or any size such as ``"500MB"``: a fair sample of that size, see FORMAT.md.
-            By default all that is here; a warning says what is not. A repository needs one.
+            By default all that is here; a warning says what is not. A repository needs one, or ``stream``.
+        stream: fetch no shards. What is read of those that are not here, a window or a vector, comes from the hub by HTTP
+            range requests, each time it is read.
 
     Returns:
         All snapshots, in the order of split, plan index and snapshot. No weights are read yet.
@@ -228,13 +237,25 @@ def open(
         SelectionError: a population or split that the dataset does not hold, a tier that is not a size, or a repository
             without a tier.
     """
-    data = open_rows(local_folder(path, population, split, tier), population, split, tier or FULL)
+    data = open_rows(local_folder(path, population, split, tier, stream), population, split, tier or FULL)
     missing = {shard.path for shard in data.store.shards if not (data.root / shard.path).is_file()}
+    if missing and stream and (pulled := Pulled.load(data.root)):
+        data.store = StreamedStore(data.store, FileRanges(pulled.repository, pulled.commit))
+        return data
     return _without_absent(data, missing, tier) if missing else data
 
 
-def local_folder(path: str | Path, population: str | None = None, split: str | None = None, tier: str | None = None) -> Path:
-    """Return a dataset's folder; of a repository on the hub that is one in the cache, into which the tier is fetched."""
+def local_folder(
+    path: str | Path,
+    population: str | None = None,
+    split: str | None = None,
+    tier: str | None = None,
+    stream: bool = False,
+) -> Path:
+    """Return a dataset's folder; of a repository on the hub that is one in the cache, into which the tier is fetched.
+
+    With ``stream`` its metadata alone are fetched.
+    """
     folder = Path(os.path.expanduser(path)).resolve()  # another working folder may hold another dataset of that name
     repository = None if isinstance(path, Path) or folder.exists() else parse_repository(path)
     if repository is None:
@@ -244,7 +265,7 @@ def local_folder(path: str | Path, population: str | None = None, split: str | N
 
     try:
         with bytes_bar() as show:
-            return cached(repository, tier, population, split, show)
+            return cached(repository, tier, population, split, show, stream=stream)
     except DownloadError as error:
         raise DownloadError(f"{error}; nor is there a folder {path}") from error
 

@@ -116,13 +116,13 @@ class WeightStore:
         began = time.perf_counter()
         if self._cold:
             self._advise(shards, starts, stops)
-        views = self._views
-        pieces = [views[shard][start:stop] for shard, start, stop in zip(shards, starts, stops, strict=True)]
+        pieces = self._pieces(shards, starts, stops)
         if padding is not None:
             pieces = [part for pair in zip(pieces, padding, strict=True) for part in pair]
         try:
             np.concatenate(pieces, out=out.view(-1).numpy())
         except ValueError:  # a piece that ends behind its file
+            views = self._views
             for shard, stop in zip(shards, stops, strict=True):
                 if stop > len(views[shard]):
                     raise FormatError(
@@ -133,6 +133,10 @@ class WeightStore:
         # Advice makes a cold read 60 times faster and a hot one a third slower, so it follows the last batch.
         limit = len(starts) * _SLOW_PIECE_S + out.numel() * _SLOW_VALUE_S
         self._cold = _HAS_ADVICE and time.perf_counter() - began > limit
+
+    def _pieces(self, shards: list[int], starts: list[int], stops: list[int]) -> list[np.ndarray]:
+        views = self._views
+        return [views[shard][start:stop] for shard, start, stop in zip(shards, starts, stops, strict=True)]
 
     def _advise(self, shards: list[int], starts: list[int], stops: list[int]) -> None:
         """Ask the system to read all pieces at once, before the first is touched."""

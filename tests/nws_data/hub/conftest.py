@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TinyDataset
+from tests.conftest import TinyDataset, stage, write
 from tests.nws_data.hub.client import Client
 from tests.nws_data.hub.hub_server import Hub, serve
 
@@ -33,3 +33,11 @@ def client(served: Hub, home: Path) -> Iterator[Client]:
     client = Client(served.url, home / "hf", home)
     yield client
     client.close()
+
+
+@pytest.fixture(scope="session")
+def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the repository holds later: another dataset."""
+    folder = tmp_path_factory.mktemp("newer")
+    write(folder / "nws", "random", stage(folder, "random", range(6)), shard_sizes=(1,))
+    return folder / "nws"

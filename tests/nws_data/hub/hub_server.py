@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 from tests.nws_data.hub import hub_uploads
 
@@ -133,7 +134,9 @@ def serve() -> Iterator[Hub]:
             root = hub.commits[commit]
             paths = [p for p in sorted(root.rglob("*")) if p.is_file()]
             if tree:
-                about = _tree(root, (match["folder"] or "").strip("/"), "recursive=true" in self.path.lower())
+                if not (root / unquote(match["folder"] or "").strip("/")).is_dir():
+                    return self._refuse(404, "EntryNotFound")
+                about = _tree(root, unquote(match["folder"] or "").strip("/"), "recursive=true" in self.path.lower())
             else:
                 files = [{"rfilename": p.relative_to(root).as_posix()} for p in paths]
                 about = {"id": REPOSITORY, "sha": commit, "siblings": files, "tags": [], "private": False}

@@ -1,4 +1,4 @@
-"""What a hub does with uploads: repositories, the check of a card, LFS objects, commits and tags, as the hub's API has them."""
+"""What a hub does with uploads: repositories, the check of a card, LFS objects, commits and tags."""
 
 from __future__ import annotations
 

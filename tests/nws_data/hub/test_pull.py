@@ -18,7 +18,7 @@ from nws_data.format.partial import restricted
 from nws_data.hashing import sha256_of
 from nws_data.hub.pull import _check_space
 from nws_data.hub.repository import Repository, parse_repository, translated_errors
-from tests.conftest import TinyDataset, stage, write
+from tests.conftest import TinyDataset
 from tests.nws_data.format.forging import seal
 from tests.nws_data.hub.client import Client, environment
 from tests.nws_data.hub.hub_server import REPOSITORY, Hub
@@ -28,14 +28,6 @@ TIER = "40MB"
 
 def shard_paths(manifest: Manifest, tier: str) -> list[str]:
     return [shard.path for shard in restricted(manifest, tier).shards]
-
-
-@pytest.fixture(scope="module")
-def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the repository holds later: another dataset."""
-    folder = tmp_path_factory.mktemp("newer")
-    write(folder / "nws", "random", stage(folder, "random", range(6)), shard_sizes=(1,))
-    return folder / "nws"
 
 
 def test_only_the_tier_is_fetched_and_a_larger_one_adds_the_rest(
@@ -218,6 +210,33 @@ def test_a_server_that_asks_to_wait_for_a_day(hub: Hub, client: Client, tmp_path
     status, text = client.nws("pull", REPOSITORY, "--tier", TIER, "--out", str(tmp_path / "nws"))
     hub.status, hub.retry_after_s = 200, 0
     assert status == 2 and "asks to wait for 100000 s; run the same again later" in text
+
+
+def test_a_server_that_is_busy(hub: Hub, client: Client, tmp_path: Path) -> None:
+    hub.status, hub.retry_after_s, hub.n_refusals = 429, 1, 10**9
+    command = ("pull", REPOSITORY, "--tier", TIER, "--out", str(tmp_path / "nws"))
+    status, text = client.nws(*command)
+    assert status == 2 and "answered 429, too many requests; run the same again later" in text, text
+    assert "cannot be reached" not in text
+    hub.n_refusals = 1
+    assert client.nws(*command)[0] == 0 and verify(tmp_path / "nws").ok
+    hub.status, hub.retry_after_s, hub.n_refusals = 200, 0, 10**9
+
+
+def test_main_moves_on_in_mid_pull(
+    hub: Hub, client: Client, home: Path, tiny_dataset: TinyDataset, newer: Path, tmp_path: Path
+) -> None:
+    out, tier = tmp_path / "nws", shard_paths(tiny_dataset.manifest, TIER)
+    reached = hub.hold[tier[1]] = threading.Event()
+    hub.released.clear()
+    command = [sys.executable, "-m", "nws_data", "pull", REPOSITORY, "--tier", TIER, "--out", str(out)]
+    process = subprocess.Popen(command, env=environment(hub.url, home / "hf"))
+    assert reached.wait(60)
+    first = hub.main
+    hub.publish(newer)
+    hub.released.set()
+    assert process.wait(60) == 0 and Manifest.load(out) == tiny_dataset.manifest
+    assert verify(out).ok and f'"{first}"' in (out / ".nws-pulled").read_text()
 
 
 def test_open_fetches_what_the_selection_needs(hub: Hub, client: Client, home: Path, tiny_dataset: TinyDataset) -> None:
