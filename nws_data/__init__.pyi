@@ -13,6 +13,7 @@ from nws_data.errors import SelectionError as SelectionError
 from nws_data.errors import ShardsAbsentError as ShardsAbsentError
 from nws_data.errors import TaskError as TaskError
 from nws_data.errors import TaskNotAvailableError as TaskNotAvailableError
+from nws_data.errors import UploadError as UploadError
 from nws_data.errors import WindowError as WindowError
 from nws_data.features.extract import feature_names as feature_names
 from nws_data.features.extract import statistics_features as statistics_features

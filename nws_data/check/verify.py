@@ -134,16 +134,19 @@ def _checksum_problems(root: Path, manifest: Manifest) -> _Problems:
             yield Damage(error)
         sums = {}
     expected = manifest.file_sha256
-    for path in sorted({*expected, README, MANIFEST} ^ set(sums)) if sums else ():
+    described = (README, MANIFEST, *(name for name in OPTIONAL_FILES if name in sums))
+    for path in sorted({*expected, *described} ^ set(sums)) if sums else ():
         yield f"{CHECKSUMS}: {path} is {'not listed' if path not in sums else 'listed but not part of the dataset'}"
     for path in sorted(path for path in expected if path in sums and sums[path] != expected[path]):
         yield f"{CHECKSUMS}: the entry of {path} is not that of {MANIFEST}"
-    for path in (README, MANIFEST):
+    for path in described:
         try:
             raw = read_file(root / path)
         except (OSError, FormatError) as error:
             if (root / path).is_file():  # otherwise reported as missing
                 yield Damage(error)
+            elif path in OPTIONAL_FILES:
+                yield Damage(f"{path}: missing, and {CHECKSUMS} names it; fetch it again or rebuild the dataset")
             continue
         if path in sums and sha256_of(raw) != sums[path]:
             yield Damage(f"{path}: altered: {ALTERED}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -102,8 +103,16 @@ class DatasetInfo:
         return asdict(self)
 
 
-def describe(root: str | Path, manifest: Manifest | None = None, *, tier: str | None = None) -> DatasetInfo:
+def describe(
+    root: str | Path,
+    manifest: Manifest | None = None,
+    *,
+    tier: str | None = None,
+    tables: Mapping[str, pa.Table] = MappingProxyType({}),
+) -> DatasetInfo:
     """Count what a dataset holds, or a tier of it, from its manifest and metadata/trainings; weights are not read.
+
+    ``tables`` are those of metadata/trainings that are at hand, by path; others are read.
 
     Raises ``FormatError`` when the folder is not a dataset or its metadata is damaged, ``SelectionError`` for a tier that
     is not a size.
@@ -111,8 +120,10 @@ def describe(root: str | Path, manifest: Manifest | None = None, *, tier: str | 
     root = Path(root)
     whole = manifest or Manifest.load(root)
     manifest = whole if tier is None else restricted(whole, tier)
-    tables = [read_table(root, whole, path, _COLUMNS) for path in manifest.trainings.values()]
-    table = pa.concat_tables(tables)
+    table = pa.concat_tables(
+        tables[path].select(_COLUMNS) if path in tables else read_table(root, whole, path, _COLUMNS)
+        for path in manifest.trainings.values()
+    )
     columns = {name: np.asarray(table[name].to_pylist()) for name in _COLUMNS}
     populations = {}
     for name in sorted(manifest.populations):

@@ -17,7 +17,7 @@ from nws_data.errors import BuildError, DownloadError, FormatError, SelectionErr
 from nws_data.format.card import default_config
 from nws_data.format.manifest import MANIFEST, Manifest, ShardEntry
 from nws_data.format.partial import PULLED, Pulled
-from nws_data.format.root import CHECKSUMS, LOCK, README, read_checksums
+from nws_data.format.root import CHECKSUMS, LOCK, OPTIONAL_FILES, README, read_checksums
 from nws_data.format.tiers import FULL, NAMED_TIERS, choose_tier, tier_bytes, tier_name
 from nws_data.format.untrusted import MAX_FILE_NBYTES, MAX_TABLE_NBYTES
 from nws_data.hashing import file_sha256
@@ -244,9 +244,10 @@ class _Source:
         missing = [shard for shard, path in paths if not path.is_file() or path.stat().st_size != shard.nbytes]
         _check_space(self.root, missing)
         sums = read_checksums(self._local(CHECKSUMS).parent)
-        for path, sha256 in (manifest.sha256 | {README: sums.get(README, "")}).items():
+        described = {README: sums.get(README, "")} | {name: sums[name] for name in OPTIONAL_FILES if name in sums}
+        for path, sha256 in (manifest.sha256 | described).items():
             if not (self.root / path).is_file() or file_sha256(self.root / path) != sha256:
-                self._get(path, sha256, MAX_FILE_NBYTES if path == README else MAX_TABLE_NBYTES)
+                self._get(path, sha256, MAX_FILE_NBYTES if path in described else MAX_TABLE_NBYTES)
         for name in (CHECKSUMS, MANIFEST):
             self._place(self._local(name), name)
         done, total = 0, sum(shard.nbytes for shard in missing)

@@ -1,7 +1,7 @@
 """The one writer of datasets: staged trainings in, a complete dataset folder out (FORMAT.md, "Writing").
 
-Order: shards, metadata, README.md, SHA256SUMS, manifest.json; then old metadata goes. Every step is a pure function of
-the stored manifest and the staged trainings, so a run that was killed anywhere is repeated, not repaired.
+Order: shards, metadata, README.md and other descriptions, SHA256SUMS, manifest.json; then old metadata goes. Every step is a
+pure function of the stored manifest and the staged trainings, so a run that was killed anywhere is repeated, not repaired.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pyarrow as pa
 from nws_data.atomic import write_bytes
 from nws_data.errors import BuildError
 from nws_data.format.card import render_card
+from nws_data.format.croissant import CROISSANT, croissant_json
 from nws_data.format.manifest import MANIFEST, Manifest, PopulationEntry, ShardEntry, SplitEntry
 from nws_data.format.metadata import (
     PROVENANCE_SCHEMA,
@@ -31,6 +32,8 @@ from nws_data.format.metadata import (
     snapshot_rows,
     training_row,
 )
+from nws_data.format.picture import COLUMNS as PICTURE_COLUMNS
+from nws_data.format.picture import PICTURE, draw_trainings
 from nws_data.format.plan import plan_differences
 from nws_data.format.records import TrainingHeader, TrainingRecord, load_header
 from nws_data.format.root import CHECKSUMS, README, checksum_lines
@@ -81,10 +84,12 @@ def write_population(
         with unfinished(root):
             splits, rows = _write_shards(root, old, population, staged, shard_sizes)
             headers = list(staged.values())
-            manifest = _write_metadata(root, old, population, plan, image_sets, splits, rows, headers)
-            readme = render_card(root, manifest, card_template).encode()
-            write_bytes(root / README, readme)
-            small = {README: sha256_of(readme), MANIFEST: sha256_of(manifest.to_bytes())}
+            manifest, tables = _write_metadata(root, old, population, plan, image_sets, splits, rows, headers)
+            described = _descriptions(root, manifest, tables, card_template)
+            for name, content in described.items():
+                write_bytes(root / name, content)
+            small = {name: sha256_of(content) for name, content in described.items()}
+            small[MANIFEST] = sha256_of(manifest.to_bytes())
             write_bytes(root / CHECKSUMS, checksum_lines(manifest.file_sha256 | small).encode())
             manifest.save(root)
             remove_unlisted(root, manifest)
@@ -224,15 +229,18 @@ def _write_metadata(
     shards: Mapping[str, tuple[ShardEntry, ...]],
     rows: Mapping[str, Sequence[Row]],
     headers: Sequence[TrainingHeader],
-) -> Manifest:
-    """Write the tables of old and new rows; return the manifest of the dataset that they describe."""
+) -> tuple[Manifest, dict[str, pa.Table]]:
+    """Write the tables of old and new rows; return the manifest of the dataset that they describe, and them by path."""
     sha256: dict[str, str] = {}
+    tables: dict[str, pa.Table] = {}
 
     def write(stem: str, schema: pa.Schema, rows: Sequence[Row], before: str | None) -> str:
         """Write the rows of the old dataset's file ``before``, if any, and the new ones; return the path inside it."""
         stored = read_table(root, old, before) if before and old else None
-        content = parquet_bytes(make_table(rows, schema, stored))
+        table = make_table(rows, schema, stored)
+        content = parquet_bytes(table)
         path = digest_name(f"metadata/{stem}", content)
+        tables[path] = table
         write_bytes(root / path, content)
         sha256[path] = sha256_of(content)
         return path
@@ -265,4 +273,16 @@ def _write_metadata(
         provenance=provenance,
         sha256=sha256,
     )
-    return replace(manifest, data_digest=manifest.digest())
+    return replace(manifest, data_digest=manifest.digest()), tables
+
+
+def _descriptions(root: Path, manifest: Manifest, tables: Mapping[str, pa.Table], card_template: str) -> dict[str, bytes]:
+    """Return the files that describe a dataset whose tables are written, by name."""
+    card = render_card(root, manifest, card_template, tables)
+    last = max(tables[manifest.provenance]["finished_at"].to_pylist())
+    trainings = pa.concat_tables(tables[path].select(PICTURE_COLUMNS) for path in manifest.trainings.values())
+    return {
+        README: card.encode(),
+        CROISSANT: croissant_json(root, manifest, card, last[:10]),
+        PICTURE: draw_trainings(trainings.to_pylist(), manifest.image_sets).encode(),
+    }

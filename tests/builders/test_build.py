@@ -50,8 +50,10 @@ def test_a_build_is_sound_and_leaves_nothing_behind(built):
     assert sorted(path.name for path in built.iterdir()) == [
         "README.md",
         "SHA256SUMS",
+        "croissant.json",
         "manifest.json",
         "metadata",
+        "trainings.svg",
         "weights",
     ]
     data = nws_data.open(built)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
+import nws_data
 from nws_data.check.verify import verify
 from nws_data.format.manifest import MANIFEST, Manifest
 from nws_data.format.metadata import (
@@ -79,8 +80,26 @@ def test_missing_file(root: Path, name: str) -> None:
     assert f"{path.relative_to(root)}: missing" in problems(root, deep=False)
 
 
-def test_extra_files_but_not_hidden_ones_or_croissant(root: Path) -> None:
-    for name in (".build/staged", ".gitattributes", "croissant.json", "weights/.x.tmp-1"):
+def test_descriptions_that_the_checksums_name(root: Path) -> None:
+    """Datasets of before have neither file; those of now have what SHA256SUMS names."""
+    text = (root / CHECKSUMS).read_text()
+    for name in ("croissant.json", "trainings.svg"):
+        content = (root / name).read_bytes()
+        (root / name).write_bytes(content + b" ")
+        assert f"{name}: altered" in problems(root)
+        (root / name).unlink()
+        assert f"{name}: missing, and SHA256SUMS names it" in problems(root)
+        (root / CHECKSUMS).write_text("".join(line for line in text.splitlines(True) if name not in line))
+        assert problems(root) == "" and len(nws_data.open(root)) == 120
+        (root / name).write_bytes(content + b" ")  # it is nobody's then
+        assert problems(root) == ""
+        (root / name).write_bytes(content)
+        (root / CHECKSUMS).write_text(text)
+        assert problems(root) == ""
+
+
+def test_extra_files_but_not_hidden_ones_or_eval(root: Path) -> None:
+    for name in (".build/staged", ".gitattributes", "eval.yaml", "weights/.x.tmp-1"):
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text("")
     assert problems(root) == ""

@@ -23,12 +23,12 @@ def hub(served: Hub, tiny_dataset: TinyDataset) -> Hub:
     return served
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def client(served: Hub, home: Path) -> Iterator[Client]:
     client = Client(served.url, home / "hf", home)
     yield client

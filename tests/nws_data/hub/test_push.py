@@ -42,6 +42,10 @@ def sent(hub: Hub) -> list[str]:
     return [f"{method} {path}" for method, path, _ in hub.log if method in ("PUT", "DELETE") or "/commit/" in path]
 
 
+def everything(manifest: Manifest) -> set[str]:
+    return listed_files(manifest) | {"croissant.json", "trainings.svg"}
+
+
 def remote_files(hub: Hub) -> set[str]:
     root = hub.commits[hub.main]
     return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
@@ -53,11 +57,11 @@ def test_a_dataset_goes_up_and_comes_down(empty: Hub, client: Client, cluttered:
     assert (status, sent(empty), empty.commits) == (0, [], {}), text  # a dry run
     assert f"to send: {len(manifest.shards)} shards, {sum(s.nbytes for s in manifest.shards) / 1e6:,.1f} MB" in text
     assert "a new repository" in text and "Nothing was sent. Next: the same with --yes" in text
-    assert all(path in text for path in {*listed_files(manifest)} - {s.path for s in manifest.shards[1:-1]})
+    assert all(path in text for path in everything(manifest) - {s.path for s in manifest.shards[1:-1]})
 
     status, text = client.nws("push", REPOSITORY, "--data", str(cluttered), "--yes")
     assert status == 0 and "Tagged format-1" in text, text
-    assert remote_files(empty) == listed_files(manifest)  # no hidden file, no cache
+    assert remote_files(empty) == everything(manifest)  # no hidden file, no cache
     assert {(cluttered / p).read_bytes() == (empty.commits[empty.main] / p).read_bytes() for p in remote_files(empty)} == {
         True
     }
@@ -88,13 +92,13 @@ def test_an_extended_dataset_adds_its_files_and_drops_replaced_tables(empty: Hub
     after = write(root, "random", stage(tmp_path, "random", new), shard_sizes=(1,))
     assert client.python(code.format(str(root))) == empty.main
     assert [path for _, path in empty.summaries[0][1]] == [s.path for s in after.shards if s not in before.shards]
-    assert remote_files(empty) == listed_files(after) and empty.tags == {"format-1": empty.main}
+    assert remote_files(empty) == everything(after) and empty.tags == {"format-1": empty.main}
     assert remote_files(empty) | {*before.metadata_files} != remote_files(empty)
 
     for folder in (copy, write_other(tmp_path)):  # an older and another dataset do not take its place
         status, text = client.nws("push", REPOSITORY, "--data", str(folder), "--yes")
         assert status == 2 and "published shards stay as they are" in text
-    assert remote_files(empty) == listed_files(after)
+    assert remote_files(empty) == everything(after)
 
 
 def write_other(folder: Path) -> Path:
@@ -118,7 +122,7 @@ def test_a_killed_push_goes_on(empty: Hub, client: Client, home: Path, tiny_data
     assert client.nws("push", REPOSITORY, "--data", str(tiny_dataset.root), "--yes")[0] == 0
     stored = {line.removeprefix("PUT /lfs/") for line in sent(empty)}
     assert stored.isdisjoint(shard.sha256 for shard in shards[:3]) and stored >= {s.sha256 for s in shards[4:]}
-    assert remote_files(empty) == listed_files(tiny_dataset.manifest)
+    assert remote_files(empty) == everything(tiny_dataset.manifest)
 
 
 def test_what_is_refused(empty: Hub, client: Client, cluttered: Path, tiny_dataset: TinyDataset, tmp_path: Path) -> None:
