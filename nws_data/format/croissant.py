@@ -18,8 +18,6 @@ from nws_data.format.card import TAGS, TITLE
 from nws_data.format.manifest import Manifest
 from nws_data.format.metadata import SNAPSHOT_SCHEMA, TRAINING_SCHEMA
 
-CROISSANT = "croissant.json"
-
 LICENCE_URL = "https://creativecommons.org/licenses/by/4.0/"
 
 CITATION = (

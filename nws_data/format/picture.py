@@ -9,8 +9,6 @@ from typing import Any
 from nws_data.space.hyperparameters import CLASSES
 from nws_data.space.image_sets import ImageSet
 
-PICTURE = "trainings.svg"
-
 _COLOURS = dict(zip(CLASSES["optimizer"], ("#2a6fbb", "#d1603d", "#3a9a5b"), strict=True))
 _MOST_CURVES = 60  # of an image set, the first
 _WIDTH, _HEIGHT, _LEFT, _TOP, _GAP, _COLUMNS = 200, 130, 36, 44, 44, 3

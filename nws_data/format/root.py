@@ -9,15 +9,15 @@ from pathlib import Path
 
 from nws_data.atomic import is_temporary
 from nws_data.errors import FormatError
-from nws_data.format.croissant import CROISSANT
 from nws_data.format.manifest import MANIFEST, Manifest
-from nws_data.format.picture import PICTURE
 from nws_data.format.untrusted import read_file
 from nws_data.space.hyperparameters import POPULATIONS
 from nws_data.space.identity import SPLITS
 
 README = "README.md"
 CHECKSUMS = "SHA256SUMS"
+CROISSANT = "croissant.json"
+PICTURE = "trainings.svg"
 OPTIONAL_FILES = (CROISSANT, PICTURE, "eval.yaml")
 """Files that may stand beside the others. What SHA256SUMS names of them belongs to the dataset; older ones have none."""
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 from nws_data.atomic import write_bytes
 from nws_data.errors import BuildError
 from nws_data.format.card import render_card
-from nws_data.format.croissant import CROISSANT, croissant_json
+from nws_data.format.croissant import croissant_json
 from nws_data.format.manifest import MANIFEST, Manifest, PopulationEntry, ShardEntry, SplitEntry
 from nws_data.format.metadata import (
     PROVENANCE_SCHEMA,
@@ -33,10 +33,10 @@ from nws_data.format.metadata import (
     training_row,
 )
 from nws_data.format.picture import COLUMNS as PICTURE_COLUMNS
-from nws_data.format.picture import PICTURE, draw_trainings
+from nws_data.format.picture import draw_trainings
 from nws_data.format.plan import plan_differences
 from nws_data.format.records import TrainingHeader, TrainingRecord, load_header
-from nws_data.format.root import CHECKSUMS, README, checksum_lines
+from nws_data.format.root import CHECKSUMS, CROISSANT, PICTURE, README, checksum_lines
 from nws_data.format.shards import SHARD_SIZES, divide_into_shards, shard_key, shard_path, tensor_nbytes, write_shard
 from nws_data.hashing import sha256_of
 from nws_data.space.identity import SPLITS, check_population, parse_id, training_seed
