@@ -11,8 +11,8 @@ Or take an official task, which brings its views and its evaluator::
     task = nws_data.load_task("global/optimizer", "nws")
     score = task.evaluate(my_predictions)  # for the items of task.test, after training on task.train
 
-Datasets: ``open``, ``NWSDataset``, ``pull`` from the hub, ``describe``, ``verify``; ``Weights`` for the library
-``datasets``. Views: ``GlobalVectors``, ``RandomWindows``, ``FixedWindows``, ``LayerTensors``, all a ``WeightView``;
+Datasets: ``open``, ``NWSDataset``, ``pull`` from the hub and ``push`` to it, ``describe``, ``verify``; ``Weights`` for the
+library ``datasets``. Views: ``GlobalVectors``, ``RandomWindows``, ``FixedWindows``, ``LayerTensors``, all a ``WeightView``;
 ``EpochSampler``. Tasks: ``load_task``, ``Task``, ``Predictions``, ``ClassificationScore``, ``RegressionScore``;
 ``TaskDataModule`` for Lightning. Features: ``statistics_features``, ``feature_names``. Networks: ``load_network``,
 ``Architecture``, ``HyperParameters``, ``permute``, ``random_permutations``. Errors: all are an ``NWSError``.

@@ -21,6 +21,9 @@ from nws_data.format.describe import DatasetInfo as DatasetInfo
 from nws_data.format.describe import describe as describe
 from nws_data.hub.pull import PullReport as PullReport
 from nws_data.hub.pull import pull as pull
+from nws_data.hub.push import PushPlan as PushPlan
+from nws_data.hub.push import plan_push as plan_push
+from nws_data.hub.push import push as push
 from nws_data.read.dataset import NWSDataset as NWSDataset
 from nws_data.read.dataset import open as open
 from nws_data.read.sampler import EpochSampler as EpochSampler

@@ -127,6 +127,7 @@ def _add_own(commands: Commands) -> None:
         arg("repository", help="owner/name, or owner/name@revision"),
         arg("--tier", required=True, help="of each population: 1GB, 10GB, full or any size such as 500MB"),
         arg("--population", nargs="+", default=[], metavar="NAME", help="fixed, random (default: all there are)"),
+        arg("--split", help="this split alone: train, validation or test"),
         arg("--out", type=Path, help="the folder (default: the repository's name without its owner)"),
         JSON,
     )
@@ -193,7 +194,8 @@ def _pull(options: argparse.Namespace) -> int:
 
     out = options.out or Path(options.repository.partition("@")[0].rpartition("/")[2])
     with bytes_bar(shown=not options.json) as show:
-        report = pull(options.repository, out, tier=options.tier, populations=options.population, progress=show)
+        selection = {"tier": options.tier, "populations": options.population, "split": options.split}
+        report = pull(options.repository, out, **selection, progress=show)
     say_json(asdict(report)) if options.json else say(format_report(report, out))
     return 0
 

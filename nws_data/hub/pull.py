@@ -24,6 +24,7 @@ from nws_data.hashing import file_sha256
 from nws_data.hub.repository import Received, Repository, fetch, find_commit, parse_repository
 from nws_data.lock import locked
 from nws_data.space.hyperparameters import Population
+from nws_data.space.identity import Split
 from nws_data.write.folder import refuse_links
 
 STAGING = ".pull"
@@ -41,6 +42,7 @@ class PullReport:
     commit: str
     tier: str
     populations: tuple[str, ...]
+    split: str | None  # None: all
     n_shards: int  # of the tier
     n_bytes: int
     n_fetched: int  # shards that were not here before
@@ -53,6 +55,7 @@ def pull(
     *,
     tier: str,
     populations: Sequence[Population] = (),
+    split: Split | None = None,
     progress: Progress | None = None,
 ) -> PullReport:
     """Download a tier of a dataset into a folder. Stopped at any time and run again, it resumes with the first missing file.
@@ -64,13 +67,14 @@ def pull(
         out: a new or empty folder, or one that was filled from the same repository.
         tier: of each population: ``"1GB"``, ``"10GB"``, ``"full"`` or any size such as ``"500MB"``.
         populations: ``"fixed"``, ``"random"``; by default all that the dataset has.
+        split: ``"train"``, ``"validation"`` or ``"test"``: the tier's shards of this split alone; by default all.
         progress: see :data:`Progress`.
 
     Raises:
         DownloadError: not a repository's name, no such repository, no network, no space, something else in the folder,
             damaged files.
         BuildError: another process writes there, or a folder inside is a link.
-        SelectionError: a tier that is not a size, or a population that the dataset does not hold.
+        SelectionError: a tier that is not a size, or a population or split that the dataset does not hold.
     """
     parsed = parse_repository(repository)
     if parsed is None:
@@ -80,17 +84,14 @@ def pull(
     make_folder(out)
     refuse_links(out, STAGING)
     with locked(out / LOCK, f"{out}: another process writes in this folder; wait until it has finished"):
-        staging = out / STAGING
-        if not staging.is_dir():  # rmtree would wait for a writer of a FIFO
-            staging.unlink(missing_ok=True)
-        shutil.rmtree(staging, ignore_errors=True)
+        staging = _no_staging(out)
         try:
             _check_commit(parsed, known, out)
             pulled = known or Pulled(repository=parsed.name, commit=find_commit(parsed)[0], shards=())
             pulled.save(out)
             source = _Source(parsed, pulled.commit, out, staging)
             manifest = source.manifest()
-            shards = tier_shards(manifest, tier, populations, parsed)
+            shards = tier_shards(manifest, tier, populations, parsed, split)
             missing = source.fetch_missing(manifest, shards, progress)
             _with_shards(pulled, manifest, shards).save(out)
         finally:
@@ -100,6 +101,7 @@ def pull(
         commit=pulled.commit,
         tier=tier,
         populations=tuple(populations or manifest.populations),
+        split=split,
         n_shards=len(shards),
         n_bytes=sum(shard.nbytes for shard in shards),
         n_fetched=len(missing),
@@ -109,11 +111,12 @@ def pull(
 
 def format_report(report: PullReport, out: Path) -> str:
     """Return what was done, for people, and the next step."""
-    names = ", ".join(report.populations)
+    names = ", ".join(report.populations) + (f", split {report.split}" if report.split else "")
+    call = f"{str(out)!r}, tier={report.tier!r}" if report.split is None else f"{str(out)!r}, split={report.split!r}"
     return (
         f"{out}: tier {report.tier} of {names}, {report.n_shards:,} shards, {report.n_bytes / 1e6:,.1f} MB, at commit "
         f"{report.commit[:12]}; fetched {report.n_fetched:,} of them, {report.n_bytes_fetched / 1e6:,.1f} MB\n"
-        f"Next: nws info {out}, or in Python: nws_data.open({str(out)!r}, tier={report.tier!r})"
+        f"Next: nws info {out}, or in Python: nws_data.open({call})"
     )
 
 
@@ -170,6 +173,15 @@ def tier_shards(
         chosen = choose_tier({key: stored.shards for key, stored in splits.items()}, tier_bytes(tier))
         found += [shard for key, shards in chosen.items() if split in (None, key) for shard in shards]
     return found
+
+
+def _no_staging(out: Path) -> Path:
+    """Return where files of a folder are put before they are checked, and remove what lies there."""
+    staging = out / STAGING
+    if not staging.is_dir():  # rmtree would wait for a writer of a FIFO
+        staging.unlink(missing_ok=True)
+    shutil.rmtree(staging, ignore_errors=True)
+    return staging
 
 
 def _owned(out: Path, repository: Repository) -> Pulled | None:

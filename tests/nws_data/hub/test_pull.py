@@ -63,6 +63,14 @@ def test_one_population(hub: Hub, client: Client, tiny_dataset: TinyDataset, tmp
     assert {path for path in hub.fetched() if path.startswith("weights/")} == tier
     status, text = client.nws("info", str(out))
     assert status == 0 and "here: 0 trainings in 0 shards" in text
+    hub.log.clear()
+    one = ("pull", REPOSITORY, "--tier", "full", "--population", "fixed", "--split", "test", "--out", str(out))
+    status, text = client.nws(*one)
+    shards = tiny_dataset.manifest.populations["fixed"].splits["test"].shards
+    assert status == 0 and "fixed, split test" in text and hub.fetched() == [shard.path for shard in shards]
+    assert verify(out).ok
+    status, text = client.nws(*(word.replace("test", "tests") for word in one[:-1]), str(out))
+    assert status == 2 and "split of fixed: got 'tests'" in text
     code = "import nws_data as n; result = n.pull({!r}, {!r}, tier={!r}, populations=['random']).n_fetched"
     assert client.python(code.format(REPOSITORY, str(tmp_path / "other"), TIER)) == len(tier)
     assert client.python(code.format(REPOSITORY, str(out), TIER)) == 0

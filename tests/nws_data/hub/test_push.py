@@ -12,7 +12,7 @@ import pytest
 from nws_data.check.verify import verify
 from nws_data.format.manifest import Manifest
 from nws_data.format.root import listed_files
-from tests.conftest import TinyDataset, stage, write
+from tests.conftest import ROOT, TinyDataset, stage, write
 from tests.nws_data.hub.client import Client, environment
 from tests.nws_data.hub.hub_server import REPOSITORY, Hub
 
@@ -29,11 +29,12 @@ def empty(served: Hub, tmp_path: Path) -> Hub:
 
 @pytest.fixture
 def cluttered(tiny_dataset: TinyDataset, tmp_path: Path) -> Path:
-    """A dataset with hidden files and folders of its owner in it."""
+    """A benchmark's dataset with hidden files and folders of its owner in it."""
     root = Path(shutil.copytree(tiny_dataset.root, tmp_path / "nws", copy_function=shutil.os.link))
     for name in (".build/cache.bin", ".cache/token", "weights/.features/x.npy", ".env"):
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text("mine")
+    shutil.copy(ROOT / "eval.yaml", root)
     return root
 
 
@@ -61,7 +62,7 @@ def test_a_dataset_goes_up_and_comes_down(empty: Hub, client: Client, cluttered:
 
     status, text = client.nws("push", REPOSITORY, "--data", str(cluttered), "--yes")
     assert status == 0 and "Tagged format-1" in text, text
-    assert remote_files(empty) == everything(manifest)  # no hidden file, no cache
+    assert remote_files(empty) == everything(manifest) | {"eval.yaml"}  # no hidden file, no cache
     assert {(cluttered / p).read_bytes() == (empty.commits[empty.main] / p).read_bytes() for p in remote_files(empty)} == {
         True
     }
