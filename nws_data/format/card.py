@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -29,7 +30,7 @@ _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 _SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
-def render_card(root: Path, manifest: Manifest, template: str, tables: Mapping[str, pa.Table]) -> str:
+def render_card(root: Path, manifest: Manifest, template: str, tables: Mapping[str, pa.Table] = MappingProxyType({})) -> str:
     """Return README.md: a YAML header and the template with its ``{placeholders}`` replaced.
 
     The header has licence, one config per population and ``trainings``, with files, features and row counts. The

@@ -215,4 +215,4 @@ def test_front_matter_names_the_exact_files(tiny_dataset: TinyDataset) -> None:
 
 def test_unknown_placeholder_is_refused(tiny_dataset: TinyDataset) -> None:
     with pytest.raises(FormatError, match=r"unknown placeholder: got 'moon'; choose one of n_trainings"):
-        render_card(tiny_dataset.root, tiny_dataset.manifest, CARD_TEMPLATE + "{moon}", {})
+        render_card(tiny_dataset.root, tiny_dataset.manifest, CARD_TEMPLATE + "{moon}")

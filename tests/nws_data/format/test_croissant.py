@@ -14,6 +14,9 @@ from nws_data.format.croissant import RAI_SECTIONS, card_sections
 from nws_data.hashing import file_sha256
 from tests.conftest import TinyDataset
 
+# Of the library itself: rdflib and pandas.
+pytestmark = pytest.mark.filterwarnings("ignore:ConjunctiveGraph:DeprecationWarning", "ignore:The inplace keyword")
+
 
 @pytest.fixture(scope="module")
 def loaded(tiny_dataset: TinyDataset) -> Iterator[Any]:

@@ -46,6 +46,7 @@ class Hub:
         self.retry_after_s = 0  # what a refusal asks to wait
         self.status = 200  # what everything is answered with, if it is not 200
         self.n_refusals = 10**9  # how often
+        self.has_ranges = True
         self.moves = False  # whether somebody else commits before each commit
 
     def publish(self, folder: Path) -> str:
@@ -97,11 +98,19 @@ def serve() -> Iterator[Hub]:
                 self._refuse(404, "RepoNotFound")
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            n_bytes = int(self.headers.get("Content-Length", 0))
+            if self.path in hub.cut:
+                hub.log.append((self.command, self.path, len(self.rfile.read(hub.cut.pop(self.path)))))
+                self.close_connection = True
+                return None
+            body = self.rfile.read(n_bytes)
+            if hub.status != 200:
+                return self._refuse(hub.status, "")
             if self.path in hub.hold:
                 hub.hold.pop(self.path).set()
                 hub.released.wait(30)
             self._json(*hub_uploads.answer(hub, self.command, self.path, body), n_bytes=len(body))
+            return None
 
         do_PUT = do_DELETE = do_POST
 
@@ -153,7 +162,7 @@ def serve() -> Iterator[Hub]:
             if not file.is_file():
                 return self._refuse(404, "EntryNotFound")
             content, total = file.read_bytes(), file.stat().st_size
-            asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
+            asked = hub.has_ranges and re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
             start = int(asked[1]) if asked else 0
             stop = min(int(asked[2]) + 1, total) if asked and asked[2] else total
             self.send_response(206 if asked else 200)
@@ -171,7 +180,11 @@ def serve() -> Iterator[Hub]:
                 content = content[:-1] + bytes([content[-1] ^ 1])
             if endless:
                 return self._send_without_end(path, content)
-            hub.log.append((self.command, path, self._send(path, content[start:stop]) if body else 0))
+            content = content[start:stop]
+            n_bytes = min(hub.cut.pop(path, len(content)), len(content)) if body else 0
+            hub.log.append((self.command, path, n_bytes))  # before it is sent: the client may look at once
+            self._send(path, content[:n_bytes])
+            self.close_connection = body and n_bytes < len(content)
             return None
 
         def _send_without_end(self, path: str, content: bytes) -> None:
@@ -183,18 +196,15 @@ def serve() -> Iterator[Hub]:
             hub.log.append((self.command, path, n_bytes))
             self.close_connection = True
 
-        def _send(self, path: str, content: bytes) -> int:
-            stop = hub.cut.pop(path, len(content))
-            for i in range(0, stop, _PIECE):
+        def _send(self, path: str, content: bytes) -> None:
+            for i in range(0, len(content), _PIECE):
                 try:
-                    self.wfile.write(content[i : min(i + _PIECE, stop)])
+                    self.wfile.write(content[i : i + _PIECE])
                 except OSError:
                     break
                 if path in hub.hold:
                     hub.hold.pop(path).set()
                     hub.released.wait(30)
-            self.close_connection = stop < len(content)
-            return stop
 
         def log_message(self, *arguments: object) -> None:
             pass

@@ -52,6 +52,7 @@ def remote_files(hub: Hub) -> set[str]:
     return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_a_dataset_goes_up_and_comes_down(empty: Hub, client: Client, cluttered: Path, tmp_path: Path) -> None:
     manifest = Manifest.load(cluttered)
     status, text = client.nws("push", REPOSITORY, "--data", str(cluttered))
@@ -80,6 +81,7 @@ def test_a_dataset_goes_up_and_comes_down(empty: Hub, client: Client, cluttered:
     assert verify(out).ok and Manifest.load(out) == manifest
 
 
+@pytest.mark.slow
 def test_an_extended_dataset_adds_its_files_and_drops_replaced_tables(empty: Hub, client: Client, tmp_path: Path) -> None:
     root, new = tmp_path / "nws", range(6, 9)
     before = write(root, "random", stage(tmp_path, "random", range(6)), shard_sizes=(1,))
@@ -144,6 +146,23 @@ def test_what_is_refused(empty: Hub, client: Client, cluttered: Path, tiny_datas
     shard.write_bytes(raw)
     status, text = client.nws("push", REPOSITORY, "--data", str(cluttered), "--yes")
     assert status == 2 and "altered" in text and sent(empty) == []
+
+
+def test_a_connection_that_breaks_in_an_upload(empty: Hub, client: Client, tmp_path: Path) -> None:
+    root = write_other(tmp_path)
+    shard = Manifest.load(root).shards[1]
+    empty.cut[f"/lfs/{shard.sha256}"] = 500_000
+    status, text = client.nws("push", REPOSITORY, "--data", str(root), "--yes")
+    assert status == 0 and remote_files(empty) == everything(Manifest.load(root)), text
+    assert [n for _, path, n in empty.log if path.endswith(shard.sha256)] == [500_000, shard.nbytes]
+
+
+def test_nobody_is_asked_for_a_token(empty: Hub, client: Client, tmp_path: Path) -> None:
+    root = write_other(tmp_path)
+    empty.status = 401
+    status, text = client.nws("push", REPOSITORY, "--data", str(root), "--yes")
+    empty.status = 200
+    assert status == 2 and "you may not write to owner/nws" in text and "log in with `hf auth login`" in text, text
 
 
 def test_a_part_is_not_sent(hub: Hub, client: Client, tmp_path: Path) -> None:

@@ -79,6 +79,14 @@ def test_a_range_that_breaks_off_is_asked_for_again(hub: Hub, client: Client, ti
     assert [n for _, path, n in hub.log if path == shard.path] == [100_000, 4 * 92_868]
 
 
+def test_a_server_without_ranges_is_refused(hub: Hub, client: Client) -> None:
+    hub.has_ranges = False
+    code = f"import nws_data as n; d = n.open('{REPOSITORY}', 'fixed', 'train', stream=True); d.vector(0)"
+    text = client.python(code)
+    hub.has_ranges = True
+    assert "with status 200; this server gives no ranges" in text and "use a tier instead of stream=True" in text
+
+
 def test_without_a_network_what_is_here_is_read_and_the_rest_refused(
     hub: Hub, client: Client, home: Path, tiny_dataset: TinyDataset
 ) -> None:
