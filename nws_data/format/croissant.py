@@ -88,7 +88,7 @@ def croissant_json(root: Path, manifest: Manifest, card: str, date: str) -> byte
         root: the dataset's folder.
         manifest: what it holds.
         card: README.md, whose sections are quoted.
-        date: of the last training, ISO 8601.
+        date: of the last training, ISO 8601, or empty where it is not known.
     """
     sections = card_sections(card)
     nbytes = {shard.path: shard.nbytes for shard in manifest.shards}
@@ -104,7 +104,7 @@ def croissant_json(root: Path, manifest: Manifest, card: str, date: str) -> byte
             "license": LICENCE_URL,
             "citeAs": CITATION,
             "keywords": list(TAGS),
-            "datePublished": date,
+            **({"datePublished": date} if date else {}),
             "version": f"1.0.0+{manifest.data_digest[:12]}",
             **{field: sections[heading] for field, heading in RAI_SECTIONS.items() if heading in sections},
             "distribution": [_file(root, path, manifest.file_sha256[path], nbytes.get(path)) for path in sorted(files)],

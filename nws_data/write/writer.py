@@ -7,6 +7,7 @@ pure function of the stored manifest and the staged trainings, so a run that was
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +43,8 @@ from nws_data.hashing import sha256_of
 from nws_data.space.identity import SPLITS, check_population, parse_id, training_seed
 from nws_data.space.image_sets import ImageSet
 from nws_data.write.folder import check_ours, exclusive, remove_unlisted, stored_manifest, unfinished
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def write_population(
@@ -279,10 +282,11 @@ def _write_metadata(
 def _descriptions(root: Path, manifest: Manifest, tables: Mapping[str, pa.Table], card_template: str) -> dict[str, bytes]:
     """Return the files that describe a dataset whose tables are written, by name."""
     card = render_card(root, manifest, card_template, tables)
-    last = max(tables[manifest.provenance]["finished_at"].to_pylist())
+    days = [time[:10] for time in tables[manifest.provenance]["finished_at"].to_pylist()]
+    last = max(filter(_DAY.fullmatch, days), default="")  # unknown of imported trainings
     trainings = pa.concat_tables(tables[path].select(PICTURE_COLUMNS) for path in manifest.trainings.values())
     return {
         README: card.encode(),
-        CROISSANT: croissant_json(root, manifest, card, last[:10]),
+        CROISSANT: croissant_json(root, manifest, card, last),
         PICTURE: draw_trainings(trainings.to_pylist(), manifest.image_sets).encode(),
     }

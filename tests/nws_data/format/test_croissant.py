@@ -76,5 +76,6 @@ def test_sections_of_a_card() -> None:
 def test_a_card_without_sections_leaves_the_fields_out(tiny_dataset: TinyDataset) -> None:
     from nws_data.format.croissant import croissant_json
 
-    values = json.loads(croissant_json(tiny_dataset.root, tiny_dataset.manifest, "# Other\n", "2026-02-03"))
+    values = json.loads(croissant_json(tiny_dataset.root, tiny_dataset.manifest, "# Other\n", ""))
+    assert "datePublished" not in values
     assert not set(RAI_SECTIONS) & set(values) and Path(values["distribution"][0]["contentUrl"]).parts[0] == "metadata"
