@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +29,8 @@ from nws_data.write.folder import refuse_links
 
 STAGING = ".pull"
 """Hidden folder beside the dataset's files, where they are downloaded and checked."""
+
+_BUSY = "{}: another process writes in this folder; wait until it has finished"
 
 Progress = Callable[[str, int, int], None]
 """Called as (path of the file, bytes of shards so far, bytes of all shards to fetch)."""
@@ -83,7 +85,7 @@ def pull(
     known = _owned(out, parsed)
     make_folder(out)
     refuse_links(out, STAGING)
-    with locked(out / LOCK, f"{out}: another process writes in this folder; wait until it has finished"):
+    with locked(out / LOCK, _BUSY.format(out)):
         staging = _no_staging(out)
         try:
             _check_commit(parsed, known, out)
@@ -157,6 +159,31 @@ def cached(
         with suppress(BuildError):  # a cache that others own may be read-only; it holds what was asked for
             pulled.save(root)
     return root
+
+
+def fetch_shards(root: Path, paths: Collection[str], progress: Progress | None = None) -> None:
+    """Fetch these shards, by their paths in the dataset, into a folder that was filled from the hub, or one of its cache.
+
+    Raises ``DownloadError`` and ``BuildError`` as :func:`pull`.
+    """
+    pulled, manifest = Pulled.load(root), Manifest.load(root)
+    if pulled is None:
+        raise DownloadError(f"{root} was not filled from the hub, so nobody knows where its other shards are")
+    shards = [shard for shard in manifest.shards if shard.path in paths]
+    repository = Repository(pulled.repository, pulled.commit)
+    if root.name == pulled.commit:  # the hub's cache
+        _Source(repository, pulled.commit, root, None).fetch_missing(manifest, shards, progress)
+        with suppress(BuildError):  # read-only, see cached()
+            _with_shards(pulled, manifest, shards).save(root)
+        return
+    refuse_links(root, STAGING)
+    with locked(root / LOCK, _BUSY.format(root)):
+        staging = _no_staging(root)
+        try:
+            _Source(repository, pulled.commit, root, staging).fetch_missing(manifest, shards, progress)
+            _with_shards(pulled, manifest, shards).save(root)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 def tier_shards(

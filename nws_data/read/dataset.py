@@ -118,6 +118,20 @@ class NWSDataset:
         columns = {name: column[rows] for name, column in self._columns.items()}
         return NWSDataset(self.root, self.manifest, columns, self.store, self.shard_index[rows], self.value_offset[rows])
 
+    def fetch(self) -> NWSDataset:
+        """Fetch the shards of these rows that are not here, and no others; returns the dataset itself, to be read from here.
+
+        Of use after ``open(..., stream=True)`` and a selection. Raises ``DownloadError`` as :func:`open`.
+        """
+        from nws_data.hub.pull import fetch_shards
+        from nws_data.progress import bytes_bar
+
+        paths = {self.store.shards[i].path for i in np.unique(self.shard_index).tolist()}
+        if missing := {path for path in paths if not (self.root / path).is_file()}:
+            with bytes_bar() as show:
+                fetch_shards(self.root, missing, show)
+        return self
+
     @property
     def image_sets(self) -> tuple[str, ...]:
         """Names of the dataset's image sets: the label order of the column ``dataset``."""

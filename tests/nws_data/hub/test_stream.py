@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from nws_data.check.verify import verify
 from nws_data.format.partial import restricted
 from tests.conftest import TinyDataset
 from tests.nws_data.hub.client import Client
@@ -52,6 +53,24 @@ def test_a_window_of_a_shard_that_is_here_asks_for_nothing(
         total = client.python(code.format(str(out), f"result = d.vector(t.index('{training}') + 3).double().sum().item()"))
         assert total == pytest.approx(float(tiny_dataset.record(training).weights[3].sum(dtype="f8")))
         assert n_sent(hub) == n_bytes
+
+
+def test_a_selection_fetches_its_shards_and_no_others(
+    hub: Hub, client: Client, tiny_dataset: TinyDataset, tmp_path: Path
+) -> None:
+    shard = tiny_dataset.manifest.populations["random"].splits["train"].shards[-1]
+    out = tmp_path / "nws"
+    assert client.nws("pull", REPOSITORY, "--tier", "40MB", "--population", "fixed", "--out", str(out))[0] == 0
+    code = "import nws_data as n; d = n.open({!r}, 'random', 'train', stream=True).select(training={!r}).fetch(); {}"
+    for place in (REPOSITORY, str(out)):  # the cache, a folder of one's own
+        hub.log.clear()
+        root = client.python(code.format(place, shard.last, "result = str(d.root)"))
+        assert [path for path in hub.fetched() if path.startswith("weights/")] == [shard.path]
+        hub.log.clear()
+        total = client.python(code.format(place, shard.last, "result = d.vector(5).double().sum().item()"))
+        assert total == pytest.approx(float(tiny_dataset.record(shard.last).weights[5].sum(dtype="f8")))
+        assert n_sent(hub, "weights/") == 0 and verify(root).ok
+    assert not (out / ".pull").exists() and shard.path in (out / ".nws-pulled").read_text()
 
 
 def test_the_commit_stays_when_main_moves_on(hub: Hub, client: Client, newer: Path, tiny_dataset: TinyDataset) -> None:
