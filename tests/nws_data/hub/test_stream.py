@@ -62,7 +62,7 @@ def test_a_selection_fetches_its_shards_and_no_others(
     out = tmp_path / "nws"
     assert client.nws("pull", REPOSITORY, "--tier", "40MB", "--population", "fixed", "--out", str(out))[0] == 0
     code = "import nws_data as n; d = n.open({!r}, 'random', 'train', stream=True).select(training={!r}).fetch(); {}"
-    for place in (REPOSITORY, str(out)):  # the cache, a folder of one's own
+    for place in (str(out), REPOSITORY):  # a folder of one's own, the cache
         hub.log.clear()
         root = client.python(code.format(place, shard.last, "result = str(d.root)"))
         assert [path for path in hub.fetched() if path.startswith("weights/")] == [shard.path]
