@@ -7,7 +7,7 @@ the stored manifest and the staged trainings, so a run that was killed anywhere 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,7 @@ def write_population(
     records: Sequence[str | Path | Source],
     card_template: str,
     shard_sizes: Sequence[int] = SHARD_SIZES,
+    progress: Callable[[int], None] | None = None,
 ) -> Manifest:
     """Create a dataset or append to one; trainings that it holds already are skipped.
 
@@ -75,6 +76,7 @@ def write_population(
         records: finished trainings in any order: staging files of :class:`TrainingRecord`, or other sources.
         card_template: text of dataset_card.md with its placeholders.
         shard_sizes: bytes at which a split's shards are closed, the last one repeating.
+        progress: called with the bytes of weights of every training written, or kept from a killed run.
 
     Returns:
         The manifest as written.
@@ -92,7 +94,7 @@ def write_population(
         new = _new_records(root, old, population, plan["build_seed"], image_sets, sources)
         with unfinished(root):
             journal = Journal(root)
-            splits, rows, headers = _write_shards(root, old, population, new, shard_sizes, journal)
+            splits, rows, headers = _write_shards(root, old, population, new, shard_sizes, journal, progress)
             manifest = _write_metadata(root, old, population, plan, image_sets, splits, rows, headers)
             readme = render_card(root, manifest, card_template).encode()
             write_bytes(root / README, readme)
@@ -204,6 +206,7 @@ def _write_shards(
     sources: Sequence[Source],
     shard_sizes: Sequence[int],
     journal: Journal,
+    progress: Callable[[int], None] | None,
 ) -> tuple[dict[str, tuple[ShardEntry, ...]], dict[str, list[pa.Table]], list[TrainingHeader]]:
     """Write the new shards; return old and new entries and the new rows of metadata/<population>, by split, and headers."""
     stored = old.populations[population].splits if old and population in old.populations else {}
@@ -218,7 +221,7 @@ def _write_shards(
         for count in divide_into_shards(nbytes, len(shards), shard_sizes):
             members, left = left[:count], left[count:]
             name = shard_path(population, split, len(shards))
-            written, finite = _write_shard(root, name, population, split, members, journal)
+            written, finite = _write_shard(root, name, population, split, members, journal, progress)
             ids = {"first": members[0].facts.training, "last": members[-1].facts.training}
             shards.append(ShardEntry(path=name, nbytes=written.nbytes, sha256=written.sha256, n_trainings=count, **ids))
             rows: list[Row] = []
@@ -232,11 +235,19 @@ def _write_shards(
 
 
 def _write_shard(
-    root: Path, name: str, population: str, split: str, members: Sequence[Source], journal: Journal
+    root: Path,
+    name: str,
+    population: str,
+    split: str,
+    members: Sequence[Source],
+    journal: Journal,
+    progress: Callable[[int], None] | None,
 ) -> tuple[WrittenShard, list[bool]]:
     """Write one shard, unless a killed writer completed it; return also whether each training's values are finite."""
     n_weights = {shard_key(source.facts.plan_index): source.facts.architecture.n_weights for source in members}
     if kept := journal.kept(name, population, split, n_weights, members):
+        if progress:
+            progress(sum(tensor_nbytes(n) for n in n_weights.values()))
         return kept
     finite: list[bool] = []
 
@@ -244,6 +255,8 @@ def _write_shard(
         for weights in read_ahead(members):
             finite.append(bool(np.isfinite(weights.min()) and np.isfinite(weights.max())))  # NaN is both
             yield weights
+            if progress:
+                progress(weights.nbytes)
 
     written = write_shard(root / name, population, split, n_weights, tensors())
     journal.add(name, written, finite, members)
