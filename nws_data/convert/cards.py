@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+EVALUATION = "original-2020"
+"""In a plan: accuracies were measured in the training graph, on augmented images, with batch norm's batch statistics."""
+
 _HOLDS = """
 ## What it holds
 
@@ -43,6 +49,11 @@ Eilertsen, Jönsson, Ropinski, Unger and Ynnerman, *Classifying the classifier: 
 networks* (ECAI 2020).
 """
 
+_ACCURACIES = """**Accuracies are those of 2020**: measured in the training graph, on augmented images where a training has
+augmentation, with batch norm's statistics of the batch; each evaluation also moved the running statistics. Train accuracy is
+the mean over the batches of the epoch. An evaluation of these weights on clean images gives other numbers.
+"""
+
 IMPORTED = (
     """# NWS: the neural weight space dataset, the release of 2020
 
@@ -50,10 +61,9 @@ IMPORTED = (
 all weights along each training: {n_snapshots} weight vectors, {size}. Converted by `nws import-original`; the
 weights are theirs, value by value, as float32.
 
-**Accuracies are those of 2020**: measured in the training graph, on augmented images where a training has augmentation, with
-batch norm's statistics of the batch; each evaluation also moved the running statistics. Train accuracy is the mean over the
-batches of the epoch. An evaluation of these weights on clean images gives other numbers.
-
+"""
+    + _ACCURACIES
+    + """
 **Splits are the authors'**: the lists of converged trainings. Of each train list about a tenth is `validation`, which they
 drew by snapshot. Trainings in no list have plan indices from 500,000 on and stand in `train`; the official tasks leave them
 out.
@@ -64,12 +74,15 @@ versions, hosts and dates. Why a training stopped is derived from its errors by 
     + _HOLDS
 )
 
-DERIVED = (
-    """# NWS: the neural weight space dataset, a part
+_DERIVED = """# NWS: the neural weight space dataset, a part
 
 {n_trainings} trained image classifiers with 20 snapshots of all weights each: {n_snapshots} weight vectors, {size}.
 The trainings are those of other datasets, put together by `nws subset` or `nws merge`; ids, splits and all values are
 theirs. A chosen part is no fair sample of the population, and its numbers do not compare with those of the whole.
 """
-    + _HOLDS
-)
+
+
+def derived_card(plans: Sequence[Mapping[str, Any]]) -> str:
+    """Return the template for parts of datasets with these plans."""
+    imported = any(plan.get("evaluation") == EVALUATION for plan in plans)
+    return _DERIVED + (f"\n{_ACCURACIES}" if imported else "") + _HOLDS

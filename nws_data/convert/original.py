@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nws_data.convert.cards import IMPORTED
-from nws_data.convert.original_folder import COMPUTE_PATH, EVALUATION, UNKNOWN, OriginalFolder
+from nws_data.convert.cards import EVALUATION, IMPORTED
+from nws_data.convert.original_folder import COMPUTE_PATH, UNKNOWN, OriginalFolder
 from nws_data.convert.original_lists import UNLISTED_FROM, Row, check_row, match, population_of, read_lists, unlisted_ids
+from nws_data.convert.writing import Progress, write_populations
 from nws_data.errors import FormatError
 from nws_data.format.manifest import Manifest
 from nws_data.space.hyperparameters import IMAGE_SETS, POPULATIONS
 from nws_data.space.image_sets import ImageSet, threshold_of
-from nws_data.write.writer import check_appendable, write_population
 
 _N_IMAGES = {
     "mnist": (55_000, 10_000),
@@ -59,10 +59,6 @@ class _Found:
 
     sources: list[OriginalFolder]
     rows: dict[Path, Row]
-
-
-Progress = Callable[[str, int, int], None]
-"""Called as (what, bytes so far, bytes in all)."""
 
 
 def import_original(
@@ -158,27 +154,8 @@ def _write(out: Path, found: dict[str, _Found], skipped: list[str], progress: Pr
         "evaluation": EVALUATION,
         "unlisted_from": UNLISTED_FROM,
     }
-    for name in found:
-        check_appendable(out, name, plan, image_sets)
-    total = sum(4 * 20 * source.architecture.n_weights for population in found.values() for source in population.sources)
-    done = 0
-
-    def advance(nbytes: int) -> None:
-        nonlocal done
-        done += nbytes
-        if progress:
-            progress("weights", done, total)
-
-    for name, population in found.items():
-        write_population(
-            out,
-            population=name,
-            plan=plan,
-            image_sets=image_sets,
-            records=population.sources,
-            card_template=IMPORTED,
-            progress=advance,
-        )
+    populations = {name: (plan, population.sources) for name, population in found.items()}
+    write_populations(out, image_sets, populations, IMPORTED, progress)
     counts = {name: _counts(population, {s.name: s for s in image_sets}) for name, population in found.items()}
     return ImportReport(counts, tuple(skipped))
 

@@ -30,8 +30,6 @@ from nws_data.space.trajectory import N_SNAPSHOTS
 
 UNKNOWN = "unknown"
 COMPUTE_PATH = "original-2020"
-EVALUATION = "original-2020"
-"""In a plan: accuracies were measured in the training graph, on augmented images, with batch norm's batch statistics."""
 
 _FLOAT64 = np.dtype("<f8")
 _MAX_EVALUATIONS = 10_000  # the scripts stop at 1,001
