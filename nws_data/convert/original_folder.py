@@ -139,8 +139,8 @@ class OriginalFolder:
     def _check_weights(self) -> list[tuple[int, int]]:
         """Return size and time of change of every snapshot's file."""
         expected = self.architecture.n_weights * _FLOAT64.itemsize
-        found = [path.stat() for path in self.snapshot_paths]
-        for path, status in zip(self.snapshot_paths, found, strict=True):
+        found = [path.stat() for path in self.files]
+        for path, status in zip(self.files, found, strict=True):
             if status.st_size != expected:
                 raise FormatError(
                     f"{self.path}: weights/{path.name} has {status.st_size:,} bytes, this architecture {expected:,}"
@@ -153,7 +153,7 @@ class OriginalFolder:
         return Architecture.of(self.hyperparameters)
 
     @property
-    def snapshot_paths(self) -> list[Path]:
+    def files(self) -> list[Path]:
         """The files of the 20 snapshots in time order."""
         return [self.path / "weights" / f"{number:03d}.bin" for number in range(1, N_SNAPSHOTS + 1)]
 
@@ -224,10 +224,14 @@ class OriginalFolder:
         one = np.empty(n, _FLOAT64)
         weights = np.empty((N_SNAPSHOTS, n), np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
-            for row, path in zip(weights, self.snapshot_paths, strict=True):
-                with open(path, "rb", buffering=0) as stream:
-                    if stream.readinto(one.data) != one.nbytes or os.fstat(stream.fileno()).st_size != one.nbytes:
-                        raise FormatError(f"{self.path}: weights/{path.name} was changed during the import; import again")
+            for row, path in zip(weights, self.files, strict=True):
+                try:
+                    with open(path, "rb", buffering=0) as stream:
+                        complete = stream.readinto(one.data) == one.nbytes == os.fstat(stream.fileno()).st_size
+                except OSError as error:
+                    raise FormatError(f"{path}: cannot be read ({error.strerror}); import again") from error
+                if not complete:
+                    raise FormatError(f"{path}: was changed during the import; import again")
                 row[:] = one
         return weights
 

@@ -41,6 +41,11 @@ class StoredTraining:
         """See :class:`nws_data.write.sources.Source`."""
         return repr((self.shard.sha256, self.facts))
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Nothing: a shard is read whole before, for its checksum."""
+        return ()
+
     def weights(self) -> np.ndarray:
         """Read the weights, float32 ``(20, n_weights)``."""
         path, positions = self.dataset.checked(self.shard)
@@ -49,7 +54,10 @@ class StoredTraining:
             raise FormatError(
                 f"{path}: holds no {key} of {n:,} values a snapshot; `nws verify {self.dataset.root}` says more"
             )
-        values = np.fromfile(path, "<f4", N_SNAPSHOTS * n, offset=positions[key].offset)
+        try:
+            values = np.fromfile(path, "<f4", N_SNAPSHOTS * n, offset=positions[key].offset)
+        except OSError as error:
+            raise FormatError(f"{path}: cannot be read ({error.strerror or error}); fetch it again") from error
         return values.reshape(N_SNAPSHOTS, n)
 
 
@@ -84,7 +92,11 @@ class StoredDataset:
         """Return a shard's file and what it holds, its bytes compared with the manifest."""
         path = self.root / shard.path
         header = read_header(path)
-        if file_sha256(path) != shard.sha256:
+        try:
+            sha256 = file_sha256(path)
+        except OSError as error:
+            raise FormatError(f"{path}: cannot be read ({error.strerror or error}); fetch it again") from error
+        if sha256 != shard.sha256:
             raise FormatError(f"{path}: altered: its SHA-256 is not the recorded one; fetch it again (`nws pull`)")
         return path, header.positions
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -173,6 +174,27 @@ def test_shards_that_a_killed_import_completed_are_not_written_again(release, nw
     assert differences(out, nws) == []
 
 
+@pytest.mark.parametrize("damage", ["not JSON", "[]", '{"PATH": 1}', '{"PATH": {"sources": "DIGEST"}}', "shard"])
+def test_what_a_killed_import_left_damaged_is_written_again(small, tmp_path, damage):
+    out = tmp_path / "nws"
+
+    def stop(what: str, done: int, total: int) -> None:
+        if any((out / "weights" / "random").glob("*.safetensors")):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_original(small, out, progress=stop)
+    (path,) = out.glob("weights/random/*.safetensors")
+    journal = out / ".nws-written"
+    ((name, entry),) = json.loads(journal.read_text()).items()
+    if damage == "shard":
+        path.write_bytes(path.read_bytes()[:-4])
+    else:
+        journal.write_text(damage.replace("PATH", name).replace("DIGEST", entry["sources"]))
+    import_original(small, out)
+    assert verify(out).problems == () and not journal.exists()
+
+
 def test_a_folder_that_has_changed_is_read_again(small, tmp_path):
     out = tmp_path / "nws"
 
@@ -187,6 +209,21 @@ def test_a_folder_that_has_changed_is_read_again(small, tmp_path):
     import_original(small, out)
     import_original(small, tmp_path / "again")
     assert differences(out, tmp_path / "again") == []
+
+
+@pytest.mark.parametrize(
+    ("length", "message"), [(None, "cannot be read .No such file"), (8, "was changed during the import")]
+)
+def test_a_file_that_goes_while_it_is_imported_is_named(small, tmp_path, length, message):
+    out, name = tmp_path / "nws", "weights/002.bin"
+
+    def damage(what: str, done: int, total: int) -> None:
+        for path in (small / "nws_main").glob(f"*/{name}"):
+            path.unlink() if length is None else os.truncate(path, length)
+
+    with pytest.raises(FormatError, match=f"{name}: {message}"):
+        import_original(small, out, progress=damage)
+    assert not (out / "manifest.json").exists() and not list(out.rglob("*.tmp-*"))
 
 
 def damage_length(folder: Path) -> None:
