@@ -40,10 +40,12 @@ class Row:
 
 
 def population_of(parts: Sequence[str]) -> str | None:
-    """Return the population that a path names, such as ``nws_main/0001``; None where it names none or both."""
-    text = "/".join(parts).lower()
-    found = [population for population in POPULATIONS if any(name in text for name in _NAMES[population])]
-    return found[0] if len(found) == 1 else None
+    """Return the population that a path names, such as ``nws_main/0001``, the last part first; None where no part does."""
+    for part in reversed(parts):
+        found = [population for population in POPULATIONS if any(name in part.lower() for name in _NAMES[population])]
+        if len(found) == 1:
+            return found[0]
+    return None
 
 
 def read_lists(paths: Sequence[Path]) -> dict[str, list[Row]]:

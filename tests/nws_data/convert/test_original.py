@@ -305,6 +305,8 @@ def test_folders_and_lists_that_do_not_fit_are_refused(small, tmp_path):
             import_original(small, out)
 
     refused("lies inside the release", small / "nws")
+    small = small.rename(tmp_path / "fixed and main")  # the last part of a path that names a population does
+    import_original(small, tmp_path / "renamed")
     shutil.copytree(small / "nws_main" / "0001", small / "nws_main" / "other" / "0001")
     (small / "nws_main" / "other").rename(small / "nws_main_2")
     import_original(small, tmp_path / "both")  # the authors' path says which
