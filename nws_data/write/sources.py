@@ -13,7 +13,7 @@ import numpy as np
 
 from nws_data.format.records import TrainingFacts, TrainingRecord, load_header
 
-_FETCHED = 4
+_FETCHED = 8
 """Trainings that the disk fetches ahead: many small files one by one keep no disk busy."""
 
 
