@@ -17,6 +17,7 @@ from typing import Any
 
 from nws_data import __version__
 from nws_data.commands import DATA, JSON, Commands, add_command, arg
+from nws_data.convert import cli as convert
 from nws_data.errors import NWSError
 from nws_data.home import expanded
 from nws_data.terminal import plain, say, say_json
@@ -39,7 +40,7 @@ PICTURES = {
 
 _MAX_MESSAGE = 4_000  # characters: an error may quote megabytes of a stranger's file
 
-RESUMABLE = ("bench", "build", "figure", "pull", "push", "quickstart")
+RESUMABLE = ("bench", "build", "figure", "import-original", "merge", "pull", "push", "quickstart", "subset")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -150,6 +151,7 @@ def _add_own(commands: Commands) -> None:
     help = "score a file of predictions on the task and dataset it was made for"
     predictions = arg("predictions", type=Path, help="a Parquet file that Predictions.save wrote")
     add_command(commands, "score", _score, help, predictions, DATA, JSON)
+    convert.add_commands(commands)
     training = arg("training", metavar="ID", help="a training, such as fixed-000003")
     for name, help in PICTURES.items():
         out = arg("--out", type=Path, help=f"the picture, PNG or SVG (default: ID-{name}.png)")

@@ -94,6 +94,7 @@ FOLDERS = {
         "format": {"", "space"},
         "write": {"", "space", "format"},
         "check": {"", "space", "format"},
+        "convert": {"", "space", "format", "write"},
         "hub": {"", "space", "format", "write", "check"},
         "read": {"", "space", "format", "hub"},
         "features": {"", "space", "format", "read"},

@@ -25,11 +25,13 @@ print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))
 sys.exit(status)
 """
 _HELP = ["", "info", "verify", "pull", "tasks", "score", "build", "plan", "rebuild", "bench", "quickstart"]
+_HELP += ["import-original", "diff", "subset", "merge"]
 _HELP += [f"bench {name}" for name in ("run", "board", "methods", "leaks")]
 
 
 @pytest.mark.parametrize(
-    "command", [*(f"{name} --help" for name in _HELP), "--version", "bench methods", "info ROOT", "tasks ROOT"]
+    "command",
+    [*(f"{name} --help" for name in _HELP), "--version", "bench methods", "info ROOT", "tasks ROOT", "diff ROOT ROOT"],
 )
 def test_no_heavy_library_is_loaded(command: str, tiny_dataset: TinyDataset) -> None:
     arguments = [str(tiny_dataset.root) if word == "ROOT" else word for word in command.split()]

@@ -29,6 +29,8 @@ _PLAN_NAMES = {
     "precision": "precision",
     "batch_norm": "batch norm",
     "compute_path": "path",
+    "evaluation": "accuracies",
+    "unlisted_from": "in no list from index",
 }
 _IMAGE_SETS = ["image set", "trainings", "threshold %", "passing", "passing %", "min %", "median %", "max %"]
 

@@ -33,6 +33,8 @@ _PLAN_TYPES: dict[str, Any] = {
     "precision": str,
     "compute_path": str,
     "generator": str,
+    "evaluation": str,
+    "unlisted_from": int,
 }
 # Of a shard's file, for each training and in all: shards are closed at 512 MB.
 _LEAST_NBYTES, _MOST_NBYTES = N_SNAPSHOTS * 4 * 10_000, 1_000_000_000

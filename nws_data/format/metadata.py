@@ -144,9 +144,9 @@ def _lengths(architecture: Architecture) -> Row:
     return {"n_weights": architecture.n_weights, "n_weights_conv": architecture.n_weights_conv}
 
 
-def make_table(rows: Iterable[Row], schema: pa.Schema, old: pa.Table | None = None) -> pa.Table:
+def make_table(rows: Iterable[Row] | pa.Table, schema: pa.Schema, old: pa.Table | None = None) -> pa.Table:
     """Return old rows and new ones as one table, sorted by population, plan index and snapshot."""
-    new = pa.Table.from_pylist(list(rows), schema=schema)
+    new = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=schema)
     table = pa.concat_tables([old, new]) if old is not None else new
     ids = table.column("training").to_pylist()
     snapshots = table.column("snapshot").to_pylist() if "snapshot" in schema.names else [0] * len(ids)

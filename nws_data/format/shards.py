@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -157,14 +158,15 @@ def write_shard(
     _check_keys(n_weights, path)
     raw = encode_shard_header(population, split, n_weights)
     digest = hashlib.sha256(raw)
-    with atomic_file(path) as stream:
+    with atomic_file(path) as stream, ThreadPoolExecutor(1) as hasher:
         stream.write(raw)
         for (key, n), tensor in zip(n_weights.items(), tensors, strict=True):
             if tensor.shape != (N_SNAPSHOTS, n) or tensor.dtype != np.float32:
                 raise FormatError(f"{key}: expected float32 {(N_SNAPSHOTS, n)}, got {tensor.dtype} {tensor.shape}")
             data = np.ascontiguousarray(tensor, dtype=_FLOAT32).data.cast("B")
-            digest.update(data)
+            hashed = hasher.submit(digest.update, data)  # takes as long as writing
             stream.write(data)
+            hashed.result()
     positions = _positions(len(raw), n_weights)
     return WrittenShard(len(raw) + sum(p.nbytes for p in positions.values()), digest.hexdigest(), positions)
 

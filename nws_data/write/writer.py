@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from nws_data.atomic import write_bytes
@@ -36,13 +37,23 @@ from nws_data.format.metadata import (
 from nws_data.format.picture import COLUMNS as PICTURE_COLUMNS
 from nws_data.format.picture import draw_trainings
 from nws_data.format.plan import plan_differences
-from nws_data.format.records import TrainingHeader, TrainingRecord, load_header
+from nws_data.format.records import TrainingFacts, TrainingHeader
 from nws_data.format.root import CHECKSUMS, CROISSANT, PICTURE, README, checksum_lines
-from nws_data.format.shards import SHARD_SIZES, divide_into_shards, shard_key, shard_path, tensor_nbytes, write_shard
+from nws_data.format.shards import (
+    SHARD_SIZES,
+    WrittenShard,
+    divide_into_shards,
+    shard_key,
+    shard_path,
+    tensor_nbytes,
+    write_shard,
+)
 from nws_data.hashing import sha256_of
 from nws_data.space.identity import SPLITS, check_population, parse_id, training_seed
 from nws_data.space.image_sets import ImageSet
 from nws_data.write.folder import check_ours, exclusive, remove_unlisted, stored_manifest, unfinished
+from nws_data.write.journal import Journal
+from nws_data.write.sources import Source, StagedFile, read_ahead
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
@@ -53,9 +64,10 @@ def write_population(
     population: str,
     plan: Mapping[str, Any],
     image_sets: Sequence[ImageSet],
-    records: Sequence[str | Path],
+    records: Sequence[str | Path | Source],
     card_template: str,
     shard_sizes: Sequence[int] = SHARD_SIZES,
+    progress: Callable[[int], None] | None = None,
 ) -> Manifest:
     """Create a dataset or append to one; trainings that it holds already are skipped.
 
@@ -67,9 +79,10 @@ def write_population(
         plan: everything that decides what a training is, but their number, as JSON values. ``build_seed`` is required:
             an int, or None where trainings were imported and have no seed to check.
         image_sets: in label order; those that the dataset has come first, unchanged; others may follow.
-        records: staging files of :class:`TrainingRecord`, in any order.
+        records: finished trainings in any order: staging files of :class:`TrainingRecord`, or other sources.
         card_template: text of dataset_card.md with its placeholders.
         shard_sizes: bytes at which a split's shards are closed, the last one repeating.
+        progress: called with the bytes of weights of every training written, or kept from a killed run.
 
     Returns:
         The manifest as written.
@@ -83,10 +96,11 @@ def write_population(
     with exclusive(root):
         old = stored_manifest(root)
         plan = _checked_plan(old, population, plan, image_sets)
-        staged = _new_records(root, old, population, plan["build_seed"], image_sets, [Path(path) for path in records])
+        sources = [StagedFile(Path(record)) if isinstance(record, str | Path) else record for record in records]
+        new = _new_records(root, old, population, plan["build_seed"], image_sets, sources)
         with unfinished(root):
-            splits, rows = _write_shards(root, old, population, staged, shard_sizes)
-            headers = list(staged.values())
+            journal = Journal(root)
+            splits, rows, headers = _write_shards(root, old, population, new, shard_sizes, journal, progress)
             manifest, tables = _write_metadata(root, old, population, plan, image_sets, splits, rows, headers)
             described = _descriptions(root, manifest, tables, card_template)
             for name, content in described.items():
@@ -96,6 +110,7 @@ def write_population(
             write_bytes(root / CHECKSUMS, checksum_lines(manifest.file_sha256 | small).encode())
             manifest.save(root)
             remove_unlisted(root, manifest)
+            journal.remove()
     return manifest
 
 
@@ -153,9 +168,9 @@ def _new_records(
     population: str,
     build_seed: int | None,
     image_sets: Sequence[ImageSet],
-    records: Sequence[Path],
-) -> dict[Path, TrainingHeader]:
-    """Return the staged trainings that the dataset does not hold, in plan order; raises ``BuildError``."""
+    sources: Sequence[Source],
+) -> list[Source]:
+    """Return the trainings that the dataset does not hold, in plan order; raises ``BuildError``."""
     stored: dict[str, int] = {}  # seeds by id
     if old is not None:
         for table_path in old.trainings.values():
@@ -164,9 +179,9 @@ def _new_records(
     splits = old.populations[population].splits if old and population in old.populations else {}
     last = {name: parse_id(split.shards[-1].last)[1] for name, split in splits.items()}
     known, seen = {image_set.name for image_set in image_sets}, set()
-    new: dict[Path, TrainingHeader] = {}
-    for path in records:
-        header = load_header(path)
+    new: list[Source] = []
+    for source in sources:
+        header, path = source.facts, source.origin
         training, seed, image_set = header.training, header.seed, header.hyperparameters.dataset
         if header.population != population:
             raise BuildError(f"{path}: {training} is not of population {population}")
@@ -175,7 +190,7 @@ def _new_records(
         if build_seed is not None and seed != training_seed(build_seed, population, header.plan_index):
             raise BuildError(f"{path}: seed {seed} does not follow from build seed {build_seed}; stage it again")
         if training in seen:
-            raise BuildError(f"{path}: {training} is staged twice; remove one of the files")
+            raise BuildError(f"{path}: {training} is staged twice; remove one")
         seen.add(training)
         if stored.get(training, seed) != seed:
             raise BuildError(f"{path}: seed {seed}, the dataset's {training} has {stored[training]}")
@@ -186,41 +201,79 @@ def _new_records(
                 f"{training} comes before training {last[header.split]} of split {header.split}, which is written "
                 "already, and shards are never rewritten; build into another folder"
             )
-        new[path] = header
+        new.append(source)
     if not new and not stored:
         raise BuildError("no trainings to write; stage at least one")
-    return dict(sorted(new.items(), key=lambda item: item[1].plan_index))
+    return sorted(new, key=lambda source: source.facts.plan_index)
 
 
 def _write_shards(
     root: Path,
     old: Manifest | None,
     population: str,
-    staged: Mapping[Path, TrainingHeader],
+    sources: Sequence[Source],
     shard_sizes: Sequence[int],
-) -> tuple[dict[str, tuple[ShardEntry, ...]], dict[str, list[Row]]]:
-    """Write the new shards; return old and new entries, and the new rows of metadata/<population>, by split."""
+    journal: Journal,
+    progress: Callable[[int], None] | None,
+) -> tuple[dict[str, tuple[ShardEntry, ...]], dict[str, list[pa.Table]], list[TrainingHeader]]:
+    """Write the new shards; return old and new entries and the new rows of metadata/<population>, by split, and headers."""
     stored = old.populations[population].splits if old and population in old.populations else {}
     entries: dict[str, tuple[ShardEntry, ...]] = {}
-    rows: dict[str, list[Row]] = {}
+    tables: dict[str, list[pa.Table]] = {}
+    headers: list[TrainingHeader] = []
     for split in SPLITS:
-        paths = [path for path, header in staged.items() if header.split == split]
+        left = [source for source in sources if source.facts.split == split]
         shards = list(stored[split].shards) if split in stored else []
-        nbytes = [tensor_nbytes(staged[path].architecture.n_weights) for path in paths]
-        rows[split] = []
+        tables[split] = []
+        nbytes = [tensor_nbytes(source.facts.architecture.n_weights) for source in left]
         for count in divide_into_shards(nbytes, len(shards), shard_sizes):
-            members, paths = {path: staged[path] for path in paths[:count]}, paths[count:]
-            name, headers = shard_path(population, split, len(shards)), list(members.values())
-            n_weights = {shard_key(header.plan_index): header.architecture.n_weights for header in headers}
-            tensors = (TrainingRecord.load(path).weights for path in members)
-            written = write_shard(root / name, population, split, n_weights, tensors)
-            ids = {"first": headers[0].training, "last": headers[-1].training}
+            members, left = left[:count], left[count:]
+            name = shard_path(population, split, len(shards))
+            written, finite = _write_shard(root, name, population, split, members, journal, progress)
+            ids = {"first": members[0].facts.training, "last": members[-1].facts.training}
             shards.append(ShardEntry(path=name, nbytes=written.nbytes, sha256=written.sha256, n_trainings=count, **ids))
-            for header in headers:
-                rows[split] += snapshot_rows(header, name, written.positions[shard_key(header.plan_index)])
+            rows: list[Row] = []
+            for source, is_finite in zip(members, finite, strict=True):
+                headers.append(_header(source.facts, is_finite))
+                rows += snapshot_rows(headers[-1], name, written.positions[shard_key(headers[-1].plan_index)])
+            tables[split].append(pa.Table.from_pylist(rows, schema=SNAPSHOT_SCHEMA))  # far smaller than the rows
         if shards:
             entries[split] = tuple(shards)
-    return entries, rows
+    return entries, tables, headers
+
+
+def _write_shard(
+    root: Path,
+    name: str,
+    population: str,
+    split: str,
+    members: Sequence[Source],
+    journal: Journal,
+    progress: Callable[[int], None] | None,
+) -> tuple[WrittenShard, list[bool]]:
+    """Write one shard, unless a killed writer completed it; return also whether each training's values are finite."""
+    n_weights = {shard_key(source.facts.plan_index): source.facts.architecture.n_weights for source in members}
+    if kept := journal.kept(name, population, split, n_weights, members):
+        if progress:
+            progress(sum(tensor_nbytes(n) for n in n_weights.values()))
+        return kept
+    finite: list[bool] = []
+
+    def tensors() -> Iterator[np.ndarray]:
+        for weights in read_ahead(members):
+            finite.append(bool(np.isfinite(weights.min()) and np.isfinite(weights.max())))  # NaN is both
+            yield weights
+            if progress:
+                progress(weights.nbytes)
+
+    written = write_shard(root / name, population, split, n_weights, tensors())
+    journal.add(name, written, finite, members)
+    return written, finite
+
+
+def _header(facts: TrainingFacts, finite: bool) -> TrainingHeader:
+    values = {field.name: getattr(facts, field.name) for field in fields(TrainingFacts)}
+    return TrainingHeader(**values, finite=finite)
 
 
 def _write_metadata(
@@ -230,14 +283,14 @@ def _write_metadata(
     plan: dict[str, Any],
     image_sets: Sequence[ImageSet],
     shards: Mapping[str, tuple[ShardEntry, ...]],
-    rows: Mapping[str, Sequence[Row]],
+    rows: Mapping[str, Sequence[pa.Table]],
     headers: Sequence[TrainingHeader],
 ) -> tuple[Manifest, dict[str, pa.Table]]:
     """Write the tables of old and new rows; return the manifest of the dataset that they describe, and them by path."""
     sha256: dict[str, str] = {}
     tables: dict[str, pa.Table] = {}
 
-    def write(stem: str, schema: pa.Schema, rows: Sequence[Row], before: str | None) -> str:
+    def write(stem: str, schema: pa.Schema, rows: Sequence[Row] | pa.Table, before: str | None) -> str:
         """Write the rows of the old dataset's file ``before``, if any, and the new ones; return the path inside it."""
         stored = read_table(root, old, before) if before and old else None
         table = make_table(rows, schema, stored)
@@ -253,7 +306,12 @@ def _write_metadata(
     splits = {}
     for split, entries in shards.items():
         before = stored[split].metadata if split in stored else None
-        path = write(f"{population}/{split}-00000-of-00001", SNAPSHOT_SCHEMA, rows[split], before)
+        path = write(
+            f"{population}/{split}-00000-of-00001",
+            SNAPSHOT_SCHEMA,
+            pa.concat_tables([SNAPSHOT_SCHEMA.empty_table(), *rows[split]]),
+            before,
+        )
         splits[split] = SplitEntry(metadata=path, shards=entries)
     populations[population] = PopulationEntry(plan=plan, splits=splits)
 

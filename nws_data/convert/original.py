@@ -1,0 +1,203 @@
+"""``nws import-original``: the authors' release of 2020 as a dataset of this format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nws_data.convert.cards import EVALUATION, IMPORTED
+from nws_data.convert.original_folder import COMPUTE_PATH, UNKNOWN, OriginalFolder
+from nws_data.convert.original_lists import UNLISTED_FROM, Row, check_row, match, population_of, read_lists, unlisted_ids
+from nws_data.convert.writing import Progress, write_populations
+from nws_data.errors import FormatError
+from nws_data.format.manifest import Manifest
+from nws_data.space.hyperparameters import IMAGE_SETS, POPULATIONS
+from nws_data.space.image_sets import ImageSet, threshold_of
+
+_N_IMAGES = {
+    "mnist": (55_000, 10_000),
+    "cifar10": (45_000, 10_000),
+    "svhn": (73_257, 26_032),
+    "stl10": (5_000, 8_000),
+    "fashion_mnist": (55_000, 10_000),
+}
+"""Training and test images of the original (Eilertsen et al. 2020, Supplement A.1)."""
+
+_MAX_NAMED = 5  # bad folders in an error
+
+
+@dataclass(frozen=True)
+class ImportedPopulation:
+    """How many trainings of a population came in."""
+
+    n_trainings: int
+    n_train: int  # of the train list: splits train and validation
+    n_test: int
+    n_unlisted: int  # in no list
+    n_listed_below: int  # in a list, though their final accuracy does not exceed the threshold of their image set
+    n_unlisted_above: int  # in no list, though it does
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What :func:`import_original` did."""
+
+    populations: dict[str, ImportedPopulation]
+    skipped: tuple[str, ...]  # what was left out, each with its folder or line, and why
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as values that JSON can hold."""
+        return asdict(self)
+
+
+@dataclass
+class _Found:
+    """A population's trainings: those of a list with its row, the others without."""
+
+    sources: list[OriginalFolder]
+    rows: dict[Path, Row]
+
+
+def import_original(
+    root: str | Path, out: str | Path, *, skip_bad: bool = False, progress: Progress | None = None
+) -> ImportReport:
+    """Turn the authors' release into a dataset: all trainings of all folders under ``root`` that have a meta.csv.
+
+    All but the weights is checked before anything is written. Interrupted, the same call goes on: shards that are complete
+    stay. One training is in memory at a time, and the next one.
+
+    Args:
+        root: folder of the release: trainings in folders, and the four lists. Folders whose path names ``fixed`` are of
+            the population ``fixed``, those with ``main`` or ``random`` of ``random``.
+        out: the dataset's folder; new, or left by an interrupted import.
+        skip_bad: leave out what is bad instead of raising.
+        progress: called after every training.
+
+    Raises:
+        FormatError: a folder is incomplete, or has a wrong length or an unknown code; a list does not fit.
+        BuildError: ``out`` holds something else.
+    """
+    root, out = Path(root).resolve(), Path(out)
+    if out.resolve().is_relative_to(root):
+        raise FormatError(f"{out} lies inside the release {root}; give a folder beside it")
+    folders, lists = _walk(root)
+    rows = read_lists(lists)
+    problems: list[str] = []
+    found: dict[str, _Found] = {name: _read(root, folders, name, rows.get(name), problems) for name in POPULATIONS}
+    problems += [f"{path}: the path names neither fixed nor main" for path in folders if _population(root, path) is None]
+    if problems and not skip_bad:
+        more = f"\n  ... and {len(problems) - _MAX_NAMED:,} more" if len(problems) > _MAX_NAMED else ""
+        shown = "".join(f"\n  {problem}" for problem in problems[:_MAX_NAMED])
+        raise FormatError(f"{root}: {len(problems):,} bad; fetch them again, or leave them out by --skip-bad:{shown}{more}")
+    found = {name: population for name, population in found.items() if population.sources}
+    if not found:
+        raise FormatError(
+            f"{root}: no training of the 2020 release that can be read: folders with meta.csv; give its folder"
+        )
+    return _write(out, found, problems, progress)
+
+
+def _walk(root: Path) -> tuple[list[Path], list[Path]]:
+    """Return the folders of trainings and the CSV lists under ``root``, sorted."""
+    folders, lists = [], []
+    for folder, inside, names in os.walk(root, onerror=_raise):
+        if "meta.csv" in names or "weights" in inside:
+            folders.append(Path(folder))
+            inside.clear()
+        else:
+            lists += [Path(folder) / name for name in names if name.endswith(".csv")]
+    return sorted(folders), sorted(lists)
+
+
+def _raise(error: OSError) -> None:
+    raise FormatError(f"{error.filename}: cannot be read ({error.strerror}); give the folder of the release") from error
+
+
+def _population(root: Path, path: Path) -> str | None:
+    return population_of((root.name, *path.relative_to(root).parts))
+
+
+def _read(root: Path, folders: Sequence[Path], name: str, rows: list[Row] | None, problems: list[str]) -> _Found:
+    """Check a population's folders against themselves and its lists, and give each its id; append what is wrong."""
+    of_population = [path for path in folders if _population(root, path) == name]
+    if not of_population:
+        return _Found([], {})
+    if rows is None:
+        raise FormatError(f"{root}: no lists of {name}, which say the splits; put nws_*_train.csv and nws_*_test.csv there")
+    listed, found = match(rows, of_population)
+    problems += found
+    ids = {path: row.training for path, row in listed.items()}
+    ids |= unlisted_ids([path for path in of_population if path not in listed], name, root)
+    sources = []
+    for path in of_population:
+        try:
+            folder = OriginalFolder(path, ids[path])
+            if path in listed:
+                check_row(listed[path], folder)
+            sources.append(folder)
+        except FormatError as error:
+            problems.append(str(error))
+    return _Found(sources, listed)
+
+
+def _write(out: Path, found: dict[str, _Found], skipped: list[str], progress: Progress | None) -> ImportReport:
+    image_sets = [_image_set(name) for name in IMAGE_SETS]
+    plan = {
+        "build_seed": None,
+        "image_sets": [[image_set.name, image_set.digest] for image_set in image_sets],
+        "batch_norm": True,
+        "precision": "float32",
+        "compute_path": COMPUTE_PATH,
+        "evaluation": EVALUATION,
+        "unlisted_from": UNLISTED_FROM,
+    }
+    populations = {name: (plan, population.sources) for name, population in found.items()}
+    write_populations(out, image_sets, populations, IMPORTED, progress)
+    counts = {name: _counts(population, {s.name: s for s in image_sets}) for name, population in found.items()}
+    return ImportReport(counts, tuple(skipped))
+
+
+def _image_set(name: str) -> ImageSet:
+    n_train, n_test = _N_IMAGES[name]
+    source = "as the authors read it in 2020 (their Supplement A.1); the images themselves are unknown"
+    return ImageSet(name=name, threshold=threshold_of(name), source=source, n_train=n_train, n_test=n_test, digest=UNKNOWN)
+
+
+def _counts(population: _Found, image_sets: dict[str, ImageSet]) -> ImportedPopulation:
+    listed = [source for source in population.sources if source.path in population.rows]
+    others = [source for source in population.sources if source.path not in population.rows]
+    n_test = sum(source.facts.split == "test" for source in listed)
+
+    def passing(sources: Sequence[OriginalFolder]) -> Iterator[bool]:
+        return (image_sets[s.hyperparameters.dataset].passes(s.facts.test_accuracy[-1]) for s in sources)
+
+    return ImportedPopulation(
+        n_trainings=len(population.sources),
+        n_train=len(listed) - n_test,
+        n_test=n_test,
+        n_unlisted=len(others),
+        n_listed_below=len(listed) - sum(passing(listed)),
+        n_unlisted_above=sum(passing(others)),
+    )
+
+
+def format_import(report: ImportReport, out: Path) -> str:
+    """Return the report for people."""
+    lines = []
+    for name, p in report.populations.items():
+        lines.append(
+            f"{name}: {p.n_trainings:,} trainings: {p.n_train:,} of the train list, {p.n_test:,} of the test list, "
+            f"{p.n_unlisted:,} in none"
+        )
+        if p.n_listed_below or p.n_unlisted_above:
+            lines.append(
+                f"  {p.n_listed_below:,} in a list do not exceed the threshold of their image set, "
+                f"{p.n_unlisted_above:,} in none do"
+            )
+    if report.skipped:
+        lines += [f"left out: {len(report.skipped):,}", *(f"  {problem}" for problem in report.skipped)]
+    digest = Manifest.load(out).data_digest
+    return "\n".join([*lines, f"{out}: data digest {digest[:12]}; `nws info {out}` says what it holds"])
