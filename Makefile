@@ -8,7 +8,7 @@ VENV_FLAGS ?=
 
 RUN = OMP_NUM_THREADS=1 $(VENV)/bin/python -m
 
-.PHONY: help quickstart test fast long lint pytest ruff mypy clean
+.PHONY: help quickstart test fast long lint pytest ruff mypy docs clean
 
 help:
 	@echo "make quickstart   train 150 small networks and read from their weights how they were made (minutes)"
@@ -16,6 +16,7 @@ help:
 	@echo "make fast         ruff, and all tests but the slow and the long ones"
 	@echo "make long         what make test holds a sample of, in full: fuzzing, kills, kernels (half an hour)"
 	@echo "make lint         ruff and mypy"
+	@echo "make docs         the site of docs/, into site/; a warning is an error"
 	@echo "make clean        remove .venv and caches; datasets stay"
 
 quickstart: $(VENV)/all.stamp
@@ -44,8 +45,12 @@ ruff: $(VENV)/dev.stamp
 mypy: $(VENV)/dev.stamp
 	@$(RUN) mypy
 
+docs: $(VENV)/dev.stamp
+	@$(RUN) sphinx -W --keep-going -q docs site
+	@echo "site/index.html"
+
 clean:
-	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) dist site .pytest_cache .mypy_cache .ruff_cache
 	find nws_data builders baselines benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
 
 # $(call install,EXTRA): make .venv if it is not there and install this checkout with an extra.

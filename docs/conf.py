@@ -21,10 +21,10 @@ html_show_sphinx = False
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
-nb_execution_mode = "off"  # tests/test_notebooks.py runs them; the site shows what they gave on the dataset of make quickstart
+nb_execution_mode = "off"  # tests/test_site.py runs them; shown is what they gave on the dataset of make quickstart
 
 add_module_names = False
-autodoc_default_options = {"members": True, "show-inheritance": True, "member-order": "bysource", "exclude-members": "__new__"}
+autodoc_default_options = {"members": True, "show-inheritance": True, "member-order": "bysource"}
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 maximum_signature_line_length = 90
