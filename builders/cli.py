@@ -159,10 +159,10 @@ def _run_build(options: argparse.Namespace) -> int:
 
 
 def _run_rebuild(options: argparse.Namespace) -> int:
-    from builders.rebuild import rebuild, recorded_images
+    from builders.rebuild import images_of, rebuild
 
     try:
-        images = image_options_of(options, recorded_images(options.folder, options.training, options.sources))
+        images = image_options_of(options, images_of(options.folder, options.training, options.sources))
         report = rebuild(options.folder, options.training, images, options.out)
     except NWSError as error:
         if options.json:

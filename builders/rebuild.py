@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,9 @@ import torch
 import nws_data
 from builders.compute.backend import BACKENDS
 from builders.compute.compute_path import backend_of, path_of
-from builders.images.arrays import recorded_limits
 from builders.images.bank import ImageBank
-from builders.images.prepare import ImageOptions, prepare_images
-from builders.images.sources import SOURCES, image_set_name
+from builders.images.prepare import ImageOptions
+from builders.images.recorded import prepare_recorded, recorded_images
 from builders.plan.jobs import make_jobs
 from builders.plan.trainings import PlannedTraining, plan_training
 from builders.run.local import run_jobs
@@ -72,7 +71,7 @@ def rebuild(folder: Path, training: str, images: ImageOptions, out: Path | None 
     with tempfile.TemporaryDirectory(prefix="nws-rebuild-") as temporary:
         bank, staging = Path(temporary, "images"), Path(temporary, "trainings")
         staging.mkdir()
-        _prepare_images(bank, images, dict(plan["image_sets"])[stored["dataset"]], stored["dataset"])
+        prepare_recorded(bank, images, dict(plan["image_sets"])[stored["dataset"]], stored["dataset"])
         settings = WorkerSettings(bank, staging, plan["epoch_cap"], plan["precision"], BACKENDS[backend].device, backend)
         work, n_epochs = flop_per_epoch(planned, ImageBank.open(bank)), int(stored["n_epochs"])
         with BuildProgress(training, {training: work}, 0, n_epochs, n_epochs) as progress:
@@ -84,19 +83,12 @@ def rebuild(folder: Path, training: str, images: ImageOptions, out: Path | None 
     return _compare(record, weights, stored, time.monotonic() - started_s)
 
 
-def recorded_images(folder: Path, training: str, sources: Sequence[str] | None = None) -> ImageOptions:
+def images_of(folder: Path, training: str, sources: Sequence[str] | None = None) -> ImageOptions:
     """Return the image options that a dataset records for a training, as far as it does; ``sources`` is what a person says.
 
-    Raises:
-        SelectionError: the dataset has no such training.
-        BuildError: the images were somebody's own, so that only ``sources`` can say where they are.
+    Raises ``SelectionError`` when the dataset has no such training, and what :func:`recorded_images` raises.
     """
-    name = str(_rows(folder, training)["dataset"][0])
-    if sources is None and name not in SOURCES:
-        raise BuildError(f"{training} was trained on {name}, a set of your own; say where it is: --images {name}=FILE.npz")
-    source = next(item.source for item in Manifest.load(folder).image_sets if item.name == name)
-    n_train, n_test = recorded_limits(source)
-    return ImageOptions(sources=tuple(sources or [name]), n_train=n_train, n_test=n_test)
+    return recorded_images(Manifest.load(folder), str(_rows(folder, training)["dataset"][0]), sources)
 
 
 def _rows(folder: Path, training: str) -> NWSDataset:
@@ -144,15 +136,6 @@ def _planned(rows: NWSDataset, training: str, plan: Mapping[str, Any], stored: M
             f"{', '.join(str(found[name]) for name in different)}; see `nws verify`"
         )
     return planned
-
-
-def _prepare_images(bank: Path, images: ImageOptions, digest: str, name: str) -> None:
-    """Prepare the image set of a training; raise ``BuildError`` unless it is the one of the plan."""
-    mine = tuple(source for source in images.sources if image_set_name(source) == name)
-    found = prepare_images(bank, replace(images, sources=mine))[0].digest if mine else None
-    if found != digest:
-        what = "differs: give the same --train-images and --test-images" if mine else "is not among --images"
-        raise BuildError(f"the dataset was built with image set {name} ({digest[:12]}...), which {what}")
 
 
 def _compare(record: TrainingRecord, stored_weights: np.ndarray, stored: Any, elapsed_s: float) -> RebuildReport:

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from nws_data import __version__
-from nws_data.commands import DATA, JSON, Commands, add_command, arg
+from nws_data.commands import DATA, JSON, Commands, add_arguments, add_command, arg
 from nws_data.convert import cli as convert
 from nws_data.errors import NWSError
 from nws_data.home import expanded
@@ -118,7 +118,19 @@ def _add_own(commands: Commands) -> None:
     add_command(commands, "info", _info, "what a dataset holds", folder, tier, JSON)
     help = "check every file of a dataset against FORMAT.md and its checksums"
     quick = arg("--quick", action="store_true", help="do not read the weights: no checksums of shards")
-    add_command(commands, "verify", _verify, help, folder, quick, tier, JSON)
+    verify = add_command(commands, "verify", _verify, help, folder, quick, tier, JSON)
+    add_arguments(
+        verify.add_argument_group("proof from the weights, in a checkout"),
+        arg(
+            "--rescore",
+            type=int,
+            metavar="N",
+            help="evaluate N random snapshots on the images and compare with the accuracies",
+        ),
+        arg("--images", nargs="+", metavar="SOURCE", help="where the images are, as for nws build (default: as recorded)"),
+        arg("--image-root", type=Path, metavar="DIR", help="torchvision's folder (default: ~/.cache/nws/images)"),
+        arg("--download", action="store_true", help="let torchvision download what is missing"),
+    )
     help = "fetch a dataset, or a tier of it, from the Hugging Face hub into a folder"
     add_command(
         commands,
@@ -170,16 +182,23 @@ def _verify(options: argparse.Namespace) -> int:
     from nws_data.check.verify import verify
     from nws_data.progress import bytes_bar
 
+    builders = None if options.rescore is None else _checkout_module("builders.rescore")  # said before any work
     with bytes_bar(shown=not options.quick and not options.json) as show:
         report = verify(options.folder, deep=not options.quick, tier=options.tier, progress=show)
+    rescored = []
+    if builders and report.ok:
+        where = {"sources": options.images, "root": options.image_root, "download": options.download}
+        rescored = builders.rescore(options.folder, options.rescore, **where)
     if options.json:
-        say_json(report.to_dict())
+        say_json(report.to_dict() | ({"rescored": [item.to_dict() for item in rescored]} if builders else {}))
     elif report.ok:
         depth = "every byte" if report.deep else "headers and metadata"
         say(f"{options.folder}: sound ({report.n_trainings:,} trainings, {report.n_bytes / 1e6:,.1f} MB, {depth} checked)")
         if report.n_shards_left:
             why = "are not of this tier" if report.tier else "were not pulled"
             say(f"Partial: {report.n_shards_left:,} shards {why}.")
+        if builders:
+            say(builders.format_rescores(rescored))
     else:
         n = len(report.problems)
         problems = "".join(f"\n  {plain(problem)}" for problem in report.problems)
@@ -187,7 +206,7 @@ def _verify(options: argparse.Namespace) -> int:
         if report.n_damaged:
             others = "; the others are good" if report.n_damaged == n else ""
             say(f"Fetch or build the damaged files again{others}.")
-    return 0 if report.ok else 1
+    return 0 if report.ok and all(item.agrees for item in rescored) else 1
 
 
 def _pull(options: argparse.Namespace) -> int:

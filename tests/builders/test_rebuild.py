@@ -21,7 +21,7 @@ import nws_data
 from builders.build import build
 from builders.images.arrays import limit_images, recorded_limits
 from builders.images.sources import load_images
-from builders.rebuild import _check_origin, rebuild, recorded_images
+from builders.rebuild import _check_origin, images_of, rebuild
 from nws_data.cli import main
 from nws_data.errors import BuildError, SelectionError
 from nws_data.format.manifest import Manifest
@@ -148,7 +148,7 @@ def test_another_plan(copy):
 
 
 def test_images_are_found_as_recorded(dataset, tmp_path):
-    assert recorded_images(dataset, "fixed-000001") == IMAGES
+    assert images_of(dataset, "fixed-000001") == IMAGES
     arrays = load_images("digits")
     for limits in ((None, None), (100, None), (None, 30), (100, 30)):
         assert recorded_limits(limit_images(arrays, *limits).source) == limits
@@ -166,7 +166,7 @@ def test_somebodys_own_images_must_be_named(tmp_path):
     root, source = tmp_path / "nws", f"mine={tmp_path / 'mine.npz'}"
     build(config(root, fixed=1, images=replace(IMAGES, sources=(source,), n_train=None, n_test=None)))
     with pytest.raises(BuildError, match=r"a set of your own; say where it is: --images mine=FILE.npz"):
-        recorded_images(root, "fixed-000000")
+        images_of(root, "fixed-000000")
     assert main(["rebuild", "fixed-000000", str(root), "--images", source]) == 0
 
 
