@@ -85,5 +85,8 @@ def _written(options: argparse.Namespace) -> int:
     from nws_data.format.describe import describe
 
     info = describe(options.out)
-    say_json(info.to_dict()) if options.json else say(f"{options.out}: {info!r}")
+    say_json(info.to_dict()) if options.json else say(
+        f"{options.out}: {info.n_trainings:,} trainings, {info.n_bytes / 1e6:,.1f} MB, data digest {info.data_digest[:12]}\n"
+        f"Next: nws info {options.out}, nws verify {options.out}"
+    )
     return 0

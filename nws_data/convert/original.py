@@ -89,9 +89,11 @@ def import_original(
     found: dict[str, _Found] = {name: _read(root, folders, name, rows.get(name), problems) for name in POPULATIONS}
     problems += [f"{path}: the path names neither fixed nor main" for path in folders if _population(root, path) is None]
     if problems and not skip_bad:
-        more = f"\n  ... and {len(problems) - _MAX_NAMED:,} more" if len(problems) > _MAX_NAMED else ""
-        shown = "".join(f"\n  {problem}" for problem in problems[:_MAX_NAMED])
-        raise FormatError(f"{root}: {len(problems):,} bad; fetch them again, or leave them out by --skip-bad:{shown}{more}")
+        n = len(problems)
+        error = FormatError(f"{root}: {n:,} bad; fetch what is named again, or leave it out by --skip-bad; the first:")
+        for problem in problems[:_MAX_NAMED]:
+            error.add_note(f"  {problem}")
+        raise error
     found = {name: population for name, population in found.items() if population.sources}
     if not found:
         raise FormatError(

@@ -272,7 +272,8 @@ def test_a_bad_folder_is_named_or_left_out(small, tmp_path, capsys, damage, mess
     out = tmp_path / "nws"
     with pytest.raises(FormatError) as raised:
         import_original(small, out)
-    assert message in str(raised.value) and str(small / "nws_main" / "0001") in str(raised.value)
+    text = "\n".join([str(raised.value), *raised.value.__notes__])
+    assert message in text and str(small / "nws_main" / "0001") in text
     assert not out.exists()
     if damage is damage_length:
         assert main(["import-original", str(small), "--out", str(out), "--skip-bad", "--json"]) == 0
