@@ -42,6 +42,7 @@ class Purpose(IntEnum):
     VIEW_ORDER = 10
     LABEL_PERMUTATION = 11
     BOOTSTRAP = 12
+    PERMUTATION_AUGMENTATION = 13
 
 
 def philox(counter: tuple[Tensor | int, ...], key: tuple[Tensor | int, Tensor | int], like: Tensor) -> list[Tensor]:

@@ -1,0 +1,45 @@
+"""Permutation augmentation: another order of hidden channels and units for every item and epoch, one gather a batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nws_data.errors import SelectionError
+from nws_data.randomness import Purpose, words
+from nws_data.space.architecture import Architecture
+from nws_data.space.permutation import permutation_spec
+
+
+def augment_permutations(vectors: Tensor, architecture: Architecture, seed: int, epoch: int, items: Tensor) -> Tensor:
+    """Return the same functions with hidden channels and units in random orders, one order an item.
+
+    Args:
+        vectors: ``(B, n_weights)`` of one architecture.
+        architecture: theirs.
+        seed: in [0, 2^63).
+        epoch: below 2^32.
+        items: int64 ``(B,)`` below 2^32. The order is a function of (seed, epoch, item), not of the batch.
+
+    Returns:
+        A new tensor of the same shape and type.
+
+    Raises:
+        SelectionError: vectors or items of another shape.
+    """
+    if vectors.shape != (len(items), architecture.n_weights):
+        raise SelectionError(
+            f"vectors must have shape ({len(items)}, {architecture.n_weights}), one row an item, got {tuple(vectors.shape)}"
+        )
+    groups = permutation_spec(architecture)
+    first, second = words(torch.full_like(items, seed), Purpose.PERMUTATION_AUGMENTATION, items, 2).unbind(1)
+    keys = (first >> 1 << 32) | second  # a seed of its own for each item
+    drawn = words(keys, Purpose.PERMUTATION_AUGMENTATION, epoch, sum(group.size for group in groups))
+    index = torch.arange(architecture.n_weights).repeat(len(items), 1)
+    for group, values in zip(groups, drawn.split([group.size for group in groups], 1), strict=True):
+        order = values.sort(dim=1, stable=True).indices
+        for moved in group.axes:
+            part = index[:, moved.tensor.slice].unflatten(1, moved.shape)
+            at = order.view(-1, *(group.size if axis == moved.axis else 1 for axis in range(len(moved.shape))))
+            index[:, moved.tensor.slice] = part.gather(moved.axis + 1, at.expand_as(part)).flatten(1)
+    return vectors.gather(1, index)
