@@ -15,7 +15,8 @@ Datasets: ``open``, ``NWSDataset``, ``pull`` from the hub and ``push`` to it, ``
 library ``datasets``. Views: ``GlobalVectors``, ``RandomWindows``, ``FixedWindows``, ``LayerTensors``, all a ``WeightView``;
 ``EpochSampler``. Tasks: ``load_task``, ``Task``, ``Predictions``, ``ClassificationScore``, ``RegressionScore``;
 ``TaskDataModule`` for Lightning. Features: ``statistics_features``, ``feature_names``. Networks: ``load_network``,
-``Architecture``, ``HyperParameters``, ``permute``, ``random_permutations``. Errors: all are an ``NWSError``.
+``Architecture``, ``HyperParameters``, ``permute``, ``random_permutations``,
+``augment_permutations``, ``to_nfn``, ``from_nfn``. Errors: all are an ``NWSError``.
 
 Names are loaded when they are first used, so that ``import nws_data`` stays light. ``__init__.pyi`` lists them.
 """
