@@ -71,6 +71,13 @@ def add_commands(commands: Commands) -> None:
         arg("--out", type=Path, metavar="FOLDER", help="where the board goes (default: into the results)"),
     )
     add_command(bench, "methods", _run_methods, "list methods with their options")
+    _add_checks(bench, task, option)
+    add_command(commands, "quickstart", _run_quickstart, QUICKSTART_HELP, OUT)
+    _add_figure(commands)
+
+
+def _add_checks(bench: Commands, task: dict[str, Any], option: dict[str, Any]) -> None:
+    """Add the checks of methods."""
     add_command(
         bench,
         "leaks",
@@ -83,8 +90,18 @@ def add_commands(commands: Commands) -> None:
         DATA,
         JSON,
     )
-    add_command(commands, "quickstart", _run_quickstart, QUICKSTART_HELP, OUT)
-    _add_figure(commands)
+    add_command(
+        bench,
+        "drift",
+        _run_drift,
+        "permute hidden units of the test networks: whose predictions stay?",
+        arg("--task", **task, help="tasks of whole vectors, or patterns"),
+        arg("--method", **task, help="as in nws bench run"),
+        arg("--permutations", type=int, default=5, metavar="N", help="orders of each network (default 5)"),
+        arg("--option", **option, help="options of the methods"),
+        DATA,
+        JSON,
+    )
 
 
 def _add_figure(commands: Commands) -> None:
@@ -140,6 +157,16 @@ def _run_leaks(options: argparse.Namespace) -> int:
     given = _given(options.option)
     checks = list(run_checks(options.task, options.method, given, options.permutations, options.data))
     say_json([asdict(check) for check in checks]) if options.json else say(format_checks(checks))
+    return 0
+
+
+def _run_drift(options: argparse.Namespace) -> int:
+    _need_extra()
+    from benchmarks.leaderboard.runs.drift import format_drifts, run_drifts
+
+    given = _given(options.option)
+    drifts = list(run_drifts(options.task, options.method, given, options.permutations, options.data))
+    say_json([drift.to_dict() for drift in drifts]) if options.json else say(format_drifts(drifts))
     return 0
 
 

@@ -26,6 +26,7 @@ from nws_data.hub.push import plan_push as plan_push
 from nws_data.hub.push import push as push
 from nws_data.read.dataset import NWSDataset as NWSDataset
 from nws_data.read.dataset import open as open
+from nws_data.read.permuted import PermutedVectors as PermutedVectors
 from nws_data.read.sampler import EpochSampler as EpochSampler
 from nws_data.read.stripped import StrippedWindows as StrippedWindows
 from nws_data.read.views import FixedWindows as FixedWindows

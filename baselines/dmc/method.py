@@ -47,6 +47,8 @@ class DMC(Method):
         precision: ``"32"`` alone; in bfloat16 gradients are not those of the loss.
         batch_size: items of a step, by default the budget's; a last batch of one item is left out, batch norm cannot
             train on it.
+        permute: train on another order of hidden units in every epoch (whole vectors only), see
+            :class:`nws_data.PermutedVectors`.
         learning_rate: times 0.95 fifty times over the run.
         batch_statistics: evaluate with the statistics of batches of 64 as the original did: predictions then depend
             on companions.
@@ -76,6 +78,7 @@ class DMC(Method):
         snapshots_per_epoch: int | None = None,
         precision: str = "32",
         batch_size: int | None = None,
+        permute: bool = False,
         learning_rate: float = 1e-3,
         batch_statistics: bool = False,
         validate: bool = False,
@@ -117,7 +120,7 @@ class DMC(Method):
         self._shown = (self._budget.snapshots_per_epoch if snapshots_per_epoch is None else snapshots_per_epoch) or None
         self._batch_size = batch_size or self._budget.batch_size
         self._inputs, self._learning_rate, self._batch_statistics = inputs, learning_rate, batch_statistics
-        self._compile, self._folder, self._device = compile, folder, device
+        self._compile, self._folder, self._device, self._permute = compile, folder, device, permute
         self._running: dict[str, Any] = {"device": device, "logger": logger, "validate": validate}
         self._running["checkpoint_every_s"] = checkpoint_every_s
         self._module: DMCModule | None = None
@@ -155,7 +158,7 @@ class DMC(Method):
             inputs=self._inputs,
         )
         sampler = partial(RotatingSampler, per_training=self._shown) if self._shown else EpochSampler
-        data = TaskDataModule(task, self._batch_size, self.seed, sampler=sampler)
+        data = TaskDataModule(task, self._batch_size, self.seed, sampler=sampler, permuted=self._permute)
         epochs = self._epochs or self._budget.epochs(length)
         keep_freed_memory()
         with tempfile.TemporaryDirectory() as temporary:
@@ -206,6 +209,7 @@ class DMC(Method):
             "inputs": self._inputs,
             "learning_rate": self._learning_rate,
             "compile": self._compile,
+            **({"permute": True} if self._permute else {}),  # runs without it go on with their checkpoints of before
         }
 
 

@@ -143,7 +143,7 @@ class GlobalVectors(WeightView):
         ArgumentError: a length that is neither a whole number of at least 1 nor ``"max"``.
     """
 
-    _shown = ("length",)
+    _shown: tuple[str, ...] = ("length",)
 
     def __init__(
         self,
@@ -271,7 +271,7 @@ class RandomWindows(_Windows):
     ) -> None:
         super().__init__(data, length, part, target, windows_per_vector, transform)
         self.seed = whole_number("seed", seed, 0, 2**63)
-        self._epoch = _SharedNumber()
+        self._epoch = SharedNumber()
         self._drawn: tuple[int, np.ndarray] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -294,7 +294,7 @@ class RandomWindows(_Windows):
         return self._drawn[1]
 
 
-class _SharedNumber:
+class SharedNumber:
     """An int64 ``value`` that worker processes which live on see change, without a descriptor for each.
 
     Forked ones share anonymous memory. For others torch moves it to a shared file when it pickles the view for them.
@@ -305,7 +305,7 @@ class _SharedNumber:
 
     def __setstate__(self, state: dict[str, Tensor]) -> None:
         value = state["value"]
-        self.value = value if value.is_shared() else _SharedNumber(int(value)).value
+        self.value = value if value.is_shared() else SharedNumber(int(value)).value
 
 
 class LayerTensors(WeightView):

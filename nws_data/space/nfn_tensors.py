@@ -1,17 +1,21 @@
 """Weight vectors as the per-layer tensors that permutation-equivariant weight-space networks take, and back.
 
-Layout: a list of weights ``(B, 1, out, in, *filter)`` and a list of biases ``(B, C, out)``, one entry a layer, as in
-Zhou et al. 2023, "Permutation equivariant neural functionals". Every hidden axis is an axis of its own, so the kernel
-after the flattened features is ``(B, 1, out, channels, positions)``: the positions stand where a filter would.
+Layout: that of the package ``nfn`` (Zhou et al. 2023, "Permutation equivariant neural functionals"), one entry a layer: a
+list of weights ``(B, 1, out, in)``, of convolutions ``(B, 1, out, in, height, width)``, and a list of biases ``(B, C, out)``.
+The kernel after the flattened features is ``(B, 1, out, channels, height, width)``: the positions stand where a filter
+would, so that every hidden axis is an axis of its own.
 """
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from nws_data.errors import SelectionError
-from nws_data.space.architecture import Architecture, Layer
+from nws_data.space.architecture import Architecture
 
 
 def to_nfn(vectors: Tensor, architecture: Architecture) -> tuple[list[Tensor], list[Tensor]]:
@@ -22,36 +26,44 @@ def to_nfn(vectors: Tensor, architecture: Architecture) -> tuple[list[Tensor], l
         architecture: theirs.
 
     Returns:
-        Kernels ``(B, 1, out, in, *filter)`` and biases ``(B, C, out)`` with the channels bias, beta, gamma, mean and
-        variance where the layer has batch norm (C = 5) and bias alone where not (C = 1, the output layer).
+        Kernels ``(B, 1, out, in)`` or ``(B, 1, out, in, height, width)``, and biases ``(B, C, out)`` with the channels bias,
+        beta, gamma, mean and variance where the layer has batch norm (C = 5) and bias alone where not (C = 1).
 
     Raises:
         SelectionError: vectors of another shape.
     """
     if vectors.ndim != 2 or vectors.shape[1] != architecture.n_weights:
         raise SelectionError(f"vectors must have shape (B, {architecture.n_weights}), got {tuple(vectors.shape)}")
-    weights: list[Tensor] = []
-    biases: list[Tensor] = []
-    before: Layer | None = None
-    for layer in architecture.layers:
+    weights, biases = [], []
+    for before, layer in zip((None, *architecture.layers), architecture.layers, strict=False):
         kernel = vectors[:, layer["kernel"].slice]
-        if before is not None and before.is_conv and not layer.is_conv:
-            kernel = kernel.view(-1, layer.n_out, layer.n_in // before.n_out, before.n_out).transpose(2, 3)
+        if before is not None and before.is_conv and not layer.is_conv:  # features lie in the order height, width, channel
+            side = math.isqrt(layer.n_in // before.n_out)
+            kernel = kernel.view(-1, layer.n_out, side, side, before.n_out).permute(0, 1, 4, 2, 3)
         else:
             kernel = kernel.view(-1, *layer["kernel"].shape)
         weights.append(kernel.unsqueeze(1))
         biases.append(torch.stack([vectors[:, t.slice] for t in layer.tensors if t.kind != "kernel"], 1))
-        before = layer
     return weights, biases
 
 
-def from_nfn(weights: list[Tensor], biases: list[Tensor], architecture: Architecture) -> Tensor:
-    """Return the weight vectors ``(B, n_weights)``, a copy, of what :func:`to_nfn` returned."""
-    parts: list[Tensor] = []
-    before: Layer | None = None
-    for layer, weight, bias in zip(architecture.layers, weights, biases, strict=True):
+def from_nfn(weights: Sequence[Tensor], biases: Sequence[Tensor], architecture: Architecture) -> Tensor:
+    """Return the weight vectors ``(B, n_weights)``, a copy, of what :func:`to_nfn` returned.
+
+    Raises:
+        SelectionError: tensors of other shapes than those of this architecture.
+    """
+    expected = [list(map(torch.Tensor.size, tensors)) for tensors in to_nfn(_zeros(architecture), architecture)]
+    given = [[torch.Size((1, *tensor.shape[1:])) for tensor in tensors] for tensors in (weights, biases)]
+    if given != expected:
+        raise SelectionError(f"not the tensors of to_nfn for {architecture}: expected shapes {expected[0]}, got {given[0]}")
+    parts = []
+    for before, layer, weight, bias in zip((None, *architecture.layers), architecture.layers, weights, biases, strict=False):
         flattened = before is not None and before.is_conv and not layer.is_conv
-        kernel = weight[:, 0].transpose(2, 3) if flattened else weight[:, 0]
+        kernel = weight[:, 0].permute(0, 1, 3, 4, 2) if flattened else weight[:, 0]
         parts += [kernel.flatten(1), bias.flatten(1)]
-        before = layer
     return torch.cat(parts, 1)
+
+
+def _zeros(architecture: Architecture) -> Tensor:
+    return torch.zeros(1, architecture.n_weights)

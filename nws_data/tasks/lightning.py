@@ -8,9 +8,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from nws_data.arguments import whole_number
-from nws_data.errors import NWSError
+from nws_data.errors import NWSError, SelectionError
+from nws_data.read.permuted import PermutedVectors
 from nws_data.read.sampler import EpochSampler
-from nws_data.read.views import WeightView
+from nws_data.read.views import GlobalVectors, WeightView
 from nws_data.tasks.task import Task
 
 try:
@@ -41,9 +42,11 @@ class TaskDataModule(LightningDataModule):
         seed: of the order of training.
         fixed: train on the official fixed windows instead of random ones.
         sampler: makes the sampler of the training view; by default all items in random order.
+        permuted: train on :class:`PermutedVectors`: other orders of hidden units in every epoch.
 
     Raises:
         ArgumentError: a batch size or seed out of range.
+        SelectionError: permuted windows, or vectors of several architectures.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class TaskDataModule(LightningDataModule):
         seed: int = 0,
         fixed: bool = False,
         sampler: Callable[[WeightView, int], Sampler[int]] = EpochSampler,
+        permuted: bool = False,
     ) -> None:
         super().__init__()
         self.task = task
@@ -60,10 +64,13 @@ class TaskDataModule(LightningDataModule):
         self.seed = whole_number("seed", seed, 0, 2**63)
         self.fixed = fixed
         self._sampler = sampler
+        if permuted and not isinstance(task.train, GlobalVectors):
+            raise SelectionError(f"{task.name}: windows cannot be permuted, only whole vectors; use a global task")
+        self._permuted = PermutedVectors(task.train.data, target=task.train.target, seed=seed) if permuted else None
 
     def train_dataloader(self) -> Loader:
         """Return the training items, in a new order every epoch."""
-        view = self.task.view("train", fixed=True) if self.fixed else self.task.train
+        view = self._permuted or (self.task.view("train", fixed=True) if self.fixed else self.task.train)
         sampler = self._sampler(view, self.seed)
         n_items = len(sampler)  # type: ignore[arg-type]  # EpochSampler and its like have a length
         single = self.batch_size > 1 and n_items > 1 and n_items % self.batch_size == 1

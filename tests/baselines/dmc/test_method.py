@@ -15,6 +15,7 @@ from baselines.dmc.budget import RotatingSampler
 from baselines.dmc.method import DMC, item_length, standardisation
 from baselines.method import MethodError
 from baselines.registry import make_method
+from nws_data.errors import SelectionError
 from nws_data.read.sampler import EpochSampler
 from nws_data.read.views import LayerTensors
 from nws_data.tasks.lightning import TaskDataModule
@@ -147,3 +148,8 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_bits(planted_root, tmp_pa
     expected, got = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("whole", "killed"))
     assert expected.keys() == got.keys()
     assert all(torch.equal(value, got[name]) for name, value in expected.items())
+
+
+def test_windows_cannot_be_permuted(task):
+    with pytest.raises(SelectionError, match="only whole vectors"):
+        DMC(permute=True, device="cpu").fit(task)

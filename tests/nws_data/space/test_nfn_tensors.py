@@ -36,3 +36,17 @@ def test_permuted_networks_have_permuted_axes(architecture: Architecture) -> Non
 def test_a_vector_of_another_length_is_refused() -> None:
     with pytest.raises(SelectionError, match=r"\(B, 92868\)"):
         to_nfn(torch.zeros(1, 5), ARCHITECTURES[0])
+
+
+def test_tensors_of_another_architecture_are_refused() -> None:
+    tensors = to_nfn(torch.zeros(1, ARCHITECTURES[0].n_weights), ARCHITECTURES[0])
+    with pytest.raises(SelectionError, match="not the tensors of to_nfn"):
+        from_nfn(*tensors, ARCHITECTURES[1])
+
+
+def test_the_package_takes_them() -> None:
+    from nfn.common import WeightSpaceFeatures, network_spec_from_wsfeat
+
+    weights, biases = to_nfn(torch.zeros(2, ARCHITECTURES[0].n_weights), ARCHITECTURES[0])
+    spec = network_spec_from_wsfeat(WeightSpaceFeatures(weights, biases))
+    assert spec.get_io() == (3, 20) and [len(kernel.shape) for kernel in spec.weight_spec] == [4, 4, 4, 4, 2, 2]
