@@ -1,7 +1,7 @@
 """Weight vectors as the per-layer tensors that permutation-equivariant weight-space networks take, and back.
 
-Layout: that of the package ``nfn`` (Zhou et al. 2023, "Permutation equivariant neural functionals"), one entry a layer: a
-list of weights ``(B, 1, out, in)``, of convolutions ``(B, 1, out, in, height, width)``, and a list of biases ``(B, C, out)``.
+Layout: that of the package ``nfn`` (Zhou et al. 2023, "Permutation equivariant neural functionals"), one entry a layer:
+a list of weights ``(B, 1, out, in)``, of convolutions ``(B, 1, out, in, height, width)``, and of biases ``(B, C, out)``.
 The kernel after the flattened features is ``(B, 1, out, channels, height, width)``: the positions stand where a filter
 would, so that every hidden axis is an axis of its own.
 """

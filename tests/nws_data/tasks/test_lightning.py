@@ -11,7 +11,8 @@ import pytest
 import torch
 from lightning import LightningModule, Trainer
 
-from nws_data.errors import ArgumentError
+from nws_data.errors import ArgumentError, SelectionError
+from nws_data.read.permuted import PermutedVectors
 from nws_data.read.views import RandomWindows
 from nws_data.tasks.lightning import TaskDataModule
 from nws_data.tasks.task import load_task
@@ -153,3 +154,16 @@ def test_wrong_arguments_are_refused(task_dataset):
         TaskDataModule(task, 0)
     with pytest.raises(ArgumentError, match=r"seed must be in \[0, 2\^63\), got -1"):
         TaskDataModule(task, seed=-1)
+
+
+def test_permuted_networks_are_new_in_every_epoch(task_dataset):
+    task = load_task("global/augmentation/threshold=0", task_dataset.root)
+    recorder, _ = fit(task, epochs=2, seed=4, permuted=True)
+    view = PermutedVectors(task.train.data, target="augmentation", seed=4)
+    for epoch, batches in enumerate(recorder.seen["train"]):
+        view.set_epoch(epoch)
+        weights, labels = joined(batches)
+        assert sorted(map(bytes, weights)) == sorted(map(bytes, view[:][0].numpy()))
+        assert sorted(labels) == sorted(view.labels.numpy())
+    with pytest.raises(SelectionError, match="only whole vectors"):
+        TaskDataModule(load_task("local/augmentation@100", task_dataset.root), permuted=True)
