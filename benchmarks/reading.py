@@ -89,7 +89,7 @@ def of_dataset(
 def of_torch(folder: Path, readers: Sequence[Classifier]) -> Networks:
     """Yield each classifier with the networks of :func:`train_plainly`."""
     for path in sorted(folder.glob("*.pt")):
-        truth, checkpoint = json.loads(path.with_suffix(".json").read_text()), load_checkpoint(path)
+        truth, checkpoint = json.loads(path.with_suffix(".json").read_text(encoding="utf-8")), load_checkpoint(path)
         yield from ((one, checkpoint, truth) for one in readers)
 
 

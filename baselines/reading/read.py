@@ -19,7 +19,7 @@ CONFIDENCE = 0.7
 """An answer has at least this calibrated probability, unless another is asked for."""
 
 AGREEMENT = 0.5
-"""At least this share of the windows must be for the answer."""
+"""More than this share of the windows must be for the answer."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ def _read(checkpoint: Checkpoint, one: Classifier, confidence: float) -> Reading
         why = f"far from the training networks: {distance:.3g} of the limit"
     elif found[best] < confidence:
         why = f"the most likely has {found[best]:.0%}, below {confidence:.0%}"
-    elif agreement < AGREEMENT:
-        why = f"windows disagree: {agreement:.0%} are for {one.classes[best]}"
+    elif agreement <= AGREEMENT:
+        why = f"windows disagree: only {agreement:.0%} are for {one.classes[best]}"
     answer = None if why else str(one.classes[best])
     shares = {str(value): float(share) for value, share in zip(one.classes, found, strict=True)}
     return Reading(target, shares, answer, why, agreement, distance, name)

@@ -117,12 +117,11 @@ def load(path: Path) -> Classifier:
         FormatError: not such a file, too large, or one that asks for classes which are not on the list.
         OSError: it cannot be read.
     """
-    content = path.read_bytes()[: MAX_BYTES + 1]
+    with open(path, "rb") as stream:
+        content = stream.read(MAX_BYTES + 1)
     skops = _skops()
     try:
-        with zipfile.ZipFile(BytesIO(content)) as file:
-            size = sum(entry.file_size for entry in file.infolist())
-        if max(size, len(content)) > MAX_BYTES:
+        if len(content) > MAX_BYTES or _unpacked(content) > MAX_BYTES:
             raise FormatError(f"unpacks to over {MAX_BYTES:,} bytes, the most that is read")
         return _classifier(skops.loads(content, trusted=[_TREE]))
     except FormatError as error:
@@ -143,6 +142,11 @@ def load_folder(folder: Path) -> list[Classifier]:
             f"--seeds 1 --keep {folder}"
         )
     return [load(path) for path in paths]
+
+
+def _unpacked(content: bytes) -> int:
+    with zipfile.ZipFile(BytesIO(content)) as file:
+        return sum(entry.file_size for entry in file.infolist())
 
 
 def _classifier(content: Any) -> Classifier:
@@ -209,9 +213,11 @@ def _check_estimator(found: Any, method: FeatureMethod, n_features: int, n_class
 
 def _check_machine(machine: Any, n_features: int) -> None:
     """Raise ``FormatError`` where a support vector machine's arrays do not fit each other."""
-    vectors, weights = np.asarray(machine.support_vectors_), np.asarray(machine.dual_coef_)
-    n = len(vectors)
-    if vectors.shape != (n, n_features) or weights.shape != (1, n) or int(np.sum(machine._n_support)) not in (n, 2 * n):
+    n = len(machine.support_vectors_)
+    names = ("support_vectors_", "support_", "dual_coef_", "_dual_coef_", "intercept_", "_intercept_")
+    shapes = [np.shape(getattr(machine, name)) for name in names]
+    counts = (n, 2 * n)  # regression has the sum twice
+    if shapes != [(n, n_features), (n,), (1, n), (1, n), (1,), (1,)] or int(np.sum(machine._n_support)) not in counts:
         raise FormatError("a support vector machine of it has arrays that do not fit each other")
 
 
