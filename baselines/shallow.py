@@ -8,6 +8,7 @@ Windows are fitted and predicted on the official ten of each vector; the paper d
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -52,6 +53,14 @@ class FeatureMethod(TabularMethod):
         super().fit(task)
         self._length = _length(task.test)
 
+    def state(self) -> dict[str, Any]:
+        """Return what :meth:`fit` made: all that :meth:`set_state` needs to predict the same bits."""
+        return {"estimator": self._fitted, "n_classes": self._n_classes, "length": self._length}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Take what :meth:`state` gave, instead of a fit."""
+        self._fitted, self._n_classes, self._length = (state[name] for name in ("estimator", "n_classes", "length"))
+
     def predict(self, view: WeightView) -> np.ndarray:
         """Return scores or numbers; see :meth:`Method.predict`."""
         if self._fitted is not None and _length(view) != self._length:
@@ -60,6 +69,13 @@ class FeatureMethod(TabularMethod):
 
     def _train_view(self, task: Task) -> WeightView:
         return task.view("train", fixed=True)
+
+    def names(self, view: WeightView) -> tuple[str, ...]:
+        """Return the features' names."""
+        from nws_data.features.extract import feature_names
+
+        names = feature_names(view, "vector" if self.features == "vector" else "layers")
+        return tuple(name for name in names if self.features != "kernels" or ".kernel." in name)
 
     def _table(self, view: WeightView) -> np.ndarray:
         from nws_data.features.extract import feature_names, statistics_features

@@ -45,27 +45,48 @@ class TabularMethod(Method):
         regression = task.kind == "regression"
         view = self._train_view(task)
         self._prepare(task, view)
-        estimator = self._estimator(regression)
+        self.new_estimator(regression)  # a task it has none for is refused now, not after the features
         labels = view.labels.numpy()
         if not regression and len(np.unique(labels)) < 2:
             raise MethodError(f"task {task.name}: all training items are of one class; give a task with at least two")
         table, kept = self._table(view), self._kept(view)
         self._n_classes = None if regression else task.n_classes
-        if regression:
-            from sklearn.compose import TransformedTargetRegressor
-            from sklearn.preprocessing import StandardScaler
-
-            estimator = TransformedTargetRegressor(estimator, transformer=StandardScaler())
-            labels = labels.astype(np.float64)
-        with _few_threads(table):
-            self._fitted = estimator.fit(table[kept], labels[kept])
+        self.fit_table(table[kept], labels[kept])
         self.n_parameters = self._count(getattr(self._fitted, "regressor_", self._fitted))
+
+    def training_items(self, task: Task) -> tuple[WeightView, np.ndarray, np.ndarray]:
+        """Return the training items, their table ``(n, columns)``, and which of them are fitted on, int64 ``(m,)``."""
+        view = self._train_view(task)
+        return view, self._table(view), np.arange(len(view))[self._kept(view)]
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether scores are probabilities; those of support vector machines are distances."""
+        return hasattr(self._fitted, "predict_proba")
+
+    def fit_table(self, table: np.ndarray, labels: np.ndarray) -> None:
+        """Fit the estimator on rows ``(n, columns)`` with labels ``(n,)``, of the task that :meth:`fit` had."""
+        estimator = self.new_estimator(self._n_classes is None)
+        with _few_threads(table):
+            self._fitted = estimator.fit(table, labels.astype(np.float64) if self._n_classes is None else labels)
+
+    def new_estimator(self, regression: bool) -> Any:
+        """Return what is fitted; raises ``MethodError`` where there is none for such tasks."""
+        if not regression:
+            return self._estimator(False)
+        from sklearn.compose import TransformedTargetRegressor
+        from sklearn.preprocessing import StandardScaler
+
+        return TransformedTargetRegressor(self._estimator(True), transformer=StandardScaler())
 
     def predict(self, view: WeightView) -> np.ndarray:
         """Return scores ``(len(view), n_classes)`` or numbers ``(len(view),)``; see :meth:`Method.predict`."""
         if self._fitted is None:
             raise MethodError(f"{type(self).__name__} predicts after fit(task); it was not fitted")
-        table = self._table(view)
+        return self.predict_table(self._table(view))
+
+    def predict_table(self, table: np.ndarray) -> np.ndarray:
+        """Return what :meth:`predict` does, of rows ``(n, columns)``."""
         with _few_threads(table):
             if self._n_classes is None:
                 return np.asarray(self._fitted.predict(table), np.float64)

@@ -58,6 +58,7 @@ def add_commands(commands: Commands) -> None:
         DATA,
         arg("--out", type=Path, help="folder of results (default: beside the dataset, such as nws-results)"),
         arg("--predictions", type=Path, metavar="DIR", help="keep prediction files there, for nws score"),
+        arg("--keep", type=Path, metavar="DIR", help="keep the fitted classifiers there, for nws read (docs/reading.md)"),
         arg("--again", action="store_true", help="run what is there already, too"),
     )
     add_command(

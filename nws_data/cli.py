@@ -28,6 +28,7 @@ CHECKOUT_COMMANDS = {
     "plan": ("builders.cli", "what a build will cost before it starts: work, hours, gigabytes"),
     "figure": ("benchmarks.cli", "the paper's findings on a dataset: pictures, numbers and one page"),
     "quickstart": ("benchmarks.cli", "from nothing to a dataset and what its weights tell, in minutes"),
+    "read": ("baselines.reading.cli", "how was a network trained? its hyper-parameters, read off a checkpoint's weights"),
     "rebuild": ("builders.cli", "train one training again from its id and compare it bit for bit"),
 }
 """Commands that live in the repository, outside the wheel: the module that adds them, and their help."""

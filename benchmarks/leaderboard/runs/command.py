@@ -7,10 +7,11 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from baselines.reading.saved import check_keepable
 from benchmarks.leaderboard.files.formats import interval_text, spread_text, unit_of, value_text
 from benchmarks.leaderboard.files.results import Result, main_metric
 from benchmarks.leaderboard.runs.plans import choose_methods, choose_tasks, fits, make_plans, method_label
-from benchmarks.leaderboard.runs.runner import Outcome, run_all
+from benchmarks.leaderboard.runs.runner import Keep, Outcome, run_all
 from nws_data.errors import NWSError
 from nws_data.progress import FITS, progress_bar
 from nws_data.terminal import plain, say
@@ -44,9 +45,14 @@ def bench(options: argparse.Namespace, out: Path, given: Mapping[str, str]) -> i
         if others := [task for task in chosen if not fits(method, task)]:
             say(f"left out, the method does not fit: {method_label(method)} on {', '.join(others)}", error=True)
     # Absolute: a method may change the working directory.
-    root, place, kept = options.data.resolve(), out.resolve(), options.predictions and options.predictions.resolve()
-    for folder in filter(None, (place, kept) if plans else ()):
+    root, place = options.data.resolve(), out.resolve()
+    kept, classifiers = (folder and folder.resolve() for folder in (options.predictions, options.keep))
+    if classifiers is not None:
+        for method in dict.fromkeys(plan.method for plan in plans):
+            check_keepable(method)
+    for folder in filter(None, (place, kept, classifiers) if plans else ()):
         _check_writable(folder)
+    keep = Keep(predictions=kept, classifiers=classifiers)
     failed = len(missing)
     with progress_bar(total=sum(plan.n_fits for plan in plans), bar_format=FITS) as bar:
 
@@ -54,7 +60,7 @@ def bench(options: argparse.Namespace, out: Path, given: Mapping[str, str]) -> i
             bar.set_postfix_str(plain(name), refresh=False)
             bar.update()
 
-        for outcome in run_all(plans, root, place, predictions=kept, again=options.again, tick=tick):
+        for outcome in run_all(plans, root, place, keep=keep, again=options.again, tick=tick):
             say(sentence(outcome).replace("\n", "\n  "), error=outcome.result is None)
             failed += outcome.result is None
     n = len(plans) + len(missing)

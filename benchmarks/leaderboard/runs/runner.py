@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from baselines.method import Method, MethodError
+from baselines.reading.saved import SUFFIX, classifier_of, save
 from baselines.registry import make_method, options_of
+from baselines.shallow import FeatureMethod
 from benchmarks.leaderboard.files.results import Result, ResultError, SeedRun, path_of, prediction_name
 from benchmarks.leaderboard.runs.environment import environment
 from benchmarks.leaderboard.runs.plans import Plan, is_path, source_file
@@ -40,8 +42,25 @@ class Outcome:
     note: str = ""  # why it failed, why a file that was there did not count, or what was not written
 
 
+@dataclass(frozen=True, kw_only=True)
+class Keep:
+    """Folders for what every fit gives; what has none is not kept."""
+
+    predictions: Path | None = None  # files for nws score; else they are only hashed
+    classifiers: Path | None = None  # files for nws read
+
+    def paths(self, plan: Plan, test_set: str, seed: int) -> dict[str, Path]:
+        """Return the files of one fit by what they hold."""
+        name = prediction_name(plan.task, plan.folds, plan.label, plan.options, test_set, seed)
+        files = {"predictions": (self.predictions, name), "classifiers": (self.classifiers, f"{Path(name).stem}{SUFFIX}")}
+        return {what: folder / file for what, (folder, file) in files.items() if folder is not None}
+
+
+NOTHING = Keep()
+
+
 def run_all(
-    plans: Iterable[Plan], root: Path, out: Path, *, predictions: Path | None = None, again: bool = False, tick: Tick
+    plans: Iterable[Plan], root: Path, out: Path, *, keep: Keep = NOTHING, again: bool = False, tick: Tick
 ) -> Iterator[Outcome]:
     """Run plans one after the other; each result file is written as soon as its seeds are done.
 
@@ -49,7 +68,7 @@ def run_all(
         plans: what to run.
         root: the dataset's folder; absolute, like the others, or a method that changes the working directory moves it.
         out: folder of results.
-        predictions: folder for the prediction file of every fit; by default they are only hashed.
+        keep: folders for prediction files and classifiers.
         again: run what is there already, too.
         tick: see :data:`Tick`.
     """
@@ -60,7 +79,7 @@ def run_all(
         unfinished = Unfinished(out, path_of(plan.task, plan.folds, plan.label, plan.options, digest), here)
         try:
             with unfinished.alone():
-                outcome = _Run(plan, root, digest, out, predictions, unfinished, tick).outcome(again)
+                outcome = _Run(plan, root, digest, out, keep, unfinished, tick).outcome(again)
         except NWSError as error:
             outcome = Outcome(plan=plan, note=str(error))
         yield outcome
@@ -74,7 +93,7 @@ class _Run:
     root: Path
     digest: str
     out: Path
-    predictions: Path | None
+    keep: Keep
     unfinished: Unfinished
     tick: Tick
 
@@ -116,27 +135,21 @@ class _Run:
         return (found, "") if same else (None, f"replaced {path} of {len(found.seeds)} seeds")
 
     def _not_written(self) -> str:
-        """Return a sentence where prediction files are wanted that a run which is not run again does not write."""
-        wanted = (self._target(name, seed) for seed in self.plan.seeds for name in self.plan.test_sets)
-        missing = any(path is not None and not path.exists() for path in wanted)
-        return "its predictions were not written, --again writes them" if missing else ""
-
-    def _target(self, test_set: str, seed: int) -> Path | None:
-        """Return where a fit's predictions are wanted, if they are."""
-        if self.predictions is None:
-            return None
-        plan = self.plan
-        return self.predictions / prediction_name(plan.task, plan.folds, plan.label, plan.options, test_set, seed)
+        """Return a sentence where files are wanted that a run which is not run again does not write."""
+        fits = [(name, seed) for seed in self.plan.seeds for name in self.plan.test_sets]
+        wanted = (item for fit in fits for item in self.keep.paths(self.plan, *fit).items())
+        missing = dict.fromkeys(what for what, path in wanted if not path.exists())
+        return f"its {' and '.join(missing)} were not written, --again writes them" if missing else ""
 
     def _make(self) -> Result:
         plan, runs = self.plan, []
         for seed in plan.seeds:
             parts = []
             for name in plan.test_sets:
-                target = self._target(name, seed)
-                part = None if target is not None and not target.exists() else self.unfinished.load(name, seed)
+                wanted = self.keep.paths(plan, name, seed)
+                part = self.unfinished.load(name, seed) if all(path.exists() for path in wanted.values()) else None
                 if part is None:
-                    part = self._fit(name, seed, target)
+                    part = self._fit(name, seed, wanted)
                     self.unfinished.save(name, part)
                 parts.append(part)
                 self.tick(f"{name} {plan.label} seed {seed}")
@@ -156,8 +169,8 @@ class _Run:
         self.unfinished.remove()
         return result
 
-    def _fit(self, name: str, seed: int, target: Path | None) -> SeedRun:
-        """Fit and score one method with one seed on one task; write its predictions where they are wanted.
+    def _fit(self, name: str, seed: int, wanted: dict[str, Path]) -> SeedRun:
+        """Fit and score one method with one seed on one task; write its predictions and itself where they are wanted.
 
         The method gets a task of its own: it is scored on one that it cannot have written into. A method with an option
         ``folder`` that is a path keeps checkpoints there: a killed fit then goes on with them.
@@ -174,11 +187,13 @@ class _Run:
             values = method.predict(task.test)
             predicted_s = time.perf_counter()
             n_parameters = _n_parameters(method)
+            if "classifiers" in wanted and isinstance(method, FeatureMethod):
+                save(classifier_of(method, self.plan.method, given, task), wanted["classifiers"])
         task = load_same(name, self.root, seed, self.digest)
         with _failures_named(self.plan.method):
             predictions = task.predictions(values)
         with tempfile.TemporaryDirectory() as temporary:
-            path = target or Path(temporary, "predictions.parquet")
+            path = wanted.get("predictions", Path(temporary, "predictions.parquet"))
             predictions.save(path)
             sha256 = file_sha256(path)
         return SeedRun(

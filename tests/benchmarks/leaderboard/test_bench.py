@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from baselines.method import MethodError
+from baselines.reading.saved import load
 from benchmarks.leaderboard.files.results import Result
 from benchmarks.leaderboard.runs.plans import choose_methods, recorded_options
 from nws_data.cli import main
@@ -98,6 +99,23 @@ def test_a_run_writes_a_result_that_the_board_takes(bench: Run, dataset: Path, c
     files[0].unlink()
     assert main([*board, "--predictions", "kept"]) == 0  # seed 0 cannot be scored again: from counts
     assert "Z | counts |" in Path("results/board.md").read_text()
+
+
+@pytest.mark.slow
+def test_fitted_classifiers_are_kept(bench: Run, dataset: Path) -> None:
+    call = ("--task", TASK, "--method", "logistic-16", "--seeds", "1")
+    status, out, _ = bench(*call, "--keep", "classifiers")
+    assert status == 0, out
+    (path,) = Path("classifiers").iterdir()
+    assert path.name.startswith("local.dataset@100--logistic-16-") and path.name.endswith("--seed0.skops")
+    task, kept = load_task(TASK, dataset), load(path)
+    assert kept.spec.name == TASK and kept.data_digest == task.data_digest and kept.window_length == 100
+    score = task.evaluate(kept.method.predict(task.test))
+    assert score == one_result().runs[0].score
+    path.unlink()
+    assert "its classifiers were not written, --again writes them" in bench(*call, "--keep", "classifiers")[1]
+    status, _, error = bench("--task", TASK, "--method", "mine.py:Sign", "majority", "--keep", "classifiers")
+    assert status == 2 and "cannot be kept in a file; those that can are" in error
 
 
 @pytest.mark.slow
