@@ -12,6 +12,7 @@ from nws_data.space.image_sets import ImageSet
 _COLOURS = dict(zip(CLASSES["optimizer"], ("#2a6fbb", "#d1603d", "#3a9a5b"), strict=True))
 _MOST_CURVES = 60  # of an image set, the first
 _WIDTH, _HEIGHT, _LEFT, _TOP, _GAP, _COLUMNS = 200, 130, 36, 44, 44, 3
+_ENTRY = 90  # of the legend
 
 COLUMNS = ("dataset", "optimizer", "snapshot_epochs", "test_accuracy")
 """Columns of metadata/trainings that are drawn."""
@@ -28,7 +29,7 @@ def draw_trainings(rows: Sequence[Mapping[str, Any]], image_sets: Sequence[Image
     panels = [(s, members[:_MOST_CURVES]) for s, members in by_set.items() if members]
     n_columns = min(len(panels), _COLUMNS)
     n_rows = -(-len(panels) // _COLUMNS)
-    width = _LEFT + n_columns * (_WIDTH + _GAP)
+    width = _LEFT + max(n_columns * (_WIDTH + _GAP), len(_COLOURS) * _ENTRY)
     height = _TOP + n_rows * (_HEIGHT + _TOP)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
@@ -36,7 +37,7 @@ def draw_trainings(rows: Sequence[Mapping[str, Any]], image_sets: Sequence[Image
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
     ]
     for i, (name, colour) in enumerate(_COLOURS.items()):
-        x = _LEFT + i * 90
+        x = _LEFT + i * _ENTRY
         lines.append(f'<path d="M{x} 12h16" stroke="{colour}" stroke-width="2"/><text x="{x + 20}" y="16">{name}</text>')
     for i, (image_set, members) in enumerate(panels):
         x, y = _LEFT + i % _COLUMNS * (_WIDTH + _GAP), _TOP + i // _COLUMNS * (_HEIGHT + _TOP)

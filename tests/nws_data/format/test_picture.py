@@ -36,4 +36,6 @@ def test_panels_stand_beside_and_below_each_other(n: int) -> None:
     width, height = float(root.attrib["width"]), float(root.attrib["height"])
     corners = [tuple(map(float, g.attrib["transform"][10:-1].split())) for g in root.findall(f"{_SVG}g")]
     assert len(set(corners)) == n and all(x + 200 <= width and y + 130 + 13 <= height for x, y in corners)
+    legend = [float(text.attrib["x"]) for text in root.findall(f"{_SVG}text")]
+    assert len(legend) == 3 and all(x + 60 <= width for x in legend)  # the longest word is "momentum"
     assert {len(g.findall(f"{_SVG}polyline")) for g in root.findall(f"{_SVG}g")} == {60}
