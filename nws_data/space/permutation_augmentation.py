@@ -42,4 +42,4 @@ def augment_permutations(vectors: Tensor, architecture: Architecture, seed: int,
             part = index[:, moved.tensor.slice].unflatten(1, moved.shape)
             at = order.view(-1, *(group.size if axis == moved.axis else 1 for axis in range(len(moved.shape))))
             index[:, moved.tensor.slice] = part.gather(moved.axis + 1, at.expand_as(part)).flatten(1)
-    return vectors.gather(1, index)
+    return vectors.gather(1, index.to(vectors.device))
