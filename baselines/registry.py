@@ -71,7 +71,6 @@ METHODS: dict[str, MethodEntry] = {
     "dmc-short": MethodEntry(_DMC, "the same, trained for minutes on a core", {"budget": "short"}),
     "dmc-asinh": MethodEntry(_DMC, "DMC on asinh(20 w) of the weights w", {"inputs": "asinh"}),
     "dmc-asinh-short": MethodEntry(_DMC, "the same, trained for minutes on a core", {"inputs": "asinh", "budget": "short"}),
-    "nfn": MethodEntry("baselines.nfn:NFN", "equivariant network on whole vectors", inputs=("vector",), kinds=KINDS[:1]),
     "majority": MethodEntry("baselines.trivial:Majority", "trivial: the most frequent training class, or the mean"),
     "hyperparameters": MethodEntry("baselines.trivial:HyperParametersOnly", "trivial: all other hyper-parameters"),
     "length": MethodEntry("baselines.trivial:LengthOnly", "trivial: the length of the weight vector alone"),
@@ -81,7 +80,10 @@ METHODS: dict[str, MethodEntry] = {
     for suffix in suffixes
     for options, of, inputs in (_FEATURES[suffix],)
 }
-"""The registered methods by name."""
+METHODS |= {
+    "nfn": MethodEntry("baselines.nfn:NFN", "equivariant network on whole vectors", inputs=("vector",), kinds=KINDS[:1]),
+}
+"""The registered methods by name; new ones last, since a method's place is its colour on the board."""
 
 
 @dataclass(frozen=True)
