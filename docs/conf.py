@@ -15,6 +15,7 @@ project, author, copyright = "NWS", "the NWS authors", "the NWS authors, Apache 
 release = nws_data.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["findings/*.md"]
+highlight_language = "none"  # a block that names no language is output
 html_theme, html_title = "furo", "NWS: the neural weight space dataset"
 html_theme_options = {"navigation_with_keys": True}
 html_show_sphinx = False
