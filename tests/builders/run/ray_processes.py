@@ -68,6 +68,13 @@ def kill(pids: list[int]) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+def stopped(node: Any) -> list[int]:
+    """Stop a node's worker processes; return the ids of those that were still at a job then."""
+    for pid in workers(node):
+        os.kill(pid, signal.SIGSTOP)
+    return workers(node)
+
+
 def processes_of(folder: Path) -> list[int]:
     """Return the ids of the processes that were started with this folder as Ray's, this one left out."""
     wanted = f"RAY_TMPDIR={folder}".encode()

@@ -34,6 +34,7 @@ from tests.builders.run.ray_processes import (
     processes_of,
     ray_cluster,
     ray_folder,
+    stopped,
     wait_until,
     workers,
 )
@@ -178,17 +179,15 @@ def test_workers_import_the_code_that_was_shipped(cluster, monkeypatch):
 
 @pytest.mark.slow
 def test_the_jobs_of_a_node_that_dies_start_again_on_another(cluster, run, singles, staged):
-    struck = []
+    with another_node(cluster) as node, ThreadPoolExecutor() as pool:
 
-    with another_node(cluster) as node:
+        def strike() -> None:
+            wait_until(lambda: stopped(node), "worker at a job")  # stopped, so that it cannot end the job before its node dies
+            cluster.remove_node(node, allow_graceful=False)
 
-        def strike(message: Message) -> None:
-            if not struck and isinstance(message, Progress) and workers(node):
-                struck.append(node)
-                cluster.remove_node(node, allow_graceful=False)
-
-        messages = run(singles, strike)
-    assert struck
+        struck = pool.submit(strike)
+        messages = run(singles)
+        struck.result()
     assert staged() == {planned.id for job in singles for planned in job.trainings}
     assert any("starts again" in text for text in notices(messages))
 
