@@ -12,11 +12,11 @@ Or take an official task, which brings its views and its evaluator::
     score = task.evaluate(my_predictions)  # for the items of task.test, after training on task.train
 
 Datasets: ``open``, ``NWSDataset``, ``pull`` from the hub and ``push`` to it, ``describe``, ``verify``; ``Weights`` for the
-library ``datasets``. Views: ``GlobalVectors``, ``RandomWindows``, ``FixedWindows``, ``LayerTensors``, all a ``WeightView``;
-``EpochSampler``. Tasks: ``load_task``, ``Task``, ``Predictions``, ``ClassificationScore``, ``RegressionScore``;
-``TaskDataModule`` for Lightning. Features: ``statistics_features``, ``feature_names``. Networks: ``load_network``,
-``Architecture``, ``HyperParameters``, ``permute``, ``random_permutations``,
-``augment_permutations``, ``to_nfn``, ``from_nfn``. Errors: all are an ``NWSError``.
+library ``datasets``. Views: ``GlobalVectors``, ``PermutedVectors``, ``RandomWindows``, ``FixedWindows``,
+``StrippedWindows``, ``LayerTensors``, all a ``WeightView``; ``EpochSampler``. Tasks: ``load_task``, ``Task``,
+``Predictions``, ``ClassificationScore``, ``RegressionScore``; ``TaskDataModule`` for Lightning. Features:
+``statistics_features``, ``feature_names``. Networks: ``load_network``, ``Architecture``, ``HyperParameters``, ``permute``,
+``random_permutations``, ``augment_permutations``, ``to_nfn``, ``from_nfn``. Errors: all are an ``NWSError``.
 
 Names are loaded when they are first used, so that ``import nws_data`` stays light. ``__init__.pyi`` lists them.
 """

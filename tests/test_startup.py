@@ -25,8 +25,9 @@ print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))
 sys.exit(status)
 """
 _HELP = ["", "info", "verify", "pull", "tasks", "score", "build", "plan", "rebuild", "bench", "quickstart"]
+_HELP += ["push", "read", "figure", "trajectory", "weights"]
 _HELP += ["import-original", "diff", "subset", "merge"]
-_HELP += [f"bench {name}" for name in ("run", "board", "methods", "leaks")]
+_HELP += [f"bench {name}" for name in ("run", "board", "methods", "leaks", "drift")]
 
 
 @pytest.mark.parametrize(

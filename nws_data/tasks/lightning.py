@@ -66,11 +66,16 @@ class TaskDataModule(LightningDataModule):
         self._sampler = sampler
         if permuted and not isinstance(task.train, GlobalVectors):
             raise SelectionError(f"{task.name}: windows cannot be permuted, only whole vectors; use a global task")
-        self._permuted = PermutedVectors(task.train.data, target=task.train.target, seed=seed) if permuted else None
+        self._permuted: PermutedVectors | None = None
+        if permuted:
+            view = PermutedVectors(task.train.data, target=task.train.target, seed=seed)
+            self._permuted = view.with_row_labels(task.train.row_labels)
 
     def train_dataloader(self) -> Loader:
         """Return the training items, in a new order every epoch."""
-        view = self._permuted or (self.task.view("train", fixed=True) if self.fixed else self.task.train)
+        view = self.task.view("train", fixed=True) if self.fixed else self.task.train
+        if self._permuted is not None:
+            view = self._permuted
         sampler = self._sampler(view, self.seed)
         n_items = len(sampler)  # type: ignore[arg-type]  # EpochSampler and its like have a length
         single = self.batch_size > 1 and n_items > 1 and n_items % self.batch_size == 1
