@@ -103,6 +103,14 @@ def test_the_readmes_task(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     assert "100.0" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("document", ["docs/index.md", "docs/submitting.md", "docs/symmetry.md"])
+def test_the_python_of_a_page(document: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    for code in re.findall(r"^```python\n(.*?)^```$", (ROOT / document).read_text(), re.MULTILINE | re.DOTALL):
+        exec(code, {})
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_examples_name_nothing_that_their_section_does_not_define(document: str, tmp_path: Path) -> None:
     for i, section in enumerate(re.split(r"^## ", (ROOT / document).read_text(), flags=re.MULTILINE)):

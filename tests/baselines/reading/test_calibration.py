@@ -45,6 +45,7 @@ def test_the_distance_is_one_on_average_and_grows_outside() -> None:
     assert constant(np.ones((1, 2)))[0] == 0 and constant(np.full((1, 2), 2.0))[0] > 100
 
 
+@pytest.mark.slow
 def test_what_weights_do_not_tell_gives_no_confidence(planted_root: Path) -> None:
     for target, low, high in (("augmentation", 0.95, 1.0), ("optimizer", 0.0, 0.6)):
         task = load_task(f"local/{target}@500", planted_root)
