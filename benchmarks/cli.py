@@ -75,6 +75,7 @@ def add_commands(commands: Commands) -> None:
     _add_checks(bench, task, option)
     add_command(commands, "quickstart", _run_quickstart, QUICKSTART_HELP, OUT)
     _add_figure(commands)
+    _add_reference(commands)
 
 
 def _add_checks(bench: Commands, task: dict[str, Any], option: dict[str, Any]) -> None:
@@ -123,6 +124,19 @@ def _add_figure(commands: Commands) -> None:
         JSON,
         examples=_FIGURE_EXAMPLES,
     )
+
+
+def _add_reference(commands: Commands) -> None:
+    help = "the reference population: build it, run the methods on it, write the pages"
+    parser = add_command(commands, "reference", lambda options: 2, help)
+    steps: Commands = parser.add_subparsers(metavar="STEP", required=True)
+    budget = arg("--budget", default="cpu", metavar="B", help="cpu: two cores and hours; gpu: one card (default cpu)")
+    out = arg("--out", type=Path, default=Path("reference"), help="folder of dataset, results and figures (reference)")
+    root = arg("--image-root", type=Path, metavar="DIR", help="torchvision's folder (default: ~/.cache/nws/images)")
+    download = arg("--download", action="store_true", help="let torchvision download what is missing")
+    add_command(steps, "build", _build_reference, "train the networks", budget, out, root, download)
+    add_command(steps, "run", _run_reference, "run methods on the tasks and make all figures", budget, out)
+    add_command(steps, "report", _report_reference, "write results, findings and docs/ of this checkout", budget, out)
 
 
 def _run_bench(options: argparse.Namespace) -> int:
@@ -209,6 +223,32 @@ def _run_figure(options: argparse.Namespace) -> int:
     else:
         say(f"Pictures and numbers: {out}; all on one page: {out / PAGE}")
     return 0 if any(not figure.missing for figure in made) else 1
+
+
+def _build_reference(options: argparse.Namespace) -> int:
+    from benchmarks.reference.budgets import budget_of
+    from benchmarks.reference.commands import build_reference
+
+    build_reference(budget_of(options.budget), options.out, options.image_root, options.download)
+    return 0
+
+
+def _run_reference(options: argparse.Namespace) -> int:
+    _need_extra("matplotlib", "statsmodels")
+    from benchmarks.reference.budgets import budget_of
+    from benchmarks.reference.commands import run_reference
+
+    return 1 if run_reference(budget_of(options.budget), options.out) else 0
+
+
+def _report_reference(options: argparse.Namespace) -> int:
+    _need_extra("matplotlib", "statsmodels")
+    from benchmarks.reference.budgets import budget_of
+    from benchmarks.reference.report import write_report
+
+    for path in write_report(options.budget, budget_of(options.budget), options.out):
+        say(f"{path}")
+    return 0
 
 
 def _results_of(data: Path) -> Path:

@@ -28,6 +28,7 @@ CHECKOUT_COMMANDS = {
     "plan": ("builders.cli", "what a build will cost before it starts: work, hours, gigabytes"),
     "figure": ("benchmarks.cli", "the paper's findings on a dataset: pictures, numbers and one page"),
     "quickstart": ("benchmarks.cli", "from nothing to a dataset and what its weights tell, in minutes"),
+    "reference": ("benchmarks.cli", "the reference population: build it, run the methods on it, write the pages"),
     "read": ("baselines.reading.cli", "how was a network trained? its hyper-parameters, read off a checkpoint's weights"),
     "rebuild": ("builders.cli", "train one training again from its id and compare it bit for bit"),
 }
@@ -41,7 +42,7 @@ PICTURES = {
 
 _MAX_MESSAGE = 4_000  # characters: an error may quote megabytes of a stranger's file
 
-RESUMABLE = ("bench", "build", "figure", "import-original", "merge", "pull", "push", "quickstart", "subset")
+RESUMABLE = ("bench", "build", "figure", "import-original", "merge", "pull", "push", "quickstart", "reference", "subset")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

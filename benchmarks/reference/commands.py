@@ -1,0 +1,77 @@
+"""``nws reference build`` and ``run``: the population and its results; both go on where they were interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.findings.make import KEPT, chosen, make_figures
+from benchmarks.findings.source import Source
+from benchmarks.leaderboard.runs.command import sentence
+from benchmarks.leaderboard.runs.plans import Plan, choose_methods, choose_tasks, make_plans
+from benchmarks.leaderboard.runs.runner import run_all
+from benchmarks.reference.budgets import Budget, Runs
+from builders.build import build
+from builders.images.sources import default_image_root, load_images
+from nws_data.atomic import atomic_file
+from nws_data.machine import usable_cores
+from nws_data.progress import FITS, progress_bar
+from nws_data.terminal import say
+
+SVHN_PART = "svhn_subset.npz"
+N_SVHN = 10_000
+DATA, RESULTS, FIGURES = "nws", "results", "figures"
+"""Below the folder of the reference population."""
+
+
+def build_reference(budget: Budget, out: Path, root: Path | None, download: bool) -> None:
+    """Build the population into ``out/nws``; raises what :func:`builders.build.build` raises."""
+    part = svhn_part(root or default_image_root(), download)
+    for report in build(budget.config(out / DATA, part, root, download, usable_cores())):
+        say(f"{report.population}: {report.n_trainings} trainings, {report.n_new} trained now in {report.elapsed_s:.0f} s")
+    say(f"Next: nws reference run --out {out}")
+
+
+def svhn_part(root: Path, download: bool) -> Path:
+    """Return the file of the first 10,000 images of SVHN's test split, made from torchvision's where it is not there."""
+    path = root / SVHN_PART
+    if not path.exists():
+        whole = load_images("svhn", root, download)
+        with atomic_file(path) as stream:
+            np.savez(stream, images=whole.test_images[:N_SVHN].transpose(0, 2, 3, 1), labels=whole.test_labels[:N_SVHN])
+    return path
+
+
+def run_reference(budget: Budget, out: Path) -> int:
+    """Run the budget's methods on its tasks and make all figures; returns the number of runs that failed."""
+    data, results = (out / DATA).resolve(), (out / RESULTS).resolve()
+    plans = [plan for runs in budget.runs for plan in plans_of(runs, data)]
+    failed = 0
+    with progress_bar(total=sum(plan.n_fits for plan in plans), bar_format=FITS) as bar:
+        for outcome in run_all(plans, data, results, tick=lambda name: bar.update()):
+            if not outcome.skipped:
+                say(sentence(outcome), error=outcome.result is None)
+            failed += outcome.result is None
+    figures = out / FIGURES
+    source = Source(data, results, kept=figures / KEPT)
+    for figure in make_figures(chosen(["all"]), source, figures):
+        say(f"{figure.name}: {figure.shows or f'not made: {figure.missing}'}")
+    say(f"Next: nws reference report --out {out}")
+    return failed
+
+
+def plans_of(runs: Runs, data: Path) -> Iterator[Plan]:
+    """Yield the runs that this dataset has trainings for; says which tasks it has not.
+
+    Raises ``NWSError`` as :func:`choose_tasks` and :func:`choose_methods` do.
+    """
+    tasks = []
+    for task in runs.tasks:
+        names = [task] if task.startswith("regress") else [task, f"{task}/threshold=0.15"]
+        found = [name for name in names if choose_tasks([name], data, runs.folds)[0]][:1]
+        if not found:
+            say(f"{task}: too few trainings; left out", error=True)
+        tasks += found
+    yield from make_plans(tasks, choose_methods(runs.methods), {}, runs.seeds, runs.folds)

@@ -1,0 +1,77 @@
+"""What a reference population is and took, measured on the dataset and its results: the numbers of docs/reference-run.md."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import nws_data
+from benchmarks.leaderboard.board.write import read_results
+from benchmarks.reference.budgets import Budget
+from builders.estimate.image_counts import ImageCounts
+from builders.plan.cost import training_flop
+from nws_data.format.manifest import Manifest
+from nws_data.format.metadata import read_table
+from nws_data.machine import usable_cores
+from nws_data.space.architecture import Architecture
+from nws_data.space.hyperparameters import HyperParameters
+from nws_data.tasks.report import task_states
+
+_HYPERPARAMETERS = tuple(HyperParameters.__dataclass_fields__)
+
+
+def measure_record(name: str, budget: Budget, data: Path, results: Path) -> dict[str, Any]:
+    """Return plan, machine, populations, availability of the official tasks, and the cost of the runs, as JSON values.
+
+    Raises ``FormatError`` or ``ResultError`` for what is no dataset or no folder of results.
+    """
+    manifest = Manifest.load(data)
+    runs = [run for result in read_results(results).values() for run in result.runs]
+    return {
+        "budget": name,
+        "n_train": budget.n_train,
+        "n_test": budget.n_test,
+        "epoch_cap": budget.epoch_cap,
+        "seed": budget.seed,
+        "cores": usable_cores(),
+        "processor": platform.processor() or platform.machine(),
+        "digest": manifest.data_digest,
+        "gigabytes": sum(shard.nbytes for shard in manifest.shards) / 1e9,
+        "populations": {name: _population(budget, data, name) for name in POPULATIONS if name in manifest.populations},
+        "tasks": {state.name: state.reason for state in task_states(data)},
+        "fits": len(runs),
+        "fit_s": sum(run.fit_s for run in runs),
+        "predict_s": sum(run.predict_s for run in runs),
+    }
+
+
+def _population(budget: Budget, data: Path, population: Population) -> dict[str, Any]:
+    frame = nws_data.open(data, population).trainings()
+    manifest = Manifest.load(data)
+    thresholds = {image_set.name: image_set.threshold for image_set in manifest.image_sets}
+    frame["passed"] = frame["finite"] & (frame["final_test_accuracy"] > frame["dataset"].map(thresholds))
+    work = frame.apply(lambda row: _work(budget, row), axis=1, result_type="expand")
+    seconds = read_table(data, manifest, manifest.provenance).to_pandas().set_index("training")["wall_s"]
+    return {
+        "trainings": len(frame),
+        "finite": int(frame["finite"].sum()),
+        "passed": int(frame["passed"].sum()),
+        "passed_by": {
+            column: {str(value): [int(group["passed"].sum()), len(group)] for value, group in frame.groupby(column)}
+            for column in ("dataset", "initialization")
+        },
+        "images": float(work[0].sum()),
+        "flop": float(work[1].sum()),
+        "core_s": float(seconds[frame["training"]].sum()),
+    }
+
+
+def _work(budget: Budget, row: pd.Series) -> tuple[float, float]:
+    """Return the images that a training was trained on, and its operations."""
+    counts = ImageCounts(row["dataset"], budget.n_train, budget.n_test, budget.n_train // 10)
+    images = row["n_epochs"] * counts.epoch_images(row["batch_size"])
+    hyperparameters = HyperParameters(**{name: row[name] for name in _HYPERPARAMETERS})
+    return images, images * training_flop(Architecture.of(hyperparameters))

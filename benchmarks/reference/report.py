@@ -1,0 +1,116 @@
+"""``nws reference report``: the committed results, board, figures and pages, from a folder of the reference population.
+
+Pages follow from committed files alone (:func:`pages`), so that a test can say whether they are what those files give.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from benchmarks.findings.make import CLAIMS
+from benchmarks.findings.registry import FIGURES
+from benchmarks.findings.results import in_order, is_trivial
+from benchmarks.leaderboard.board.write import read_results, write_board
+from benchmarks.leaderboard.files.results import Result, main_metric
+from benchmarks.reference.budgets import Budget
+from benchmarks.reference.commands import DATA, RESULTS
+from benchmarks.reference.commands import FIGURES as FIGURES_FOLDER
+from benchmarks.reference.record import measure_record
+from nws_data.atomic import write_bytes
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+RECORD = "record.json"
+_COMMITTED = ROOT / "benchmarks" / "results"
+_PICTURES = ROOT / "docs" / "findings"
+
+
+def write_report(name: str, budget: Budget, out: Path) -> list[Path]:
+    """Replace what is committed by what ``out`` holds; returns the pages.
+
+    Raises ``FormatError`` or ``ResultError`` for a damaged dataset or result file; nothing is replaced then.
+    """
+    record = measure_record(name, budget, out / DATA, out / RESULTS)
+    write_board(out / RESULTS, out / RESULTS, out / DATA)
+    for folder, source, kinds in (
+        (_COMMITTED, out / RESULTS, (".json", ".md", ".html", ".parquet")),
+        (_PICTURES, out / FIGURES_FOLDER, (".png", ".json", CLAIMS)),
+    ):
+        shutil.rmtree(folder, ignore_errors=True)
+        for path in sorted(source.rglob("*")):
+            hidden = any(part.startswith(".") for part in path.relative_to(source).parts)
+            if path.is_file() and not hidden and path.name.endswith(kinds):
+                (folder / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, folder / path.relative_to(source))
+    write_bytes(HERE / RECORD, (json.dumps(record, indent=1) + "\n").encode())
+    written = pages()
+    for path, text in written.items():
+        write_bytes(path, text.encode())
+    return list(written)
+
+
+def pages() -> dict[Path, str]:
+    """Return the pages of the documentation that show the reference population, by path."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE), trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, autoescape=False
+    )
+    values: dict[str, Any] = {
+        "record": json.loads((HERE / RECORD).read_text(encoding="utf-8")),
+        "results": list(read_results(_COMMITTED).values()),
+        "figures": [(name, entry, _shown(name)) for name, entry in FIGURES.items()],
+        "claims": (_PICTURES / CLAIMS).read_text(encoding="utf-8"),
+        "table": scores_table,
+    }
+    names = ("results.md", "findings.md", "reference-run.md")
+    return {ROOT / "docs" / name: environment.get_template(f"{name}.j2").render(values) for name in names}
+
+
+def _shown(name: str) -> dict[str, Any]:
+    """Return what a figure shows, or that it is ``missing``."""
+    found: dict[str, Any] = json.loads((_PICTURES / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def scores_table(results: Sequence[Result], tasks: Sequence[str], folds: bool = True) -> str:
+    """Return scores as a Markdown table: methods in rows, tasks in columns, each in per cent with its 95 % interval.
+
+    Of a task its official form counts, else the one with a threshold, marked by an asterisk.
+    """
+    columns: dict[str, dict[str, Result]] = {}
+    for task in tasks:
+        for name, label in ((task, task), (f"{task}/threshold=0.15", f"{task}*")):
+            found = {r.method: r for r in results if r.task == name and bool(r.folds) == folds}
+            if found:
+                columns[label] = found
+                break
+    methods = in_order([method for found in columns.values() for method in found])
+    best = {
+        task: max((main_metric(r)["mean"] for m, r in found.items() if not is_trivial(m)), default=None)
+        for task, found in columns.items()
+    }
+    lines = ["| method | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for method in methods:
+        cells = [_cell(found.get(method), best[task]) for task, found in columns.items()]
+        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    chances = [next(iter(found.values())) for found in columns.values()]
+    lines.append("| *chance* | " + " | ".join(_percent(r.summary["chance"]) for r in chances) + " |")
+    sizes = [len(r.runs[0].score.trainings) for r in chances]
+    return "\n".join([*lines, "| *test trainings* | " + " | ".join(map(str, sizes)) + " |"])
+
+
+def _cell(result: Result | None, best: float | None) -> str:
+    if result is None:
+        return ""
+    found = main_metric(result)
+    mean = f"**{_percent(found['mean'])}**" if found["mean"] == best else _percent(found["mean"])
+    return f"{mean} [{_percent(found['low'])}, {_percent(found['high'])}]"
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.0f}"
