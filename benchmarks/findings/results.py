@@ -24,12 +24,12 @@ def same_setting(source: Source, wanted: Callable[[TaskSpec], bool]) -> tuple[Ke
     """Return the results of the tasks that are wanted, of one setting alone, and its words.
 
     Results of the official split, of five folds, and of other accuracy thresholds or tiers are never mixed: the setting
-    that most tasks have been run in counts, of equals the official one. Single folds and permuted labels do not count.
+    that most tasks have been run in counts, of equals the official one. Single folds, shares and permuted labels do not.
     """
     groups: dict[tuple[Any, ...], Kept] = {}
     for result in source.result_files:
         spec = parse_task(result.task)
-        if wanted(spec) and spec.fold is None and spec.permuted is None:
+        if wanted(spec) and spec.fold is None and spec.share is None and spec.permuted is None:
             key = (result.folds > 0, spec.threshold is not None, spec.threshold or 0.0, spec.tier or "")
             groups.setdefault(key, []).append((result, spec))
     if not groups:

@@ -52,12 +52,17 @@ def measure(source: Source) -> dict[str, pd.DataFrame]:
     for key in sorted(curves, key=lambda k: (FAMILIES.index(k[0]), methods.index(k[1]), targets.index(k[2]))):
         about, of_length = dict(zip(_KEYS, key, strict=True)), dict(sorted(curves[key].items()))
         rows += [about | {"length": length} | accuracy_row(r) | {"setting": setting} for length, r in of_length.items()]
-        slopes.append(about | slope(of_length))
+        slopes.append(about | trend(of_length))
     return {"accuracies": pd.DataFrame(rows), "slopes": pd.DataFrame(slopes)}
 
 
-def slope(results: dict[int, Result]) -> dict[str, Any]:
-    """Return the slope of accuracy per doubling of the length with its interval, and the line's share of the variance."""
+def trend(results: dict[int, Result], target: int | None = None) -> dict[str, Any]:
+    """Return the slope of accuracy per doubling of a size with its interval, and the line's share of the variance.
+
+    Args:
+        results: by size: the length of windows, the number of training networks; at least two.
+        target: a size; what the line gives there is added as ``at_target``.
+    """
     from nws_data.tasks.metrics import paired_difference
 
     tested = [right_of(result) for result in results.values()]
@@ -75,7 +80,11 @@ def slope(results: dict[int, Result]) -> dict[str, Any]:
     total = ((accuracy - accuracy.mean()) ** 2).sum()
     r_squared = 1 - (residual**2).sum() / total if total > 0 else np.nan
     sizes = {"lengths": len(x), "shortest": min(results), "longest": max(results), "trainings": len(shared)}
-    return {"slope": found.estimate, "low": found.low, "high": found.high, "r_squared": r_squared} | sizes
+    line = {"slope": found.estimate, "low": found.low, "high": found.high, "r_squared": r_squared} | sizes
+    if target is None:
+        return line
+    at_target = accuracy.mean() + found.estimate * (np.log2(target) - x.mean())
+    return line | {"accuracy": accuracy[x.argmax()], "at_target": at_target}
 
 
 def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:

@@ -17,7 +17,7 @@ from nws_data.format.manifest import Manifest
 from nws_data.format.metadata import read_table
 from nws_data.machine import usable_cores
 from nws_data.space.architecture import Architecture
-from nws_data.space.hyperparameters import HyperParameters
+from nws_data.space.hyperparameters import POPULATIONS, HyperParameters, Population
 from nws_data.tasks.report import task_states
 
 _HYPERPARAMETERS = tuple(HyperParameters.__dataclass_fields__)

@@ -99,7 +99,7 @@ def scores_table(results: Sequence[Result], tasks: Sequence[str], folds: bool = 
         cells = [_cell(found.get(method), best[task]) for task, found in columns.items()]
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
     chances = [next(iter(found.values())) for found in columns.values()]
-    lines.append("| *chance* | " + " | ".join(_percent(r.summary["chance"]) for r in chances) + " |")
+    lines.append("| *chance* | " + " | ".join(_text(r, r.summary["chance"]) for r in chances) + " |")
     sizes = [len(r.runs[0].score.trainings) for r in chances]
     return "\n".join([*lines, "| *test trainings* | " + " | ".join(map(str, sizes)) + " |"])
 
@@ -108,9 +108,12 @@ def _cell(result: Result | None, best: float | None) -> str:
     if result is None:
         return ""
     found = main_metric(result)
-    mean = f"**{_percent(found['mean'])}**" if found["mean"] == best else _percent(found["mean"])
-    return f"{mean} [{_percent(found['low'])}, {_percent(found['high'])}]"
+    mean = f"**{_text(result, found['mean'])}**" if found["mean"] == best else _text(result, found["mean"])
+    return f"{mean} [{_text(result, found['low'])}, {_text(result, found['high'])}]"
 
 
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.0f}"
+def _text(result: Result, value: float | None) -> str:
+    """Return an accuracy in whole per cent, R² with two decimals."""
+    if value is None:
+        return ""
+    return f"{100 * value:.0f}" if result.kind == "classification" else f"{value:.2f}"

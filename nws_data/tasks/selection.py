@@ -6,6 +6,7 @@ and, for balance, by the order of the ids' hashes. No random number, no file ord
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +50,8 @@ def select_sides(data: NWSDataset, spec: TaskSpec) -> Sides:
     classes = ("all",) if spec.family.regression else present_classes(data, spec.target)
     labels = np.array(["all"] * len(ids)) if spec.family.regression else trainings[spec.target]
     hashes = np.array([id_hash(training) for training in ids])
-    kept = {side: _balanced(sides == side, labels, classes, hashes) for side in SPLITS}
+    shares = {"train": spec.share or 1.0}
+    kept = {side: _balanced(sides == side, labels, classes, hashes, shares.get(side, 1.0)) for side in SPLITS}
     found = {side: _counts(sides == side, labels, classes) for side in SPLITS}
     _check_available(spec, found)
     rows = {}
@@ -83,10 +85,13 @@ def _unlisted(trainings: NWSDataset, ids: list[str]) -> np.ndarray:
     return np.array([index >= plans[name].get("unlisted_from", index + 1) for name, index in places], dtype=bool)
 
 
-def _balanced(mask: np.ndarray, labels: np.ndarray, classes: tuple[Any, ...], hashes: np.ndarray) -> np.ndarray:
-    """Return the mask with as many trainings of every class as the rarest has: those of the smallest id hash."""
+def _balanced(
+    mask: np.ndarray, labels: np.ndarray, classes: tuple[Any, ...], hashes: np.ndarray, share: float
+) -> np.ndarray:
+    """Return the mask with as many trainings of every class as the rarest has, or a share of that, rounded up: those of the
+    smallest id hash."""
     of_class = [np.flatnonzero(mask & (labels == value)) for value in classes]
-    n = min(len(members) for members in of_class)
+    n = math.ceil(share * min(len(members) for members in of_class))
     kept = np.zeros(len(mask), bool)
     for members in of_class:
         kept[members[np.argsort(hashes[members])[:n]]] = True

@@ -78,7 +78,7 @@ FAMILIES: dict[str, Family] = {
 """All families by name."""
 
 
-_MODIFIERS = ("held", "threshold", "fold", "permuted", "tier")
+_MODIFIERS = ("held", "threshold", "fold", "share", "permuted", "tier")
 """What may follow a name, in the order of the canonical one; all but held make it unofficial."""
 
 
@@ -92,6 +92,7 @@ class TaskSpec:
     held: str | None = None  # value kept out of training and tested alone
     threshold: float | None = None  # one final test accuracy for all image sets, instead of theirs: unofficial
     fold: int | None = None  # test on this fifth of the trainings, instead of the test split: unofficial
+    share: float | None = None  # of the training side's trainings, those of the smallest id hashes: unofficial
     permuted: int | None = None  # seed by which training labels are permuted between trainings: unofficial
     tier: str | None = None  # of the dataset, such as 1GB, instead of all of it: unofficial
 
@@ -152,10 +153,13 @@ def parse_task(name: str) -> TaskSpec:
         held=modifiers.get("held"),
         threshold=_number(name, "threshold", modifiers.get("threshold")),
         fold=_whole(name, "fold", modifiers.get("fold"), N_FOLDS),
+        share=_number(name, "share", modifiers.get("share")),
         permuted=_whole(name, "permuted", modifiers.get("permuted"), 2**63),
         tier=None if tier == FULL else tier,
     )
     _check_held(name, spec)
+    if spec.share == 0:
+        raise TaskError(f"task {name}: share must be above 0; all trainings are meant without it")
     if spec.permuted is not None and family.regression:
         raise TaskError(f"task {name}: labels of regression tasks are not permuted; leave permuted= away")
     return spec
@@ -175,7 +179,7 @@ def official_names(image_sets: Sequence[str]) -> Iterator[str]:
                     yield spec.name
 
 
-_ADDED = re.compile(r"(@\d+)?((?:/(?:threshold|fold|permuted|tier)=[^/]*)*)$")
+_ADDED = re.compile(r"(@\d+)?((?:/(?:threshold|fold|share|permuted|tier)=[^/]*)*)$")
 
 
 def matching_names(image_sets: Sequence[str], pattern: str) -> list[str]:
@@ -219,7 +223,7 @@ def _number(name: str, key: str, text: str | None) -> float | None:
     except ValueError:
         value = -1.0
     if not 0 <= value < 1 or float(f"{value:g}") != value:
-        raise TaskError(f"task {name}: {key} must be an accuracy in [0, 1) of at most six digits, got {text!r}")
+        raise TaskError(f"task {name}: {key} must be a number in [0, 1) of at most six digits, got {text!r}")
     return abs(value)  # -0 is 0
 
 

@@ -57,7 +57,8 @@ class Task:
 
     @property
     def official(self) -> bool:
-        """Whether results belong on the leaderboard: no fold, no threshold of its own, no permuted labels, no tier."""
+        """Whether results belong on the leaderboard: no fold, no threshold of its own, no share, no permuted
+        labels, no tier."""
         return self.spec.official
 
     @property
@@ -247,7 +248,8 @@ def load_task(name: str, root: str | Path = "nws", *, seed: int = 0) -> Task:
         name: such as ``"global/optimizer"``, ``"local-conv/dataset@1000"``, ``"vote/activation"``,
             ``"regress/test_accuracy"`` or ``"ood/activation/held=adam"``; see ``nws tasks``. Unofficial variants:
             ``/threshold=0.2`` (one accuracy threshold for all image sets), ``/fold=0`` to ``/fold=4`` (five folds over all
-            trainings, for small builds), ``/permuted=0`` (training labels permuted between trainings) and ``/tier=1GB`` (of
+            trainings, for small builds), ``/share=0.25`` (a quarter of the training side's trainings, for learning
+            curves), ``/permuted=0`` (training labels permuted between trainings) and ``/tier=1GB`` (of
             the trainings in that tier).
         root: the dataset's folder; its weights are read when a view is, and need not be there for scoring. Or a
             repository on the hub as for :func:`nws_data.open`, of which the tier, or all of the population, is fetched.

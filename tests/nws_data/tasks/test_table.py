@@ -23,7 +23,7 @@ from nws_data.tasks.table import FAMILIES, matching_names, official_names, parse
         "local/optimizer/permuted=3",
         "ood/activation/held=adam/threshold=0.2/fold=1/permuted=12",
         "local/optimizer/tier=1GB",
-        "global/dataset/threshold=0.2/fold=1/permuted=12/tier=1.5GB",
+        "global/dataset/threshold=0.2/fold=1/share=0.125/permuted=12/tier=1.5GB",
     ],
 )
 def test_canonical_names_read_back(name):
@@ -100,11 +100,11 @@ def test_patterns_with_modifiers():
         ("global/optimizer@500", "reads whole vectors, without @LENGTH"),
         ("local/optimizer@99", r"window length must be in \[100, 20000\], got 99"),
         ("local/optimizer@20001", "got 20001"),
-        ("local/optimizer/colour=red", "modifier: got 'colour'; choose one of held, threshold, fold, permuted"),
+        ("local/optimizer/colour=red", "modifier: got 'colour'; choose one of held, threshold, fold, share, permuted"),
         ("local/optimizer/fold=1/fold=2", "each once"),
         ("local/optimizer/fold=5", r"fold must be a whole number in \[0, 4\], got '5'"),
         ("local/optimizer/fold=-1", "fold must be a whole number"),
-        ("local/optimizer/threshold=1", r"accuracy in \[0, 1\)"),
+        ("local/optimizer/threshold=1", r"number in \[0, 1\)"),
         ("local/optimizer/threshold=nan", "threshold must be"),
         ("local/optimizer/threshold=0.12345678", "at most six digits"),
         ("ood/optimizer", "ood needs /held=VALUE"),

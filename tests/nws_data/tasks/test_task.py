@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from hashlib import sha256
+from math import ceil
 
 import numpy as np
 import pyarrow as pa
@@ -86,6 +88,20 @@ def test_permuted_labels_stay_together_and_change_training_alone(task_dataset, l
     other = nws_data.load_task(f"{LOCAL}/permuted=2", task_dataset.root)
     assert not torch.equal(labels, other.train.row_labels)
     assert torch.equal(task.view("train", fixed=True).row_labels, labels)
+
+
+def test_a_share_of_the_training_side_is_its_trainings_of_smallest_id_hash(task_dataset, local):
+    """The hash by hashlib: SHA-256 of the id."""
+    task = nws_data.load_task(f"{LOCAL}/share=0.3", task_dataset.root)
+    whole, kept = local.train.data, set(task.train.data["training"].tolist())
+    for value in local.classes:
+        ids = sorted(set(whole["training"][whole[local.target] == value]), key=lambda i: sha256(i.encode()).hexdigest())
+        assert kept & set(ids) == set(ids[: ceil(0.3 * len(ids))]) != set(ids)
+    assert sum(task.counts["train"].values()) == len(kept)
+    assert task.counts["test"] == local.counts["test"] and torch.equal(task.validation.labels, local.validation.labels)
+    assert not task.official
+    with pytest.raises(TaskError, match="share must be above 0"):
+        nws_data.load_task(f"{LOCAL}/share=0", task_dataset.root)
 
 
 def test_perfect_and_constant_predictions(local):

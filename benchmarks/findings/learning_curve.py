@@ -1,0 +1,120 @@
+"""Accuracy against the number of training networks, and what its trend would give at the paper's numbers.
+
+All numbers come from result files of tasks such as ``global/optimizer/share=0.25`` beside those of the whole task. The trend
+is the least-squares line of accuracy on the binary logarithm of the number, as in :mod:`benchmarks.findings.subset_size`;
+the interval of its slope (95 %, clustered by training) holds the test sample's error, neither that of the fits nor that of
+the line, so what it gives at the paper's numbers is a guess.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.findings import style
+from benchmarks.findings.results import accuracy_row, in_order, is_trivial, labels_of
+from benchmarks.findings.source import MissingDataError, Source
+from benchmarks.findings.subset_size import trend
+from nws_data.tasks.table import parse_task
+from nws_data.tasks.task import load_task
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from benchmarks.leaderboard.files.results import Result
+
+PAPER = {"fixed": 1758, "random": 8035}
+"""Training networks above the thresholds in the paper (Supplement C)."""
+
+_MARKERS = "osD^vP"
+
+
+def measure(source: Source) -> dict[str, pd.DataFrame]:
+    """Return accuracies by number of training networks, and trends; raises ``MissingDataError``."""
+    results = [r for r in source.result_files if not parse_task(r.task).family.regression]
+    curves: dict[tuple[str, int, str], dict[int, Result]] = {}
+    for result, method in zip(results, labels_of(results), strict=True):
+        spec = parse_task(result.task)
+        if spec.fold is None and spec.permuted is None and not is_trivial(method):
+            key = (replace(spec, share=None).name, result.folds, method)
+            curves.setdefault(key, {})[n_training(source, result)] = result
+    curves = {key: of_size for key, of_size in curves.items() if len(of_size) > 2}
+    if not curves:
+        raise MissingDataError(
+            f"{source.results} has no results of this dataset for three numbers of training networks; make some with nws "
+            f"bench run --task global/optimizer global/optimizer/share=0.5 global/optimizer/share=0.25 --method "
+            f"svm-linear-480 dmc-asinh-short --data {source.root} --out {source.results}"
+        )
+    methods = in_order([method for _, _, method in curves])
+    rows, trends = [], []
+    for task, folds, method in sorted(curves, key=lambda key: (key[0], key[1], methods.index(key[2]))):
+        about, of_size = {"task": task, "folds": folds, "method": method}, dict(sorted(curves[task, folds, method].items()))
+        rows += [about | {"networks": n} | accuracy_row(result) for n, result in of_size.items()]
+        paper = PAPER[parse_task(task).family.population]
+        trends.append(about | trend(of_size, paper) | {"paper": paper})
+    return {"accuracies": pd.DataFrame(rows), "trends": pd.DataFrame(trends)}
+
+
+def n_training(source: Source, result: Result) -> int:
+    """Return how many networks a result's fits learned from; of folds, in the first one."""
+    spec = parse_task(result.task)
+    name = replace(spec, fold=0).name if result.folds else spec.name
+    return sum(load_task(name, source.root).counts["train"].values())
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
+    """Return a panel for each task: accuracies with intervals, and trends up to the paper's number."""
+    table, trends = tables["accuracies"], tables["trends"]
+    panels = list(dict.fromkeys(zip(table["task"], table["folds"], strict=True)))
+    columns = min(2, len(panels))
+    figure, axes = style.grid(-(-len(panels) // columns), columns, 11 / columns, 3.6, sharey=True)
+    methods = in_order(list(table["method"]))
+    places = [panel for line in axes for panel in line]
+    lines: dict[str, Any] = {}
+    for panel, (task, folds) in zip(places, panels, strict=False):
+        own = table[(table["task"] == task) & (table["folds"] == folds)]
+        for method, rows in own.groupby("method", sort=False):
+            i = methods.index(str(method))
+            look: dict[str, Any] = {"color": style.COLOURS[i % 8], "marker": _MARKERS[i % 6], "markersize": 4}
+            spread = 100 * np.stack([rows["accuracy"] - rows["low"], rows["high"] - rows["accuracy"]])
+            x = rows["networks"] * 1.02 ** (i - len(methods) / 2)
+            lines[str(method)] = panel.errorbar(x, 100 * rows["accuracy"], spread, elinewidth=0.8, linewidth=1.4, **look)
+            line = trends[(trends["task"] == task) & (trends["folds"] == folds) & (trends["method"] == method)].iloc[0]
+            ends = np.array([rows["networks"].max(), line["paper"]])
+            height = line["at_target"] - line["slope"] * np.log2(line["paper"] / ends)
+            panel.plot(ends, 100 * height.clip(0, 1), color=look["color"], linestyle=":", linewidth=1.2)
+        panel.axhline(100 * own["chance"].max(), color=style.INK, linewidth=0.8, linestyle="--")
+        kind = ", five folds" if folds else ""
+        panel.set_title(f"{task}; {own['trainings'].iloc[0]} test networks{kind}", fontsize=9)
+        panel.set(xscale="log", ylim=(0, 102), xlabel="training networks (logarithmic); line: the paper's number")
+        panel.axvline(trends.loc[trends["task"] == task, "paper"].iloc[0], color=style.INK, linewidth=0.8)
+        panel.minorticks_off()
+        ticks = sorted({*own["networks"], int(trends.loc[trends["task"] == task, "paper"].iloc[0])})
+        panel.set_xticks(ticks, [f"{n:,}" for n in ticks])
+    for panel in places[len(panels) :]:
+        panel.set_visible(False)
+    for line in axes:
+        line[0].set_ylabel("accuracy (%)")
+    title = "95 % intervals, clustered by training; dotted: trend on the logarithm; dashed: chance"
+    names = [method for method in methods if method in lines]
+    figure.legend([lines[m] for m in names], names, loc="outside lower center", ncols=4, fontsize=8, title=title)
+    return {"curves": figure}
+
+
+def tell(tables: dict[str, pd.DataFrame]) -> str:
+    """Return, for each task, the trend of the best deep method and of the best other one."""
+    trends = tables["trends"].sort_values("accuracy", ascending=False)
+    parts = []
+    for task, own in trends.groupby("task", sort=True):
+        deep = own["method"].str.startswith("dmc")
+        shown = pd.concat([own[deep].head(1), own[~deep].head(1)])
+        said = []
+        for r in shown.itertuples():
+            slope = f"{100 * r.slope:+.1f} [{100 * r.low:+.1f}, {100 * r.high:+.1f}]"
+            then = f"{100 * min(max(r.at_target, 0), 1):.0f} at {r.paper:,}"
+            said.append(f"{r.method} {100 * r.accuracy:.0f} % with {r.longest} networks, {slope} a doubling, so {then}")
+        parts.append(f"{task}: {'; '.join(said)}.")
+    return " ".join(parts)
