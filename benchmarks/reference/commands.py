@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,13 @@ from benchmarks.findings.source import Source
 from benchmarks.leaderboard.runs.command import sentence
 from benchmarks.leaderboard.runs.plans import Plan, choose_methods, choose_tasks, make_plans
 from benchmarks.leaderboard.runs.runner import run_all
-from benchmarks.reference.budgets import Budget, Runs
+from benchmarks.reference.budgets import LOWER, Budget, Runs
 from builders.build import build
 from builders.images.sources import default_image_root, load_images
 from nws_data.atomic import atomic_file
 from nws_data.machine import usable_cores
 from nws_data.progress import FITS, progress_bar
+from nws_data.tasks.table import parse_task
 from nws_data.terminal import say
 
 SVHN_PART = "svhn_subset.npz"
@@ -69,9 +71,10 @@ def plans_of(runs: Runs, data: Path) -> Iterator[Plan]:
     """
     tasks = []
     for task in runs.tasks:
-        names = [task] if task.startswith("regress") else [task, f"{task}/threshold=0.15"]
+        spec = parse_task(task)
+        names = [task] if spec.family.regression else [task, replace(spec, threshold=LOWER).name]
         found = [name for name in names if choose_tasks([name], data, runs.folds)[0]][:1]
         if not found:
             say(f"{task}: too few trainings; left out", error=True)
         tasks += found
-    yield from make_plans(tasks, choose_methods(runs.methods), {}, runs.seeds, runs.folds)
+    yield from make_plans(tasks, choose_methods(runs.methods), dict(runs.options), runs.seeds, runs.folds)

@@ -18,7 +18,7 @@ from benchmarks.findings.registry import FIGURES
 from benchmarks.findings.results import in_order, is_trivial
 from benchmarks.leaderboard.board.write import read_results, write_board
 from benchmarks.leaderboard.files.results import Result, main_metric
-from benchmarks.reference.budgets import Budget
+from benchmarks.reference.budgets import LOWER, Budget
 from benchmarks.reference.commands import DATA, RESULTS
 from benchmarks.reference.commands import FIGURES as FIGURES_FOLDER
 from benchmarks.reference.record import measure_record
@@ -84,7 +84,7 @@ def scores_table(results: Sequence[Result], tasks: Sequence[str], folds: bool = 
     """
     columns: dict[str, dict[str, Result]] = {}
     for task in tasks:
-        for name, label in ((task, task), (f"{task}/threshold=0.15", f"{task}*")):
+        for name, label in ((task, task), (f"{task}/threshold={LOWER}", f"{task}*")):
             found = {r.method: r for r in results if r.task == name and bool(r.folds) == folds}
             if found:
                 columns[label] = found

@@ -144,7 +144,7 @@ def _sending_message(repository: Repository, error: BaseException) -> str:
         return f"you may not write to {name} on {hub} ({error}); log in with `hf auth login` and a token that may write"
     if status == 412:
         return f"{name} was changed by somebody else meanwhile; look at it, then run the same again"
-    return f"{name} could not be sent to {hub} ({error}); run the same again, what was sent is kept"
+    return f"{name} could not be sent to {hub} ({error}); run the same again, it goes on where it was"
 
 
 def _status(error: BaseException | None) -> int | None:

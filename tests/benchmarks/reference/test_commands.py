@@ -1,0 +1,87 @@
+"""The reference population in miniature: built, run, measured; and the committed pages beside the committed files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nws_data
+from benchmarks.leaderboard.board.write import read_results
+from benchmarks.reference.budgets import BUDGETS, Budget, Runs
+from benchmarks.reference.commands import DATA, RESULTS, build_reference, plans_of, run_reference
+from benchmarks.reference.record import measure_record
+from benchmarks.reference.report import pages, scores_table
+from nws_data.format.manifest import Manifest
+from tests.baselines.planted import write_planted
+
+MINI = replace(
+    BUDGETS["cpu"],
+    trainings={"fixed": 2},
+    sources=("digits",),
+    n_train=440,
+    n_test=50,
+    epoch_cap=19,
+    runs=(Runs(tasks=("global/augmentation", "global/optimizer"), methods=("majority", "svm-linear-16"), folds=False),),
+)
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a reference population that holds 30 fixed trainings whose weights tell the augmentation."""
+    folder = tmp_path_factory.mktemp("reference")
+    write_planted(folder, ["fixed"])
+    return folder
+
+
+@pytest.mark.slow
+def test_the_build_is_the_plan_and_has_the_part_of_svhn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (1000, 32, 32, 3), np.uint8)
+    np.savez(tmp_path / "svhn_subset.npz", images=images, labels=np.arange(1000) % 10)
+    build_reference(MINI, tmp_path / "out", tmp_path, download=False)
+    manifest = Manifest.load(tmp_path / "out" / DATA)
+    assert [item.name for item in manifest.image_sets] == ["digits", "svhn_part"]
+    plan = manifest.populations["fixed"].plan
+    assert (plan["build_seed"], plan["epoch_cap"], plan["precision"]) == (2020, 19, "float32")
+    assert "nws reference run" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_runs_are_those_of_the_plan_and_are_not_run_again(planted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_reference(MINI, planted) == 0
+    results = read_results(planted / RESULTS)
+    assert {(r.task, r.method) for r in results.values()} == {
+        (task, method)
+        for task in ("global/augmentation", "global/optimizer/threshold=0.15")
+        for method in ("majority", "svm-linear-16")
+        if task in {plan.task for runs in MINI.runs for plan in plans_of(runs, planted / DATA)}
+    }
+    before = {path: path.stat().st_mtime_ns for path in results}
+    capsys.readouterr()
+    assert run_reference(MINI, planted) == 0
+    assert {path: path.stat().st_mtime_ns for path in read_results(planted / RESULTS)} == before
+    record = measure_record("cpu", MINI, planted / DATA, planted / RESULTS)
+    frame = nws_data.open(planted / DATA, "fixed").trainings()
+    found = record["populations"]["fixed"]
+    assert (found["trainings"], found["passed"]) == (30, 30)
+    assert found["passed_by"]["initialization"] == {
+        name: [n, n] for name, n in frame["initialization"].value_counts().sort_index().items()
+    }
+    assert record["tasks"]["global/augmentation"] == "" and "no population random" in record["tasks"]["local/optimizer"]
+    assert json.loads(json.dumps(record)) == record
+    table = scores_table(list(results.values()), ["global/augmentation"], folds=False)
+    assert "| svm-linear-16 | **100** [" in table and "| *chance* | 50 |" in table
+
+
+def test_the_committed_pages_are_what_the_committed_files_give() -> None:
+    for path, text in pages().items():
+        assert path.read_text(encoding="utf-8") == text, path.name
+
+
+@pytest.mark.parametrize("budget", BUDGETS.values(), ids=BUDGETS)
+def test_plans_name_tasks_and_methods_that_there_are(budget: Budget, planted: Path) -> None:
+    methods = {plan.method for runs in budget.runs for plan in plans_of(runs, planted / DATA)}
+    assert methods >= {"majority", "svm-linear-480", "boosting-480"}
