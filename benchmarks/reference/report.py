@@ -27,6 +27,7 @@ from nws_data.atomic import write_bytes
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 RECORD = "record.json"
+_BEGIN, _END = "<!-- results: written by nws reference report -->", "<!-- end of results -->"
 _COMMITTED = ROOT / "benchmarks" / "results"
 _PICTURES = ROOT / "docs" / "findings"
 
@@ -68,7 +69,11 @@ def pages() -> dict[Path, str]:
         "table": scores_table,
     }
     names = ("results.md", "findings.md", "reference-run.md")
-    return {ROOT / "docs" / name: environment.get_template(f"{name}.j2").render(values) for name in names}
+    found = {ROOT / "docs" / name: environment.get_template(f"{name}.j2").render(values) for name in names}
+    before, begin, rest = (ROOT / "README.md").read_text(encoding="utf-8").partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    tables = environment.get_template("readme.md.j2").render(values)
+    return found | {ROOT / "README.md": f"{before}{begin}\n{tables}\n{end}{after}"}
 
 
 def _shown(name: str) -> dict[str, Any]:
@@ -77,25 +82,26 @@ def _shown(name: str) -> dict[str, Any]:
     return found
 
 
-def scores_table(results: Sequence[Result], tasks: Sequence[str], folds: bool = True) -> str:
+def scores_table(results: Sequence[Result], tasks: Sequence[str], methods: Sequence[str] = (), folds: bool = True) -> str:
     """Return scores as a Markdown table: methods in rows, tasks in columns, each in per cent with its 95 % interval.
 
-    Of a task its official form counts, else the one with a threshold, marked by an asterisk.
+    Of a task its official form counts, else the one with a threshold, marked by an asterisk. ``methods``: by default all.
     """
     columns: dict[str, dict[str, Result]] = {}
     for task in tasks:
         for name, label in ((task, task), (f"{task}/threshold={LOWER}", f"{task}*")):
-            found = {r.method: r for r in results if r.task == name and bool(r.folds) == folds}
+            fitting = (r for r in results if r.task == name and bool(r.folds) == folds)
+            found = {r.method: r for r in fitting if not methods or r.method in methods}
             if found:
                 columns[label] = found
                 break
-    methods = in_order([method for found in columns.values() for method in found])
+    rows = in_order([method for found in columns.values() for method in found])
     best = {
         task: max((main_metric(r)["mean"] for m, r in found.items() if not is_trivial(m)), default=None)
         for task, found in columns.items()
     }
     lines = ["| method | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    for method in methods:
+    for method in rows:
         cells = [_cell(found.get(method), best[task]) for task, found in columns.items()]
         lines.append(f"| {method} | " + " | ".join(cells) + " |")
     chances = [next(iter(found.values())) for found in columns.values()]
