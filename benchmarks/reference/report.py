@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from benchmarks.findings.make import CLAIMS
@@ -41,7 +42,7 @@ def write_report(name: str, budget: Budget, out: Path) -> list[Path]:
     write_board(out / RESULTS, out / RESULTS, out / DATA)
     for folder, source, kinds in (
         (_COMMITTED, out / RESULTS, (".json", ".md", ".html", ".parquet")),
-        (_PICTURES, out / FIGURES_FOLDER, (".png", ".json", CLAIMS)),
+        (_PICTURES, out / FIGURES_FOLDER, (".png", ".json", "learning-curve-trends.csv", CLAIMS)),
     ):
         shutil.rmtree(folder, ignore_errors=True)
         for path in sorted(source.rglob("*")):
@@ -66,9 +67,10 @@ def pages() -> dict[Path, str]:
         "results": list(read_results(_COMMITTED).values()),
         "figures": [(name, entry, _shown(name)) for name, entry in FIGURES.items()],
         "claims": (_PICTURES / CLAIMS).read_text(encoding="utf-8"),
+        "trends": pd.read_csv(_PICTURES / "learning-curve-trends.csv").to_dict("records"),
         "table": scores_table,
     }
-    names = ("results.md", "findings.md", "reference-run.md")
+    names = ("results.md", "findings.md", "reference-run.md", "dmc-case.md")
     found = {ROOT / "docs" / name: environment.get_template(f"{name}.j2").render(values) for name in names}
     before, begin, rest = (ROOT / "README.md").read_text(encoding="utf-8").partition(_BEGIN)
     _, end, after = rest.partition(_END)
