@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builders.config import BuildConfig
@@ -39,6 +39,7 @@ class Budget:
     """A population and the runs on it."""
 
     trainings: dict[str, int]
+    without_batch_norm: dict[str, int]  # trainings for Supplement F.3
     n_train: int
     n_test: int
     epoch_cap: int
@@ -48,8 +49,13 @@ class Budget:
     precision: str = "float32"
     sources: tuple[str, ...] = ("mnist", "fashion_mnist", "cifar10")
 
-    def config(self, out: Path, svhn_part: Path, root: Path | None, download: bool, workers: int) -> BuildConfig:
-        """Return the build; ``svhn_part`` holds the first 10,000 images of SVHN's test split."""
+    def configs(
+        self, out: Path, ablation: Path, svhn_part: Path, root: Path | None, download: bool, workers: int
+    ) -> tuple[BuildConfig, BuildConfig]:
+        """Return the builds: the population, and into ``ablation`` trainings without batch norm.
+
+        ``svhn_part`` holds the first 10,000 images of SVHN's test split.
+        """
         images = ImageOptions(
             sources=(*self.sources, f"svhn_part={svhn_part}"),
             root=root,
@@ -57,7 +63,7 @@ class Budget:
             n_train=self.n_train,
             n_test=self.n_test,
         )
-        return BuildConfig(
+        population = BuildConfig(
             out=out,
             trainings=self.trainings,
             images=images,
@@ -67,6 +73,7 @@ class Budget:
             device=self.device,
             workers=workers,
         )
+        return population, replace(population, out=ablation, trainings=self.without_batch_norm, batch_norm=False)
 
 
 def _shares(*tasks: str) -> tuple[str, ...]:
@@ -91,7 +98,8 @@ _QUICK = (
 
 BUDGETS = {
     "cpu": Budget(
-        trainings={"fixed": 500, "random": 250},
+        trainings={"fixed": 300, "random": 200},
+        without_batch_norm={"random": 60},
         n_train=1200,
         n_test=500,
         epoch_cap=20,
@@ -106,6 +114,7 @@ BUDGETS = {
     ),
     "gpu": Budget(
         trainings={"fixed": 1500, "random": 1500},
+        without_batch_norm={"random": 300},
         n_train=10_000,
         n_test=1000,
         epoch_cap=40,

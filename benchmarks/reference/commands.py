@@ -24,15 +24,17 @@ from nws_data.terminal import say
 
 SVHN_PART = "svhn_subset.npz"
 N_SVHN = 10_000
-DATA, RESULTS, FIGURES = "nws", "results", "figures"
+DATA, ABLATION, RESULTS, FIGURES = "nws", "nws-without-batch-norm", "results", "figures"
 """Below the folder of the reference population."""
 
 
 def build_reference(budget: Budget, out: Path, root: Path | None, download: bool) -> None:
-    """Build the population into ``out/nws``; raises what :func:`builders.build.build` raises."""
+    """Build the population into ``out/nws``, then that without batch norm; raises what :func:`builders.build.build` raises."""
     part = svhn_part(root or default_image_root(), download)
-    for report in build(budget.config(out / DATA, part, root, download, usable_cores())):
-        say(f"{report.population}: {report.n_trainings} trainings, {report.n_new} trained now in {report.elapsed_s:.0f} s")
+    for config in budget.configs(out / DATA, out / ABLATION, part, root, download, usable_cores()):
+        for report in build(config):
+            counts = f"{report.n_trainings} trainings, {report.n_new} trained now in {report.elapsed_s:.0f} s"
+            say(f"{config.out}, {report.population}: {counts}")
     say(f"Next: nws reference run --out {out}")
 
 
@@ -57,7 +59,8 @@ def run_reference(budget: Budget, out: Path) -> int:
                 say(sentence(outcome), error=outcome.result is None)
             failed += outcome.result is None
     figures = out / FIGURES
-    source = Source(data, results, kept=figures / KEPT)
+    ablation = out / ABLATION
+    source = Source(data, results, kept=figures / KEPT, without_batch_norm=ablation if ablation.exists() else None)
     for figure in make_figures(chosen(["all"]), source, figures):
         say(f"{figure.name}: {figure.shows or f'not made: {figure.missing}'}")
     say(f"Next: nws reference report --out {out}")

@@ -12,7 +12,7 @@ import pytest
 import nws_data
 from benchmarks.leaderboard.board.write import read_results
 from benchmarks.reference.budgets import BUDGETS, Budget, Runs
-from benchmarks.reference.commands import DATA, RESULTS, build_reference, plans_of, run_reference
+from benchmarks.reference.commands import ABLATION, DATA, RESULTS, build_reference, plans_of, run_reference
 from benchmarks.reference.record import measure_record
 from benchmarks.reference.report import pages, scores_table
 from nws_data.format.manifest import Manifest
@@ -21,6 +21,7 @@ from tests.baselines.planted import write_planted
 MINI = replace(
     BUDGETS["cpu"],
     trainings={"fixed": 2},
+    without_batch_norm={"random": 1},
     sources=("digits",),
     n_train=440,
     n_test=50,
@@ -46,6 +47,7 @@ def test_the_build_is_the_plan_and_has_the_part_of_svhn(tmp_path: Path, capsys: 
     assert [item.name for item in manifest.image_sets] == ["digits", "svhn_part"]
     plan = manifest.populations["fixed"].plan
     assert (plan["build_seed"], plan["epoch_cap"], plan["precision"]) == (2020, 19, "float32")
+    assert not nws_data.open(tmp_path / "out" / ABLATION, "random")["batch_norm"].any()
     assert "nws reference run" in capsys.readouterr().out
 
 
