@@ -29,7 +29,7 @@ DATA, ABLATION, RESULTS, FIGURES = "nws", "nws-without-batch-norm", "results", "
 
 
 def build_reference(budget: Budget, out: Path, root: Path | None, download: bool) -> None:
-    """Build the population into ``out/nws``, then that without batch norm; raises what :func:`builders.build.build` raises."""
+    """Build the population into ``out/nws``, then that without batch norm; raises as :func:`builders.build.build` does."""
     part = svhn_part(root or default_image_root(), download)
     for config in budget.configs(out / DATA, out / ABLATION, part, root, download, usable_cores()):
         for report in build(config):
