@@ -15,7 +15,6 @@ import torch
 import nws_data
 from builders.compute.backend import BACKENDS
 from builders.compute.compute_path import backend_of, path_of
-from builders.images.bank import ImageBank
 from builders.images.prepare import ImageOptions
 from builders.images.recorded import prepare_recorded, recorded_images
 from builders.plan.jobs import make_jobs
@@ -64,16 +63,17 @@ def rebuild(folder: Path, training: str, images: ImageOptions, out: Path | None 
     """
     started_s = time.monotonic()
     rows = _rows(folder, training)
-    plan = Manifest.load(folder).populations[parse_id(training)[0]].plan
+    manifest = Manifest.load(folder)
+    plan = manifest.populations[parse_id(training)[0]].plan
     stored = rows.trainings().iloc[0]
     backend = _check_origin(training, plan, stored)
     planned = _planned(rows, training, plan, stored)
     with tempfile.TemporaryDirectory(prefix="nws-rebuild-") as temporary:
-        bank, staging = Path(temporary, "images"), Path(temporary, "trainings")
+        folder, staging = Path(temporary, "images"), Path(temporary, "trainings")
         staging.mkdir()
-        prepare_recorded(bank, images, dict(plan["image_sets"])[stored["dataset"]], stored["dataset"])
-        settings = WorkerSettings(bank, staging, plan["epoch_cap"], plan["precision"], BACKENDS[backend].device, backend)
-        work, n_epochs = flop_per_epoch(planned, ImageBank.open(bank)), int(stored["n_epochs"])
+        bank = prepare_recorded(folder, manifest, stored["dataset"], images)
+        settings = WorkerSettings(folder, staging, plan["epoch_cap"], plan["precision"], BACKENDS[backend].device, backend)
+        work, n_epochs = flop_per_epoch(planned, bank), int(stored["n_epochs"])
         with BuildProgress(training, {training: work}, 0, n_epochs, n_epochs) as progress:
             run_jobs(make_jobs([planned]), settings, 1, progress.report)
         record = TrainingRecord.load(staging / f"{training}.safetensors")

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 import nws_data
-from builders.images.bank import ImageBank
 from builders.images.recorded import prepare_recorded, recorded_images
 from builders.recipe.augmentation import to_float
 from nws_data.errors import BuildError
@@ -83,33 +82,23 @@ def rescore(
                 f"population {name}: its accuracies were measured as {entry.plan['evaluation']}, on augmented images with "
                 "statistics of batches, which the weights alone do not give again"
             )
-    found = []
-    with progress_bar(total=n, unit=" snapshots") as bar:
-        for rows, indices in _chosen(folder, manifest, n, seed):
-            for name in dict.fromkeys(rows["dataset"][indices].tolist()):
-                own = [i for i in indices.tolist() if rows["dataset"][i] == name]
-                with tempfile.TemporaryDirectory(prefix="nws-rescore-") as temporary:
-                    given = recorded_images(manifest, name, sources)
-                    images = replace(given, root=root, download=download)
-                    digest = next(item.digest for item in manifest.image_sets if item.name == name)
-                    prepare_recorded(Path(temporary), images, digest, name)
-                    bank = ImageBank.open(temporary)
-                    for i in own:
-                        found.append(_score(rows, i, name, bank.images(name, "test"), bank.labels(name, "test")))
-                        bar.update()
+    chosen, found = _chosen(folder, manifest, n, seed), []
+    with progress_bar(total=n, unit=" snapshots") as bar, tempfile.TemporaryDirectory(prefix="nws-rescore-") as temporary:
+        for name in dict.fromkeys(rows["dataset"][i] for rows, i in chosen):
+            images = replace(recorded_images(manifest, name, sources), root=root, download=download)
+            bank = prepare_recorded(Path(temporary), manifest, name, images)
+            for rows, i in chosen:
+                if rows["dataset"][i] == name:
+                    found.append(_score(rows, i, name, bank.images(name, "test"), bank.labels(name, "test")))
+                    bar.update()
     return found
 
 
-def _chosen(folder: Path, manifest: Manifest, n: int, seed: int) -> list[tuple[NWSDataset, np.ndarray]]:
-    """Return each population's finite snapshots and the indices of the chosen ones, ascending."""
+def _chosen(folder: Path, manifest: Manifest, n: int, seed: int) -> list[tuple[NWSDataset, int]]:
+    """Return the chosen of all finite snapshots, each as a population's rows and its place in them, in their order."""
     data = [nws_data.open(folder, name).select(finite=True) for name in manifest.populations]  # type: ignore[arg-type]
-    ends = np.cumsum([len(rows) for rows in data])
-    chosen = np.sort(np.random.default_rng(seed).permutation(ends[-1])[:n])
-    starts = ends - [len(rows) for rows in data]
-    return [
-        (rows, chosen[(start <= chosen) & (chosen < end)] - start)
-        for rows, start, end in zip(data, starts, ends, strict=True)
-    ]
+    places = [(rows, i) for rows in data for i in range(len(rows))]
+    return [places[k] for k in sorted(np.random.default_rng(seed).permutation(len(places))[:n])]
 
 
 @torch.inference_mode()

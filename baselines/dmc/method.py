@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import tempfile
 from collections.abc import Collection
@@ -24,7 +23,6 @@ if TYPE_CHECKING:  # not at run time: the list of methods reads the options belo
     from nws_data.read.views import WeightView
     from nws_data.tasks.task import Task
 
-LOGGERS = ("csv", "tensorboard")
 DEVICES = ("auto", "cpu", "gpu")
 _PREDICTED = 64  # items of a batch in evaluation
 _VERSION = 2  # raise it when the same options come to train differently, so that old checkpoints are not gone on with
@@ -34,7 +32,8 @@ class DMC(Method):
     """Deep meta-classifier of Eilertsen et al. 2020: a 1D CNN on raw weights, trained by Adam on cross-entropy.
 
     Global or local net by the length of the task's items; a regression has one output and the squared error of the
-    standardised target. The model after the last epoch is the one that predicts.
+    standardised target. The model after the last epoch is the one that predicts. All is computed in float32: in bfloat16
+    gradients do not point where the loss falls (cosine 0 to 0.7 with those in float64).
 
     Args:
         seed: of initial weights, dropout, order and nothing else; windows are the task's.
@@ -44,7 +43,6 @@ class DMC(Method):
         epochs: passes over the training items; by default the budget's.
         snapshots_per_epoch: snapshots of each weight training that an epoch shows, in turn; 0 for all; by default the
             budget's.
-        precision: ``"32"`` alone; in bfloat16 gradients are not those of the loss.
         batch_size: items of a step, by default the budget's; a last batch of one item is left out, batch norm cannot
             train on it.
         permute: train on another order of hidden units in every epoch (whole vectors only), see
@@ -54,9 +52,7 @@ class DMC(Method):
             on companions.
         validate: log the scores of the validation side after every epoch; changes nothing else.
         device: ``"auto"``, ``"cpu"`` or ``"gpu"``.
-        compile: use ``torch.compile``; no gain on a CPU.
         folder: where runs keep checkpoints and logs, so that the same run goes on after a kill; none by default.
-        logger: ``"csv"`` or ``"tensorboard"``.
         checkpoint_every_s: seconds between checkpoints, which are written at ends of epochs.
 
     Attributes:
@@ -76,16 +72,13 @@ class DMC(Method):
         budget: Literal["paper", "short"] = "paper",
         epochs: int | None = None,
         snapshots_per_epoch: int | None = None,
-        precision: str = "32",
         batch_size: int | None = None,
         permute: bool = False,
         learning_rate: float = 1e-3,
         batch_statistics: bool = False,
         validate: bool = False,
         device: Literal["auto", "cpu", "gpu"] = "auto",
-        compile: bool = False,
         folder: Path | None = None,
-        logger: Literal["csv", "tensorboard"] = "csv",
         checkpoint_every_s: float = 60.0,
     ) -> None:
         from baselines.dmc.budget import BUDGETS
@@ -96,16 +89,10 @@ class DMC(Method):
             ("budget", budget, BUDGETS),
             ("inputs", inputs, INPUTS),
             ("device", device, DEVICES),
-            ("logger", logger, LOGGERS),
         )
         for name, value, allowed in choices:
             if value not in allowed:
                 raise MethodError(f"{name}: {one_of(value, allowed)}")
-        if precision != "32":
-            raise MethodError(
-                f"precision must be '32', got {precision!r}: in bfloat16 the DMC's gradients do not point where the loss "
-                "falls (cosine 0 to 0.7 with those in float64)"
-            )
         _at_least("epochs", epochs, 1)
         _at_least("batch_size", batch_size, 2)
         _at_least("snapshots_per_epoch", snapshots_per_epoch, 0)
@@ -113,16 +100,13 @@ class DMC(Method):
             raise MethodError(f"learning_rate must be above 0, got {learning_rate}")
         if not (math.isfinite(checkpoint_every_s) and checkpoint_every_s >= 0):
             raise MethodError(f"checkpoint_every_s must be a number of seconds of at least 0, got {checkpoint_every_s}")
-        if logger == "tensorboard" and not any(map(importlib.util.find_spec, ("tensorboard", "tensorboardX"))):
-            raise MethodError("logger='tensorboard' needs TensorBoard; install it with pip install tensorboard, or use csv")
         self._budget: Budget = BUDGETS[budget]
         self._epochs = epochs
         self._shown = (self._budget.snapshots_per_epoch if snapshots_per_epoch is None else snapshots_per_epoch) or None
         self._batch_size = batch_size or self._budget.batch_size
         self._inputs, self._learning_rate, self._batch_statistics = inputs, learning_rate, batch_statistics
-        self._compile, self._folder, self._device, self._permute = compile, folder, device, permute
-        self._running: dict[str, Any] = {"device": device, "logger": logger, "validate": validate}
-        self._running["checkpoint_every_s"] = checkpoint_every_s
+        self._folder, self._device, self._permute = folder, device, permute
+        self._running: dict[str, Any] = {"device": device, "validate": validate, "checkpoint_every_s": checkpoint_every_s}
         self._module: DMCModule | None = None
         self._length = 0
 
@@ -154,7 +138,6 @@ class DMC(Method):
             target_mean=mean,
             target_scale=scale,
             batch_statistics=self._batch_statistics,
-            compile=self._compile,
             inputs=self._inputs,
         )
         sampler = partial(RotatingSampler, per_training=self._shown) if self._shown else EpochSampler
@@ -208,7 +191,6 @@ class DMC(Method):
             "batch_size": self._batch_size,
             "inputs": self._inputs,
             "learning_rate": self._learning_rate,
-            "compile": self._compile,
             **({"permute": True} if self._permute else {}),  # runs without it go on with their checkpoints of before
         }
 

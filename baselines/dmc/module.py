@@ -37,7 +37,6 @@ class DMCModule(LightningModule):
         target_mean: mean of a regression's target.
         target_scale: its standard deviation; predictions are in the target's own unit.
         batch_statistics: evaluate with the statistics of each batch, as the original did, not the running ones.
-        compile: run the network through ``torch.compile``.
         inputs: what happens to weights first, see :data:`baselines.dmc.network.INPUTS`.
 
     Raises:
@@ -55,7 +54,6 @@ class DMCModule(LightningModule):
         target_mean: float = 0.0,
         target_scale: float = 1.0,
         batch_statistics: bool = False,
-        compile: bool = False,
         inputs: str = "raw",
     ) -> None:
         super().__init__()
@@ -64,8 +62,6 @@ class DMCModule(LightningModule):
         self.learning_rate, self.target_mean, self.target_scale = learning_rate, target_mean, target_scale
         self.network = DMCNetwork(DMCLayers.of(length, n_classes or 1), seed, inputs)
         self.network.use_batch_statistics(batch_statistics)
-        if compile:
-            self.network.compile()
 
     def forward(self, weights: Tensor) -> Tensor:
         """Return logits ``(n, n_classes)``, or predictions ``(n,)`` in the target's unit, of weights ``(n, length)``."""

@@ -84,7 +84,6 @@ class DMCNetwork(nn.Module):
         for norm in [*self.convolution_norms, *self.matrix_norms]:
             norm.batch_statistics = wanted
 
-    @torch.compiler.disable  # else every step would be compiled anew
     def _masks(self, n: int, device: torch.device) -> list[Tensor]:
         """Return a mask of 0 and 2 for each hidden matrix, ``(n, width)``: one random bit decides a unit."""
         widths = self.layers.widths[1:-1]

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, LambdaCallback
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from baselines.method import MethodError
@@ -48,7 +48,6 @@ def train(
     *,
     epochs: int,
     device: str = "auto",
-    logger: str = "csv",
     checkpoint_every_s: float = 60.0,
     validate: bool = False,
 ) -> float:
@@ -60,7 +59,7 @@ def train(
         folder: where runs are kept, each in a subfolder of its own, ``folder/<key>``.
         identity: all that decides the result, of plain JSON values.
         epochs: passes over the sampler.
-        device, logger, checkpoint_every_s, validate: options of :class:`baselines.dmc.method.DMC`, checked there.
+        device, checkpoint_every_s, validate: options of :class:`baselines.dmc.method.DMC`, checked there.
 
     Returns:
         Seconds of training: of this process, and of earlier ones up to the checkpoints from which the run went on.
@@ -83,7 +82,7 @@ def train(
         write_bytes(run / "run.json", json.dumps(dict(identity), indent=1, sort_keys=True).encode())
     form = "dmc {bar} {n_fmt}/{total_fmt} steps, {remaining} left"
     with _quiet(), progress_bar(bar_format=form) as bar:
-        trainer = _trainer(keeper, bar, epochs, device, logger, validate)
+        trainer = _trainer(keeper, bar, epochs, device, validate)
         saved = keeper.path if keeper.path.exists() else None
         if saved:
             keeper.earlier_s = _checked(saved, module, keeper.identity)
@@ -133,12 +132,11 @@ def _text(identity: Mapping[str, Any]) -> str:
     return json.dumps(identity, sort_keys=True)
 
 
-def _trainer(keeper: EpochCheckpoint, bar: Any, epochs: int, device: str, logger: str, validate: bool) -> Trainer:
+def _trainer(keeper: EpochCheckpoint, bar: Any, epochs: int, device: str, validate: bool) -> Trainer:
     def show(trainer: Trainer, *_: Any) -> None:
         bar.total = epochs * trainer.num_training_batches
         bar.update(trainer.global_step - bar.n)
 
-    kind: type[Any] = TensorBoardLogger if logger == "tensorboard" else CSVLogger
     return Trainer(
         accelerator=device,
         devices=1,
@@ -146,7 +144,7 @@ def _trainer(keeper: EpochCheckpoint, bar: Any, epochs: int, device: str, logger
         limit_val_batches=1.0 if validate else 0,
         num_sanity_val_steps=0,
         log_every_n_steps=1,
-        logger=kind(keeper.path.parent, name="logs"),
+        logger=CSVLogger(keeper.path.parent, name="logs"),
         callbacks=[keeper, LambdaCallback(on_train_batch_end=show)],
         plugins=[AtomicCheckpointIO()],
         enable_progress_bar=False,

@@ -14,7 +14,7 @@ from typing import Any
 
 from nws_data.terminal import align
 
-Work = Callable[[], None]
+Work = Callable[[], object]
 Setup = Callable[[], Work]
 """Runs once in the contender's process and returns the work to be timed; must be importable (no lambda)."""
 
@@ -22,10 +22,11 @@ _prepared: list[Work] = []
 """In a contender's process: its work."""
 
 
-def alternate(contenders: Mapping[str, Setup], rounds: int) -> dict[str, list[float]]:
+def alternate(contenders: Mapping[str, Setup], rounds: int, reset: Work | None = None) -> dict[str, list[float]]:
     """Run one warm-up and then ``rounds`` timed rounds of each contender: A B C, A B C, ..., one at a time.
 
-    Returns the seconds of each round; raises ``RuntimeError`` with the reason when a contender fails or its process ends.
+    ``reset`` is called here before each, untimed. Returns the seconds of each round; raises ``RuntimeError`` with the reason
+    when a contender fails or its process ends.
     """
     times: dict[str, list[float]] = {name: [] for name in contenders}
     with ExitStack() as stack:
@@ -36,6 +37,8 @@ def alternate(contenders: Mapping[str, Setup], rounds: int) -> dict[str, list[fl
             for name, pool in pools.items():
                 try:
                     setups[name].result()
+                    if reset:
+                        reset()
                     times[name].append(pool.submit(_seconds).result())
                 except Exception as error:
                     reason = f"{type(error).__name__}: {error}"

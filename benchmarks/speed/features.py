@@ -93,14 +93,12 @@ def compare(root: Path, kind: str, n: int, rounds: int) -> dict[str, object]:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     parser = command_line(__doc__)
-    parser.add_argument("--data", type=Path, help="a dataset with the population fixed (default: a made-up one)")
     parser.add_argument("--snapshots", type=count, default=500, help="how many (default %(default)s)")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="which comparisons (default: all)")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        root = options.data or Path(folder) / "nws"
-        if not options.data:
-            write_random_dataset(root, -(-options.snapshots // N_SNAPSHOTS))
+        root = Path(folder) / "nws"
+        write_random_dataset(root, -(-options.snapshots // N_SNAPSHOTS))
         rows = [compare(root, kind, options.snapshots, options.rounds) for kind in options.kinds]
     show(rows, options.json)
 

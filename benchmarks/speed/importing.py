@@ -13,13 +13,13 @@ import os
 import shutil
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.speed.alternate import command_line, compared, count, show
+from benchmarks.speed.alternate import Setup, Work, alternate, command_line, compared, count, show
 from nws_data.convert.original import import_original
 
 _META = {"dataset": "mnist", "lrate": "0.001", "batch_size": "64", "batch_norm": "True", "augmentation": "False"}
@@ -53,8 +53,21 @@ def _write_csv(path: Path, rows: Sequence[dict[str, object]] | Sequence[dict[str
         writer.writerows(rows)
 
 
-def _drop(files: Sequence[Path]) -> None:
-    for path in files:
+def read(files: Sequence[Path]) -> Work:
+    """Return the plain read of all files."""
+
+    def work() -> None:
+        for path in files:
+            np.fromfile(path)
+
+    return work
+
+
+def reset(out: Path, files: Sequence[Path], cold: bool) -> None:
+    """Remove the dataset and wait for the disk, so that nothing of earlier rounds is written in the next; drop files."""
+    shutil.rmtree(out, ignore_errors=True)
+    os.sync()
+    for path in files if cold else ():
         descriptor = os.open(path, os.O_RDONLY)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(descriptor)
@@ -65,37 +78,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = command_line(__doc__)
     parser.add_argument("--trainings", type=count, default=200, help="folders of the release (default: %(default)s)")
     options = parser.parse_args(arguments)
+    rows = []
     with tempfile.TemporaryDirectory() as temporary:
         root, out = Path(temporary) / "release", Path(temporary) / "nws"
         write_release(root, max(2, options.trainings))
         files = sorted(root.rglob("*.bin"))
-
-        def read() -> None:
-            for path in files:
-                np.fromfile(path)
-
-        def convert() -> None:
-            import_original(root, out)
-
-        def seconds(work: Callable[[], None], cold: bool) -> float:
-            shutil.rmtree(out, ignore_errors=True)
-            os.sync()  # what earlier rounds wrote is not written out in this one
-            if cold:
-                _drop(files)
-            started_s = time.perf_counter()
-            work()
-            return time.perf_counter() - started_s
-
-        rows = []
+        gigabytes = sum(path.stat().st_size for path in files) / 1e9
+        contenders: dict[str, Setup] = {"read": partial(read, files), "import": partial(partial, import_original, root, out)}
         for cold in (False, True) if hasattr(os, "posix_fadvise") else (False,):
-            pairs = [(seconds(read, cold), seconds(convert, cold)) for _ in range(options.rounds + 1)][1:]
-            reads, imports = zip(*pairs, strict=True)
-            gigabytes = sum(path.stat().st_size for path in files) / 1e9
-            rows.append(
-                {"cache": "cold" if cold else "warm", "read_s": statistics.median(reads)}
-                | compared(reads, imports)
-                | {"gigabytes": gigabytes}
-            )
+            times = alternate(contenders, options.rounds, partial(reset, out, files, cold))
+            row = {"cache": "cold" if cold else "warm", "read_s": statistics.median(times["read"])}
+            rows.append(row | compared(times["read"], times["import"]) | {"gigabytes": gigabytes})
     show(rows, options.json)
 
 

@@ -21,13 +21,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch.utils.data import DataLoader
 
-from benchmarks.speed.alternate import command_line, count, show
+from benchmarks.speed.alternate import command_line, compared, count, show
 from benchmarks.speed.random_data import write_random_dataset
 from nws_data.read.dataset import NWSDataset
-from nws_data.read.dataset import open as open_dataset
 from nws_data.read.store import VALUE_BYTES
 from nws_data.read.views import GlobalVectors, RandomWindows, WeightView
-from nws_data.space.trajectory import N_SNAPSHOTS
 
 WINDOW = 5000
 WINDOWS_PER_VECTOR = 16
@@ -125,25 +123,18 @@ def compare(pieces: Pieces, readers: Mapping[str, Reader], rounds: int) -> list[
     rows = []
     for name, own in times.items():
         per_second = len(pieces.rows) / statistics.median(own)
-        row = {
-            "reader": name,
-            "ratio": statistics.median(r / t for r, t in zip(times["memcpy"], own, strict=True)),
-            "bar": BARS.get(name),
-            "per_second": per_second,
-            "gb_per_second": 1e-9 * VALUE_BYTES * pieces.length * per_second,
-        }
-        rows.append(row)
+        row = {"reader": name, "ratio": compared(times["memcpy"], own)["ratio"], "bar": BARS.get(name)}
+        speed = {"per_second": per_second, "gb_per_second": 1e-9 * VALUE_BYTES * pieces.length * per_second}
+        rows.append(row | speed)
     return rows
 
 
 def measure(data: NWSDataset, rounds: int) -> list[dict[str, object]]:
-    """Compare the readers of random windows, and where all networks are equally long those of whole vectors."""
+    """Compare the readers of random windows and of whole vectors of the fixed architecture."""
     windows = RandomWindows(data, WINDOW, target="optimizer", windows_per_vector=WINDOWS_PER_VECTOR)
     pieces = pieces_of(windows, windows.starts())
     readers = {"windows, DataLoader": loader(windows), "windows, store alone": gather(pieces)}
     rows = compare(pieces, readers, rounds)
-    if len(np.unique(data["n_weights"])) > 1:
-        return rows
     vectors = GlobalVectors(data, target="optimizer")
     pieces = pieces_of(vectors, np.zeros(len(data), np.int64))
     readers = {
@@ -157,19 +148,10 @@ def measure(data: NWSDataset, rounds: int) -> list[dict[str, object]]:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     parser = command_line(__doc__, rounds=9)
-    parser.add_argument(
-        "--data", type=Path, help="a dataset's folder; its first trainings are read (default: a made-up one)"
-    )
-    parser.add_argument("--population", help="fixed or random, of --data")
     parser.add_argument("--trainings", type=count, default=48, help="how many to read (default: %(default)s)")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        if options.data:
-            data = open_dataset(options.data, options.population)
-            data = data.take(np.arange(min(len(data), N_SNAPSHOTS * options.trainings)))
-        else:
-            data = write_random_dataset(Path(folder) / "nws", options.trainings)
-        rows = measure(data, options.rounds)
+        rows = measure(write_random_dataset(Path(folder) / "nws", options.trainings), options.rounds)
     show(rows, options.json)
 
 

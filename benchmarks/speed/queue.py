@@ -17,22 +17,26 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import product
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from benchmarks.speed.alternate import Setup, Work, alternate, command_line, compared, count, show
 from benchmarks.speed.eager import Eager, random_bank
 from builders.compute.backend import CPU_BACKENDS, CPU_PRECISIONS, open_backend
 from builders.compute.compute_path import enter_compute_path
-from builders.compute.trainer import Interrupted, train
+from builders.compute.lane import Member
 from builders.images.bank import ImageBank
 from builders.plan.cost import forward_flop, training_flop
+from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining, plan_trainings
-from builders.recipe.epochs import EpochSampler, split_images
+from builders.recipe.epochs import split_images
+from builders.recipe.initialization import initial_vector
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import IMAGE_SETS
 
@@ -73,44 +77,40 @@ def contender(bank: Path, n: int, backend: str, precision: str) -> Work:
 
 def _train_eager(planned: PlannedTraining, bank: ImageBank) -> None:
     """Train some epochs with evaluations, as the trainer does them."""
-    name = planned.hyperparameters.dataset
-    images, labels = bank.images(name, "train"), bank.labels(name, "train")
-    eager, split = Eager(planned), split_images(len(labels), planned.seed)
+    name, eager = planned.hyperparameters.dataset, Eager(planned)
+    member = Member(planned, bank, N_EPOCHS, torch.device("cpu"))
+
+    def batches(part: str, positions: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        images, labels = bank.images(name, part), bank.labels(name, part)
+        return ((images[rows], labels[rows]) for rows in positions)
 
     def score() -> None:
-        sets = [(images[rows], labels[rows]) for rows in (split.validation, split.train_scored)]
-        for pixels, own in [*sets, (bank.images(name, "test"), bank.labels(name, "test"))]:
-            eager.score(zip(pixels.split(_EVALUATION_BATCH), own.split(_EVALUATION_BATCH), strict=True))
+        for part, positions in member.scored.values():
+            eager.score(batches(part, positions.split(_EVALUATION_BATCH)))
 
     score()
-    sampler = EpochSampler(split, labels, planned.seed, planned.hyperparameters.batch_size)
-    for epoch in range(N_EPOCHS):
-        eager.train((images[batch], labels[batch]) for batch in sampler.batches(epoch))
+    for _ in range(N_EPOCHS):
+        eager.train(batches("train", member.next_epoch()[0]))
         score()
 
 
 def _train_epochs(planned: PlannedTraining, bank: ImageBank, precision: str, backend: str) -> None:
-    """Run the trainer for the epochs of a training, evaluations included, and one step more."""
-    n_images, seen = _images_trained(planned, bank), 0
-
-    def stop(n: int, flop: float) -> None:
-        nonlocal seen
-        seen += n
-        if seen > n_images:
-            raise Interrupted
-
-    try:
-        list(train([planned], open_backend(backend, bank, precision), epoch_cap=19, on_step=stop))
-    except Interrupted:
-        return
-    raise RuntimeError("the training ended before the epochs were counted")
+    """Run a backend's steps and evaluations of the same epochs, each entered into the history."""
+    hp = planned.hyperparameters
+    fleet = open_backend(backend, bank, precision).fleet(Shape.of(hp), 0)
+    member = Member(planned, bank, N_EPOCHS, fleet.device)
+    fleet.load(0, planned, initial_vector(hp, planned.seed), member.scored)
+    member.expect(fleet.evaluate(0))
+    for _ in range(N_EPOCHS):
+        rows, rates = member.next_epoch()
+        fleet.set_epoch(0, rows, rates)
+        fleet.run(len(rows))
+        member.expect(fleet.evaluate(0))
+        member.collect()
 
 
 def _images_trained(planned: PlannedTraining, bank: ImageBank) -> int:
-    labels = bank.labels(planned.hyperparameters.dataset, "train")
-    split = split_images(len(labels), planned.seed)
-    sampler = EpochSampler(split, labels, planned.seed, planned.hyperparameters.batch_size)
-    return sampler.batches(0).numel() * N_EPOCHS
+    return Member(planned, bank, N_EPOCHS, torch.device("cpu")).next_epoch()[0].numel() * N_EPOCHS
 
 
 def queue_flop(bank: Path, n: int) -> float:

@@ -1,4 +1,4 @@
-"""Measures how fast this machine trains: the real trainer on shapes of the plan, in as many processes as the build has.
+"""Measures how fast this machine trains: steps and evaluations of shapes of the plan, in as many processes as the build has.
 
 Time is operations, and a constant for each image that is trained on, times one factor. Shapes are drawn in proportion to
 their cost, which makes the mean of their factors that of the sum. Processor time is what counts: other programs disturb it
@@ -10,26 +10,26 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import fmean, stdev
 
 import numpy as np
+import torch
 
 from builders.compute.backend import open_backend
 from builders.compute.compute_path import enter_compute_path
-from builders.compute.trainer import Interrupted, train
-from builders.images.arrays import ImageArrays, image_arrays
+from builders.images.arrays import image_arrays
 from builders.images.bank import ImageBank, write_bank
 from builders.plan.cost import forward_flop, training_flop
+from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
-from builders.recipe.epochs import split_images, steps_per_epoch
+from builders.recipe.initialization import initial_vector
+from builders.recipe.optimizers import epoch_rates
 from builders.run.processes import start_process
 from nws_data.errors import BuildError
 from nws_data.space.architecture import Architecture
-from nws_data.space.identity import id_hash
 from nws_data.terminal import say
 
 IMAGE_FLOP, AUGMENTED_FLOP = 3e7, 1e7
@@ -40,7 +40,8 @@ Measured on a core of an AMD EPYC 9005: with them the time of a shape is proport
 25 % in bfloat16 (48 shapes of 11 to 126 GFLOP/s); the network's operations alone leave 91 %.
 """
 
-_N_TRAIN = {32: 200, 64: 200, 128: 400, 256: 720}  # random images by batch size: at least two steps an epoch
+_SET, _N_IMAGES = "random", 512
+_PIECE = 256  # images trained on between evaluations, and at least two steps
 _SCORED = 0.63  # images that an evaluation scores for each trained one, as in the paper's dataset
 _SHAPES_EACH = 40  # more than a worker has time for
 _LEAST_S, _MOST_SHARE = 0.6, 12  # time for a shape: at least this, and a twelfth of the whole
@@ -94,53 +95,34 @@ def calibrate(
         KeyboardInterrupt: Ctrl-C; nothing is left behind.
     """
     chosen = sample_by_cost(works, n_workers * _SHAPES_EACH)
+    pixels = np.random.default_rng(0).integers(0, 256, (_N_IMAGES, 3, 32, 32), np.uint8)
+    images = (pixels, np.arange(_N_IMAGES) % 10)
+    processes = []
     with tempfile.TemporaryDirectory(prefix="nws-plan-") as folder:
-        write_bank(folder, map(_random_images, _N_TRAIN))
+        write_bank(folder, [image_arrays(_SET, images, images, "random pixels")])
         say(f"measuring this machine for {seconds:g} s", error=True)
-        shares = [chosen[i::n_workers] for i in range(n_workers)]
-        samples = _measured(Path(folder), shares, precision, backend, seconds)
+        try:
+            for i in range(n_workers):
+                what = (Path(folder), chosen[i::n_workers], precision, backend, seconds)
+                processes.append(start_process(_measure_all, *what, duplex=False))
+            samples = [sample for _, connection in processes for sample in connection.recv()]
+        except EOFError:
+            raise BuildError("a calibrating process ended (often: out of memory); give fewer --workers") from None
+        finally:
+            for process, connection in processes:
+                process.kill()  # it owns nothing
+                process.join()
+                connection.close()
     if not samples:
         raise BuildError(f"--calibrate {seconds:g}: no shape could be measured in that time; give more seconds")
     mean = fmean(samples)
     return Speed(mean, len(samples), stdev(samples) / mean if len(samples) > 1 else _UNKNOWN_SCATTER)
 
 
-def _random_images(batch_size: int) -> ImageArrays:
-    """Return the images that trainings of a batch size are measured on."""
-    n_train, generator = _N_TRAIN[batch_size], np.random.default_rng(batch_size)
-    sizes = (n_train, round(_SCORED * 0.9 * n_train) - 2 * (n_train // 10))
-    train, test = ((generator.integers(0, 256, (n, 3, 32, 32), np.uint8), np.arange(n) % 10) for n in sizes)
-    return image_arrays(str(batch_size), train, test, "random pixels")
-
-
 def sample_by_cost(works: Mapping[PlannedTraining, Work], n: int) -> list[PlannedTraining]:
-    """Return ``n`` trainings, drawn in proportion to their cost, in an order whose beginnings are fair samples too.
-
-    Systematic: at equal steps of the summed cost of all trainings, sorted by cost. A function of the plan alone.
-    """
-    ordered = sorted(works, key=lambda planned: (works[planned].cost, planned.id))
-    reached = np.cumsum([works[planned].cost for planned in ordered])
-    places = np.searchsorted(reached, (np.arange(n) + 0.5) / n * reached[-1])
-    order = sorted(range(n), key=lambda i: id_hash(f"calibration {i}"))
-    return [ordered[min(places[i], len(ordered) - 1)] for i in order]
-
-
-def _measured(
-    bank: Path, shares: Sequence[Sequence[PlannedTraining]], precision: str, backend: str, seconds: float
-) -> list[float]:
-    """Return the seconds for a unit of cost of what a process for each share measured."""
-    processes = []
-    try:
-        for share in shares:
-            processes.append(start_process(_measure_all, bank, list(share), precision, backend, seconds, duplex=False))
-        return [sample for _, connection in processes for sample in connection.recv()]
-    except EOFError:
-        raise BuildError("a calibrating process ended (often: out of memory); give fewer --workers") from None
-    finally:
-        for process, connection in processes:
-            process.kill()  # it owns nothing
-            process.join()
-            connection.close()
+    """Return ``n`` trainings, drawn in proportion to their cost, perhaps repeatedly: a function of the plan alone."""
+    plan, costs = list(works), np.array([work.cost for work in works.values()])
+    return [plan[i] for i in np.random.default_rng(0).choice(len(plan), n, p=costs / costs.sum())]
 
 
 def _measure_all(
@@ -151,41 +133,35 @@ def _measure_all(
     images, end_s = ImageBank.open(bank), time.monotonic() + seconds
     each_s, samples = max(_LEAST_S, seconds / _MOST_SHARE), []
     for planned in share:
-        if time.monotonic() + each_s / 2 >= end_s:
+        left_s = end_s - time.monotonic()
+        if left_s <= each_s / 2:
             break
-        value = measure(planned, images, precision, backend, min(each_s, end_s - time.monotonic()))
-        if value is not None:
-            samples.append(value)
+        samples.append(measure(planned, images, precision, backend, min(each_s, left_s)))
     connection.send(samples)
 
 
-def measure(planned: PlannedTraining, bank: ImageBank, precision: str, backend: str, seconds: float) -> float | None:
-    """Train like ``planned`` for a while and return the processor time for a unit of cost.
+def measure(planned: PlannedTraining, bank: ImageBank, precision: str, backend: str, seconds: float) -> float:
+    """Train like ``planned`` for about so many seconds and return the processor time for a unit of cost.
 
-    Whole epochs count, each with its evaluation: from the first step to the first one of a later epoch. None when not even
-    one was done in five times ``seconds``.
+    Pieces count of some steps and an evaluation of as many images as belong to them, at least one.
     """
-    batch_size = planned.hyperparameters.batch_size
-    training = replace(planned, hyperparameters=replace(planned.hyperparameters, dataset=str(batch_size)))
-    labels = bank.labels(str(batch_size), "train")
-    n_scored = 2 * (len(labels) // 10) + len(bank.labels(str(batch_size), "test"))
-    steps = steps_per_epoch(labels[split_images(len(labels), training.seed).train], batch_size)
-    stamps: list[float] = []
-    started_s, step = time.perf_counter(), 0
+    hp = replace(planned.hyperparameters, dataset=_SET)
+    fleet, steps = open_backend(backend, bank, precision).fleet(Shape.of(hp), 0), max(2, _PIECE // hp.batch_size)
+    n_trained, n_pieces = steps * hp.batch_size, 0
+    rows = torch.arange(n_trained).view(steps, hp.batch_size) % _N_IMAGES
+    scored = torch.arange(round(_SCORED * n_trained)) % _N_IMAGES
+    vector, rates = initial_vector(hp, planned.seed), epoch_rates(hp.optimizer, hp.learning_rate, 0, 0, steps)
+    fleet.load(0, replace(planned, hyperparameters=hp), vector, {"test_accuracy": ("test", scored)})
 
-    def count(n_images: int, flop: float) -> None:
-        nonlocal step
-        step += 1
-        if step % steps == 1:
-            stamps.append(time.thread_time())
-        spent_s = time.perf_counter() - started_s
-        if (len(stamps) > 1 and spent_s >= seconds) or spent_s > 5 * seconds:
-            raise Interrupted
+    def compute(n_steps: int) -> None:
+        fleet.set_epoch(0, rows, rates)
+        fleet.run(n_steps)
+        fleet.evaluate(0)
 
-    with suppress(Interrupted):
-        list(train([training], open_backend(backend, bank, precision), epoch_cap=1000, on_step=count))
-    n = len(stamps) - 1  # epochs
-    if n < 1:
-        return None
-    work = work_of(planned, n * steps * batch_size, n * n_scored)
-    return (stamps[-1] - stamps[0]) / work.cost
+    compute(1)  # what the first call prepares is not of every step
+    started_s, end_s = time.thread_time(), time.monotonic() + seconds
+    while n_pieces == 0 or time.monotonic() < end_s:
+        compute(steps)
+        n_pieces += 1
+    work = work_of(planned, n_pieces * n_trained, n_pieces * len(scored))
+    return (time.thread_time() - started_s) / work.cost

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from builders.images.arrays import recorded_limits
+from builders.images.bank import ImageBank
 from builders.images.prepare import ImageOptions, prepare_images
 from builders.images.sources import SOURCES, image_set_name
 from nws_data.errors import BuildError
@@ -25,10 +26,12 @@ def recorded_images(manifest: Manifest, name: str, sources: Sequence[str] | None
     return ImageOptions(sources=tuple(sources or [name]), n_train=n_train, n_test=n_test)
 
 
-def prepare_recorded(bank: Path, images: ImageOptions, digest: str, name: str) -> None:
-    """Prepare one image set of a dataset in a bank; raises ``BuildError`` unless it is the one with this digest."""
+def prepare_recorded(folder: Path, manifest: Manifest, name: str, images: ImageOptions) -> ImageBank:
+    """Return a bank in a folder of one image set of a dataset; raises ``BuildError`` unless it has the recorded digest."""
+    digest = next(item.digest for item in manifest.image_sets if item.name == name)
     mine = tuple(source for source in images.sources if image_set_name(source) == name)
-    found = prepare_images(bank, replace(images, sources=mine))[0].digest if mine else None
+    found = prepare_images(folder, replace(images, sources=mine))[0].digest if mine else None
     if found != digest:
         what = "differs: give the same --train-images and --test-images" if mine else "is not among --images"
         raise BuildError(f"the dataset was built with image set {name} ({digest[:12]}...), which {what}")
+    return ImageBank.open(folder)

@@ -2,52 +2,34 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nws_data.plot import style
-from nws_data.plot.training import StoredTraining, caption, distances, percentiles
+from nws_data.plot.training import COLUMNS, StoredTraining, distances, layout, percentiles
 from nws_data.space.trajectory import CURVES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLUMNS = 5
-"""Small panels in a row."""
-
 
 def draw_trajectory(training: StoredTraining) -> Figure:
     """Return the picture; call it, and save, within :func:`nws_data.plot.style.theme`."""
-    from matplotlib.figure import Figure
-
-    lines = math.ceil(len(training.layers) / COLUMNS)
-    figure = Figure(figsize=(12, 3.4 + 2.1 * lines + 0.5), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=[3.4, 2.1 * lines]).ravel()
-    figure.suptitle(caption(training), ha="left", x=0.01, fontsize=9)
-    for part in (top, bottom):
-        part.set_facecolor("none")
+    figure, top, bottom, panels = layout(training, 3.4, "weight", sharex=True)
     accuracies, moved = top.subplots(1, 2)
     _draw_accuracies(accuracies, training)
     _draw_distances(moved, training)
-    panels = bottom.subplots(lines, COLUMNS, squeeze=False, sharex=True).ravel()
-    for panel, layer in zip(panels, training.layers, strict=False):
+    for panel, layer in zip(panels, training.layers, strict=True):
         _draw_distribution(panel, training.epochs, percentiles(training.kernels(layer)))
         panel.set_title(f"{layer.name} kernel")
-    for panel in panels[len(training.layers) :]:
-        panel.set_axis_off()
     for panel in (accuracies, moved, *panels):
         panel.xaxis.get_major_locator().set_params(integer=True)
-    for i in range(len(training.layers)):
-        if i + COLUMNS >= len(training.layers):
-            panels[i].set_xlabel("epoch")
-            panels[i].tick_params(labelbottom=True)
-        if i % COLUMNS == 0:
-            panels[i].set_ylabel("weight")
-    handles, labels = panels[0].get_legend_handles_labels()
-    bottom.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
+    for panel in panels[-COLUMNS:]:  # the lowest of each column
+        panel.set_xlabel("epoch")
+        panel.tick_params(labelbottom=True)
+    bottom.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
 

@@ -2,53 +2,33 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nws_data.plot import style
-from nws_data.plot.training import StoredTraining, caption
+from nws_data.plot.training import StoredTraining, layout
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-COLUMNS = 5
-"""Small panels in a row."""
 
 BINS = 61
 
 
 def draw_weights(training: StoredTraining) -> Figure:
     """Return the picture; call it, and save, within :func:`nws_data.plot.style.theme`."""
-    from matplotlib.figure import Figure
-
-    lines = math.ceil(len(training.layers) / COLUMNS)
     n = len(training.vectors)
     snapshots = sorted({0, (n - 1) // 4, (n - 1) // 2, n - 1})
-    height = 1.35 * len(snapshots)
-    figure = Figure(figsize=(12, height + 2.1 * lines + 0.5), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=[height, 2.1 * lines]).ravel()
-    figure.suptitle(caption(training), ha="left", x=0.01, fontsize=9)
-    for part in (top, bottom):
-        part.set_facecolor("none")
+    figure, top, bottom, panels = layout(training, 1.35 * len(snapshots), "share of weights (%)")
     for panel, snapshot in zip(top.subplots(len(snapshots), 1, squeeze=False).ravel(), snapshots, strict=True):
         _draw_filters(panel, training, snapshot)
-    panels = bottom.subplots(lines, COLUMNS, squeeze=False).ravel()
-    for panel, layer in zip(panels, training.layers, strict=False):
+    for panel, layer in zip(panels, training.layers, strict=True):
         kernels = training.kernels(layer)
         _draw_histograms(panel, kernels[0], kernels[-1])
         panel.set_title(f"{layer.name} kernel ({kernels.shape[1]:,})")
-    for i, panel in enumerate(panels):
-        if i >= len(training.layers):
-            panel.set_axis_off()
-            continue
         panel.set_xlabel("weight")
-        if i % COLUMNS == 0:
-            panel.set_ylabel("share of weights (%)")
-    handles, labels = panels[0].get_legend_handles_labels()
-    bottom.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8)
+    bottom.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     return figure
 
 

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,20 +40,13 @@ from nws_data.format.picture import draw_trainings
 from nws_data.format.plan import plan_differences
 from nws_data.format.records import TrainingFacts, TrainingHeader
 from nws_data.format.root import CHECKSUMS, CROISSANT, PICTURE, README, checksum_lines
-from nws_data.format.shards import (
-    SHARD_SIZES,
-    WrittenShard,
-    divide_into_shards,
-    shard_key,
-    shard_path,
-    tensor_nbytes,
-    write_shard,
-)
+from nws_data.format.shards import SHARD_SIZES, WrittenShard, shard_key, tensor_nbytes, write_shard
 from nws_data.hashing import sha256_of
 from nws_data.space.identity import SPLITS, check_population, parse_id, training_seed
 from nws_data.space.image_sets import ImageSet
 from nws_data.write.folder import check_ours, exclusive, remove_unlisted, stored_manifest, unfinished
 from nws_data.write.journal import Journal
+from nws_data.write.planned_shards import planned_shards
 from nws_data.write.sources import Source, StagedFile, read_ahead
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
@@ -218,28 +212,23 @@ def _write_shards(
 ) -> tuple[dict[str, tuple[ShardEntry, ...]], dict[str, list[pa.Table]], list[TrainingHeader]]:
     """Write the new shards; return old and new entries and the new rows of metadata/<population>, by split, and headers."""
     stored = old.populations[population].splits if old and population in old.populations else {}
-    entries: dict[str, tuple[ShardEntry, ...]] = {}
-    tables: dict[str, list[pa.Table]] = {}
+    entries = {split: entry.shards for split, entry in stored.items()}
+    vectors = [(source.facts.training, source.facts.architecture.n_weights) for source in sources]
+    planned = planned_shards(vectors, shard_sizes, {split: len(shards) for split, shards in entries.items()})
+    tables: dict[str, list[pa.Table]] = {split: [] for split in SPLITS}
     headers: list[TrainingHeader] = []
     for split in SPLITS:
-        left = [source for source in sources if source.facts.split == split]
-        shards = list(stored[split].shards) if split in stored else []
-        tables[split] = []
-        nbytes = [tensor_nbytes(source.facts.architecture.n_weights) for source in left]
-        for count in divide_into_shards(nbytes, len(shards), shard_sizes):
-            members, left = left[:count], left[count:]
-            name = shard_path(population, split, len(shards))
-            written, finite = _write_shard(root, name, population, split, members, journal, progress)
-            ids = {"first": members[0].facts.training, "last": members[-1].facts.training}
-            shards.append(ShardEntry(path=name, nbytes=written.nbytes, sha256=written.sha256, n_trainings=count, **ids))
+        left = iter([source for source in sources if source.facts.split == split])
+        for shard in planned.get(split, ()):
+            members = list(islice(left, shard.n_trainings))
+            written, finite = _write_shard(root, shard.path, population, split, members, journal, progress)
+            entries[split] = (*entries.get(split, ()), replace(shard, sha256=written.sha256))
             rows: list[Row] = []
             for source, is_finite in zip(members, finite, strict=True):
                 headers.append(_header(source.facts, is_finite))
-                rows += snapshot_rows(headers[-1], name, written.positions[shard_key(headers[-1].plan_index)])
+                rows += snapshot_rows(headers[-1], shard.path, written.positions[shard_key(headers[-1].plan_index)])
             tables[split].append(pa.Table.from_pylist(rows, schema=SNAPSHOT_SCHEMA))  # far smaller than the rows
-        if shards:
-            entries[split] = tuple(shards)
-    return entries, tables, headers
+    return {split: entries[split] for split in SPLITS if split in entries}, tables, headers
 
 
 def _write_shard(

@@ -24,8 +24,10 @@ def killed() -> Work:
 
 
 def test_every_contender_is_timed_in_every_round():
-    timings = alternate({"a": sound, "b": sound}, 2)
+    resets: list[int] = []
+    timings = alternate({"a": sound, "b": sound}, 2, lambda: resets.append(1))
     assert [len(seconds) for seconds in timings.values()] == [2, 2]
+    assert len(resets) == 2 * (1 + 2)  # the warm-up, too
 
 
 @pytest.mark.parametrize("contenders", [{"a": sound, "b": broken}, {"b": broken, "a": sound}])

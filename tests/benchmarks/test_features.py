@@ -18,8 +18,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_report_on_a_given_dataset(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    features.main(["--data", str(root), "--snapshots", "20", "--rounds", "1", "--kinds", "windows", "--json"])
+def test_report(capsys: pytest.CaptureFixture[str]) -> None:
+    features.main(["--snapshots", "20", "--rounds", "1", "--kinds", "windows", "--json"])
     (result,) = json.loads(capsys.readouterr().out)
     assert (result["kind"], result["items"], result["features"]) == ("windows", 20, 16)
     assert result["ratio"] > 0 and result["largest_difference"] < 1e-6

@@ -7,6 +7,7 @@ import pytest
 from benchmarks.speed import importing
 
 
+@pytest.mark.slow
 def test_report(capsys: pytest.CaptureFixture[str]) -> None:
     importing.main(["--trainings", "2", "--rounds", "1", "--json"])
     rows = json.loads(capsys.readouterr().out)

@@ -16,11 +16,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> NWSDataset:
     return write_random_dataset(tmp_path_factory.mktemp("loading") / "nws", 2)
 
 
-def test_report_on_a_given_dataset(
-    data: NWSDataset, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_report(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "WINDOWS_PER_VECTOR", 2)
-    loading.main(["--data", str(data.root), "--rounds", "1", "--json"])
+    loading.main(["--trainings", "2", "--rounds", "1", "--json"])
     rows = json.loads(capsys.readouterr().out)
     names = [row["reader"] for row in rows]
     assert set(loading.BARS) <= set(names) and len(names) == 7

@@ -167,7 +167,6 @@ def test_what_a_killed_writer_left_is_removed(tmp_path):
     ("options", "message"),
     [
         ({"device": "tpu"}, "device: got 'tpu'; choose one of auto, cpu, gpu"),
-        ({"logger": "print"}, "logger: got 'print'; choose one of csv, tensorboard"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         *(({"checkpoint_every_s": value}, f"checkpoint_every_s .* at least 0, got {value}") for value in (-1.0, NAN, INF)),
     ],
@@ -175,9 +174,3 @@ def test_what_a_killed_writer_left_is_removed(tmp_path):
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(MethodError, match=message):
         DMC(**options)
-
-
-def test_tensorboard_is_named_where_it_is_missing(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MethodError, match="pip install tensorboard"):
-        DMC(logger="tensorboard")
