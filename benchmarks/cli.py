@@ -19,6 +19,7 @@ examples:
   nws bench run --task global/optimizer --method majority svm-linear-16
   nws bench run --task 'global/*' --method 'svm-*' --folds --data nws
   nws bench run --task global/activation --method mine.py:Mine --option depth=3
+  nws bench run --task 'NWS(global, v1)' --method nfn --seeds 10
   nws bench board --data nws
 
 Results go beside the dataset unless --out says where: those on nws into
@@ -50,7 +51,7 @@ def add_commands(commands: Commands) -> None:
         "run",
         _run_bench,
         "run methods on tasks: one result file each",
-        arg("--task", **task, help="tasks, or patterns such as 'global/*' (available ones)"),
+        arg("--task", **task, help="tasks, suites such as 'NWS(global, v1)', or patterns such as 'global/*'"),
         arg("--method", **task, help=methods),
         arg("--seeds", type=int, default=3, metavar="N", help=seeds),
         arg("--folds", action="store_true", help="test on all trainings in five folds, pooled: unofficial"),
@@ -65,7 +66,7 @@ def add_commands(commands: Commands) -> None:
         bench,
         "board",
         _run_board,
-        "check result files and write board.md and board.html",
+        "check result files and write board.md, board.html and board.parquet",
         arg("results", type=Path, nargs="?", help="folder of results (default: beside --data, else nws-results)"),
         arg("--data", type=Path, help="the dataset: derive what each task tests on from it again"),
         arg("--predictions", type=Path, metavar="DIR", help="score the prediction files there again on --data"),
@@ -147,13 +148,13 @@ def _run_bench(options: argparse.Namespace) -> int:
 
 
 def _run_board(options: argparse.Namespace) -> int:
-    from benchmarks.leaderboard.board.write import HTML, MARKDOWN, write_board
+    from benchmarks.leaderboard.board.write import HTML, MARKDOWN, TABLE, write_board
 
     results = options.results or _results_of(options.data or Path("nws"))
     out = options.out or results
     standing = write_board(results, out, options.data, options.predictions)
     n, checked = len(standing), f", checked against {options.data}" if options.data else ""
-    say(f"{n} result{'' if n == 1 else 's'}{checked}: {out / MARKDOWN}, {out / HTML}")
+    say(f"{n} result{'' if n == 1 else 's'}{checked}: {out / MARKDOWN}, {out / HTML}, {out / TABLE}")
     return 0
 
 

@@ -101,15 +101,21 @@ def clustered_regression(sums: Sums) -> tuple[Interval, Interval]:
 
     The resamples are a function of the number of trainings alone, so the same predictions always give the same interval.
     """
-    clusters, numbers = len(sums.n), torch.arange(N_RESAMPLES)
-    drawn = words(torch.zeros_like(numbers), Purpose.BOOTSTRAP, numbers, clusters).mul_(clusters).bitwise_right_shift_(32)
-    resampled = Sums(*(values[drawn.numpy()] for values in sums))
+    drawn = resampled_trainings(len(sums.n))
+    resampled = Sums(*(values[drawn] for values in sums))
     found = []
     for metric in (r2_of, mae_of):
         low, high = np.percentile(metric(resampled), [2.5, 97.5])
         estimate = float(metric(sums))
         found.append(Interval(estimate, min(estimate, float(low)), max(estimate, float(high))))
     return found[0], found[1]
+
+
+def resampled_trainings(n: int) -> np.ndarray:
+    """Return which of ``n`` trainings each bootstrap sample draws, int64 ``(N_RESAMPLES, n)``: a function of ``n`` alone."""
+    numbers = torch.arange(N_RESAMPLES)
+    drawn = words(torch.zeros_like(numbers), Purpose.BOOTSTRAP, numbers, n)
+    return drawn.mul_(n).bitwise_right_shift_(32).numpy()
 
 
 def kendall_tau(a: np.ndarray, b: np.ndarray) -> float:

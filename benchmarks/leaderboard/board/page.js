@@ -20,3 +20,14 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+
+// Shows only the tables of the chosen family of tasks and the methods of the chosen budget class; what has none stays.
+const form = document.querySelector("form");
+form.hidden = false;
+form.addEventListener("change", () => {
+  for (const { name, value } of form.elements) {
+    for (const part of document.querySelectorAll(`[data-${name}]`)) {
+      part.toggleAttribute("hidden", value !== "" && !part.dataset[name].split(name === "family" ? " " : "\0").includes(value));
+    }
+  }
+});

@@ -1,4 +1,4 @@
-"""The board as data: results arranged into tables of methods by tasks, with the best of each task and paired differences."""
+"""The board as data: results arranged into tables of methods by tasks, with ranks, the best of each task and differences."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from baselines.registry import METHODS
+from benchmarks.leaderboard.board.ranking import Rank, rank_methods
 from benchmarks.leaderboard.files.json_text import digest
-from benchmarks.leaderboard.files.results import Result, main_metric, mean_right
+from benchmarks.leaderboard.files.results import Result, ResultError, main_metric, mean_right
+from benchmarks.leaderboard.suites import SUITES, Suite
 from nws_data.tasks.metrics import Interval, clustered_accuracy, paired_difference
 from nws_data.tasks.table import FAMILIES, parse_task
 
@@ -43,43 +45,84 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """One table: methods by tasks of one family and status, all from the same data."""
+    """One table: methods by tasks of one suite, or of one family and status, all from the same data."""
 
     data_digest: str
     status: str  # one of STATUSES
     family: str  # such as "global"
     kind: str  # "classification" or "regression"
+    suite: Suite | None  # whose tasks these are, all of them
     tasks: tuple[str, ...]
-    methods: tuple[str, ...]  # labels, best first, trivial baselines last
+    methods: tuple[str, ...]  # labels: in the order of their ranks, then those without one, trivial baselines last
     trivial: tuple[str, ...]  # those of the labels that are of trivial baselines
     cells: dict[tuple[str, str], Cell]  # by task and method
+    ranks: dict[str, Rank]  # of those that have run on all tasks, but trivial baselines
 
     @property
     def population(self) -> str:
         """``fixed`` or ``random``."""
         return FAMILIES[self.family].population
 
-    def first(self, task: str) -> Result:
-        """Return a result of a task, for what all its results share."""
-        return next(cell.result for (name, _), cell in self.cells.items() if name == task)
+    def of_task(self, task: str) -> dict[str, Cell]:
+        """Return the cells of a task by method, in the order of the methods."""
+        return {method: self.cells[task, method] for method in self.methods if (task, method) in self.cells}
 
-    def chance(self, task: str) -> float:
-        """Return the accuracy of guessing, or the R² of the mean of the test targets, which is 0."""
-        return self.first(task).summary["chance"] or 0.0
+    def of_method(self, method: str) -> list[Result]:
+        """Return the results of a method in the order of the tasks."""
+        return [self.cells[task, method].result for task in self.tasks if (task, method) in self.cells]
+
+    def first(self, task: str) -> Result | None:
+        """Return a result of a task, for what all its results share; None where no method has run on it."""
+        return next((cell.result for cell in self.of_task(task).values()), None)
+
+    def chance(self, task: str) -> float | None:
+        """Return the accuracy of guessing, or the R² of the mean of the test targets, which is 0; None of no results."""
+        first = self.first(task)
+        return None if first is None else first.summary["chance"] or 0.0
 
 
 def arrange(results: Sequence[Result]) -> list[Section]:
-    """Return the tables of a board: by population and data, official first, families in a fixed order."""
-    groups: dict[tuple[str, str, str, str], list[Result]] = {}
+    """Return the tables of a board: suites, then by population what is in none, official first, families in a fixed order.
+
+    Raises:
+        ResultError: results of one population over different data, which nobody may rank together.
+    """
+    check_same_data(results)
+    suites = [(suite, [r for r in results if r.official and r.task in suite.tasks]) for suite in SUITES]
+    placed = {result.path for _, own in suites for result in own}
+    groups: dict[tuple[str, str], list[Result]] = {}
     for result in results:
-        family = parse_task(result.task).family.name
-        groups.setdefault((result.data_digest, _status(result), family, result.kind), []).append(result)
+        if result.path not in placed:
+            groups.setdefault((parse_task(result.task).family.name, _status(result)), []).append(result)
 
-    def place(group: tuple[str, str, str, str]) -> tuple[Any, ...]:
-        digest, status, family, _ = group
-        return (FAMILIES[family].population, digest, STATUSES.index(status), _rank(family, FAMILIES))
+    def place(group: tuple[str, str]) -> tuple[Any, ...]:
+        return (FAMILIES[group[0]].population, STATUSES.index(group[1]), _rank(group[0], FAMILIES))
 
-    return [_section(*group, groups[group]) for group in sorted(groups, key=place)]
+    found = [_section(own, STATUSES[0], suite.tasks, suite) for suite, own in suites if own]
+    for group in sorted(groups, key=place):
+        own = groups[group]
+        found.append(_section(own, group[1], sorted({result.task for result in own}, key=_task_order), None))
+    return found
+
+
+def population_of(result: Result) -> str:
+    """Return the population of a result's task."""
+    return parse_task(result.task).family.population
+
+
+def check_same_data(results: Sequence[Result]) -> None:
+    """Raise ``ResultError`` where results of one population name different data; the fewer are those to move away."""
+    by_data: dict[str, dict[str, list[Result]]] = {}
+    for result in results:
+        by_data.setdefault(population_of(result), {}).setdefault(result.data_digest, []).append(result)
+    for population, found in by_data.items():
+        (digest, most), *others = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+        for other, own in others:
+            raise ResultError(
+                f"results over different data are not ranked together: of population {population}, {len(most)} have data "
+                f"digest {digest[:12]} and {len(own)} have {other[:12]}, the first {own[0].path}; nws info shows which "
+                "data you have: move the others into a folder of their own, or run them again on it"
+            )
 
 
 def _status(result: Result) -> str:
@@ -89,36 +132,40 @@ def _status(result: Result) -> str:
     return "folds" if parse_task(result.task).official else "other-folds"
 
 
-def _section(digest: str, status: str, family: str, kind: str, results: list[Result]) -> Section:
+def _section(results: list[Result], status: str, tasks: Sequence[str], suite: Suite | None) -> Section:
     labels = _labels(results)
-    tasks = sorted({result.task for result in results}, key=_task_order)
     cells: dict[tuple[str, str], Cell] = {}
     for task in tasks:
         of_task = [result for result in results if result.task == task]
-        top = max(main_metric(result)["mean"] for result in of_task)
+        top = max((main_metric(result)["mean"] for result in of_task), default=None)
         for result in of_task:
             found = main_metric(result)
             best = len(of_task) > 1 and result.method not in TRIVIAL and bool(found["mean"] == top)
             cells[task, labels[result.path]] = Cell(result=result, best=best, **found)
-    trivial = {label for (_, label), cell in cells.items() if cell.result.method in TRIVIAL}
-    methods = sorted({label for _, label in cells}, key=lambda label: (label in trivial, *_place(label, cells)))
+    rows: dict[str, list[Result]] = {}
+    for (_, label), cell in cells.items():
+        rows.setdefault(label, []).append(cell.result)
+    trivial = {label for label, own in rows.items() if own[0].method in TRIVIAL}
+    complete = [label for label, own in rows.items() if label not in trivial and len(own) == len(tasks)]
+    ranks = rank_methods({label: [[run.score for run in result.runs] for result in rows[label]] for label in complete})
+
+    def place(label: str) -> tuple[Any, ...]:
+        number = ranks[label].place if label in ranks else len(rows) + 1
+        return (label in trivial, number, -len(rows[label]), _rank(rows[label][0].method, METHODS), label)
+
+    methods = sorted(rows, key=place)
     return Section(
-        data_digest=digest,
+        data_digest=results[0].data_digest,
         status=status,
-        family=family,
-        kind=kind,
+        family=parse_task(tasks[0]).family.name,
+        kind=results[0].kind,
+        suite=suite,
         tasks=tuple(tasks),
         methods=tuple(methods),
         trivial=tuple(label for label in methods if label in trivial),
         cells=cells,
+        ranks=ranks,
     )
-
-
-def _place(label: str, cells: dict[tuple[str, str], Cell]) -> tuple[Any, ...]:
-    """Return what methods are ranked by: how many tasks they have run on, their mean there, the registry's order."""
-    own = [cell for (_, method), cell in cells.items() if method == label]
-    mean = round(sum(cell.mean for cell in own) / len(own), 9)
-    return (-len(own), -mean, _rank(own[0].result.method, METHODS), label)
 
 
 def _labels(results: Sequence[Result]) -> dict[Path, str]:
@@ -156,11 +203,11 @@ def differences(section: Section) -> dict[tuple[str, str], dict[str, Interval]]:
     """
     found: dict[tuple[str, str], dict[str, Interval]] = {}
     for task in section.tasks if section.kind == "classification" else ():
-        cells = {method: section.cells[task, method] for method in section.methods if (task, method) in section.cells}
+        chance, cells = section.chance(task), section.of_task(task)
         right = {method: mean_right([run.score for run in cell.result.runs]) for method, cell in cells.items()}
-        n_items = np.asarray(section.first(task).runs[0].score.n_items)
         for method, own in right.items():
-            less_chance = Interval(*(value - section.chance(task) for value in clustered_accuracy(n_items, own)))
+            n_items = np.asarray(cells[method].result.runs[0].score.n_items)
+            less_chance = Interval(*(value - (chance or 0.0) for value in clustered_accuracy(n_items, own)))
             others = [name for name in TRIVIAL if name in right and name != method]
             paired = {name: paired_difference(n_items, own, right[name]) for name in others}
             found[task, method] = {CHANCE: less_chance, **paired}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.leaderboard.board.cost import Cost, cost_of
 from benchmarks.leaderboard.board.standings import CHANCE, REFERENCES, Section, differences
 from benchmarks.leaderboard.files.formats import (
     NONE,
@@ -27,6 +28,7 @@ class TableCell:
     sort: str | float | None = None  # what the column sorts by; None: always last
     small: str = ""  # a second line
     mark: str = ""  # "best", or "sure" of a difference whose interval leaves out 0
+    budget: str = ""  # of a row's first cell: the budget class by which the page may hide the row
 
 
 @dataclass(frozen=True)
@@ -50,24 +52,56 @@ def _text(value: str) -> TableCell:
     return TableCell(value, value)
 
 
-def scores_table(section: Section) -> Table:
-    """Return methods by tasks, best first: mean ± standard deviation over seeds with the interval.
+def scores_table(section: Section, recomputed: Collection[Path]) -> Table:
+    """Return methods by tasks in the order of their ranks, with what they cost.
 
-    Apart are what looks at no weights, chance and the trivial baselines, and the number of test trainings.
+    A method that has not run on all tasks has no rank, but says on how many it has. Apart are what looks at no weights,
+    chance and the trivial baselines, and the number of test trainings.
+
+    Args:
+        section: of the board.
+        recomputed: paths of results whose predictions were scored again.
     """
 
     def row(method: str) -> tuple[TableCell, ...]:
-        return (_text(method), *(_score(section, task, method) for task in section.tasks))
+        own = section.of_method(method)
+        cost, scores = cost_of(own), [_score(section, task, method) for task in section.tasks]
+        fit = replace(_seconds(cost.fit_s), small=cost.budget)
+        note = "predictions scored again" if all(result.path in recomputed for result in own) else ""
+        head = TableCell(method, method, note, budget=budget_of(section, method))
+        return (head, *_rank_cells(section, method), fit, *scores, _parameters(cost), _text("; ".join(cost.hardware)))
+
+    def line(name: str, values: Sequence[TableCell]) -> tuple[TableCell, ...]:
+        return (_text(name), *[_EMPTY] * 3, *values, *[_EMPTY] * 2)
 
     guesses = [section.chance(task) for task in section.tasks]
-    counts = [len(section.first(task).runs[0].score.trainings) for task in section.tasks]
+    counts = [len(first.test["trainings"]) if (first := section.first(task)) else 0 for task in section.tasks]
     apart = (
-        (_text(CHANCE), *(TableCell(value_text(guess, section.kind), guess) for guess in guesses)),
+        line(CHANCE, [_EMPTY if guess is None else TableCell(value_text(guess, section.kind), guess) for guess in guesses]),
         *(row(method) for method in section.trivial),
-        (_text("test trainings"), *(TableCell(f"{n:,}", n) for n in counts)),
+        line("test trainings", [TableCell(f"{n:,}", n) if n else _EMPTY for n in counts]),
     )
     rows = tuple(row(method) for method in section.methods if method not in section.trivial)
-    return Table(("method", *map(group_label, section.tasks)), rows, apart)
+    tasks = map(group_label, section.tasks)
+    return Table(("method", "rank", "win rate", "fit s", *tasks, "parameters", "hardware"), rows, apart)
+
+
+def _rank_cells(section: Section, method: str) -> tuple[TableCell, TableCell]:
+    """Return place with mean rank, and win rate in %; of a method without a rank, how many tasks it has run on."""
+    rank = section.ranks.get(method)
+    if rank is None:
+        ran = "" if method in section.trivial else f"{len(section.of_method(method))} of {len(section.tasks)} tasks"
+        return TableCell(NONE, small=ran), _EMPTY
+    mean, low, high = rank.mean
+    best = "best" if rank.place == 1 and len(section.ranks) > 1 else ""
+    place = TableCell(f"{rank.place}", mean, f"{mean:.1f} [{low:.1f}, {high:.1f}]", best)
+    rate = [f"{100 * value:.0f}" for value in rank.win_rate]
+    return place, TableCell(rate[0], rank.win_rate.estimate, f"[{rate[1]}, {rate[2]}]")
+
+
+def budget_of(section: Section, method: str) -> str:
+    """Return the budget class by which the page may hide a method; none of trivial baselines, which always stay."""
+    return "" if method in section.trivial else cost_of(section.of_method(method)).budget
 
 
 def group_label(task: str) -> str:
@@ -95,12 +129,12 @@ def differences_table(section: Section) -> Table:
             sure = interval is not None and has_width(interval) and not interval.low <= 0 <= interval.high
             cell = interval and TableCell(difference_text(interval), interval.estimate, mark="sure" if sure else "")
             cells.append(cell or _EMPTY)
-        rows.append((_text(task), _text(method), *cells))
+        rows.append((TableCell(task, task, budget=budget_of(section, method)), _text(method), *cells))
     return Table(("task", "method", *(f"less {name}" for name in names)), tuple(rows))
 
 
 def runs_table(results: Sequence[Result], recomputed: Collection[Path]) -> Table:
-    """Return every run with what it took: options, seeds, parameters, seconds a seed, hardware, commit, time.
+    """Return every run with what it took: options, seeds, parameters, seconds of a fit, hardware, commit, time.
 
     ``recomputed`` has the paths of results whose predictions were scored again.
     """
@@ -115,10 +149,10 @@ def _run(result: Result, recomputed: bool) -> dict[str, TableCell]:
     seeds = f"{n}" if distinct == n else f"{n}, all equal" if distinct == 1 else f"{n}, {distinct} differ"
     options = ", ".join(f"{name}={value}" for name, value in result.options.items()) or NONE
     others = [f"{name} {value['mean']:.4g}" for name, value in result.summary.items() if name in ("mae", "kendall_tau")]
-    hardware, gpu, n_parameters = result.hardware, result.hardware["gpu"], result.n_parameters
+    task, cost = result.task + (f" ({result.folds} folds)" if result.folds else ""), cost_of([result])
     commit = NONE if result.commit is None else result.commit["id"][:10] + (" + changes" if result.commit["dirty"] else "")
     return {
-        "task": _text(result.task + (f" ({result.folds} folds)" if result.folds else "")),
+        "task": TableCell(task, task, budget=cost.budget),
         "method": _text(result.method),
         "options": _text(options),
         "unit": _text(unit_of(result.kind)),
@@ -126,16 +160,20 @@ def _run(result: Result, recomputed: bool) -> dict[str, TableCell]:
         "score": TableCell(spread_text(found["mean"], found["std"], result.kind), found["mean"]),
         "interval": TableCell(interval_text(found["low"], found["high"], result.kind), found["low"]),
         "other metrics": _text(", ".join(others).replace("_", " ") or NONE),
-        "parameters": TableCell(NONE if n_parameters is None else f"{n_parameters:,}", n_parameters),
-        "fit s": _seconds(sum(run.fit_s for run in result.runs) / n),
-        "predict s": _seconds(sum(run.predict_s for run in result.runs) / n),
-        "processor": _text(f"{hardware['processor']}{f', {gpu}' if gpu else ''}"),
-        "cores": TableCell(str(hardware["cores"]), hardware["cores"]),
+        "parameters": _parameters(cost),
+        "fit s": _seconds(cost.fit_s),
+        "predict s": _seconds(sum(run.predict_s for run in result.runs) / n / (result.folds or 1)),
+        "hardware": _text(cost.hardware[0]),
         "commit": _text(commit),
         "finished": _text(result.finished_at),
         "computed from": _text("predictions" if recomputed else "counts"),
     }
 
 
+def _parameters(cost: Cost) -> TableCell:
+    n = cost.n_parameters
+    return TableCell(NONE if n is None else f"{n:,}", n)
+
+
 def _seconds(value: float) -> TableCell:
-    return TableCell(f"{value:.1f}" if value < 10 else f"{value:,.0f}", value)
+    return TableCell(f"{value:,.{0 if value >= 10 else 1 if value >= 1 else 2}f}", value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchmarks.leaderboard.board.cost import BUDGETS
 from benchmarks.leaderboard.board.standings import Section
 from benchmarks.leaderboard.files.formats import unit_of
 from nws_data.tasks.table import FAMILIES
@@ -11,21 +12,35 @@ INTRODUCTION = (
     "What can be read from the weights of a trained network about how it was trained. Every number is computed from "
     "result files, which hold the counts of each test training."
 )
+SUITES = "Suites"
 NOTES = (
+    "A suite is a fixed list of tasks under a name with a version. Methods that have run on all tasks of a table are ranked "
+    "by the mean of their ranks on the tasks, which stands under the place; others have no rank and say on how many they "
+    "have run. The win rate, in %, is the share of comparisons with another ranked method on a task that a method wins; "
+    "ties count half.",
+    "In brackets: 95 % intervals for other test trainings. Items of one training belong together, so they are clustered by "
+    "training; those of ranks are of a bootstrap over trainings, the same ones for all methods. Where intervals overlap, "
+    "another method may be as good.",
     "A score is the mean over seeds ± their standard deviation (n - 1): accuracy in % for classes, R² for numbers "
-    "(1 is perfect, 0 as good as the mean of the test targets). A score without ± is of one fit: of one seed, or of seeds "
-    "that all gave the same counts, as those of a method do that draws nothing.",
-    "Methods stand in the order of their mean over the tasks of a table, after all those that have run on more of them.",
-    "In brackets: the 95 % interval of the mean for other test trainings. Items of one training belong together, so it is "
-    "clustered by training; bars of charts show the same interval. ± says how much the seed matters, the interval how "
-    "much the choice of test trainings does.",
-    "Chance is the accuracy of guessing the most frequent class of the test items.",
-    "The best mean of each task is marked, unless a trivial baseline has it; where intervals overlap, another "
-    "method may be as good.",
-    "majority, hyperparameters and length are trivial baselines: they look at no weights. They stand apart with chance.",
+    "(1 is perfect, 0 as good as the mean of the test targets). ± says how much the seed matters, the interval how much the "
+    "choice of test trainings does. A score without ± is of one fit: of one seed, or of seeds that all gave the same "
+    "counts, as those of a method do that draws nothing.",
+    "The best mean of each task is marked, unless a trivial baseline has it. majority, hyperparameters and length are "
+    "trivial baselines: they look at no weights. They stand apart, without a rank, with chance, the accuracy of guessing "
+    "the most frequent class of the test items.",
+    "Fit s: seconds of one fit on the hardware of the row, the mean over tasks; under it the budget class, the most that "
+    f"such a fit takes: {', '.join(BUDGETS)}. Parameters: fitted values of the largest fit.",
+    "All results of a population are over the same data, which its digest names; results over other data are refused. "
+    "board.parquet has the results of each test training.",
 )
+PAGE_NOTE = (
+    "Press a column's header to sort by it, once more to turn the order round. Choosing tasks or a budget hides the others; "
+    "ranks stay what they are among all."
+)
+PARETO = "Win rate (%) against seconds of a fit. Numbers are places; no other method beats those on the line in less time."
+BARS = "Accuracy (%) with 95 % intervals; dashes are chance."
 STATUSES = {
-    "official": "Official tasks",
+    "official": "Official tasks in no suite",
     "folds": "Unofficial: five folds",
     "other": "Unofficial: other settings",
     "other-folds": "Unofficial: five folds, other settings",
@@ -49,7 +64,7 @@ DIFFERENCES_NOTE = (
     "interval leaves out 0."
 )
 RUNS_NOTE = (
-    "Every result file: what ran, with which options, how long a seed took on which processor, and the commit of the code. "
+    "Every result file: what ran, with which options, how long a fit took on which hardware, and the commit of the code. "
     "Parameters are fitted values. Seconds were taken on machines that did other work, too; those of methods on features "
     "leave out features that were in the cache, and those of a fit that went on after an interruption what came before it. "
     "\N{LEFT DOUBLE QUOTATION MARK}+ changes\N{RIGHT DOUBLE QUOTATION MARK}: files differed "
@@ -61,4 +76,10 @@ RUNS_NOTE = (
 
 def section_title(section: Section) -> str:
     """Return a table's heading."""
-    return f"{section.family}: {FAMILIES[section.family].about} ({unit_of(section.kind)})"
+    name = section.suite.label if section.suite else section.family
+    return f"{name}: {FAMILIES[section.family].about} ({unit_of(section.kind)})"
+
+
+def status_title(population: str, status: str) -> str:
+    """Return the heading of tables outside suites."""
+    return f"{STATUSES[status]}, population {population}"

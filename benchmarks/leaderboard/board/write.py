@@ -1,4 +1,4 @@
-"""``nws bench board``: from a folder of checked result files to board.md and board.html. Equal files give equal bytes.
+"""``nws bench board``: from a folder of checked result files to the board's files. Equal files give equal bytes.
 
 The page needs nothing else: styles, script and charts are inside.
 """
@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from benchmarks.leaderboard.board import words
-from benchmarks.leaderboard.board.charts import draw
-from benchmarks.leaderboard.board.standings import arrange
+from benchmarks.leaderboard.board.charts import draw_bars, draw_pareto, legend
+from benchmarks.leaderboard.board.cost import BUDGETS
+from benchmarks.leaderboard.board.per_training import table_bytes
+from benchmarks.leaderboard.board.standings import Section, arrange, population_of
 from benchmarks.leaderboard.board.tables import differences_table, runs_table, scores_table
 from benchmarks.leaderboard.files.against_data import check_against_data, recompute
 from benchmarks.leaderboard.files.checks import CONTROL
@@ -22,7 +25,7 @@ from benchmarks.leaderboard.files.json_text import difference
 from benchmarks.leaderboard.files.results import Result, ResultError
 from nws_data.atomic import write_bytes
 
-MARKDOWN, HTML = "board.md", "board.html"
+MARKDOWN, HTML, TABLE = "board.md", "board.html", "board.parquet"
 
 _PLAIN = re.compile(r"(?:\w|[ ,%±()\[\]+=:\N{EN DASH}\N{MINUS SIGN}²-]|\.(?!\w*[^\W\d])|/(?!/))*")
 """Texts without markup, mentions and links: no point before a word with letters, no two slashes."""
@@ -33,12 +36,13 @@ def write_board(results: Path, out: Path, data: Path | None = None, predictions:
 
     Args:
         results: folder of result files, searched in depth.
-        out: folder for board.md and board.html.
+        out: folder for board.md, board.html and board.parquet, the results of each training.
         data: the dataset, to derive what each task tests on again.
         predictions: folder of prediction files, to score them again on ``data``.
 
     Raises:
-        ResultError: files that are refused, each with its reason, or predictions without data; nothing is written.
+        ResultError: files that are refused, each with its reason, results over different data, or predictions without
+            data; nothing is written.
         FormatError: ``data`` is no dataset.
     """
     if predictions is not None and data is None:
@@ -46,9 +50,10 @@ def write_board(results: Path, out: Path, data: Path | None = None, predictions:
     found = read_results(results)
     recomputed = set() if data is None else _check_all(found, results, data, predictions)
     standing = list(found.values())
-    pages = {name: render(name, standing, recomputed) for name in (MARKDOWN, HTML)}
-    for name, text in pages.items():
-        write_bytes(out / name, text.encode())
+    sections = arrange(standing)
+    files = {name: render(name, sections, standing, recomputed).encode() for name in (MARKDOWN, HTML)}
+    for name, content in (files | {TABLE: table_bytes(standing)}).items():
+        write_bytes(out / name, content)
     return standing
 
 
@@ -107,8 +112,29 @@ def _check_all(found: Mapping[Path, Result], folder: Path, data: Path, predictio
     return recomputed
 
 
-def render(name: str, results: Sequence[Result], recomputed: Collection[Path]) -> str:
+def render(name: str, sections: Sequence[Section], results: Sequence[Result], recomputed: Collection[Path]) -> str:
     """Return the board as a file's text; ``recomputed`` has the paths of results whose predictions were scored again."""
+    others = [section for section in sections if section.suite is None]
+    by_population: dict[str, list[Result]] = {}
+    for result in results:
+        by_population.setdefault(population_of(result), []).append(result)
+    values = {
+        "words": words,
+        "suites": [section for section in sections if section.suite is not None],
+        "others": [(status, list(own)) for status, own in groupby(others, key=lambda s: (s.population, s.status))],
+        "digests": {section.population: section.data_digest for section in sections},
+        "families": list(dict.fromkeys(section.family for section in sections)),
+        "budgets": list(BUDGETS),
+        "runs": [(population, runs_table(own, recomputed)) for population, own in sorted(by_population.items())],
+        "scores_table": partial(scores_table, recomputed=recomputed),
+    }
+    functions = (differences_table, legend, draw_bars, draw_pareto)
+    values |= {function.__name__: function for function in functions}
+    return _template(name).render(values).rstrip() + "\n"
+
+
+@lru_cache
+def _template(name: str) -> Template:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=name == HTML,
@@ -117,17 +143,7 @@ def render(name: str, results: Sequence[Result], recomputed: Collection[Path]) -
         undefined=StrictUndefined,
     )
     environment.filters["plain_markdown"] = plain_markdown
-    datasets = [
-        {
-            "population": population,
-            "digest": digest,
-            "statuses": [(status, list(own)) for status, own in groupby(found, key=lambda section: section.status)],
-            "runs": runs_table([result for result in results if result.data_digest == digest], recomputed),
-        }
-        for (population, digest), found in groupby(arrange(results), key=lambda s: (s.population, s.data_digest))
-    ]
-    functions = {"scores_table": scores_table, "differences_table": differences_table, "draw": draw}
-    return environment.get_template(f"{name}.j2").render(words=words, datasets=datasets, **functions).rstrip() + "\n"
+    return environment.get_template(f"{name}.j2")
 
 
 def plain_markdown(text: str) -> str:

@@ -276,9 +276,8 @@ def summarize(scores: Sequence[Score]) -> dict[str, Any]:
     if isinstance(scores[0], ClassificationScore):
         intervals = {"accuracy": clustered_accuracy(np.asarray(scores[0].n_items), mean_right(scores))}
     else:
-        sums = [score.sums for score in scores if isinstance(score, RegressionScore)]
-        means = Sums(sums[0].n, *(np.mean(values, axis=0) for values in list(zip(*sums, strict=True))[1:]))
-        intervals = dict(zip(("r2", "mae"), clustered_regression(means), strict=True)) | {"kendall_tau": None}
+        found_intervals = clustered_regression(mean_sums(scores))
+        intervals = dict(zip(("r2", "mae"), found_intervals, strict=True)) | {"kendall_tau": None}
     found: dict[str, Any] = {"chance": getattr(scores[0], "chance", None)}
     for name, interval in intervals.items():
         values = [float(getattr(score, name)) for score in scores]
@@ -292,6 +291,12 @@ def summarize(scores: Sequence[Score]) -> dict[str, Any]:
 def mean_right(scores: Sequence[Score]) -> np.ndarray:
     """Return how many items of each training were right, float64 ``(trainings,)``: the mean over seeds."""
     return np.mean([score.n_right for score in scores if isinstance(score, ClassificationScore)], axis=0)
+
+
+def mean_sums(scores: Sequence[Score]) -> Sums:
+    """Return the sums of each training that metrics of regression need: means over seeds, but ``n``."""
+    sums = [score.sums for score in scores if isinstance(score, RegressionScore)]
+    return Sums(sums[0].n, *(np.mean(values, axis=0) for values in list(zip(*sums, strict=True))[1:]))
 
 
 def test_fields(score: Score) -> dict[str, Any]:

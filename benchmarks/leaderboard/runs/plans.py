@@ -15,6 +15,7 @@ from baselines.registry import METHODS, find_method, options_of, resolve_options
 from benchmarks.leaderboard.files.against_data import test_sets
 from benchmarks.leaderboard.files.checks import METHOD, control_character
 from benchmarks.leaderboard.files.results import SOURCE
+from benchmarks.leaderboard.suites import suite_tasks
 from nws_data.errors import NWSError, TaskError, TaskNotAvailableError, one_of
 from nws_data.format.manifest import Manifest
 from nws_data.hashing import file_sha256
@@ -82,7 +83,8 @@ def _is_pattern(name: str) -> bool:
 def choose_tasks(names: Iterable[str], root: Path, folds: bool) -> tuple[list[str], list[str]]:
     """Return the canonical names of available tasks, and why tasks asked for by name are not available.
 
-    Patterns pick, among the official names, those that are available here; ``/threshold=0`` and the like may follow.
+    Patterns pick, among the official names, those that are available here; ``/threshold=0`` and the like may follow. The
+    label of a suite, such as ``NWS(global, v1)``, stands for its tasks.
 
     Raises:
         TaskError: an unknown task, or a pattern that no available task matches.
@@ -91,7 +93,7 @@ def choose_tasks(names: Iterable[str], root: Path, folds: bool) -> tuple[list[st
     image_sets = [image_set.name for image_set in Manifest.load(root).image_sets]
     chosen: dict[str, None] = {}
     missing = []
-    for name in names:
+    for name in suite_tasks(names):
         if _is_pattern(name):
             found = matching_names(image_sets, name)
             here = [task for task in found if _reason_missing(task, folds, root) is None]
