@@ -16,6 +16,7 @@ _SEVERAL: dict[str, Any] = {"action": "extend", "nargs": "+"}
 """Several values after one flag, or the flag several times."""
 _BENCH_EXAMPLES = """\
 examples:
+  nws bench check mine.py:Mine
   nws bench run --task global/optimizer --method majority svm-linear-16
   nws bench run --task 'global/*' --method 'svm-*' --folds --data nws
   nws bench run --task global/activation --method mine.py:Mine --option depth=3
@@ -79,6 +80,18 @@ def add_commands(commands: Commands) -> None:
 
 def _add_checks(bench: Commands, task: dict[str, Any], option: dict[str, Any]) -> None:
     """Add the checks of methods."""
+    add_command(
+        bench,
+        "check",
+        _run_check,
+        "check a method without data, in seconds: on made-up tasks of every family",
+        arg("method", metavar="METHOD", help="one method, as in nws bench run"),
+        arg(
+            "--task", **_SEVERAL, default=[], metavar="NAME", help="these tasks of the miniature, or patterns (default: all)"
+        ),
+        arg("--option", **option, help="options of the method"),
+        JSON,
+    )
     add_command(
         bench,
         "leaks",
@@ -149,6 +162,15 @@ def _run_methods(options: argparse.Namespace) -> int:
 
     say(list_methods())
     return 0
+
+
+def _run_check(options: argparse.Namespace) -> int:
+    _need_extra()
+    from benchmarks.leaderboard.check.report import check_method, format_report
+
+    report = check_method(options.method, _given(options.option), options.task)
+    say_json(report.to_dict()) if options.json else say(format_report(report))
+    return 0 if report.sound else 1
 
 
 def _run_leaks(options: argparse.Namespace) -> int:
