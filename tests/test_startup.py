@@ -26,7 +26,7 @@ sys.exit(status)
 """
 _HELP = ["", "info", "verify", "pull", "tasks", "score", "build", "plan", "rebuild", "bench", "quickstart"]
 _HELP += ["import-original", "diff", "subset", "merge"]
-_HELP += [f"bench {name}" for name in ("run", "board", "methods", "leaks")]
+_HELP += [f"bench {name}" for name in ("run", "board", "methods", "leaks", "check", "submit")]
 
 
 @pytest.mark.parametrize(
