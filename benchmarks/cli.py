@@ -7,15 +7,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nws_data.commands import DATA, JSON, OUT, Commands, add_command, arg
+from benchmarks.leaderboard.submission.fields import TEXTS
+from nws_data.commands import DATA, JSON, OUT, Commands, add_arguments, add_command, arg
 from nws_data.errors import NWSError
 from nws_data.terminal import align, say, say_json
 
 QUICKSTART_HELP = "from nothing to a dataset and what its weights tell, in minutes"
+ENTRIES = Path("benchmarks/results/entries")
 _SEVERAL: dict[str, Any] = {"action": "extend", "nargs": "+"}
 """Several values after one flag, or the flag several times."""
 _BENCH_EXAMPLES = """\
 examples:
+  nws bench check mine.py:Mine
   nws bench run --task global/optimizer --method majority svm-linear-16
   nws bench run --task 'global/*' --method 'svm-*' --folds --data nws
   nws bench run --task global/activation --method mine.py:Mine --option depth=3
@@ -72,6 +75,7 @@ def add_commands(commands: Commands) -> None:
         arg("--predictions", type=Path, metavar="DIR", help="score the prediction files there again on --data"),
         arg("--out", type=Path, metavar="FOLDER", help="where the board goes (default: into the results)"),
     )
+    _add_entries(bench)
     add_command(bench, "methods", _run_methods, "list methods with their options")
     _add_checks(bench, task, option)
     add_command(commands, "quickstart", _run_quickstart, QUICKSTART_HELP, OUT)
@@ -79,8 +83,54 @@ def add_commands(commands: Commands) -> None:
     _add_reference(commands)
 
 
+def _add_entries(bench: Commands) -> None:
+    """Add what makes and checks entries of the board."""
+    data = arg("--data", type=Path, help="the dataset, to score the predictions on (default: nws, where it is that one)")
+    parser = add_command(
+        bench,
+        "submit",
+        _run_submit,
+        "check results and predictions, and write the entry for a pull request",
+        arg("results", type=Path, nargs="*", metavar="RESULT", help="result files of nws bench run"),
+        arg("--predictions", **_SEVERAL, type=Path, default=[], metavar="FILE", help="their prediction files"),
+        *(arg(f"--{field.replace('_', '-')}", metavar="TEXT", help=about) for field, about in TEXTS.items()),
+        arg("--name", help="of the entry (default: the method's)"),
+        data,
+        arg("--out", type=Path, default=ENTRIES, metavar="DIR", help=f"folder of entries (default: {ENTRIES})"),
+        JSON,
+    )
+    add_arguments(
+        parser.add_argument_group("prediction files without result files, of a method that ran elsewhere"),
+        arg("--method", metavar="NAME", help="how the board names it"),
+        arg("--fit-seconds", type=float, metavar="S", help="of one seed; the files of one task are its seeds"),
+        arg("--hardware", help="here, or 'PROCESSOR; N cores; M GB[; GPU]'"),
+        arg("--parameters", type=int, metavar="N", help="fitted values, where the notion has a meaning"),
+    )
+    add_command(
+        bench,
+        "entries",
+        _run_entries,
+        "check all entries again, as CI does",
+        arg("folder", type=Path, nargs="?", default=ENTRIES, help=f"folder of entries (default: {ENTRIES})"),
+        arg("--data", type=Path, help="the dataset, to score the predictions on"),
+        JSON,
+    )
+
+
 def _add_checks(bench: Commands, task: dict[str, Any], option: dict[str, Any]) -> None:
     """Add the checks of methods."""
+    add_command(
+        bench,
+        "check",
+        _run_check,
+        "check a method without data, in seconds: on made-up tasks of every family",
+        arg("method", metavar="METHOD", help="one method, as in nws bench run"),
+        arg(
+            "--task", **_SEVERAL, default=[], metavar="NAME", help="these tasks of the miniature, or patterns (default: all)"
+        ),
+        arg("--option", **option, help="options of the method"),
+        JSON,
+    )
     add_command(
         bench,
         "leaks",
@@ -158,12 +208,33 @@ def _run_board(options: argparse.Namespace) -> int:
     return 0
 
 
+def _run_submit(options: argparse.Namespace) -> int:
+    from benchmarks.leaderboard.submission.command import submit
+
+    return submit(options)
+
+
+def _run_entries(options: argparse.Namespace) -> int:
+    from benchmarks.leaderboard.submission.command import entries
+
+    return entries(options.folder, options.data, options.json)
+
+
 def _run_methods(options: argparse.Namespace) -> int:
     _need_extra()
     from benchmarks.leaderboard.runs.methods import list_methods
 
     say(list_methods())
     return 0
+
+
+def _run_check(options: argparse.Namespace) -> int:
+    _need_extra()
+    from benchmarks.leaderboard.check.report import check_method, format_report
+
+    report = check_method(options.method, _given(options.option), options.task)
+    say_json(report.to_dict()) if options.json else say(format_report(report))
+    return 0 if report.sound else 1
 
 
 def _run_leaks(options: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from glob import glob
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,33 @@ def test_the_method_of_contributing(folder: Path, monkeypatch: pytest.MonkeyPatc
     assert result["options"]["k"] == 3 and result["task"] == "global/augmentation/threshold=0"
     assert result["summary"]["accuracy"]["mean"] == 1  # the planted signal
     assert "Neighbours" in (folder / "results" / "board.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_way_from_a_method_to_an_entry(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of docs/submitting.md: as in a clone, with the dataset in ``nws``."""
+    document = "docs/submitting.md"
+    (folder / "mine.py").write_text(blocks("CONTRIBUTING.md", "**Add a method.**", "python")[0])
+    monkeypatch.chdir(folder)
+    check, run_it, elsewhere, hand_in = blocks(document, "# Submit a result", "sh")
+    run(check.strip())
+    for line in run_it.strip().splitlines():
+        command = " ".join(shlex.quote(part) for word in shlex.split(line) for part in sorted(glob(word)) or [word])
+        run(command)
+    exec(blocks(document, "## Or predict elsewhere", "python")[0], {})
+    run("nws score mine-0.parquet --data nws")
+    for line in (elsewhere + hand_in).strip().splitlines():
+        run(line)
+    assert sorted(path.name for path in Path("benchmarks/results/entries").iterdir()) == ["my-method", "neighbours"]
+    capsys.readouterr()
+    run("nws bench entries --data nws --json")
+    results = {result["method"]: result for result in json.loads(capsys.readouterr().out)["results"]}
+    assert {result["checked"] for result in results.values()} == {"predictions"}
+    assert results["mine.py:Neighbours"]["summary"]["accuracy"]["mean"] == 1  # the planted signal
+    assert results["my-method"]["summary"]["accuracy"]["mean"] == 0.5 and results["my-method"]["from_predictions"]
+    assert "my-method" in Path("benchmarks/results/board.md").read_text()
 
 
 def build_examples(help: str) -> list[str]:

@@ -27,7 +27,7 @@ sys.exit(status)
 _HELP = ["", "info", "verify", "pull", "tasks", "score", "build", "plan", "rebuild", "bench", "quickstart"]
 _HELP += ["push", "read", "figure", "trajectory", "weights"]
 _HELP += ["import-original", "diff", "subset", "merge"]
-_HELP += [f"bench {name}" for name in ("run", "board", "methods", "leaks", "drift")]
+_HELP += [f"bench {name}" for name in ("run", "board", "methods", "leaks", "drift", "check", "submit")]
 
 
 @pytest.mark.parametrize(

@@ -53,10 +53,11 @@ def recompute(result: Result, root: Path, predictions: Path) -> bool:
     Raises:
         ResultError: a file that is not the one whose SHA-256 the result has, or whose score differs from the result's.
     """
+    names = iter(prediction_names(result))
     for run in result.runs:
         parts = []
         for name, sha256 in zip(test_sets(result.task, result.folds), run.predictions_sha256, strict=True):
-            path = predictions / prediction_name(result.task, result.folds, result.method, result.options, name, run.seed)
+            path = predictions / next(names)
             if not path.is_file():
                 return False
             if (found := file_sha256(path)) != sha256:
@@ -93,3 +94,10 @@ def test_sets(task: str, folds: int) -> tuple[str, ...]:
     """Return the names of the tasks behind a result: the task itself, or its folds."""
     spec = parse_task(task)
     return tuple(fold.name for fold in spec.folds()) if folds else (spec.name,)
+
+
+def prediction_names(result: Result) -> list[str]:
+    """Return the names of a result's prediction files, seed by seed, of each the test sets in order."""
+    sets = test_sets(result.task, result.folds)
+    known = (result.task, result.folds, result.method, result.options)
+    return [prediction_name(*known, test_set, run.seed) for run in result.runs for test_set in sets]

@@ -21,7 +21,8 @@ from baselines.registry import METHODS
 from benchmarks.leaderboard.files.checks import problem, test_problem
 from benchmarks.leaderboard.files.json_text import difference, digest, readable
 from nws_data.atomic import write_bytes
-from nws_data.errors import NWSError
+from nws_data.errors import FormatError, NWSError
+from nws_data.format.untrusted import read_file
 from nws_data.tasks.metrics import Interval, Sums, clustered_accuracy, clustered_regression
 from nws_data.tasks.scores import ClassificationScore, RegressionScore, Score
 
@@ -36,7 +37,8 @@ FIELDS = {
     "folds": "0, or 5: the task's unofficial folds, each tested once, their counts pooled for every seed",
     "method": "registered name, or the class as package.module:Class or file.py:Class",
     "options": "every option with its value, but those that the method's name fixes and those that are paths; of a method "
-    "that is not registered also source, 12 hexadecimal digits of the SHA-256 of the file that holds its class",
+    "that is not registered also source, 12 hexadecimal digits of the SHA-256 of the file that holds its class, or "
+    "predictions where only prediction files were handed in: fit_s and hardware are then as told, predict_s is 0",
     "n_parameters": "fitted values, of the largest fit; null where the notion is void",
     "data_digest": "of the task's population, as nws info shows it",
     "seeds": "of the method, in order",
@@ -57,6 +59,9 @@ _FOREIGN = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError,
 
 SOURCE = "source"
 """The key among the options that tells versions of an unregistered method apart."""
+
+PREDICTIONS = "predictions"
+"""Its value where a result was computed from prediction files, without running the method."""
 
 _SCORES: dict[str, type[Score]] = {"classification": ClassificationScore, "regression": RegressionScore}
 _SHARED = ("classes", "chance", "trainings", "n_items", "sum_target", "sum_target2")
@@ -137,8 +142,16 @@ class Result:
         return summarize([run.score for run in self.runs])
 
     @property
+    def from_predictions(self) -> bool:
+        """Whether it was computed from prediction files alone: nobody here has run the method."""
+        return self.method not in METHODS and self.options.get(SOURCE) == PREDICTIONS
+
+    @property
     def command(self) -> str:
-        """The command that gives this result."""
+        """The command that gives this result; of one from predictions alone, the command that scores the first seed's."""
+        if self.from_predictions:
+            name = prediction_name(self.task, self.folds, self.method, self.options, self.task, 0)
+            return shlex.join(["nws", "score", name, "--data", "nws"])
         words = ["--task", self.task, "--method", self.method, "--seeds", str(len(self.runs)), *["--folds"][: self.folds]]
         given = {key: value for key, value in self.options.items() if key != SOURCE or self.method in METHODS}
         if given:
@@ -176,8 +189,8 @@ class Result:
     def load(cls, path: Path) -> Result:
         """Read a file and compute all its numbers again; raises ``ResultError`` with the reason."""
         try:
-            content = json.loads(path.read_bytes())
-        except (OSError, ValueError, RecursionError) as error:
+            content = json.loads(read_file(path))
+        except (OSError, ValueError, RecursionError, FormatError) as error:
             raise ResultError(f"not readable as JSON ({error})") from error
         return cls.from_dict(content)
 

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from baselines.registry import make_method
-from benchmarks.leaderboard.runs.plans import Plan, choose_methods, choose_tasks, make_plans
+from benchmarks.leaderboard.runs.plans import Plan, plans_to_check
 from nws_data.errors import NWSError, TaskError
 from nws_data.progress import FITS, progress_bar
 from nws_data.read.permuted import PermutedVectors
 from nws_data.tasks.metrics import clustered_accuracy
+from nws_data.tasks.table import TaskSpec, parse_task
 from nws_data.tasks.task import load_task
 from nws_data.terminal import align
 
@@ -54,22 +55,22 @@ def run_drifts(
     """
     if n_permutations < 1:
         raise NWSError(f"--permutations must be at least 1, got {n_permutations}")
-    chosen, missing = choose_tasks(tasks, root, folds=False)
-    if missing:
-        raise TaskError(missing[0])
-    plans = list(make_plans(chosen, choose_methods(methods), options, seeds=1, folds=False))
-    if not plans:
-        raise NWSError("none of these methods fits these tasks; nws bench methods says what each reads")
+    plans = plans_to_check(tasks, methods, options, root)
+    for plan in plans:  # before the first fit, which may take hours
+        _check_fit_for_drift(parse_task(plan.task))
     with progress_bar(total=len(plans), bar_format=FITS) as bar:
         for plan in plans:
             yield _run(plan, n_permutations, root)
             bar.update()
 
 
+def _check_fit_for_drift(spec: TaskSpec) -> None:
+    if spec.family.regression or spec.length is not None or spec.family.population != "fixed":
+        raise TaskError(f"{spec.name}: drift is of classes told from whole vectors of the population fixed: global/T, ood/T")
+
+
 def _run(plan: Plan, n_permutations: int, root: Path) -> Drift:
     task = load_task(plan.task, root)
-    if task.kind != "classification" or task.spec.length is not None or task.spec.family.population != "fixed":
-        raise TaskError(f"{plan.task}: drift is of classes told from whole vectors of the population fixed: global/T, ood/T")
     method = make_method(plan.method, 0, **plan.given)
     method.fit(task)
     before = _labels(method.predict(task.test))

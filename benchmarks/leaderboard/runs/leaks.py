@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from baselines.registry import make_method
-from benchmarks.leaderboard.runs.plans import Plan, choose_methods, choose_tasks, make_plans
-from nws_data.errors import NWSError, TaskError
+from benchmarks.leaderboard.runs.plans import Plan, plans_to_check
+from nws_data.errors import NWSError
 from nws_data.progress import FITS, progress_bar
 from nws_data.tasks.table import parse_task
 from nws_data.tasks.task import load_task
@@ -67,26 +67,26 @@ def run_checks(
     """
     if n_permutations < 2:
         raise NWSError(f"--permutations must be at least 2, or there is no interval; got {n_permutations}")
-    chosen, missing = choose_tasks(tasks, root, folds=False)
-    if missing:
-        raise TaskError(missing[0])
-    plans = list(make_plans(chosen, choose_methods(methods), options, seeds=1, folds=False))
-    if not plans:
-        raise NWSError("none of these methods fits these tasks; nws bench methods says what each reads")
+    plans = plans_to_check(tasks, methods, options, root)
+    for plan in plans:  # before the first fit, which may take hours
+        parse_task(_permuted(plan.task, 0))
     with progress_bar(total=len(plans) * n_permutations, bar_format=FITS) as bar:
         for plan in plans:
             yield _run(plan, n_permutations, root, bar)
 
 
+def _permuted(task: str, seed: int) -> str:
+    return replace(parse_task(task), permuted=seed).name
+
+
 def _run(plan: Plan, n_permutations: int, root: Path, bar: Any) -> LeakCheck:
     accuracies, chance = [], 0.0
     for seed in range(n_permutations):
-        name = replace(parse_task(plan.task), permuted=seed).name
-        task = load_task(name, root, seed=seed)
+        task = load_task(_permuted(plan.task, seed), root, seed=seed)
         method = make_method(plan.method, seed, **plan.given)
         method.fit(task)
         values = method.predict(task.test)
-        score = load_task(name, root).evaluate(values).to_dict()  # a task that the method cannot have changed
+        score = load_task(plan.task, root).evaluate(values).to_dict()  # a task that the method cannot have changed
         accuracies.append(score["accuracy"])
         chance = score["chance"]
         bar.update()

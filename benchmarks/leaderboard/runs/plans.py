@@ -147,6 +147,21 @@ def make_plans(
             )
 
 
+def plans_to_check(tasks: Sequence[str], methods: Sequence[str], options: Mapping[str, str], root: Path) -> list[Plan]:
+    """Return the runs of checks of methods: each method on each task that it fits, with seed 0.
+
+    Raises:
+        NWSError: names, options or a dataset that make no sense, a task that is not available, no method that fits.
+    """
+    chosen, missing = choose_tasks(tasks, root, folds=False)
+    if missing:
+        raise TaskError(missing[0])
+    plans = list(make_plans(chosen, choose_methods(methods), options, seeds=1, folds=False))
+    if not plans:
+        raise NWSError("none of these methods fits these tasks; nws bench methods says what each reads")
+    return plans
+
+
 def _refuse_option(key: str, methods: Sequence[str]) -> None:
     """Raise ``MethodError`` for an option that no method has, or that all which have it fix."""
     for method in methods:

@@ -118,7 +118,7 @@ class _Run:
         """Whether seeds differ: else one fit stands for all."""
         if len(self.plan.seeds) == 1:
             return True
-        with _failures_named(self.plan.method):
+        with failures_named(self.plan.method):
             method = make_method(self.plan.method, **self.plan.given)
             return any(method.draws(load_task(name, self.root)) for name in self.plan.test_sets)
 
@@ -179,7 +179,7 @@ class _Run:
         if folder is not None and is_path(folder.annotation):
             given = {"folder": self.unfinished.checkpoints(name, seed), **given}
         task = load_same(name, self.root, seed, self.digest)
-        with _failures_named(self.plan.method):
+        with failures_named(self.plan.method):
             method = make_method(self.plan.method, seed, **given)
             started_s = time.perf_counter()
             method.fit(task)
@@ -190,7 +190,7 @@ class _Run:
             if "classifiers" in wanted and isinstance(method, FeatureMethod):
                 save(classifier_of(method, self.plan.method, given, task), wanted["classifiers"])
         task = load_same(name, self.root, seed, self.digest)
-        with _failures_named(self.plan.method):
+        with failures_named(self.plan.method):
             predictions = task.predictions(values)
         with tempfile.TemporaryDirectory() as temporary:
             path = wanted.get("predictions", Path(temporary, "predictions.parquet"))
@@ -229,7 +229,7 @@ def _n_parameters(method: Method) -> int | None:
 
 
 @contextmanager
-def _failures_named(method: str) -> Iterator[None]:
+def failures_named(method: str) -> Iterator[None]:
     """Turn whatever a method raises into a ``MethodError`` such as ``ValueError: boom (mine.py:9)``; but not Ctrl-C."""
     try:
         yield

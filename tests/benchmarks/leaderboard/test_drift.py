@@ -84,6 +84,17 @@ def test_what_makes_no_sense(fixed: Path, capsys: pytest.CaptureFixture[str], ar
     assert message in " ".join(capsys.readouterr().err.split())
 
 
+def test_unfit_tasks_are_refused_before_any_fit(fixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.py").write_text(METHODS.replace("pass", "print('fit')"))
+    call = ["--data", str(fixed), "--method", f"{tmp_path}/mine.py:Sorted", "--task", TASK]
+    assert main(["bench", "drift", *call, "regress/learning_rate"]) == 2
+    out, error = capsys.readouterr()
+    assert "classes told from whole vectors" in " ".join(error.split()) and "fit" not in out
+    assert main(["bench", "leaks", *call, "regress/learning_rate"]) == 2
+    out, error = capsys.readouterr()
+    assert "regression tasks are not permuted" in " ".join(error.split()) and "fit" not in out
+
+
 def test_labels_and_scores_are_both_taken() -> None:
     from benchmarks.leaderboard.runs.drift import _labels
 

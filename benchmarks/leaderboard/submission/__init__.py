@@ -1,0 +1,1 @@
+"""Entries of the board: what a submission holds, how one is made, and how it is checked again."""
