@@ -187,14 +187,14 @@ def _values(info: DatasetInfo) -> dict[str, str]:
 
 
 _LICENCES = {
-    "mnist": "CC BY-SA 3.0 (LeCun, Cortes)",
+    "mnist": "copyright LeCun and Cortes; commonly stated as CC BY-SA 3.0",
     "fashion_mnist": "MIT (Zalando SE)",
     "cifar10": "no licence stated; its authors ask that Krizhevsky (2009) be cited",
     "svhn": "for non-commercial use only (Netzer and others, 2011)",
     "stl10": "no licence stated; its images are of ImageNet, whose terms allow non-commercial research and education",
     "digits": "CC BY 4.0 (Alpaydin, Kaynak; Optical Recognition of Handwritten Digits)",
 }
-"""Under which terms the known image sets are given out, as their authors state them."""
+"""Under which terms the known image sets are given out, as their authors or, where that is said, others state them."""
 
 _UNKNOWN_LICENCE = "unknown to this package: ask who built this dataset"
 

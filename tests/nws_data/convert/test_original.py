@@ -143,6 +143,17 @@ def test_tasks_leave_out_what_is_in_no_list(nws):
     assert len(listed) == 13 and len(set(data["training"])) == 16
 
 
+def interrupted_import(root: Path, out: Path) -> None:
+    """Import until the first shard of ``random`` is complete."""
+
+    def stop(what: str, done: int, total: int) -> None:
+        if any((out / "weights" / "random").glob("*.safetensors")):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_original(root, out, progress=stop)
+
+
 def test_an_interrupted_import_goes_on_and_gives_the_same_bytes(release, nws, tmp_path):
     out, n = tmp_path / "nws", 0
 
@@ -160,13 +171,7 @@ def test_an_interrupted_import_goes_on_and_gives_the_same_bytes(release, nws, tm
 
 def test_shards_that_a_killed_import_completed_are_not_written_again(release, nws, tmp_path):
     out = tmp_path / "nws"
-
-    def stop(what: str, done: int, total: int) -> None:
-        if any((out / "weights" / "random").glob("*.safetensors")):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        import_original(release.root, out, progress=stop)
+    interrupted_import(release.root, out)
     (shard,) = (out / "weights" / "random").glob("train-00000.safetensors")
     before = shard.stat().st_ino
     import_original(release.root, out)
@@ -177,13 +182,7 @@ def test_shards_that_a_killed_import_completed_are_not_written_again(release, nw
 @pytest.mark.parametrize("damage", ["not JSON", "[]", '{"PATH": 1}', '{"PATH": {"sources": "DIGEST"}}', "shard"])
 def test_what_a_killed_import_left_damaged_is_written_again(small, tmp_path, damage):
     out = tmp_path / "nws"
-
-    def stop(what: str, done: int, total: int) -> None:
-        if any((out / "weights" / "random").glob("*.safetensors")):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        import_original(small, out, progress=stop)
+    interrupted_import(small, out)
     (path,) = out.glob("weights/random/*.safetensors")
     journal = out / ".nws-written"
     ((name, entry),) = json.loads(journal.read_text()).items()
@@ -197,13 +196,7 @@ def test_what_a_killed_import_left_damaged_is_written_again(small, tmp_path, dam
 
 def test_a_folder_that_has_changed_is_read_again(small, tmp_path):
     out = tmp_path / "nws"
-
-    def stop(what: str, done: int, total: int) -> None:
-        if any((out / "weights" / "random").glob("*.safetensors")):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        import_original(small, out, progress=stop)
+    interrupted_import(small, out)
     for path in (small / "nws_main").glob("*/weights/001.bin"):
         (np.fromfile(path) + 1).tofile(path)
     import_original(small, out)
