@@ -5,22 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.leaderboard.suites import SUITES
 from builders.config import BuildConfig
 from builders.images.prepare import ImageOptions
 from nws_data.errors import NWSError, one_of
 
-TARGETS = ("initialization", "activation", "optimizer", "dataset", "batch_size", "augmentation")
-"""Hyper-parameters of the fixed population, the paper's Figure 2."""
-
 LOWER = 0.15
 """Test accuracy that networks must pass on tasks for which the paper's thresholds leave too few."""
 
-_MAIN = TARGETS[:4]
-_RANDOM = ("filter_size", "depth_conv", "depth_fc", "width_conv", "width_fc", *TARGETS[4:])
+_MAIN = ("initialization", "activation", "optimizer", "dataset")
 _TRIVIAL = ("majority", "hyperparameters", "length")
 _ON_VECTORS = (*_TRIVIAL, "svm-linear-*", "svm-rbf-*", "logistic-*", "boosting-*")
-_SHORT = ("dmc-short", "dmc-asinh-short")
 _ON_WINDOWS = (*_TRIVIAL, "svm-linear-16", "svm-rbf-16", "logistic-16", "boosting-16")
+_SHORT = ("dmc-short", "dmc-asinh-short")
+_SUITES = {suite.name: suite.tasks for suite in SUITES}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,20 +74,31 @@ class Budget:
         return population, replace(population, out=ablation, trainings=self.without_batch_norm, batch_norm=False)
 
 
+def _of(family: str) -> tuple[str, ...]:
+    return tuple(f"{family}/{target}" for target in _MAIN)
+
+
 def _shares(*tasks: str) -> tuple[str, ...]:
     return tuple(f"{task}{share}" for task in tasks for share in ("/share=0.125", "/share=0.25", "/share=0.5", ""))
 
 
-def _of(family: str, targets: tuple[str, ...] = _MAIN) -> tuple[str, ...]:
-    return tuple(f"{family}/{target}" for target in targets)
-
-
+_CURVES = ("initialization", "optimizer")
+_ON_GLOBAL, _ON_LOCAL = (_shares(*(f"{family}/{target}" for target in _CURVES)) for family in ("global", "local"))
 _QUICK = (
-    Runs(tasks=_of("global", TARGETS), methods=_ON_VECTORS),
+    Runs(tasks=_of("global"), methods=_ON_VECTORS),
     Runs(tasks=_of("local"), methods=_ON_WINDOWS),
-    Runs(tasks=_of("local-conv") + _of("local-fc"), methods=_ON_WINDOWS),
-    Runs(tasks=_of("vote"), methods=_ON_WINDOWS),
-    Runs(tasks=_of("local", _RANDOM), methods=_ON_WINDOWS),
+    Runs(tasks=_SUITES["global"], methods=_ON_VECTORS, folds=False, seeds=10),
+    Runs(tasks=_SUITES["local"], methods=_ON_WINDOWS, folds=False, seeds=10),
+    Runs(tasks=_SUITES["ood"], methods=(*_TRIVIAL, "svm-linear-480", "boosting-480"), folds=False, seeds=10),
+    Runs(tasks=("global/batch_size", "global/augmentation"), methods=(*_TRIVIAL, "svm-linear-480", "boosting-480")),
+    Runs(tasks=_of("local-conv") + _of("local-fc") + _of("vote"), methods=(*_TRIVIAL, "svm-rbf-16", "boosting-16")),
+    Runs(tasks=("local/filter_size", "local-fc/filter_size"), methods=(*_TRIVIAL, "svm-rbf-16", "boosting-16")),
+    Runs(
+        tasks=tuple(f"local/{target}@{n}" for target in _MAIN for n in (500, 2000, 20_000)),
+        methods=("svm-rbf-16", "boosting-16"),
+    ),
+    Runs(tasks=_ON_GLOBAL, methods=("svm-linear-480", "boosting-480"), folds=False),
+    Runs(tasks=_ON_LOCAL, methods=("svm-rbf-16", "boosting-16"), folds=False),
     Runs(
         tasks=("regress/test_accuracy", "regress/generalisation_gap", "regress/learning_rate", "regress/progress"),
         methods=("majority", "ridge-*", "boosting-480"),
@@ -106,10 +115,8 @@ BUDGETS = {
         device="cpu",
         runs=(
             *_QUICK,
-            Runs(tasks=_shares("global/initialization", "global/optimizer"), methods=("svm-linear-480", "boosting-480")),
-            Runs(tasks=_shares("local/initialization", "local/optimizer"), methods=("svm-rbf-16", "boosting-16")),
-            Runs(tasks=_shares("global/initialization", "global/optimizer"), methods=_SHORT, folds=False),
-            Runs(tasks=_shares("local/initialization", "local/optimizer"), methods=_SHORT, folds=False),
+            Runs(tasks=(*_ON_GLOBAL, *_ON_LOCAL), methods=_SHORT, folds=False),
+            Runs(tasks=_of("global") + _of("local"), methods=("dmc-asinh-short",), folds=False),
         ),
     ),
     "gpu": Budget(
@@ -119,9 +126,19 @@ BUDGETS = {
         n_test=1000,
         epoch_cap=40,
         device="cuda",
-        runs=(*_QUICK, Runs(tasks=_of("global") + _of("local"), methods=("dmc", "dmc-asinh"), folds=False, seeds=3)),
+        runs=(
+            *_QUICK,
+            Runs(tasks=(*_ON_GLOBAL, *_ON_LOCAL), methods=("dmc", "dmc-asinh"), folds=False, seeds=3),
+            Runs(
+                tasks=tuple(task for tasks in _SUITES.values() for task in tasks) + _of("local-conv") + _of("local-fc"),
+                methods=("dmc", "dmc-asinh"),
+                folds=False,
+                seeds=3,
+            ),
+        ),
     ),
 }
+"""By name: what two cores do in some hours, and one card in about half an hour (an estimate: it has not run yet)."""
 
 
 def budget_of(name: str) -> Budget:
