@@ -115,8 +115,9 @@ BUDGETS = {
         device="cpu",
         runs=(
             *_QUICK,
-            Runs(tasks=(*_ON_GLOBAL, *_ON_LOCAL), methods=_SHORT, folds=False),
-            Runs(tasks=_of("global") + _of("local"), methods=("dmc-asinh-short",), folds=False),
+            Runs(tasks=_ON_LOCAL, methods=_SHORT, folds=False),
+            Runs(tasks=(*_shares("global/optimizer"), *_of("local")), methods=("dmc-asinh-short",), folds=False),
+            Runs(tasks=("global/initialization",), methods=("dmc-asinh-short",), folds=False),
         ),
     ),
     "gpu": Budget(
