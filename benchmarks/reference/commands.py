@@ -75,7 +75,7 @@ def plans_of(runs: Runs, data: Path) -> Iterator[Plan]:
     tasks = []
     for task in runs.tasks:
         spec = parse_task(task)
-        names = [task] if spec.family.regression else [task, replace(spec, threshold=LOWER).name]
+        names = [task] if runs.official or spec.family.regression else [task, replace(spec, threshold=LOWER).name]
         found = [name for name in names if choose_tasks([name], data, runs.folds)[0]][:1]
         if not found:
             say(f"{task}: too few trainings; left out", error=True)
