@@ -73,6 +73,7 @@ def test_numbers_of_windows_are_found(root: Path) -> None:
     assert run("svm-rbf-16", root, "regress-local/learning_rate@500").r2 > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIXTEEN)
 def test_permuted_labels_give_chance(root: Path, name: str) -> None:
     scores = [run(name, root, f"local/augmentation@500/permuted={seed}") for seed in range(8)]

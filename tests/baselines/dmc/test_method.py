@@ -50,6 +50,7 @@ def test_a_fit_predicts_probabilities_in_order(task, fitted):
     assert 0 <= task.evaluate(scores).accuracy <= 1
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits(task, fitted):
     torch.manual_seed(1)
     again = DMC(3, epochs=2, snapshots_per_epoch=2, device="cpu")
@@ -66,6 +67,7 @@ def test_predicting_before_fitting_or_on_other_items_is_refused(task, fitted, pl
         item_length(LayerTensors(nws_data.open(planted_root, "fixed")))
 
 
+@pytest.mark.slow
 def test_a_number_is_predicted_in_its_own_unit(planted_root):
     task = load_task("regress-local/learning_rate@100", planted_root)
     method = DMC(0, budget="short", epochs=2, device="cpu")

@@ -20,6 +20,7 @@ def test_the_rate_falls_fifty_times_evenly():
     assert rate_factor(1, 2) == pytest.approx(0.95**25)
 
 
+@pytest.mark.slow
 def test_it_works_in_a_plain_trainer_and_logs(planted_root, tmp_path):
     task = load_task("local/augmentation@100", planted_root)
     module, data = DMCModule(100, 2, learning_rate=1e-3), TaskDataModule(task)

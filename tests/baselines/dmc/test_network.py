@@ -95,6 +95,7 @@ def test_initial_weights_are_truncated_glorot_normals(drawn):
     assert all(not module.bias.any() for module in [*drawn.convolutions, *drawn.matrices])
 
 
+@pytest.mark.slow
 def test_draws_follow_from_seed_and_step_alone(drawn):
     def masks(network: DMCNetwork, step: int) -> Tensor:
         network.step = step
@@ -120,6 +121,7 @@ def test_asinh_of_the_inputs(drawn) -> None:
     assert not torch.equal(tamed(weights), raw(weights))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n", "length", "inputs", "bound"),
     [

@@ -32,6 +32,7 @@ def rows_of(data: nws_data.NWSDataset, *, trainings: int, snapshots: int) -> nws
     return data.take(np.concatenate(rows))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("length", "part", "inputs"),
     [(5000, "all", "asinh"), (3001, "conv", "asinh"), (5000, "fc", "raw"), (4600, "all", "raw")],

@@ -47,6 +47,7 @@ def test_windows_that_disagree_and_short_networks(planted_classifiers: list[Clas
     assert reading.answer is None and reading.probabilities == {} and "499 values, a window 500" in reading.why
 
 
+@pytest.mark.slow
 def test_the_classifier_of_least_loss_is_used(planted_root: Path, planted_classifiers: list[Classifier]) -> None:
     others = [fitted(name, "local/optimizer@500", planted_root) for name in ("svm-linear-16", "boosting-16")]
     whole = fitted("logistic-16", "global/augmentation", planted_root)

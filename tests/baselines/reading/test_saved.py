@@ -26,6 +26,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "task_name"), CASES)
 def test_a_loaded_classifier_predicts_the_same_bits(name: str, task_name: str, planted_root: Path, tmp_path: Path) -> None:
     path, task = tmp_path / "a.skops", load_task(task_name, planted_root)

@@ -128,6 +128,7 @@ def test_accuracies_and_differences_by_hand(
     assert (row["low"], row["high"]) == pytest.approx((gain.mean() - half, gain.mean() + half), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_what_norm_values_tell_is_lost_and_what_kernels_tell_stays(
     roots: tuple[Path, Path], tables: dict[str, pd.DataFrame]
 ) -> None:

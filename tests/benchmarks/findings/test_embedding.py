@@ -69,6 +69,7 @@ def by_hand(points: pd.DataFrame, places: np.ndarray, label: str, snapshot: int 
     return float(np.mean(right))
 
 
+@pytest.mark.slow
 def test_a_planted_class_and_number_are_told_and_nothing_else() -> None:
     rng = np.random.default_rng(2)
     points = made_up(rng)

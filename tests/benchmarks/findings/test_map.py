@@ -87,6 +87,7 @@ def test_the_planted_effect_is_found(tables: dict[str, pd.DataFrame]) -> None:
             assert row["fall"] == pytest.approx(0.5 * share, abs=0.2) and row["beyond_middle_low"] > 0
 
 
+@pytest.mark.slow
 def test_no_effect_is_invented(tables: dict[str, pd.DataFrame]) -> None:
     regions = tables["regions"].query("target == 'optimizer'")
     assert regions["accuracy"].mean() == pytest.approx(1 / 3, abs=0.1)
@@ -160,6 +161,7 @@ def test_tables_by_hand() -> None:
     assert (found["difference"], found["difference_low"]) == pytest.approx((gain.mean(), gain.mean() - half))
 
 
+@pytest.mark.slow
 def test_files_and_page(root: Path, tmp_path: Path, tables: dict[str, pd.DataFrame]) -> None:
     assert len(tables["cells"]) == 2 * 3 * 20 * 100
     assert tables["tasks"]["folds"].eq(0).all() and tables["tasks"]["spill_share"].max() == 1  # short conv parts
@@ -183,6 +185,7 @@ def test_what_was_predicted_is_kept(root: Path, tmp_path: Path, monkeypatch: pyt
     assert right.mean() == 0.5  # of balanced classes
 
 
+@pytest.mark.slow
 def test_folds_stand_in_and_what_is_missing_is_said(tmp_path: Path) -> None:
     root = write_fading(tmp_path, n=24)  # too few for the official test side
     source = Source(root, tmp_path, ("augmentation",), "majority")

@@ -379,6 +379,7 @@ def test_methods_of_one_name_are_told_apart_by_their_source(tmp_path: Path) -> N
         recorded_options("dmc", {"learning_rate": "nan"})
 
 
+@pytest.mark.slow
 def test_data_that_change_during_the_run_are_refused(dataset: Path) -> None:
     from benchmarks.leaderboard.runs.runner import load_same
 

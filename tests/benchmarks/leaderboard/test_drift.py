@@ -40,6 +40,7 @@ def fixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_planted(tmp_path_factory.mktemp("drift"), ["fixed"])
 
 
+@pytest.mark.slow
 def test_a_place_drifts_and_a_spread_does_not(
     fixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

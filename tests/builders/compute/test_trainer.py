@@ -74,6 +74,7 @@ def test_the_same_bits_in_any_company(bank, worker_path, backend, precision, n, 
     assert len({record.weights[-1].tobytes() for record in together.values()}) == n
 
 
+@pytest.mark.slow
 def test_a_longer_cap_begins_with_the_same_epochs(bank, worker_path, backend):
     (training,) = mixed(1)
     short, long = (train([training], bank, cap, backend=backend)[training.id] for cap in (19, 23))
@@ -83,6 +84,7 @@ def test_a_longer_cap_begins_with_the_same_epochs(bank, worker_path, backend):
     assert long.weights[0].tobytes() == short.weights[0].tobytes()
 
 
+@pytest.mark.slow
 def test_records_are_as_the_format_wants_them(bank, worker_path, backend):
     trainings = mixed(3)
     records = train(trainings, bank, backend=backend)
@@ -136,6 +138,7 @@ def test_a_training_learns(bank, worker_path, backend):
     assert record.test_accuracy[-1] > 0.4
 
 
+@pytest.mark.slow
 def test_a_non_finite_training_is_kept_and_harms_no_companion(bank, worker_path, backend, monkeypatch):
     trainings = mixed(2)  # the second augments, so it comes first
     healthy = train(trainings[:1], bank, backend=backend)
@@ -154,6 +157,7 @@ def test_a_non_finite_training_is_kept_and_harms_no_companion(bank, worker_path,
     assert_same(records[trainings[0].id], healthy[trainings[0].id])  # trained after it, in the same slot
 
 
+@pytest.mark.slow
 def test_a_training_that_diverges_is_kept_and_flagged(bank, worker_path, backend, tmp_path):
     # Without batch norm, standard normal kernels, ELU and momentum at the highest rate overflow by themselves.
     wild = {

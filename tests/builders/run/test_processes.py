@@ -65,6 +65,7 @@ def test_a_worker_can_be_ended_from_outside(number):
     assert process.exitcode == -number
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not are_forked("cpu"), reason="workers have no server here")
 def test_the_server_s_death_is_survived():
     first, connection = start_process(tell_server)

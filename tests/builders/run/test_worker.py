@@ -33,6 +33,7 @@ def test_a_job_is_staged_and_reported(jobs, settings, staged, worker_path):
     assert sum(m.flop for m in progress) == pytest.approx(sum(m.n_images for m in progress) * jobs[-1].flop_per_image)
 
 
+@pytest.mark.slow
 def test_a_job_run_again_trains_only_what_is_missing(jobs, settings, worker_path):
     job = max(jobs, key=lambda job: len(job.trainings))
     first, *_, last = [settings.staging / f"{planned.id}.safetensors" for planned in job.trainings]

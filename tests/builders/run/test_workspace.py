@@ -173,6 +173,7 @@ while n < int(sys.argv[2]):
 """
 
 
+@pytest.mark.slow
 def test_builds_that_begin_while_another_ends_never_share_the_folder(tmp_path):
     out = tmp_path / "nws"
     command = [sys.executable, "-c", _BUILDS_IN_A_ROW, str(out), "200"]

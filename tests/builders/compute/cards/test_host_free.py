@@ -37,6 +37,7 @@ def empty_bank(bank) -> DeviceBank:
     return DeviceBank(bank, META)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"batch_norm": False}, {"depth_conv": 5, "depth_fc": 5, "filter_size": 5}])
 def test_a_step_needs_no_value_and_no_tensor_of_the_host(empty_bank, changes):
     for augmentation in (True, False):

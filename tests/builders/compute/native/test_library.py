@@ -112,6 +112,7 @@ def test_a_compiler_that_writes_garbage_or_nothing_is_none(report, tmp_path):
     assert not list((tmp_path / "nws").glob(".*")), "the compiler's files stayed"
 
 
+@pytest.mark.slow
 def test_a_compiler_that_is_no_program_is_none(report, tmp_path):
     text = tmp_path / "cc"
     text.write_bytes(b"\0no program")

@@ -77,6 +77,7 @@ def test_triton_on_layers_of_all_architectures(choose):
         compare("triton", case, torch.bfloat16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("norm", [True, False])
 @pytest.mark.parametrize("pool", [True, False])
