@@ -27,6 +27,7 @@ from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import CLASSES
 from nws_data.tasks.scores import ClassificationScore
 from nws_data.tasks.task import Task
+from nws_data.terminal import align
 
 N_FOLDS = 5
 _METHODS = ("logistic-16", "logistic-480")
@@ -35,18 +36,11 @@ _METHODS = ("logistic-16", "logistic-480")
 def accuracies(a: nws_data.NWSDataset, b: nws_data.NWSDataset) -> dict[str, float]:
     """Compare final test accuracies: means, and mean and standard error of the differences of the same trainings."""
     columns = ["training", "final_test_accuracy", "n_epochs"]
-    both = a.trainings()[columns].merge(b.trainings()[columns], on="training", suffixes=("", "_b"))
-    first, second = (both[f"final_test_accuracy{suffix}"].to_numpy(dtype=float) for suffix in ("", "_b"))
-    difference = second - first
-    return {
-        "trainings": len(both),
-        "mean_a": float(first.mean()),
-        "mean_b": float(second.mean()),
-        "difference": float(difference.mean()),
-        "standard_error": float(difference.std(ddof=1) / np.sqrt(len(difference))),
-        "epochs_a": float(both["n_epochs"].mean()),
-        "epochs_b": float(both["n_epochs_b"].mean()),
-    }
+    both = a.trainings()[columns].merge(b.trainings()[columns], on="training", suffixes=("_a", "_b"))
+    difference = both["final_test_accuracy_b"] - both["final_test_accuracy_a"]
+    found = {f"mean_{side}": float(both[f"final_test_accuracy_{side}"].mean()) for side in "ab"}
+    found |= {"difference": float(difference.mean()), "standard_error": float(difference.sem())}
+    return {"trainings": len(both), **found} | {f"epochs_{side}": float(both[f"n_epochs_{side}"].mean()) for side in "ab"}
 
 
 def conv_biases(data: nws_data.NWSDataset) -> dict[str, dict[str, float]]:
@@ -120,24 +114,24 @@ def render(report: dict[str, Any]) -> str:
     """Return the report as tables."""
     first, second = report["precisions"]
     found = report["accuracies"]
+    biases, others = report["conv_biases"]
+    rows = [["optimizer", *next(iter(biases.values()))]]
+    for optimizer, layers in biases.items():
+        other = others.get(optimizer, {})
+        rows.append([optimizer, *(f"{rms:.2e} / {other.get(layer, float('nan')):.2e}" for layer, rms in layers.items())])
     lines = [
         f"{found['trainings']} trainings in {first} ({report['paths'][0]}) and in {second} ({report['paths'][1]})",
         f"final test accuracy {found['mean_a']:.4f} and {found['mean_b']:.4f}: difference {found['difference']:+.4f} "
         f"(standard error {found['standard_error']:.4f}); epochs {found['epochs_a']:.1f} and {found['epochs_b']:.1f}",
-        "",
-        f"root mean square of conv biases, median over trainings: {first} / {second}",
+        f"\nroot mean square of conv biases, median over trainings: {first} / {second}",
+        *align(rows),
     ]
-    for optimizer, layers in report["conv_biases"][0].items():
-        other = report["conv_biases"][1].get(optimizer, {})
-        values = (f"{layer} {value:.2e} / {other.get(layer, float('nan')):.2e}" for layer, value in layers.items())
-        lines.append(f"  {optimizer:9} {'   '.join(values)}")
     if report["no_transfer"]:
-        return "\n".join([*lines, "", f"no classifier: {report['no_transfer']}"])
-    lines += ["", "accuracy of an optimizer classifier, mean over folds: trained on (rows), tested on (columns)"]
+        return "\n".join([*lines, f"\nno classifier: {report['no_transfer']}"])
+    lines.append("\naccuracy of an optimizer classifier, mean over folds: trained on (rows), tested on (columns)")
     for method, scores in report["transfer"].items():
-        lines.append(f"  {method:14} {first:>9} {second:>9}")
-        for name, row in zip((first, second), scores, strict=True):
-            lines.append(f"  {name:>14} {row[0]:9.3f} {row[1]:9.3f}")
+        means = ([name, *(f"{value:.3f}" for value in row)] for name, row in zip((first, second), scores, strict=True))
+        lines += align([[method, first, second], *means])
     return "\n".join(lines)
 
 

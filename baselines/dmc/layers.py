@@ -75,14 +75,6 @@ class DMCLayers:
         total += sum((n_in + 1 + 4) * n_out for n_in, n_out in zip(self.widths, HIDDEN, strict=False))
         return total + (HIDDEN[-1] + 1) * self.n_outputs
 
-    def forward_flop(self) -> int:
-        """Return the floating-point operations of one input's forward pass through all products (2 a multiply-add)."""
-        length, total = self.length, 0
-        for convolution in self.convolutions:
-            total += 2 * length * KERNEL * convolution.n_in * convolution.n_out
-            length = length // 2 if convolution.pool else length
-        return total + sum(2 * n_in * n_out for n_in, n_out in zip(self.widths, self.widths[1:], strict=False))
-
 
 def _plan(length: int) -> tuple[tuple[int, ...], frozenset[int]]:
     """Return the channels of all convolutions and the numbers (from 1) of those that a pool follows."""

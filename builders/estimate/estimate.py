@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from builders.compute.backend import default_backend
 from builders.config import BuildConfig
 from builders.estimate.calibration import Speed, Work, calibrate, work_of
-from builders.estimate.image_counts import ImageCounts, image_counts
+from builders.estimate.image_counts import image_counts
 from builders.plan.trainings import PlannedTraining, plan_trainings
 from builders.run.workspace import Workspace
 from nws_data.errors import BuildError
@@ -69,20 +68,26 @@ def estimate(config: BuildConfig, *, epochs: float | None = None, seconds: float
     counts = {item.name: item for item in image_counts(config.images)}
     mean = min(float(config.epoch_cap), epochs or MEAN_EPOCHS)
     stored, workspace = check_appendable(config.out), Workspace(config.out)
-    plans: dict[str, list[PlannedTraining]] = {}
+    entries, speed = stored.populations if stored else {}, None
     works: dict[str, dict[PlannedTraining, Work]] = {}
-    speed = None
+    found: dict[str, PopulationEstimate] = {}
     for name, n in config.trainings.items():
         backend = _checked_backend(config, workspace, stored, list(counts), name)
-        plans[name] = list(plan_trainings(name, n, config.seed, list(counts), config.batch_norm))
+        plan = list(plan_trainings(name, n, config.seed, list(counts), config.batch_norm))
         waiting = {path.stem for path in workspace.staging.glob(f"{name}-*.safetensors")}
-        todo = [planned for planned in plans[name][config.n_stored(stored, name) :] if planned.id not in waiting]
-        works[name] = {planned: _work(planned, counts[planned.hyperparameters.dataset], mean) for planned in todo}
+        works[name] = {}
+        for planned in plan[config.n_stored(stored, name) :]:
+            own, batch_size = counts[planned.hyperparameters.dataset], planned.hyperparameters.batch_size
+            if planned.id not in waiting:
+                works[name][planned] = work_of(planned, mean * own.epoch_images(batch_size), (mean + 1) * own.n_scored)
+        found[name] = _estimated(plan, sum(works[name].values(), Work()), entries.get(name))
     everything = {planned: work for part in works.values() for planned, work in part.items()}
     if seconds is not None and everything:
         speed = calibrate(everything, precision=config.precision, backend=backend, n_workers=config.workers, seconds=seconds)
-    entries = stored.populations if stored else {}
-    found = {name: _estimated(plans[name], works[name], entries.get(name), speed, config.workers) for name in plans}
+        for name, item in found.items():
+            longest = max((work.cost for work in works[name].values()), default=0.0)
+            wall_s = speed.seconds_per_cost * max(item.work.cost / config.workers, longest)
+            found[name] = replace(item, wall_s=wall_s)
     others = (split for name, entry in entries.items() if name not in found for split in entry.splits.values())
     return Estimate(
         populations=found,
@@ -91,10 +96,6 @@ def estimate(config: BuildConfig, *, epochs: float | None = None, seconds: float
         disk_bytes=sum(item.nbytes for item in found.values()) + sum(s.nbytes for split in others for s in split.shards),
         images_bytes=sum(item.nbytes for item in counts.values()),
     )
-
-
-def _work(planned: PlannedTraining, counts: ImageCounts, epochs: float) -> Work:
-    return work_of(planned, epochs * counts.epoch_images(planned.hyperparameters.batch_size), (epochs + 1) * counts.n_scored)
 
 
 def _checked_backend(
@@ -114,29 +115,18 @@ def _checked_backend(
     return config.backend or default_backend(config.device)
 
 
-def _estimated(
-    plan: list[PlannedTraining],
-    works: Mapping[PlannedTraining, Work],
-    stored: PopulationEntry | None,
-    speed: Speed | None,
-    n_workers: int,
-) -> PopulationEstimate:
-    """Return the estimate of one population, with times where there is a speed."""
+def _estimated(plan: list[PlannedTraining], work: Work, stored: PopulationEntry | None) -> PopulationEstimate:
+    """Return the estimate of one population, without a time."""
     there = stored.splits if stored else {}
     todo = plan[stored.n_trainings if stored else 0 :]
     vectors = [(planned.id, Architecture.of(planned.hyperparameters).n_weights) for planned in todo]
     new = planned_shards(vectors, n_existing={name: len(split.shards) for name, split in there.items()})
     shards = [s.nbytes for split in there.values() for s in split.shards] + [s.nbytes for part in new.values() for s in part]
-    work = sum(works.values(), Work())
-    wall_s: float | None = None
-    if speed is not None:
-        longest = max((item.cost for item in works.values()), default=0.0)
-        wall_s = speed.seconds_per_cost * max(work.cost / n_workers, longest)
     return PopulationEstimate(
         n_trainings=len(plan),
         n_there=len(plan) - work.n_trainings,
         work=work,
-        wall_s=wall_s,
+        wall_s=None,
         n_shards=len(shards),
         nbytes=sum(shards),
         staging_bytes=sum(4 * N_SNAPSHOTS * n_weights for _, n_weights in vectors),

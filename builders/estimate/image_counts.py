@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from builders.images.prepare import ImageOptions
-from builders.images.sources import image_set_name, load_images
+from builders.images.sources import load_images
 from builders.recipe.epochs import too_few_images
 from nws_data.space.architecture import IMAGE_SHAPE, N_CLASSES
 
@@ -58,18 +58,15 @@ OFFICIAL = {
 
 
 def image_counts(options: ImageOptions) -> list[ImageCounts]:
-    """Return the counts of every image set; raises ``BuildError`` as preparing them would."""
-    return [_limited(OFFICIAL.get(source) or _counted(source, options), options) for source in options.sources]
-
-
-def _counted(source: str, options: ImageOptions) -> ImageCounts:
-    arrays = load_images(source, options.root, options.download)
-    rarest = int(np.bincount(arrays.train_labels, minlength=N_CLASSES).min())
-    return ImageCounts(image_set_name(source), len(arrays.train_labels), len(arrays.test_labels), rarest)
-
-
-def _limited(counts: ImageCounts, options: ImageOptions) -> ImageCounts:
-    """Apply the limits of ``--train-images`` and ``--test-images``; the build refuses more than there are."""
-    if options.n_train:
-        counts = replace(counts, n_train=options.n_train, rarest=options.n_train // N_CLASSES)
-    return replace(counts, n_test=options.n_test or counts.n_test)
+    """Return the counts of every image set within the limits; raises ``BuildError`` as preparing them would, but for a limit
+    above what there is."""
+    found = []
+    for source in options.sources:
+        if (counts := OFFICIAL.get(source)) is None:
+            arrays = load_images(source, options.root, options.download)
+            rarest = int(np.bincount(arrays.train_labels, minlength=N_CLASSES).min())
+            counts = ImageCounts(arrays.name, len(arrays.train_labels), len(arrays.test_labels), rarest)
+        if options.n_train:
+            counts = replace(counts, n_train=options.n_train, rarest=options.n_train // N_CLASSES)
+        found.append(replace(counts, n_test=options.n_test or counts.n_test))
+    return found

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,8 +29,6 @@ from nws_data.write.folder import refuse_links
 
 STAGING = ".pull"
 """Hidden folder beside the dataset's files, where they are downloaded and checked."""
-
-_BUSY = "{}: another process writes in this folder; wait until it has finished"
 
 Progress = Callable[[str, int, int], None]
 """Called as (path of the file, bytes of shards so far, bytes of all shards to fetch)."""
@@ -84,20 +82,15 @@ def pull(
     tier, out = tier_name(tier), Path(out).expanduser()
     known = _owned(out, parsed)
     make_folder(out)
-    refuse_links(out, STAGING)
-    with locked(out / LOCK, _BUSY.format(out)):
-        staging = _no_staging(out)
-        try:
-            _check_commit(parsed, known, out)
-            pulled = known or Pulled(repository=parsed.name, commit=find_commit(parsed)[0], shards=())
-            pulled.save(out)
-            source = _Source(parsed, pulled.commit, out, staging)
-            manifest = source.manifest()
-            shards = tier_shards(manifest, tier, populations, parsed, split)
-            missing = source.fetch_missing(manifest, shards, progress)
-            _with_shards(pulled, manifest, shards).save(out)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+    with _claimed(out) as staging:
+        _check_commit(parsed, known, out)
+        pulled = known or Pulled(repository=parsed.name, commit=find_commit(parsed)[0], shards=())
+        pulled.save(out)
+        source = _Source(parsed, pulled.commit, out, staging)
+        manifest = source.manifest()
+        shards = tier_shards(manifest, tier, populations, parsed, split)
+        missing = source.fetch_missing(manifest, shards, progress)
+        _with_shards(pulled, manifest, shards).save(out)
     return PullReport(
         repository=parsed.name,
         commit=pulled.commit,
@@ -176,14 +169,9 @@ def fetch_shards(root: Path, paths: Collection[str], progress: Progress | None =
         with suppress(BuildError):  # read-only, see cached()
             _with_shards(pulled, manifest, shards).save(root)
         return
-    refuse_links(root, STAGING)
-    with locked(root / LOCK, _BUSY.format(root)):
-        staging = _no_staging(root)
-        try:
-            _Source(repository, pulled.commit, root, staging).fetch_missing(manifest, shards, progress)
-            _with_shards(pulled, manifest, shards).save(root)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+    with _claimed(root) as staging:
+        _Source(repository, pulled.commit, root, staging).fetch_missing(manifest, shards, progress)
+        _with_shards(pulled, manifest, shards).save(root)
 
 
 def tier_shards(
@@ -202,13 +190,22 @@ def tier_shards(
     return found
 
 
-def _no_staging(out: Path) -> Path:
-    """Return where files of a folder are put before they are checked, and remove what lies there."""
-    staging = out / STAGING
-    if not staging.is_dir():  # rmtree would wait for a writer of a FIFO
-        staging.unlink(missing_ok=True)
-    shutil.rmtree(staging, ignore_errors=True)
-    return staging
+@contextmanager
+def _claimed(out: Path) -> Iterator[Path]:
+    """Claim a folder and yield where its files are put before they are checked, which is empty, and gone in the end.
+
+    Raises ``BuildError`` for a link in it, or when another process writes there.
+    """
+    refuse_links(out, STAGING)
+    with locked(out / LOCK, f"{out}: another process writes in this folder; wait until it has finished"):
+        staging = out / STAGING
+        if not staging.is_dir():  # rmtree would wait for a writer of a FIFO
+            staging.unlink(missing_ok=True)
+        shutil.rmtree(staging, ignore_errors=True)
+        try:
+            yield staging
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 def _owned(out: Path, repository: Repository) -> Pulled | None:

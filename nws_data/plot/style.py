@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from nws_data.errors import ArgumentError, NWSError, one_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8a7a1f", "#7a7a7a")
 """Okabe and Ito's, without black and with a darker yellow."""
@@ -21,6 +22,9 @@ INK, GRID = "#101112", "#cfd0d1"
 """Text and lines, in SVG the colour of the page's text; grid lines."""
 
 MAP = "cividis"
+
+COLUMNS = 5
+"""Small panels in a row."""
 
 SUFFIXES = (".png", ".svg")
 
@@ -60,6 +64,29 @@ def grid(rows: int, columns: int, width: float, height: float, **options: Any) -
 
     figure = Figure(figsize=(columns * width, rows * height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options).tolist()
+
+
+def panels_below(
+    n: int, caption: str, height: float, ylabel: str, **options: Any
+) -> tuple[Figure, SubFigure, SubFigure, list[Axes]]:
+    """Return a picture with a caption: its upper part, ``height`` inches high, its lower part, and there ``n`` small panels.
+
+    ``options`` are those of the panels' ``subplots``.
+    """
+    from matplotlib.figure import Figure
+
+    lines = math.ceil(n / COLUMNS)
+    figure = Figure(figsize=(12, height + 2.1 * lines + 0.5), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=[height, 2.1 * lines]).ravel()
+    figure.suptitle(caption, ha="left", x=0.01, fontsize=9)
+    for part in (top, bottom):
+        part.set_facecolor("none")
+    panels = bottom.subplots(lines, COLUMNS, squeeze=False, **options).ravel().tolist()
+    for panel in panels[:n:COLUMNS]:
+        panel.set_ylabel(ylabel)
+    for panel in panels[n:]:
+        panel.set_axis_off()
+    return figure, top, bottom, panels[:n]
 
 
 def to_png(figure: Figure) -> bytes:

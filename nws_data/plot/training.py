@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,13 +16,8 @@ from nws_data.space.identity import parse_id
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
 
 PERCENTILES = (1, 25, 50, 75, 99)
-
-COLUMNS = 5
-"""Layers in a row."""
 
 
 @dataclass(frozen=True)
@@ -116,26 +110,3 @@ def caption(training: StoredTraining) -> str:
         f"{training.vectors.shape[1]:,} weights, filters {h.filter_size}x{h.filter_size}; final test accuracy "
         f"{training.row['final_test_accuracy']:.1%} after {training.epochs[-1]:g} epochs{infinite}"
     )
-
-
-def layout(
-    training: StoredTraining, height: float, ylabel: str, **options: Any
-) -> tuple[Figure, SubFigure, SubFigure, list[Axes]]:
-    """Return a picture with the caption: its upper part, ``height`` inches high, its lower part, and there a panel a layer.
-
-    ``options`` are those of the panels' ``subplots``.
-    """
-    from matplotlib.figure import Figure
-
-    lines, n = math.ceil(len(training.layers) / COLUMNS), len(training.layers)
-    figure = Figure(figsize=(12, height + 2.1 * lines + 0.5), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=[height, 2.1 * lines]).ravel()
-    figure.suptitle(caption(training), ha="left", x=0.01, fontsize=9)
-    for part in (top, bottom):
-        part.set_facecolor("none")
-    panels = bottom.subplots(lines, COLUMNS, squeeze=False, **options).ravel().tolist()
-    for panel in panels[:n:COLUMNS]:
-        panel.set_ylabel(ylabel)
-    for panel in panels[n:]:
-        panel.set_axis_off()
-    return figure, top, bottom, panels[:n]

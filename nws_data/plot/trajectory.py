@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nws_data.plot import style
-from nws_data.plot.training import COLUMNS, StoredTraining, distances, layout, percentiles
+from nws_data.plot.training import StoredTraining, caption, distances, percentiles
 from nws_data.space.trajectory import CURVES
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def draw_trajectory(training: StoredTraining) -> Figure:
     """Return the picture; call it, and save, within :func:`nws_data.plot.style.theme`."""
-    figure, top, bottom, panels = layout(training, 3.4, "weight", sharex=True)
+    figure, top, bottom, panels = style.panels_below(len(training.layers), caption(training), 3.4, "weight", sharex=True)
     accuracies, moved = top.subplots(1, 2)
     _draw_accuracies(accuracies, training)
     _draw_distances(moved, training)
@@ -26,7 +26,7 @@ def draw_trajectory(training: StoredTraining) -> Figure:
         panel.set_title(f"{layer.name} kernel")
     for panel in (accuracies, moved, *panels):
         panel.xaxis.get_major_locator().set_params(integer=True)
-    for panel in panels[-COLUMNS:]:  # the lowest of each column
+    for panel in panels[-style.COLUMNS :]:  # the lowest of each column
         panel.set_xlabel("epoch")
         panel.tick_params(labelbottom=True)
     bottom.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nws_data.plot import style
-from nws_data.plot.training import StoredTraining, layout
+from nws_data.plot.training import StoredTraining, caption
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +20,9 @@ def draw_weights(training: StoredTraining) -> Figure:
     """Return the picture; call it, and save, within :func:`nws_data.plot.style.theme`."""
     n = len(training.vectors)
     snapshots = sorted({0, (n - 1) // 4, (n - 1) // 2, n - 1})
-    figure, top, bottom, panels = layout(training, 1.35 * len(snapshots), "share of weights (%)")
+    figure, top, bottom, panels = style.panels_below(
+        len(training.layers), caption(training), 1.35 * len(snapshots), "share of weights (%)"
+    )
     for panel, snapshot in zip(top.subplots(len(snapshots), 1, squeeze=False).ravel(), snapshots, strict=True):
         _draw_filters(panel, training, snapshot)
     for panel, layer in zip(panels, training.layers, strict=True):

@@ -49,10 +49,3 @@ def test_a_short_window_is_refused():
     assert DMCLayers.of(16, 2).flattened == 256
     with pytest.raises(MethodError, match="windows of at least 16 values, got 15"):
         DMCLayers.of(15, 2)
-
-
-def test_operations_by_hand():
-    layers = DMCLayers.of(16, 2)  # lengths 16, 8, 4, 4, then 2 up to layer 12
-    convolutions = 16 * 8 + 8 * 8 * 16 + 4 * 16 * 32 + 4 * 32 * 64 + 2 * (64 * 128 + 128 * 256 + 6 * 256 * 256)
-    matrices = 256 * 1024 + 3 * 1024 * 1024 + 1024 * 64 + 64 * 2
-    assert layers.forward_flop() == 2 * (5 * convolutions + matrices)
