@@ -27,7 +27,8 @@ examples:
 
 Results go beside the dataset unless --out says where: those on nws into
 nws-results. Run the same command again to go on after an interruption; runs
-whose result file is there are skipped.
+whose result file is there are skipped, and results published on the same data,
+in benchmarks/results or with the dataset on the hub, are taken over.
 """
 _FIGURE_EXAMPLES = """\
 examples:
@@ -63,7 +64,7 @@ def add_commands(commands: Commands) -> None:
         arg("--out", type=Path, help="folder of results (default: beside the dataset, such as nws-results)"),
         arg("--predictions", type=Path, metavar="DIR", help="keep prediction files there, for nws score"),
         arg("--keep", type=Path, metavar="DIR", help="keep the fitted classifiers there, for nws read (docs/reading.md)"),
-        arg("--again", action="store_true", help="run what is there already, too"),
+        arg("--again", action="store_true", help="run what is there already or published, too"),
     )
     add_command(
         bench,

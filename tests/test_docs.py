@@ -68,9 +68,8 @@ def test_the_way_from_a_method_to_an_entry(
     document = "docs/submitting.md"
     (folder / "mine.py").write_text(blocks("CONTRIBUTING.md", "**Add a method.**", "python")[0])
     monkeypatch.chdir(folder)
-    check, run_it, elsewhere, hand_in = blocks(document, "# Submit a result", "sh")
-    run(check.strip())
-    for line in run_it.strip().splitlines():
+    _, run_it, elsewhere, hand_in = blocks(document, "# Submit a result", "sh")  # the check: in the test of CONTRIBUTING
+    for line in (line for line in run_it.strip().splitlines() if " leaks " not in line):  # there, too
         command = " ".join(shlex.quote(part) for word in shlex.split(line) for part in sorted(glob(word)) or [word])
         run(command)
     exec(blocks(document, "## Or predict elsewhere", "python")[0], {})

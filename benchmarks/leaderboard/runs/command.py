@@ -11,6 +11,7 @@ from baselines.reading.saved import check_keepable
 from benchmarks.leaderboard.files.formats import interval_text, spread_text, unit_of, value_text
 from benchmarks.leaderboard.files.results import Result, main_metric
 from benchmarks.leaderboard.runs.plans import choose_methods, choose_tasks, fits, make_plans, method_label
+from benchmarks.leaderboard.runs.published import Published
 from benchmarks.leaderboard.runs.runner import Keep, Outcome, run_all
 from nws_data.errors import NWSError
 from nws_data.progress import FITS, progress_bar
@@ -60,7 +61,8 @@ def bench(options: argparse.Namespace, out: Path, given: Mapping[str, str]) -> i
             bar.set_postfix_str(plain(name), refresh=False)
             bar.update()
 
-        for outcome in run_all(plans, root, place, keep=keep, again=options.again, tick=tick):
+        published = Published(root)
+        for outcome in run_all(plans, root, place, keep=keep, again=options.again, published=published, tick=tick):
             say(sentence(outcome).replace("\n", "\n  "), error=outcome.result is None)
             failed += outcome.result is None
     n = len(plans) + len(missing)
@@ -84,6 +86,8 @@ def sentence(outcome: Outcome) -> str:
     done = f"{outcome.plan.name}: {score_text(outcome.result)}"
     if outcome.skipped:
         note = f"; {outcome.note}" if outcome.note else ""
+        if outcome.reused:
+            return f"{done}; reused from {outcome.reused}, --again runs it here{note}"
         return f"{done}; there already ({outcome.result.path}), --again runs it once more{note}"
     seconds = sum(run.fit_s + run.predict_s for run in outcome.result.runs)
     return f"{done}; {seconds:.1f} s" + (f" ({outcome.note})" if outcome.note else "")

@@ -20,6 +20,7 @@ from baselines.shallow import FeatureMethod
 from benchmarks.leaderboard.files.results import Result, ResultError, SeedRun, path_of, prediction_name
 from benchmarks.leaderboard.runs.environment import environment
 from benchmarks.leaderboard.runs.plans import Plan, is_path, source_file
+from benchmarks.leaderboard.runs.published import Published
 from benchmarks.leaderboard.runs.unfinished import Unfinished
 from nws_data.errors import NWSError
 from nws_data.format.manifest import Manifest
@@ -39,6 +40,7 @@ class Outcome:
     plan: Plan
     result: Result | None = None  # None where it failed
     skipped: bool = False  # the file was there
+    reused: str = ""  # where a published result lies that was taken over
     note: str = ""  # why it failed, why a file that was there did not count, or what was not written
 
 
@@ -60,7 +62,14 @@ NOTHING = Keep()
 
 
 def run_all(
-    plans: Iterable[Plan], root: Path, out: Path, *, keep: Keep = NOTHING, again: bool = False, tick: Tick
+    plans: Iterable[Plan],
+    root: Path,
+    out: Path,
+    *,
+    keep: Keep = NOTHING,
+    again: bool = False,
+    published: Published | None = None,
+    tick: Tick,
 ) -> Iterator[Outcome]:
     """Run plans one after the other; each result file is written as soon as its seeds are done.
 
@@ -70,6 +79,7 @@ def run_all(
         out: folder of results.
         keep: folders for prediction files and classifiers.
         again: run what is there already, too.
+        published: what is taken over instead of run; by default nothing.
         tick: see :data:`Tick`.
     """
     manifest = Manifest.load(root)
@@ -79,7 +89,7 @@ def run_all(
         unfinished = Unfinished(out, path_of(plan.task, plan.folds, plan.label, plan.options, digest), here)
         try:
             with unfinished.alone():
-                outcome = _Run(plan, root, digest, out, keep, unfinished, tick).outcome(again)
+                outcome = _Run(plan, root, digest, out, keep, unfinished, None if again else published, tick).outcome(again)
         except NWSError as error:
             outcome = Outcome(plan=plan, note=str(error))
         yield outcome
@@ -95,11 +105,17 @@ class _Run:
     out: Path
     keep: Keep
     unfinished: Unfinished
+    published: Published | None
     tick: Tick
 
     def outcome(self, again: bool) -> Outcome:
         """Run the plan unless its result is there."""
         found, note = (None, "") if again else self._existing()
+        taken = self.published.find(self.unfinished.path, self.plan.seeds) if found is None and self.published else None
+        if taken is not None:
+            taken[0].save(self.out)
+            self._tick_all(self.plan.n_fits)
+            return Outcome(plan=self.plan, result=taken[0], skipped=True, reused=taken[1], note=self._not_written())
         if found is None and not self._draws():
             left_out = self.plan.n_fits - (self.plan.folds or 1)
             self._tick_all(left_out)

@@ -158,7 +158,8 @@ def serve() -> Iterator[Hub]:
                 return self._refuse(
                     404, "RevisionNotFound" if match["repo"] == REPOSITORY and hub.commits else "RepoNotFound"
                 )
-            file, path = hub.commits[commit] / match["path"], match["path"]
+            path = unquote(match["path"])
+            file = hub.commits[commit] / path
             if not file.is_file():
                 return self._refuse(404, "EntryNotFound")
             content, total = file.read_bytes(), file.stat().st_size
