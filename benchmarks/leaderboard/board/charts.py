@@ -64,6 +64,7 @@ def draw_pareto(section: Section) -> dict[str, Any]:
     first = math.floor(min(decades.values()))
     last = max(math.ceil(max(decades.values())), first + 1)
     step = (_PARETO_WIDTH - _LEFT - 24) / (last - first)
+    named = range(first, last + 1, 1 if last - first < 7 else 2)
     best, line, points = -1.0, "", []
     for method in sorted(decades, key=lambda method: (decades[method], section.ranks[method].place)):
         rank, rate = section.ranks[method], section.ranks[method].win_rate.estimate
@@ -80,7 +81,7 @@ def draw_pareto(section: Section) -> dict[str, Any]:
         "height": _TOP + _HEIGHT + _BOTTOM,
         "bottom": _TOP + _HEIGHT,
         "grid": _grid(),
-        "decades": [(_decade(n), round(_LEFT + step * (n - first), 2)) for n in range(first, last + 1)],
+        "decades": [(_decade(n), round(_LEFT + step * (n - first), 2)) for n in named],
         "line": f"{line}H{_PARETO_WIDTH - 8}",
         "points": points,
     }

@@ -5,8 +5,9 @@ for (const table of document.querySelectorAll("table.sortable")) {
   heads.forEach((head, column) => {
     head.querySelector("button").addEventListener("click", () => {
       const text = head.classList.contains("text");
+      const up = text || /^(rank|fit)/.test(head.textContent); // less is better
       const before = head.getAttribute("aria-sort");
-      const down = before ? before === "ascending" : !text;
+      const down = before ? before === "ascending" : !up;
       const value = (row) => row.cells[column].dataset.sort;
       const order = (a, b) => (text ? a.localeCompare(b, "en", { numeric: true }) : a - b) * (down ? -1 : 1);
       const rows = [...body.rows].sort((one, other) => {
@@ -27,7 +28,7 @@ form.hidden = false;
 form.addEventListener("change", () => {
   for (const { name, value } of form.elements) {
     for (const part of document.querySelectorAll(`[data-${name}]`)) {
-      part.toggleAttribute("hidden", value !== "" && !part.dataset[name].split(name === "family" ? " " : "\0").includes(value));
+      part.toggleAttribute("hidden", value !== "" && !part.dataset[name].split("|").includes(value));
     }
   }
 });

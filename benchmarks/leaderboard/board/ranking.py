@@ -28,7 +28,7 @@ def rank_methods(rows: Mapping[str, Sequence[Sequence[Score]]]) -> dict[str, Ran
     """Rank methods by the mean of their ranks on tasks; equal scores on a task share the mean of their ranks.
 
     The win rate says the same on a scale that does not depend on how many methods there are: with ``m`` of them it is
-    ``(m - mean rank) / (m - 1)``; of one method alone it is 1.
+    ``(m - mean rank) / (m - 1)``.
 
     The 95 % intervals are percentiles of a bootstrap over test trainings, the same ones for all methods and tasks of a
     sample. Trainings are resampled, not tasks: a suite is defined by its tasks, which are no sample of others, and a few
@@ -42,9 +42,9 @@ def rank_methods(rows: Mapping[str, Sequence[Sequence[Score]]]) -> dict[str, Ran
             same test trainings on a task.
 
     Returns:
-        A rank for each method.
+        A rank for each method; none of one method alone, which nothing is compared with.
     """
-    if not rows:
+    if len(rows) < 2:
         return {}
     trainings = sorted({training for scores in next(iter(rows.values())) for training in scores[0].trainings})
     n = len(trainings)
@@ -54,8 +54,7 @@ def rank_methods(rows: Mapping[str, Sequence[Sequence[Score]]]) -> dict[str, Ran
     found, estimates = {}, np.round(means[0], _DECIMALS)
     for method, mean, estimate in zip(rows, means.T, estimates, strict=True):
         interval = _interval(mean)
-        others = max(len(rows) - 1, 1)
-        win_rate = Interval(*(1 - (interval[i] - 1) / others for i in (0, 2, 1)))
+        win_rate = Interval(*((len(rows) - interval[i]) / (len(rows) - 1) for i in (0, 2, 1)))
         found[method] = Rank(1 + int(np.sum(estimates < estimate)), interval, win_rate)
     return found
 

@@ -14,10 +14,10 @@ INTRODUCTION = (
 )
 SUITES = "Suites"
 NOTES = (
-    "A suite is a fixed list of tasks under a name with a version. Methods that have run on all tasks of a table are ranked "
-    "by the mean of their ranks on the tasks, which stands under the place; others have no rank and say on how many they "
-    "have run. The win rate, in %, is the share of comparisons with another ranked method on a task that a method wins; "
-    "ties count half.",
+    "A suite is a fixed list of tasks under a name with a version. Two or more methods that have run on all tasks of a "
+    "table are ranked by the mean of their ranks on the tasks, which stands under the place; others have no rank and say on "
+    "how many they have run. The win rate, in %, is the share of comparisons with another ranked method on a task that a "
+    "method wins; ties count half.",
     "In brackets: 95 % intervals for other test trainings. Items of one training belong together, so they are clustered by "
     "training; those of ranks are of a bootstrap over trainings, the same ones for all methods. Where intervals overlap, "
     "another method may be as good.",

@@ -99,6 +99,7 @@ def test_intervals_are_those_of_resampled_trainings() -> None:
 def test_who_is_never_worse_never_falls_behind_and_equals_share_a_place() -> None:
     found = rank_methods(rows_of({"a": [[9, 9, 9, 9]], "b": [[9, 9, 9, 5]], "same": [[9, 9, 9, 9]]}))
     assert {name: rank.place for name, rank in found.items()} == {"a": 1, "same": 1, "b": 3}
+    assert rank_methods(rows_of({"alone": [[9] * 4]})) == {}
     assert found["a"] == found["same"] and found["a"].mean.low == found["a"].mean.estimate == 1.5
 
 
