@@ -67,7 +67,7 @@ def scores_table(section: Section, recomputed: Collection[Path]) -> Table:
         own = section.of_method(method)
         cost, scores = cost_of(own), [_score(section, task, method) for task in section.tasks]
         fit = replace(_seconds(cost.fit_s), small=cost.budget)
-        note = "predictions scored again" if all(result.path in recomputed for result in own) else ""
+        note = "from predictions" if all(result.path in recomputed for result in own) else ""
         head = TableCell(method, method, note, budget=budget_of(section, method))
         return (head, *_rank_cells(section, method), fit, *scores, _parameters(cost), _text("; ".join(cost.hardware)))
 

@@ -31,7 +31,8 @@ NOTES = (
     "Fit s: seconds of one fit on the hardware of the row, the mean over tasks; under it the budget class, the most that "
     f"such a fit takes: {', '.join(BUDGETS)}. Parameters: fitted values of the largest fit.",
     "All results of a population are over the same data, which its digest names; results over other data are refused. "
-    "board.parquet has the results of each test training.",
+    "board.parquet has the results of each test training. Methods marked \N{LEFT DOUBLE QUOTATION MARK}from predictions"
+    "\N{RIGHT DOUBLE QUOTATION MARK} were scored again from their prediction files, the others from counts.",
 )
 PAGE_NOTE = (
     "Press a column's header to sort by it, once more to turn the order round. Choosing tasks or a budget hides the others; "

@@ -123,7 +123,7 @@ def test_only_complete_rows_have_a_rank_and_others_say_how_many_they_have() -> N
     assert {name: rank.place for name, rank in section.ranks.items()} == {"boosting-480": 1, "svm-linear-16": 2}
     table = scores_table(section, {result.path for result in complete})
     cells = [[(cell.text, cell.small, cell.mark) for cell in row[:4]] for row in (*table.rows, *table.apart[:2])]
-    scored = "predictions scored again"
+    scored = "from predictions"
     assert [row[:3] for row in cells] == [
         [("boosting-480", scored, ""), ("1", "1.0 [1.0, 1.0]", "best"), ("100", "[100, 100]", "")],
         [("svm-linear-16", scored, ""), ("2", "2.0 [2.0, 2.0]", ""), ("0", "[0, 0]", "")],
