@@ -44,6 +44,7 @@ class Budget:
     epoch_cap: int
     device: str
     runs: tuple[Runs, ...]
+    leaks: Runs  # methods that are fitted to permuted labels, ``seeds`` times
     seed: int = 2020
     precision: str = "float32"
     sources: tuple[str, ...] = ("mnist", "fashion_mnist", "cifar10")
@@ -106,6 +107,10 @@ _QUICK = (
     ),
 )
 
+_LEAKS = Runs(
+    tasks=("global/optimizer", "local/optimizer/threshold=0.15"), methods=("svm-*", "logistic-*", "boosting-*"), seeds=8
+)
+
 BUDGETS = {
     "cpu": Budget(
         trainings={"fixed": 300, "random": 200},
@@ -114,6 +119,7 @@ BUDGETS = {
         n_test=500,
         epoch_cap=20,
         device="cpu",
+        leaks=_LEAKS,
         runs=(
             *_QUICK,
             Runs(tasks=_ON_LOCAL, methods=_SHORT, folds=False),
@@ -128,6 +134,7 @@ BUDGETS = {
         n_test=1000,
         epoch_cap=40,
         device="cuda",
+        leaks=_LEAKS,
         runs=(
             *_QUICK,
             Runs(tasks=(*_ON_GLOBAL, *_ON_LOCAL), methods=("dmc", "dmc-asinh"), folds=False, seeds=3),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ import numpy as np
 from benchmarks.findings.make import KEPT, chosen, make_figures
 from benchmarks.findings.source import Source
 from benchmarks.leaderboard.runs.command import sentence
+from benchmarks.leaderboard.runs.leaks import run_checks
 from benchmarks.leaderboard.runs.plans import Plan, choose_methods, choose_tasks, make_plans
 from benchmarks.leaderboard.runs.runner import run_all
 from benchmarks.reference.budgets import LOWER, Budget, Runs
 from builders.build import build
 from builders.images.sources import default_image_root, load_images
-from nws_data.atomic import atomic_file
+from nws_data.atomic import atomic_file, write_bytes
 from nws_data.machine import usable_cores
 from nws_data.progress import FITS, progress_bar
 from nws_data.tasks.table import parse_task
@@ -25,6 +27,7 @@ from nws_data.terminal import say
 SVHN_PART = "svhn_subset.npz"
 N_SVHN = 10_000
 DATA, ABLATION, RESULTS, FIGURES = "nws", "nws-without-batch-norm", "results", "figures"
+LEAKS = "leaks.json"
 """Below the folder of the reference population."""
 
 
@@ -49,7 +52,7 @@ def svhn_part(root: Path, download: bool) -> Path:
 
 
 def run_reference(budget: Budget, out: Path) -> int:
-    """Run the budget's methods on its tasks and make all figures; returns the number of runs that failed."""
+    """Run the budget's methods on its tasks, check them for leaks, make all figures; returns how many runs failed."""
     data, results = (out / DATA).resolve(), (out / RESULTS).resolve()
     plans = [plan for runs in budget.runs for plan in plans_of(runs, data)]
     failed = 0
@@ -58,6 +61,9 @@ def run_reference(budget: Budget, out: Path) -> int:
             if not outcome.skipped:
                 say(sentence(outcome), error=outcome.result is None)
             failed += outcome.result is None
+    if not (out / LEAKS).exists():
+        checks = list(run_checks(budget.leaks.tasks, budget.leaks.methods, {}, budget.leaks.seeds, data))
+        write_bytes(out / LEAKS, json.dumps([asdict(check) for check in checks]).encode())
     figures = out / FIGURES
     ablation = out / ABLATION
     source = Source(data, results, kept=figures / KEPT, without_batch_norm=ablation if ablation.exists() else None)

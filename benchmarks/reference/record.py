@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 import nws_data
 from benchmarks.leaderboard.board.write import read_results
 from benchmarks.reference.budgets import Budget
+from benchmarks.reference.commands import DATA, LEAKS, RESULTS
 from builders.estimate.image_counts import ImageCounts
 from builders.plan.cost import training_flop
 from nws_data.format.manifest import Manifest
@@ -23,11 +25,12 @@ from nws_data.tasks.report import task_states
 _HYPERPARAMETERS = tuple(HyperParameters.__dataclass_fields__)
 
 
-def measure_record(name: str, budget: Budget, data: Path, results: Path) -> dict[str, Any]:
-    """Return plan, machine, populations, availability of the official tasks, and the cost of the runs, as JSON values.
+def measure_record(name: str, budget: Budget, out: Path) -> dict[str, Any]:
+    """Return plan, machine, populations, availability of the official tasks, cost of the runs and leaks, as JSON values.
 
     Raises ``FormatError`` or ``ResultError`` for what is no dataset or no folder of results.
     """
+    data, results = out / DATA, out / RESULTS
     manifest = Manifest.load(data)
     runs = [run for result in read_results(results).values() for run in result.runs]
     return {
@@ -45,6 +48,7 @@ def measure_record(name: str, budget: Budget, data: Path, results: Path) -> dict
         "fits": len(runs),
         "fit_s": sum(run.fit_s for run in runs),
         "predict_s": sum(run.predict_s for run in runs),
+        "leaks": json.loads((out / LEAKS).read_text(encoding="utf-8")),
     }
 
 

@@ -38,7 +38,7 @@ def write_report(name: str, budget: Budget, out: Path) -> list[Path]:
 
     Raises ``FormatError`` or ``ResultError`` for a damaged dataset or result file; nothing is replaced then.
     """
-    record = measure_record(name, budget, out / DATA, out / RESULTS)
+    record = measure_record(name, budget, out)
     write_board(out / RESULTS, out / RESULTS, out / DATA)
     for folder, source, kinds in (
         (_COMMITTED, out / RESULTS, (".json", ".md", ".html", ".parquet")),

@@ -28,6 +28,7 @@ MINI = replace(
     n_train=440,
     n_test=50,
     epoch_cap=19,
+    leaks=Runs(tasks=("global/augmentation",), methods=("svm-linear-16",), seeds=2),
     runs=(Runs(tasks=("global/augmentation", "global/optimizer"), methods=("majority", "svm-linear-16"), folds=False),),
 )
 
@@ -67,7 +68,7 @@ def test_runs_are_those_of_the_plan_and_are_not_run_again(planted: Path, capsys:
     capsys.readouterr()
     assert run_reference(MINI, planted) == 0
     assert {path: path.stat().st_mtime_ns for path in read_results(planted / RESULTS)} == before
-    record = measure_record("cpu", MINI, planted / DATA, planted / RESULTS)
+    record = measure_record("cpu", MINI, planted)
     frame = nws_data.open(planted / DATA, "fixed").trainings()
     found = record["populations"]["fixed"]
     assert (found["trainings"], found["passed"]) == (30, 30)
@@ -75,6 +76,7 @@ def test_runs_are_those_of_the_plan_and_are_not_run_again(planted: Path, capsys:
         name: [n, n] for name, n in frame["initialization"].value_counts().sort_index().items()
     }
     assert record["tasks"]["global/augmentation"] == "" and "no population random" in record["tasks"]["local/optimizer"]
+    assert [leak["method"] for leak in record["leaks"]] == ["svm-linear-16"]
     assert json.loads(json.dumps(record)) == record
     table = scores_table(list(results.values()), ["global/augmentation"], folds=False)
     assert "| svm-linear-16 | **100** [" in table and "| *chance* | 50 |" in table
