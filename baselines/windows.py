@@ -10,6 +10,7 @@ from baselines.method import MethodError
 from baselines.shallow import positive
 from baselines.tabular import TabularMethod
 from nws_data.arguments import whole_number
+from nws_data.errors import one_of
 
 if TYPE_CHECKING:
     from nws_data.read.views import WeightView
@@ -33,15 +34,30 @@ class WindowTrees(TabularMethod):
         leaf: training rows that a leaf holds at least.
         share: of the statistics, those that each split looks at.
         pool: see a vector's windows together on vote tasks; else each alone, and the task takes the mean of the scores.
+        without: a group of statistics to leave out, such as ``"norms"``, to see what it gives.
         cache: keep statistics in the user's cache.
     """
 
     def __init__(
-        self, seed: int = 0, *, trees: int = 200, leaf: int = 5, share: float = 0.2, pool: bool = True, cache: bool = True
+        self,
+        seed: int = 0,
+        *,
+        trees: int = 200,
+        leaf: int = 5,
+        share: float = 0.2,
+        pool: bool = True,
+        without: str | None = None,
+        cache: bool = True,
     ) -> None:
+        from baselines.window_statistics import GROUPS
+
         super().__init__(seed)
         self.trees, self.leaf = whole_number("option trees", trees, 1), whole_number("option leaf", leaf, 1)
         self.share, self.pool, self.cache = positive("share", share), pool, cache
+        groups = [group.__name__ for group in GROUPS]
+        if without not in (None, *groups):
+            raise MethodError(f"without: {one_of(without, groups)}")
+        self.without = without
         self._pooled, self._length = False, 0
 
     def predict(self, view: WeightView) -> np.ndarray:
@@ -60,13 +76,14 @@ class WindowTrees(TabularMethod):
         from baselines.window_statistics import VERSION, statistic_names, window_statistics
         from nws_data.features.extract import item_features
 
-        n = len(statistic_names(self._length))
-        table = item_features(view, "statistics", window_statistics, n, VERSION, cache=self.cache, progress=True)
+        names = statistic_names(self._length)
+        table = item_features(view, "statistics", window_statistics, len(names), VERSION, cache=self.cache, progress=True)
+        table = table[:, [not name.startswith(f"{self.without}.") for name in names]]
         np.nan_to_num(table, copy=False, nan=_MISSING)
         np.clip(table, -_LARGEST, _LARGEST, out=table)
         if not self._pooled:
             return table
-        windows = table.reshape(-1, view.per_vector, n)
+        windows = table.reshape(-1, view.per_vector, table.shape[1])
         pooled = [windows.mean(axis=1), windows.std(axis=1), windows.min(axis=1), windows.max(axis=1)]
         return np.concatenate(pooled, axis=1).repeat(view.per_vector, axis=0)
 

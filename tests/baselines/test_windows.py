@@ -9,6 +9,7 @@ import pytest
 
 from baselines.method import MethodError
 from baselines.registry import make_method
+from baselines.window_statistics import statistic_names
 from nws_data.tasks.task import Task, load_task
 
 
@@ -43,6 +44,15 @@ def test_windows_of_a_vector_together_tell_more(planted_root: Path) -> None:
     assert (of_vectors == of_vectors[:, :1]).all()
     assert not (alone.reshape(of_vectors.shape) == alone.reshape(of_vectors.shape)[:, :1]).all()
     assert task.evaluate(pooled).accuracy >= 0.9 > load_task("local/dataset@500", planted_root).evaluate(alone).accuracy
+
+
+def test_a_group_is_left_out(planted_root: Path) -> None:
+    method = make_method("trees-window", trees=1, without="norms")
+    method.fit(load_task("local/augmentation@500", planted_root))
+    expected = [name for name in statistic_names(500) if not name.startswith("norms.")]
+    assert method._fitted.n_features_in_ == len(expected) < len(statistic_names(500))
+    with pytest.raises(MethodError, match="without: got 'norm'"):
+        make_method("trees-window", without="norm")
 
 
 def test_numbers_of_windows_are_found(planted_root: Path) -> None:
