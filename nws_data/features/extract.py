@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,7 +47,38 @@ def statistics_features(
         WindowError: items of a single value.
         FormatError: a shard is missing or damaged.
     """
-    kind = _kind(view, pieces)
+    return _features(view, _kind(view, pieces), cache, progress)
+
+
+def item_features(
+    view: WeightView,
+    name: str,
+    compute: Callable[[np.ndarray], np.ndarray],
+    n_features: int,
+    version: int,
+    *,
+    cache: bool | Path = True,
+    progress: bool = False,
+) -> np.ndarray:
+    """Return features of one's own of every item of a view, cached as those of :func:`statistics_features` are.
+
+    Args:
+        view: what an item is: a whole vector, or a window.
+        name: of the features, and of their folder in the cache.
+        compute: from items float32 ``(n, length)`` to float64 ``(n, n_features)``; a row a function of its item alone.
+        n_features: of each item.
+        version: of ``compute``: cached features of another version are not used.
+        cache, progress: see :func:`statistics_features`.
+
+    Returns:
+        float64 ``(len(view), n_features)``. Errors as of :func:`statistics_features`.
+    """
+    kind = _kind(view, "vector")
+    own = replace(kind, name=f"{name}-{kind.name}", compute=compute, per_piece=n_features, version=version)
+    return _features(view, own, cache, progress)
+
+
+def _features(view: WeightView, kind: _Kind, cache: bool | Path, progress: bool) -> np.ndarray:
     _check_finite(view)
     rows = np.arange(len(view.data))
     found = np.empty((len(rows), view.per_vector, kind.n_features))
@@ -78,20 +109,23 @@ class _Kind:
     parameters: dict[str, Any] = field(default_factory=dict)
     slices: tuple[slice, ...] = (slice(None),)  # the pieces of an item
     prefixes: tuple[str, ...] = ("",)  # their names
+    compute: Callable[[np.ndarray], np.ndarray] = statistics  # from pieces (n, length) to (n, per_piece)
+    per_piece: int = len(STATISTICS)
+    version: int = VERSION
 
     @property
     def n_features(self) -> int:
-        return len(self.slices) * len(STATISTICS)
+        return len(self.slices) * self.per_piece
 
     def features(self, values: np.ndarray) -> np.ndarray:
         """Return float64 ``(n, n_features)`` of values ``(n, length)``, pieces of one size side by side in one batch."""
-        found = np.empty((len(self.slices), len(values), len(STATISTICS)))
+        found = np.empty((len(self.slices), len(values), self.per_piece))
         sizes = [len(range(*piece.indices(values.shape[1]))) for piece in self.slices]
         for size in dict.fromkeys(sizes):
             members = [i for i, s in enumerate(sizes) if s == size]
             parts = [values[:, self.slices[i]] for i in members]
             batch = parts[0] if len(parts) == 1 else np.concatenate(parts)
-            found[members] = statistics(batch).reshape(len(members), len(values), -1)
+            found[members] = self.compute(batch).reshape(len(members), len(values), -1)
         return found.swapaxes(0, 1).reshape(len(values), -1)
 
 
@@ -194,7 +228,7 @@ def _blocks(data: NWSDataset, kind: _Kind) -> Iterator[tuple[str, np.ndarray]]:
     for rows in np.split(order, cuts):
         path, snapshot = data.store.shards[data.shard_index[rows[0]]].path, int(data["snapshot"][rows[0]])
         try:
-            key = block_key(data.root / path, sha256[path], snapshot, kind.name, kind.parameters, VERSION)
+            key = block_key(data.root / path, sha256[path], snapshot, kind.name, kind.parameters, kind.version)
         except OSError as error:
             raise FormatError(missing_shard(data.root, path)) from error
         yield key, rows
