@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import os
 
-os.environ.setdefault("TRITON_INTERPRET", "1")  # before triton is imported
+if __name__ == "__main__":
+    os.environ["TRITON_INTERPRET"] = "1"  # before triton is imported
 
 import json
 import sys
@@ -25,7 +26,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,12 @@ from benchmarks.speed.eager import random_bank
 from builders.compute.backend import CARD_PRECISIONS
 from builders.compute.cards.bank import DeviceBank
 from builders.compute.cards.fleet import DeviceFleet
+from builders.compute.cards.self_check import made_up
 from builders.images.bank import ImageBank
 from builders.plan.shape import Shape
-from builders.plan.trainings import PlannedTraining, plan_trainings
 from builders.recipe.initialization import initial_vector
 from nws_data.space.architecture import IMAGE_SHAPE, Architecture, all_architectures
-from nws_data.space.hyperparameters import CLASSES, HyperParameters
+from nws_data.space.hyperparameters import CLASSES
 
 ARCHITECTURES = {
     "smallest": Architecture(3, 3, 3, 16, 64),
@@ -171,16 +171,6 @@ def _touched_bytes(touched: Sequence[tuple[bool, np.ndarray]], tensors: Sequence
     return total
 
 
-def planned(architecture: Architecture, batch_size: int, slot: int, augmentation: bool) -> PlannedTraining:
-    """Return a made-up training of a shape; activation and optimizer differ from slot to slot."""
-    base = next(plan_trainings("random", 1, 0, [SET])).hyperparameters
-    names = ("filter_size", "depth_conv", "depth_fc", "width_conv", "width_fc", "batch_norm")
-    cycled = {name: CLASSES[name][slot % len(CLASSES[name])] for name in ("activation", "optimizer")}
-    shape = {name: getattr(architecture, name) for name in names} | {"batch_size": batch_size, "dataset": SET}
-    hyperparameters: HyperParameters = replace(base, augmentation=augmentation, **shape, **cycled)
-    return PlannedTraining(f"random-{slot:06d}", slot, hyperparameters)
-
-
 def full_fleet(
     shape: Shape, bank: DeviceBank, precision: str, slots: int | None = None, backend: str = "triton", **options: Any
 ) -> DeviceFleet:
@@ -190,7 +180,7 @@ def full_fleet(
     scored = {"a": ("train", torch.arange(n_train // 5)), "b": ("test", torch.arange(n_test))}
     steps = max(1, n_train * 9 // 10 // shape.batch_size)
     for slot in range(fleet.slots):
-        training = planned(shape.architecture, shape.batch_size, slot, slot % 2 == 0)
+        training = made_up(shape, SET, slot)
         fleet.load(slot, training, initial_vector(training.hyperparameters, slot), scored)
         rows = torch.arange(steps * shape.batch_size, device=bank.device).view(steps, -1) % n_train
         fleet.set_epoch(slot, rows, torch.full((steps,), 1e-3, dtype=torch.float64))
