@@ -39,6 +39,11 @@ class PlainTraining:
         self.vector = torch.zeros(n, dtype=vector_dtype(precision), device=device)
         self._optimizer = FleetOptimizer(1, n, self.vector.dtype, device)
 
+    @property
+    def moment(self) -> Tensor:
+        """First moment of the optimizer ``(n_weights,)``."""
+        return self._optimizer.m[0]
+
     def load(self, vector: Tensor, hyperparameters: HyperParameters, seed: int) -> None:
         """Start a training."""
         self._hyperparameters, self._seed = hyperparameters, seed

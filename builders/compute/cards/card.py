@@ -8,6 +8,7 @@ from builders.compute.backend import OpenBackend
 from builders.compute.cards.bank import DeviceBank
 from builders.compute.cards.compute_path import card_path, enter_device_path, find_device
 from builders.compute.cards.fleet import DeviceFleet, on_stream
+from builders.compute.cards.self_check import check_fleet
 from builders.images.bank import ImageBank
 from builders.plan.shape import Shape
 
@@ -19,6 +20,8 @@ def open_card(
 ) -> OpenBackend:
     """Set this process and a card up, ``"cuda"``, ``"cuda:1"``, ...; raises ``BuildError`` when there is none.
 
+    Before a card trains anything of a shape, a step of it is compared with the plain backend's, see ``self_check.py``.
+
     In tests the device can be ``"cpu"`` and the precision ``"float64"``; ``slots`` of a fleet are for tests and
     measurements, normally the shape decides.
     """
@@ -27,8 +30,14 @@ def open_card(
     on_card = DeviceBank(bank, device)
     streams = [torch.cuda.Stream(device) if device.type == "cuda" else None for _ in range(n_fleets)]
 
+    checked: set[Shape] = set()
+
     def fleet(shape: Shape, number: int) -> DeviceFleet:
         with on_stream(streams[number]):
-            return DeviceFleet(shape, on_card, backend, precision, slots, streams[number])
+            made = DeviceFleet(shape, on_card, backend, precision, slots, streams[number])
+            if device.type == "cuda" and shape not in checked:
+                check_fleet(made, shape, on_card, precision)
+                checked.add(shape)
+            return made
 
     return OpenBackend(bank, fleet, precision, card_path(device, backend, precision), str(device), n_fleets)

@@ -77,6 +77,11 @@ class DeviceFleet:
                 self._capture(augmenting)
 
     @property
+    def moments(self) -> Tensor:
+        """First moments of the optimizer ``(slots, n_weights)``."""
+        return self._optimizer.m
+
+    @property
     def ready(self) -> bool:
         """Whether the card has done all that was enqueued."""
         return self._event is None or self._event.query()
@@ -123,10 +128,18 @@ class DeviceFleet:
         augmenting = any(planned.hyperparameters.augmentation for planned, _ in self._loaded.values())
         if self.device.type != "cuda":
             for _ in range(n_steps):
-                self._run_once(augmenting)
+                self.run_once(augmenting)
             return
         for _ in range(n_steps):
             self._graphs[augmenting].replay()
+
+    def rewind(self) -> None:
+        """Start the epochs of all slots again: for measurements."""
+        self._cursors.zero_()
+
+    def scored(self, slot: int) -> list[Tensor]:
+        """Return the rows of the images that a slot is scored on, by part."""
+        return self._loaded[slot][1]
 
     def evaluate(self, slot: int) -> tuple[Tensor, Tensor]:
         """Enqueue the counts of correctly classified images and a copy of the vector, both to the host."""
@@ -137,7 +150,7 @@ class DeviceFleet:
             counts = [n_correct(network.logits, map(self._bank.gather, part.split(chunk))) for part in rows]
         return _to_host(torch.stack(counts)), _to_host(self.vectors[slot].float())
 
-    def _run_once(self, augmenting: bool) -> None:
+    def run_once(self, augmenting: bool) -> None:
         """Train every slot on its next batch; ``augmenting`` False promises that no slot augments, and saves the work."""
         with products(self._precision):
             place = self._first + self._cursors
@@ -165,7 +178,7 @@ class DeviceFleet:
     def _warm_up(self) -> None:
         """Run the step with idle slots, so that libraries and kernels are loaded before a capture; leave no trace."""
         for _ in range(_WARM_UPS):
-            self._run_once(True)
+            self.run_once(True)
         for slot in range(self.slots):
             self.clear(slot)
         torch.cuda.current_stream().synchronize()
@@ -176,7 +189,7 @@ class DeviceFleet:
         # Both graphs of a fleet may share memory: they never run at once and leave nothing behind but the state.
         pool = next(iter(self._graphs.values())).pool() if self._graphs else None
         with torch.cuda.graph(graph, pool=pool, stream=torch.cuda.current_stream()):
-            self._run_once(augmenting)
+            self.run_once(augmenting)
         self._graphs[augmenting] = graph
 
 

@@ -1,0 +1,273 @@
+"""Kernels launched and bytes moved by a training step on a card, counted without one.
+
+    python -m benchmarks.speed.card_counts [--architecture smallest fixed largest] [--batch 64] [--json]
+
+The real step runs on the CPU: every PyTorch operation that would be a kernel counts, and every Triton launch, of which the
+interpreter runs the first program alone. An operation reads each of its inputs once and writes each output once; a launch
+moves what its first program touches, times its programs, but of no tensor more than all. A reduction or a product counts as
+one kernel, which it is not always. Caches and repeated reads are left out. Takes half a minute.
+
+The floor is what a step has to move whoever computes it with these convolutions: the image as uint8 and its bfloat16 copy,
+each convolution's tensors once for each of its passes, and 28 bytes a weight for the optimizer. Goal: 1.6 times that, and at
+most 100 kernels a step of the fixed architecture. Hours are an estimate: the larger of bytes over --terabytes-s and kernels
+over --kernels-s, for all images of the dataset; nothing of it was timed.
+"""
+
+from __future__ import annotations
+
+import os
+
+if __name__ == "__main__":
+    os.environ["TRITON_INTERPRET"] = "1"  # before triton is imported
+
+import json
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._pytree import tree_leaves
+
+from benchmarks.speed.alternate import command_line, count, show
+from benchmarks.speed.eager import random_bank
+from builders.compute.backend import CARD_PRECISIONS
+from builders.compute.cards.bank import DeviceBank
+from builders.compute.cards.fleet import DeviceFleet
+from builders.compute.cards.self_check import made_up
+from builders.images.bank import ImageBank
+from builders.plan.shape import Shape
+from builders.recipe.initialization import initial_vector
+from nws_data.space.architecture import IMAGE_SHAPE, Architecture, all_architectures
+from nws_data.space.hyperparameters import CLASSES
+
+ARCHITECTURES = {
+    "smallest": Architecture(3, 3, 3, 16, 64),
+    "fixed": Architecture(5, 3, 3, 32, 128),
+    "largest": Architecture(7, 5, 5, 48, 192),
+}
+SET = "random"
+GOAL, GOAL_KERNELS = 1.6, 100
+TRAIN_IMAGES = {"fixed": 5.4e9, "random": 2.33e10}
+"""Training images x models of the whole dataset, if trainings take 50 epochs on average."""
+
+_ALLOCATIONS = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "_unsafe_view", "lift_fresh"}
+_GATHERS = {"index_select", "gather", "index"}  # of their first input they read as much as they return
+_BUILDERS = str(Path(__file__).parents[2] / "builders")
+
+
+def floor_bytes(architecture: Architecture, batch_size: int) -> float:
+    """Return the bytes an image that a step has to move."""
+    area, total = IMAGE_SHAPE[1] * IMAGE_SHAPE[2], IMAGE_SHAPE[0] * IMAGE_SHAPE[1] * IMAGE_SHAPE[2] + 8.0 * 1024
+    for layer in (layer for layer in architecture.layers if layer.is_conv):
+        x, z = 2 * area * (layer.n_in + -layer.n_in % 4), 2 * area * layer.n_out
+        area //= 4 if layer.pool_after else 1
+        y = 2 * area * layer.n_out
+        forward = x + z + z + y
+        backward = (y + z if layer.has_norm else 0) + (y + z + z) + (x + z) + (0 if layer.n_in == 3 else z + x)
+        total += forward + backward
+    return total + 28 * architecture.n_weights / batch_size
+
+
+class Counts(TorchDispatchMode):
+    """Counts kernels and their bytes by the file of the builder that asked for them, while it is entered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernels: Counter[str] = Counter()
+        self.nbytes: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        written, read = [], []
+        for argument, value in [*zip(func._schema.arguments, args, strict=False), *_named(func, kwargs or {})]:
+            tensors = [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+            is_written = argument.alias_info is not None and argument.alias_info.is_write
+            written += tensors if is_written else []
+            if not is_written or not (argument.kwarg_only or name in ("copy_", "fill_", "zero_")):
+                read += tensors
+        outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        if written or not (func.is_view or name in _ALLOCATIONS):
+            nbytes = [_nbytes(t) for t in read]
+            if name in _GATHERS:
+                nbytes[0] = _nbytes(outputs[0])
+            self.add(sum(nbytes) + sum(_nbytes(t) for t in written or outputs))
+        return result
+
+    def add(self, nbytes: int) -> None:
+        """Count one kernel."""
+        frame, where = sys._getframe(), "?"
+        while frame is not None and where == "?":
+            if frame.f_code.co_filename.startswith(_BUILDERS):
+                where = Path(frame.f_code.co_filename).relative_to(_BUILDERS).as_posix()
+            frame = frame.f_back  # type: ignore[assignment]
+        self.kernels[where] += 1
+        self.nbytes[where] += nbytes
+
+    @contextmanager
+    def launches(self) -> Iterator[None]:
+        """Count Triton's launches inside, of which the first program runs alone."""
+        from triton.runtime import interpreter  # type: ignore[import-untyped]
+
+        run, builder = interpreter.InterpretedFunction.run, interpreter.interpreter_builder
+        load, store = builder.create_masked_load, builder.create_masked_store
+        touched: list[tuple[bool, np.ndarray]] = []
+
+        def masked_load(pointers: Any, mask: Any, *rest: Any) -> Any:
+            touched.append((False, pointers.data[mask.data].ravel()))
+            return load(pointers, mask, *rest)
+
+        def masked_store(pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
+            touched.append((True, pointers.data[mask.data].ravel()))
+            return store(pointers, value, mask, *rest)
+
+        def first_program(function: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> None:
+            touched.clear()
+            with _disable_current_modes(), np.errstate(all="ignore"):  # its values mean nothing
+                run(function, *args, grid=(1,), warmup=warmup, **kwargs)
+            tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+            self.add(_touched_bytes(touched, tensors, int(np.prod(grid))))
+
+        builder.create_masked_load, builder.create_masked_store = masked_load, masked_store
+        interpreter.InterpretedFunction.run = first_program
+        try:
+            yield
+        finally:
+            interpreter.InterpretedFunction.run = run
+            builder.create_masked_load, builder.create_masked_store = load, store
+
+
+def _named(func: Any, kwargs: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    return [(argument, kwargs[argument.name]) for argument in func._schema.arguments if argument.name in kwargs]
+
+
+def _nbytes(tensor: Tensor) -> int:
+    """Return the bytes of the values that a tensor has in memory: those of an expanded one once."""
+    own = [size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride]
+    return int(np.prod(own, dtype=np.int64)) * tensor.element_size() if tensor.numel() else 0
+
+
+def _touched_bytes(touched: Sequence[tuple[bool, np.ndarray]], tensors: Sequence[Tensor], n_programs: int) -> int:
+    """Return what all programs move, judged by the addresses that the first one read or wrote (True)."""
+    starts = np.array(sorted({tensor.data_ptr() for tensor in tensors}), np.uint64)
+    by_start = {tensor.data_ptr(): tensor for tensor in tensors}
+    seen: dict[tuple[bool, int], list[np.ndarray]] = {}
+    for writes, addresses in touched:
+        if len(addresses):
+            start = int(starts[np.searchsorted(starts, addresses[:1].astype(np.uint64), side="right")[0] - 1])
+            seen.setdefault((writes, start), []).append(addresses)
+    total = 0
+    for (_, start), parts in seen.items():
+        tensor = by_start[start]
+        own = len(np.unique(np.concatenate(parts))) * tensor.element_size()
+        total += min(_nbytes(tensor), own * n_programs)
+    return total
+
+
+def full_fleet(
+    shape: Shape, bank: DeviceBank, precision: str, slots: int | None = None, backend: str = "triton", **options: Any
+) -> DeviceFleet:
+    """Return a fleet with a training in every slot, half of them augmenting, at the beginning of an epoch."""
+    fleet = DeviceFleet(shape, bank, backend, precision, slots, **options)
+    n_train, n_test = (item := bank.host.sets[SET]).n_train, item.n_test
+    scored = {"a": ("train", torch.arange(n_train // 5)), "b": ("test", torch.arange(n_test))}
+    steps = max(1, n_train * 9 // 10 // shape.batch_size)
+    for slot in range(fleet.slots):
+        training = made_up(shape, SET, slot)
+        fleet.load(slot, training, initial_vector(training.hyperparameters, slot), scored)
+        rows = torch.arange(steps * shape.batch_size, device=bank.device).view(steps, -1) % n_train
+        fleet.set_epoch(slot, rows, torch.full((steps,), 1e-3, dtype=torch.float64))
+    return fleet
+
+
+def count_step(shape: Shape, precision: str, slots: int | None = None) -> Counts:
+    """Count one augmenting step of a full fleet."""
+    counts = Counts()
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        random_bank(Path(folder), {SET: (4 * shape.batch_size, 10)})
+        bank = DeviceBank(ImageBank.open(Path(folder)), torch.device("cpu"))
+        fleet = full_fleet(shape, bank, precision, slots)
+        with counts.launches(), torch.enable_grad():
+            fleet.run(1)  # tables that are made once
+            with counts:
+                counts.kernels.clear()
+                counts.nbytes.clear()
+                fleet.run(1)
+    return counts
+
+
+def measure(name: str, batch_size: int, precision: str, slots: int | None = None) -> dict[str, Any]:
+    """Return kernels and kilobytes an image of a step, and by file of the builder."""
+    shape = Shape(ARCHITECTURES[name], batch_size)
+    counts, images = count_step(shape, precision, slots), (slots or shape.card_slots) * batch_size
+    kernels, nbytes = counts.kernels.total(), counts.nbytes.total() / images
+    floor = floor_bytes(shape.architecture, batch_size)
+    return {
+        "architecture": name,
+        "slots": slots or shape.card_slots,
+        "batch": batch_size,
+        "kernels": kernels,
+        "kb_image": nbytes / 1e3,
+        "floor_kb": floor / 1e3,
+        "times_floor": nbytes / floor,
+        "parts": {part: [n, counts.nbytes[part] / images / 1e3] for part, n in counts.kernels.most_common()},
+    }
+
+
+def hours(rows: Sequence[Mapping[str, Any]], bytes_s: float, kernels_s: float) -> dict[str, float]:
+    """Return the estimated hours of training of each population.
+
+    Other architectures than the counted ones are taken to move the mean multiple of their floors and to launch the mean
+    number of kernels a layer. Fleets in flight share the card's launch rate; slots are taken to be full.
+    """
+    ratio = float(np.mean([row["times_floor"] for row in rows]))
+    a_layer = float(np.mean([row["kernels"] / len(ARCHITECTURES[row["architecture"]].layers) for row in rows]))
+    found = {}
+    for population, images in TRAIN_IMAGES.items():
+        architectures = [ARCHITECTURES["fixed"]] if population == "fixed" else list(all_architectures())
+        shapes = [Shape(architecture, batch) for architecture in architectures for batch in CLASSES["batch_size"]]
+        seconds = [
+            max(
+                ratio * floor_bytes(shape.architecture, shape.batch_size) / bytes_s,
+                a_layer * len(shape.architecture.layers) / (shape.card_slots * shape.batch_size * kernels_s),
+            )
+            for shape in shapes
+        ]
+        found[population] = images * float(np.mean(seconds)) / 3600
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Count and print."""
+    parser = command_line(__doc__)
+    parser.add_argument("--architecture", choices=ARCHITECTURES, nargs="+", default=list(ARCHITECTURES))
+    parser.add_argument("--batch", type=count, default=64, help="images of a batch (default %(default)s)")
+    parser.add_argument("--slots", type=count, help="of a fleet (default: as in a build)")
+    parser.add_argument("--precision", choices=CARD_PRECISIONS, default="bfloat16")
+    parser.add_argument("--terabytes-s", type=float, default=3.6, help="of the card's memory (default %(default)s, an H200)")
+    parser.add_argument("--kernels-s", type=float, default=2e6, help="launched by all streams (default %(default)g)")
+    options = parser.parse_args(arguments)
+    rows = [measure(name, options.batch, options.precision, options.slots) for name in options.architecture]
+    estimate = hours(rows, options.terabytes_s * 1e12, options.kernels_s)
+    if options.json:
+        print(json.dumps({"steps": rows, "estimated_hours": estimate}, indent=1))
+        return
+    show([{name: value for name, value in row.items() if name != "parts"} for row in rows], False)
+    for row in rows:
+        print(f"\n{row['architecture']}, by file of builders/: kernels, KB an image")
+        show([{"part": part, "kernels": n, "kb_image": kb} for part, (n, kb) in row["parts"].items()], False)
+    both = " + ".join(f"{value:.1f} h {population}" for population, value in estimate.items())
+    print(f"\nGoal: {GOAL} times the floor, {GOAL_KERNELS} kernels a step of the fixed architecture.")
+    print(f"Estimate, nothing timed: {both} of training")
+    print(f"(full slots, {options.terabytes_s:g} TB/s, {options.kernels_s:g} kernels/s).")
+
+
+if __name__ == "__main__":
+    main()
