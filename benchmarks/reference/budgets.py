@@ -16,7 +16,7 @@ LOWER = 0.15
 _MAIN = ("initialization", "activation", "optimizer", "dataset")
 _TRIVIAL = ("majority", "hyperparameters", "length")
 _ON_VECTORS = (*_TRIVIAL, "svm-linear-*", "svm-rbf-*", "logistic-*", "boosting-*")
-_ON_WINDOWS = (*_TRIVIAL, "svm-linear-16", "svm-rbf-16", "logistic-16", "boosting-16")
+_ON_WINDOWS = (*_TRIVIAL, "svm-linear-16", "svm-rbf-16", "logistic-16", "boosting-16", "trees-window")
 _SHORT = ("dmc-short", "dmc-asinh-short")
 _SUITES = {suite.name: suite.tasks for suite in SUITES}
 
@@ -93,14 +93,17 @@ _QUICK = (
     Runs(tasks=_SUITES["local"], methods=_ON_WINDOWS, folds=False, seeds=10, official=True),
     Runs(tasks=_SUITES["ood"], methods=(*_TRIVIAL, "svm-linear-480", "boosting-480"), folds=False, seeds=10, official=True),
     Runs(tasks=("global/batch_size", "global/augmentation"), methods=(*_TRIVIAL, "svm-linear-480", "boosting-480")),
-    Runs(tasks=_of("local-conv") + _of("local-fc") + _of("vote"), methods=(*_TRIVIAL, "svm-rbf-16", "boosting-16")),
+    Runs(
+        tasks=_of("local-conv") + _of("local-fc") + _of("vote"),
+        methods=(*_TRIVIAL, "svm-rbf-16", "boosting-16", "trees-window"),
+    ),
     Runs(tasks=("local/filter_size", "local-fc/filter_size"), methods=(*_TRIVIAL, "svm-rbf-16", "boosting-16")),
     Runs(
         tasks=tuple(f"local/{target}@{n}" for target in _MAIN for n in (500, 2000, 20_000)),
         methods=("svm-rbf-16", "boosting-16"),
     ),
     Runs(tasks=_ON_GLOBAL, methods=("svm-linear-480", "boosting-480"), folds=False),
-    Runs(tasks=_ON_LOCAL, methods=("svm-rbf-16", "boosting-16"), folds=False),
+    Runs(tasks=_ON_LOCAL, methods=("svm-rbf-16", "trees-window"), folds=False),
     Runs(
         tasks=("regress/test_accuracy", "regress/generalisation_gap", "regress/learning_rate", "regress/progress"),
         methods=("majority", "ridge-*", "boosting-480"),
