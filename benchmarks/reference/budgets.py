@@ -97,6 +97,10 @@ _QUICK = (
         tasks=_of("local-conv") + _of("local-fc") + _of("vote"),
         methods=(*_TRIVIAL, "svm-rbf-16", "boosting-16", "trees-window"),
     ),
+    Runs(
+        tasks=tuple(f"{task}/threshold={LOWER}" for task in (*_of("local"), *_of("vote"))),  # docs/window-methods.md
+        methods=("hyperparameters", "svm-rbf-16", "boosting-16", "trees-window"),
+    ),
     Runs(tasks=("local/filter_size", "local-fc/filter_size"), methods=(*_TRIVIAL, "svm-rbf-16", "boosting-16")),
     Runs(
         tasks=tuple(f"local/{target}@{n}" for target in _MAIN for n in (500, 2000, 20_000)),
