@@ -305,7 +305,7 @@ def open_rows(root: Path, population: str | None = None, split: str | None = Non
         paths = [shard.path for name in chosen for shard in shards[name]]
         kept = np.flatnonzero(np.isin(columns["weights.shard"], paths))
         columns = {name: column[kept] for name, column in columns.items()}
-    store, shard_index, value_offset = split_positions(root, columns, manifest.file_sha256)
+    store, shard_index, value_offset = split_positions(root, columns, manifest)
     return NWSDataset(root, manifest, columns, store, shard_index, value_offset)
 
 

@@ -6,7 +6,7 @@ and, for balance, by the order of the ids' hashes. No random number, no file ord
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from nws_data.read.dataset import NWSDataset
 from nws_data.read.selection import last_of_each
 from nws_data.space.hyperparameters import CLASSES
 from nws_data.space.identity import SPLITS, fold_split_of, id_hash, parse_id, split_of
+from nws_data.space.trajectory import SNAPSHOTS, snapshots_text
 from nws_data.tasks.table import MIN_TRAININGS, WIDEST, TaskSpec
 
 
@@ -40,8 +41,10 @@ def present_classes(data: NWSDataset, target: str) -> tuple[Any, ...]:
 def select_sides(data: NWSDataset, spec: TaskSpec) -> Sides:
     """Choose the rows of every side, of all snapshots of the task's population.
 
-    Raises ``TaskError`` for a held-out value that the dataset lacks, ``TaskNotAvailableError`` for too few trainings.
+    Raises ``TaskError`` for a held-out value that the dataset lacks, ``TaskNotAvailableError`` for too few trainings, or
+    snapshots that the dataset leaves out.
     """
+    _check_snapshots(spec, data.manifest.snapshots)
     trainings = data.take(np.unique(data["training"], return_index=True)[1])
     ids = trainings["training"].tolist()
     sides = np.array([split_of(i) if spec.fold is None else fold_split_of(i, spec.fold) for i in ids])
@@ -58,6 +61,17 @@ def select_sides(data: NWSDataset, spec: TaskSpec) -> Sides:
         last = spec.family.last(spec.target, side)
         rows[side] = of_side[last_of_each(data["training"][of_side], data["snapshot"][of_side], last)]
     return Sides(rows, {side: _counts(mask, labels, classes) for side, mask in kept.items()})
+
+
+def _check_snapshots(spec: TaskSpec, held: Sequence[int]) -> None:
+    needed = SNAPSHOTS[-max(spec.family.last(spec.target, side) for side in SPLITS) :]
+    if not set(needed) <= set(held):
+        text = f"needs {snapshots_text(needed)}"
+        raise TaskNotAvailableError(
+            f"task {spec.name} is not available: it {text} of each training, this dataset holds {snapshots_text(held)}; "
+            "open the dataset that it is a part of",
+            text,
+        )
 
 
 def _takes_part(trainings: NWSDataset, sides: np.ndarray, spec: TaskSpec) -> np.ndarray:

@@ -51,6 +51,7 @@ from nws_data.format.shards import (
 from nws_data.hashing import sha256_of
 from nws_data.space.identity import SPLITS, check_population, parse_id, training_seed
 from nws_data.space.image_sets import ImageSet
+from nws_data.space.trajectory import SNAPSHOTS, snapshots_text
 from nws_data.write.folder import check_ours, exclusive, remove_unlisted, stored_manifest, unfinished
 from nws_data.write.journal import Journal
 from nws_data.write.sources import Source, StagedFile, read_ahead
@@ -66,6 +67,7 @@ def write_population(
     image_sets: Sequence[ImageSet],
     records: Sequence[str | Path | Source],
     card_template: str,
+    snapshots: Sequence[int] = SNAPSHOTS,
     shard_sizes: Sequence[int] = SHARD_SIZES,
     progress: Callable[[int], None] | None = None,
 ) -> Manifest:
@@ -81,6 +83,7 @@ def write_population(
         image_sets: in label order; those that the dataset has come first, unchanged; others may follow.
         records: finished trainings in any order: staging files of :class:`TrainingRecord`, or other sources.
         card_template: text of dataset_card.md with its placeholders.
+        snapshots: numbers of those that the records' weights hold, in this order.
         shard_sizes: bytes at which a split's shards are closed, the last one repeating.
         progress: called with the bytes of weights of every training written, or kept from a killed run.
 
@@ -95,13 +98,14 @@ def write_population(
     root = Path(root)
     with exclusive(root):
         old = stored_manifest(root)
+        _check_same_snapshots(root, old, snapshots)
         plan = _checked_plan(old, population, plan, image_sets)
         sources = [StagedFile(Path(record)) if isinstance(record, str | Path) else record for record in records]
         new = _new_records(root, old, population, plan["build_seed"], image_sets, sources)
         with unfinished(root):
             journal = Journal(root)
-            splits, rows, headers = _write_shards(root, old, population, new, shard_sizes, journal, progress)
-            manifest, tables = _write_metadata(root, old, population, plan, image_sets, splits, rows, headers)
+            splits, rows, headers = _write_shards(root, old, population, new, snapshots, shard_sizes, journal, progress)
+            manifest, tables = _write_metadata(root, old, population, plan, image_sets, snapshots, splits, rows, headers)
             described = _descriptions(root, manifest, tables, card_template)
             for name, content in described.items():
                 write_bytes(root / name, content)
@@ -119,21 +123,31 @@ def check_appendable(
     population: str | None = None,
     plan: Mapping[str, Any] | None = None,
     image_sets: Sequence[ImageSet] = (),
+    snapshots: Sequence[int] = SNAPSHOTS,
 ) -> Manifest | None:
     """Check before any work what :func:`write_population` will refuse, with arguments as there; nothing is written.
 
     Without a population the folder alone is checked. Returns the manifest of the dataset that is there, or None.
 
     Raises:
-        BuildError: the folder holds something else, or plan or image sets do not fit the dataset.
+        BuildError: the folder holds something else, or plan, image sets or snapshots do not fit the dataset.
         FormatError: the dataset is damaged or of another version.
     """
     root = Path(root)
     check_ours(root)
     old = stored_manifest(root)
+    _check_same_snapshots(root, old, snapshots)
     if population is not None and plan is not None:
         _checked_plan(old, population, plan, image_sets)
     return old
+
+
+def _check_same_snapshots(root: Path, old: Manifest | None, snapshots: Sequence[int]) -> None:
+    if old is not None and old.snapshots != tuple(snapshots):
+        raise BuildError(
+            f"{root} holds {snapshots_text(old.snapshots)} of each training, so trainings with {snapshots_text(snapshots)} "
+            "cannot be added; give another folder"
+        )
 
 
 def _checked_plan(
@@ -212,6 +226,7 @@ def _write_shards(
     old: Manifest | None,
     population: str,
     sources: Sequence[Source],
+    snapshots: Sequence[int],
     shard_sizes: Sequence[int],
     journal: Journal,
     progress: Callable[[int], None] | None,
@@ -225,17 +240,18 @@ def _write_shards(
         left = [source for source in sources if source.facts.split == split]
         shards = list(stored[split].shards) if split in stored else []
         tables[split] = []
-        nbytes = [tensor_nbytes(source.facts.architecture.n_weights) for source in left]
+        nbytes = [tensor_nbytes(source.facts.architecture.n_weights, len(snapshots)) for source in left]
         for count in divide_into_shards(nbytes, len(shards), shard_sizes):
             members, left = left[:count], left[count:]
             name = shard_path(population, split, len(shards))
-            written, finite = _write_shard(root, name, population, split, members, journal, progress)
+            written, finite = _write_shard(root, name, population, split, members, snapshots, journal, progress)
             ids = {"first": members[0].facts.training, "last": members[-1].facts.training}
             shards.append(ShardEntry(path=name, nbytes=written.nbytes, sha256=written.sha256, n_trainings=count, **ids))
             rows: list[Row] = []
             for source, is_finite in zip(members, finite, strict=True):
                 headers.append(_header(source.facts, is_finite))
-                rows += snapshot_rows(headers[-1], name, written.positions[shard_key(headers[-1].plan_index)])
+                position = written.positions[shard_key(headers[-1].plan_index)]
+                rows += snapshot_rows(headers[-1], name, position, snapshots)
             tables[split].append(pa.Table.from_pylist(rows, schema=SNAPSHOT_SCHEMA))  # far smaller than the rows
         if shards:
             entries[split] = tuple(shards)
@@ -248,14 +264,15 @@ def _write_shard(
     population: str,
     split: str,
     members: Sequence[Source],
+    snapshots: Sequence[int],
     journal: Journal,
     progress: Callable[[int], None] | None,
 ) -> tuple[WrittenShard, list[bool]]:
     """Write one shard, unless a killed writer completed it; return also whether each training's values are finite."""
     n_weights = {shard_key(source.facts.plan_index): source.facts.architecture.n_weights for source in members}
-    if kept := journal.kept(name, population, split, n_weights, members):
+    if kept := journal.kept(name, population, split, n_weights, snapshots, members):
         if progress:
-            progress(sum(tensor_nbytes(n) for n in n_weights.values()))
+            progress(sum(tensor_nbytes(n, len(snapshots)) for n in n_weights.values()))
         return kept
     finite: list[bool] = []
 
@@ -266,7 +283,7 @@ def _write_shard(
             if progress:
                 progress(weights.nbytes)
 
-    written = write_shard(root / name, population, split, n_weights, tensors())
+    written = write_shard(root / name, population, split, n_weights, tensors(), snapshots)
     journal.add(name, written, finite, members)
     return written, finite
 
@@ -282,6 +299,7 @@ def _write_metadata(
     population: str,
     plan: dict[str, Any],
     image_sets: Sequence[ImageSet],
+    snapshots: Sequence[int],
     shards: Mapping[str, tuple[ShardEntry, ...]],
     rows: Mapping[str, Sequence[pa.Table]],
     headers: Sequence[TrainingHeader],
@@ -333,6 +351,7 @@ def _write_metadata(
         trainings=trainings,
         provenance=provenance,
         sha256=sha256,
+        snapshots=tuple(snapshots),
     )
     return replace(manifest, data_digest=manifest.digest()), tables
 
