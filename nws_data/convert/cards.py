@@ -77,8 +77,8 @@ weights are theirs, value by value, as float32.
     + _ACCURACIES
     + """
 **Splits are the authors'**: the lists of converged trainings. Of each train list about a tenth is `validation`, which they
-drew by snapshot. Trainings in no list have plan indices from 500,000 on and stand in `train`; the official tasks leave them
-out.
+drew by snapshot. Trainings in no list have plan indices from 500,000 on and the split `none`; no official task and no
+other split has them.
 
 **Unknown**, and marked so: seeds (0 in the column `seed`), images and their digests, random number generator, device,
 versions, hosts and dates. Why a training stopped is derived from its errors by the rules of the authors' script.

@@ -67,7 +67,7 @@ class SplitEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class PopulationEntry:
-    """One population: its plan and those splits that have trainings, in the order train, validation, test."""
+    """One population: its plan and those splits that have trainings, in the order of ``SPLITS``."""
 
     plan: dict[str, Any]  # everything that decides what a training is, but their number
     splits: dict[str, SplitEntry]
@@ -93,7 +93,7 @@ class Manifest:
     @property
     def format_version(self) -> int:
         """The version in which it is written."""
-        return version_for(self.snapshots)
+        return version_for(self.trainings, self.snapshots)
 
     @property
     def shards(self) -> list[ShardEntry]:

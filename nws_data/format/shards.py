@@ -35,7 +35,7 @@ MAX_N_WEIGHTS = 1_000_000
 
 METADATA_KEY = "nws"
 KEY_PATTERN = r"t[0-9]{6}"
-SHARD_PATTERN = r"weights/(fixed|random)/(train|validation|test)-[0-9]{5,6}\.safetensors"
+SHARD_PATTERN = r"weights/(fixed|random)/(train|validation|test|none)-[0-9]{5,6}\.safetensors"
 """Regular expressions of keys and of shards' paths inside the dataset, which must match as a whole."""
 
 _FLOAT32 = np.dtype("<f4")
@@ -104,8 +104,8 @@ def check_shard_path(path: str) -> None:
     """Raise ``FormatError`` unless the path inside the dataset is one that :func:`shard_path` gives; ask before opening."""
     if not isinstance(path, str) or not re.fullmatch(SHARD_PATTERN, path):
         raise FormatError(
-            f"no shard has the path {path!r:.99}: expected weights/<fixed|random>/<train|validation|test>-NNNNN.safetensors;"
-            " do not use this dataset"
+            f"no shard has the path {path!r:.99}: expected weights/<fixed|random>/<train|validation|test|none>-NNNNN"
+            ".safetensors; do not use this dataset"
         )
 
 
@@ -140,7 +140,7 @@ def encode_shard_header(
 
     By default that is :func:`version_for`.
     """
-    version = version_for(snapshots) if version is None else version
+    version = version_for([split], snapshots) if version is None else version
     values: dict[str, Any] = {"format_version": version, "population": population, "split": split}
     values |= {"snapshots": list(snapshots)} if version >= 2 else {}
     content: dict[str, Any] = {"__metadata__": {METADATA_KEY: json.dumps(values, sort_keys=True)}}
@@ -167,7 +167,7 @@ def write_shard(
         population, split: recorded in the header.
         n_weights: vector length of every key, keys ascending.
         tensors: float32 ``(snapshots, n_weights)`` of every key, in the same order; drawn one by one.
-        snapshots: their numbers, recorded in the header where they are not all 20.
+        snapshots: their numbers, recorded in the header in version 2.
 
     Raises:
         FormatError: keys out of order, or a tensor of another shape or dtype.

@@ -7,10 +7,11 @@ one dataset may have shards of several versions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from nws_data.errors import FormatError
+from nws_data.space.identity import NO_SPLIT
 from nws_data.space.trajectory import SNAPSHOTS
 
 FORMAT_VERSION = 2
@@ -26,9 +27,9 @@ READERS: dict[int, Reader] = {
 """The reader of every version that can be read."""
 
 
-def version_for(snapshots: Sequence[int]) -> int:
+def version_for(splits: Collection[str], snapshots: Sequence[int]) -> int:
     """Return the version in which a manifest or shard is written: the oldest that can say what it holds."""
-    return 1 if tuple(snapshots) == SNAPSHOTS else FORMAT_VERSION
+    return 1 if tuple(snapshots) == SNAPSHOTS and NO_SPLIT not in splits else FORMAT_VERSION
 
 
 def reader_of(version: object, name: str) -> Reader:

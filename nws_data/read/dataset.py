@@ -235,7 +235,8 @@ def open(
             ``owner/name@revision`` or ``hf://datasets/owner/name``. Of that the tier's shards are fetched into the hub's
             cache, as far as they are not there.
         population: ``"fixed"`` or ``"random"``; by default the only one there is, or ``"fixed"``.
-        split: ``"train"``, ``"validation"`` or ``"test"``; by default all. Shards of other splits need not be there.
+        split: ``"train"``, ``"validation"``, ``"test"``, or ``"none"``, which imported trainings in none of the lists have;
+            by default all. Shards of other splits need not be there.
         tier: ``"1GB"``, ``"10GB"``, ``"full"`` or any size such as ``"500MB"``: a fair sample of that size, see FORMAT.md.
             By default all that is here; a warning says what is not. A repository needs one, or ``stream``.
         stream: fetch no shards. What is read of those that are not here, a window or a vector, comes from the hub by HTTP

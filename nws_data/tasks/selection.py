@@ -16,7 +16,7 @@ from nws_data.errors import TaskError, TaskNotAvailableError, one_of
 from nws_data.read.dataset import NWSDataset
 from nws_data.read.selection import last_of_each
 from nws_data.space.hyperparameters import CLASSES
-from nws_data.space.identity import SPLITS, fold_split_of, id_hash, parse_id, split_of
+from nws_data.space.identity import SIDES, fold_split_of, id_hash, split_of
 from nws_data.space.trajectory import SNAPSHOTS, snapshots_text
 from nws_data.tasks.table import MIN_TRAININGS, WIDEST, TaskSpec
 
@@ -48,12 +48,12 @@ def select_sides(data: NWSDataset, spec: TaskSpec) -> Sides:
     trainings = data.take(np.unique(data["training"], return_index=True)[1])
     ids = trainings["training"].tolist()
     sides = np.array([split_of(i) if spec.fold is None else fold_split_of(i, spec.fold) for i in ids])
-    sides[~_takes_part(trainings, sides, spec) | _unlisted(trainings, ids)] = ""
+    sides[~_takes_part(trainings, sides, spec)] = ""
     classes = ("all",) if spec.family.regression else present_classes(data, spec.target)
     labels = np.array(["all"] * len(ids)) if spec.family.regression else trainings[spec.target]
     hashes = np.array([id_hash(training) for training in ids])
-    kept = {side: _balanced(sides == side, labels, classes, hashes) for side in SPLITS}
-    found = {side: _counts(sides == side, labels, classes) for side in SPLITS}
+    kept = {side: _balanced(sides == side, labels, classes, hashes) for side in SIDES}
+    found = {side: _counts(sides == side, labels, classes) for side in SIDES}
     _check_available(spec, found)
     rows = {}
     for side, mask in kept.items():
@@ -64,7 +64,7 @@ def select_sides(data: NWSDataset, spec: TaskSpec) -> Sides:
 
 
 def _check_snapshots(spec: TaskSpec, held: Sequence[int]) -> None:
-    needed = SNAPSHOTS[-max(spec.family.last(spec.target, side) for side in SPLITS) :]
+    needed = SNAPSHOTS[-max(spec.family.last(spec.target, side) for side in SIDES) :]
     if not set(needed) <= set(held):
         text = f"needs {snapshots_text(needed)}"
         raise TaskNotAvailableError(
@@ -88,13 +88,6 @@ def _takes_part(trainings: NWSDataset, sides: np.ndarray, spec: TaskSpec) -> np.
             raise TaskError(f"task {spec.name}: held value: {one_of(spec.held, allowed)}")
         mask &= (trainings[column] == value) == (sides == "test")
     return mask
-
-
-def _unlisted(trainings: NWSDataset, ids: list[str]) -> np.ndarray:
-    """Return bool ``(trainings,)``: imported, and in none of the lists that say the splits (FORMAT.md, `unlisted_from`)."""
-    plans = {name: entry.plan for name, entry in trainings.manifest.populations.items()}
-    places = [parse_id(training) for training in ids]
-    return np.array([index >= plans[name].get("unlisted_from", index + 1) for name, index in places], dtype=bool)
 
 
 def _balanced(mask: np.ndarray, labels: np.ndarray, classes: tuple[Any, ...], hashes: np.ndarray) -> np.ndarray:

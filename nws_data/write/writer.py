@@ -324,12 +324,8 @@ def _write_metadata(
     splits = {}
     for split, entries in shards.items():
         before = stored[split].metadata if split in stored else None
-        path = write(
-            f"{population}/{split}-00000-of-00001",
-            SNAPSHOT_SCHEMA,
-            pa.concat_tables([SNAPSHOT_SCHEMA.empty_table(), *rows[split]]),
-            before,
-        )
+        added = pa.concat_tables([SNAPSHOT_SCHEMA.empty_table(), *rows[split]])
+        path = write(f"{population}/{split}-00000-of-00001", SNAPSHOT_SCHEMA, added, before)
         splits[split] = SplitEntry(metadata=path, shards=entries)
     populations[population] = PopulationEntry(plan=plan, splits=splits)
 
@@ -339,8 +335,8 @@ def _write_metadata(
         new = [training_row(header) for header in headers if header.split == split]
         if before or new:
             trainings[split] = write(f"trainings/{split}-00000-of-00001", TRAINING_SCHEMA, new, before)
-    before = old.provenance if old else None
-    provenance = write("provenance/trainings", PROVENANCE_SCHEMA, [provenance_row(h) for h in headers], before)
+    new = [provenance_row(header) for header in headers]
+    provenance = write("provenance/trainings", PROVENANCE_SCHEMA, new, old.provenance if old else None)
 
     kept = {p.metadata for name, e in populations.items() if name != population for p in e.splits.values()}
     sha256 |= {path: value for path, value in (old.sha256 if old else {}).items() if path in kept}

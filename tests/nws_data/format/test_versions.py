@@ -50,7 +50,7 @@ def test_a_dataset_of_an_older_version_is_read_verified_and_extended(
     """Version 0, made up: provenance was called times."""
     root, staged = tmp_path / "nws", stage(tmp_path / "staged", "random", range(8))
     with monkeypatch.context() as patch:
-        patch.setattr(shards, "version_for", lambda snapshots: 0)
+        patch.setattr(shards, "version_for", lambda splits, snapshots: 0)
         patch.setitem(READERS, 0, READERS[1])
         new = write(root, "random", staged[:4], SIZES)
 
