@@ -16,6 +16,7 @@ from builders.recipe.stopping import MAX_EPOCHS
 from nws_data.commands import OUT, Commands, add_arguments, add_command, arg
 from nws_data.errors import BuildError, NWSError
 from nws_data.space.hyperparameters import POPULATIONS
+from nws_data.space.trajectory import SNAPSHOTS, snapshots_text
 from nws_data.terminal import say, say_json
 
 _BUILD_EXAMPLES = """\
@@ -172,7 +173,8 @@ def _run_rebuild(options: argparse.Namespace) -> int:
         result = "identical" if report.identical else "different"
         say_json({"training": report.training, "result": result, **asdict(report)})
     else:
-        found = "identical, bit for bit: all snapshots and learning curves"
+        held = "all snapshots" if report.snapshots == SNAPSHOTS else snapshots_text(report.snapshots)
+        found = f"identical, bit for bit: {held} and learning curves"
         if report.first_different is not None:
             found = (
                 f"different: {report.n_different:,} weights, from snapshot {report.first_different} on, by "

@@ -12,11 +12,10 @@ from builders.compute.compute_path import backend_of, path_of, resolve_device
 from builders.images.prepare import ImageOptions
 from builders.recipe.stopping import MAX_EPOCHS, MIN_EPOCH_CAP
 from nws_data.errors import BuildError, one_of
-from nws_data.format.shards import MAX_PLAN_INDEX
 from nws_data.machine import usable_cores
 from nws_data.randomness import GENERATOR
 from nws_data.space.hyperparameters import IMAGE_SETS, SAMPLING
-from nws_data.space.identity import check_population
+from nws_data.space.identity import UNLISTED_FROM, check_population
 from nws_data.space.image_sets import ImageSet
 
 if TYPE_CHECKING:
@@ -54,8 +53,8 @@ class BuildConfig:
             raise BuildError("nothing to build: give --population and --trainings, or a --preset")
         for population, n in self.trainings.items():
             check_population(population)
-            if not 1 <= n <= MAX_PLAN_INDEX + 1:
-                raise BuildError(f"--trainings must be in [1, {MAX_PLAN_INDEX + 1:,}], got {n}")
+            if not 1 <= n <= UNLISTED_FROM:
+                raise BuildError(f"--trainings must be in [1, {UNLISTED_FROM:,}], got {n}")
         if self.epoch_cap < MIN_EPOCH_CAP:
             raise BuildError(
                 f"--epoch-cap must be at least {MIN_EPOCH_CAP}: 20 snapshots need as many evaluations; got {self.epoch_cap}"

@@ -38,8 +38,9 @@ class RebuildReport:
 
     training: str
     compute_path: str
+    snapshots: tuple[int, ...]  # that the dataset holds, and so are compared
     first_different: int | None  # snapshot, None when all weights are identical
-    n_different: int  # weights that differ, of all snapshots
+    n_different: int  # weights that differ, of all these snapshots
     largest_difference: float  # of a weight
     same_curves: bool
     elapsed_s: float
@@ -80,7 +81,7 @@ def rebuild(folder: Path, training: str, images: ImageOptions, out: Path | None 
     if out is not None:
         record.save(out)
     weights = np.stack([rows.vector(i).numpy() for i in range(len(rows))])
-    return _compare(record, weights, stored, time.monotonic() - started_s)
+    return _compare(record, weights, rows["snapshot"].tolist(), stored, time.monotonic() - started_s)
 
 
 def images_of(folder: Path, training: str, sources: Sequence[str] | None = None) -> ImageOptions:
@@ -92,7 +93,7 @@ def images_of(folder: Path, training: str, sources: Sequence[str] | None = None)
 
 
 def _rows(folder: Path, training: str) -> NWSDataset:
-    """Return the 20 rows of a training; raises ``SelectionError`` when the dataset does not hold it."""
+    """Return the rows of a training, one a snapshot; raises ``SelectionError`` when the dataset does not hold it."""
     population, _ = parse_id(training)
     data = nws_data.open(folder, population)
     if training not in data["training"]:
@@ -138,16 +139,20 @@ def _planned(rows: NWSDataset, training: str, plan: Mapping[str, Any], stored: M
     return planned
 
 
-def _compare(record: TrainingRecord, stored_weights: np.ndarray, stored: Any, elapsed_s: float) -> RebuildReport:
+def _compare(
+    record: TrainingRecord, stored_weights: np.ndarray, snapshots: list[int], stored: Any, elapsed_s: float
+) -> RebuildReport:
     """Compare bits, so that NaN equals NaN."""
-    different = record.weights.view(np.uint32) != stored_weights.view(np.uint32)
+    weights = record.weights[snapshots]
+    different = weights.view(np.uint32) != stored_weights.view(np.uint32)
     with np.errstate(invalid="ignore"):
-        largest = float(np.nanmax(np.abs(record.weights - stored_weights), initial=0.0))
+        largest = float(np.nanmax(np.abs(weights - stored_weights), initial=0.0))
     rows = different.any(axis=1)
     return RebuildReport(
         training=record.training,
         compute_path=record.compute_path,
-        first_different=int(rows.argmax()) if rows.any() else None,
+        snapshots=tuple(snapshots),
+        first_different=snapshots[rows.argmax()] if rows.any() else None,
         n_different=int(different.sum()),
         largest_difference=largest,
         same_curves=all(tuple(stored[name]) == getattr(record, name) for name in CURVES),

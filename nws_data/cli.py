@@ -142,7 +142,7 @@ def _add_own(commands: Commands) -> None:
         arg("repository", help="owner/name, or owner/name@revision"),
         arg("--tier", required=True, help="of each population: 1GB, 10GB, full or any size such as 500MB"),
         arg("--population", nargs="+", default=[], metavar="NAME", help="fixed, random (default: all there are)"),
-        arg("--split", help="this split alone: train, validation or test"),
+        arg("--split", help="this split alone: train, validation, test or none"),
         arg("--out", type=Path, help="the folder (default: the repository's name without its owner)"),
         JSON,
     )

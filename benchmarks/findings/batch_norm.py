@@ -46,6 +46,7 @@ Pair = tuple[ClassificationScore, ClassificationScore]
 def measure(source: Source) -> dict[str, pd.DataFrame]:
     """Return accuracies of the cases, their differences, and how many trainings pass; raises ``MissingDataError``."""
     source.population(["random"])
+    source.check_snapshots()
     roots = {True: source.root}
     if source.without_batch_norm:
         roots[False] = source.without_batch_norm

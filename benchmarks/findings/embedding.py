@@ -60,6 +60,7 @@ def measure(source: Source) -> dict[str, pd.DataFrame]:
     if find_spec("umap") is None:
         raise MissingDataError("needs umap-learn; install it in the checkout: pip install -e '.[umap]'")
     source.population(["fixed"])
+    source.check_snapshots()
     data = nws_data.open(source.root, "fixed").select(finite=True)
     n = len(np.unique(data["training"]))
     if n < MIN_TRAININGS:

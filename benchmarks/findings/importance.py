@@ -68,6 +68,7 @@ def measure(source: Source) -> dict[str, pd.DataFrame]:
     """Return norms by feature and by group of features, and how well the fits do; raises ``MissingDataError``."""
     from nws_data.features.extract import feature_names, statistics_features
 
+    source.check_snapshots()
     features: list[pd.DataFrame] = []
     groups: list[pd.DataFrame] = []
     fits: list[dict[str, Any]] = []

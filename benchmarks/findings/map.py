@@ -78,6 +78,7 @@ def _targets(source: Source) -> list[str]:
     if "windows" not in find_method(source.method).inputs:
         raise MissingDataError(f"needs a method that reads windows, {source.method} does not; nws bench methods lists them")
     source.population(("random",))
+    source.check_snapshots()
     found, reasons = [], []
     for target in source.targets or TARGETS:
         try:

@@ -12,6 +12,7 @@ import nws_data
 from nws_data.errors import NWSError
 from nws_data.format.manifest import Manifest
 from nws_data.space.hyperparameters import CLASSES, Population
+from nws_data.space.trajectory import SNAPSHOTS, snapshots_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +63,14 @@ class Source:
             f"needs the population {' or '.join(wanted)}, {self.root} has {has}; build it with "
             f"nws build --population {wanted[0]}"
         )
+
+    def check_snapshots(self) -> None:
+        """Raise ``MissingDataError`` where the dataset leaves snapshots of its trainings out."""
+        if self.manifest.snapshots != SNAPSHOTS:
+            raise MissingDataError(
+                f"needs {snapshots_text(SNAPSHOTS)} of each training, {self.root} holds "
+                f"{snapshots_text(self.manifest.snapshots)}; give the dataset that it is a part of"
+            )
 
     def trainings(self, wanted: Sequence[str] = ("random", "fixed")) -> pd.DataFrame:
         """Return the table of finite trainings of :meth:`population`, with ``threshold`` and whether they ``passed`` it."""

@@ -130,8 +130,9 @@ BUDGETS = {
         runs=(
             *_QUICK,
             Runs(tasks=_ON_LOCAL, methods=_SHORT, folds=False),
-            Runs(tasks=(*_shares("global/optimizer"), *_of("local")), methods=("dmc-asinh-short",), folds=False),
-            Runs(tasks=("global/initialization",), methods=("dmc-asinh-short",), folds=False),
+            Runs(tasks=_shares("global/optimizer"), methods=_SHORT, folds=False),
+            Runs(tasks=(*_of("global"), *_of("local")), methods=("dmc-asinh-short",), folds=False),
+            Runs(tasks=("global/optimizer",), methods=("dmc-asinh-short",), folds=False, options=(("epochs", "96"),)),
         ),
     ),
     "gpu": Budget(

@@ -25,6 +25,7 @@ from nws_data.format.tiers import tier_name
 from nws_data.format.untrusted import read_file
 from nws_data.hashing import sha256_of
 from nws_data.space.identity import split_of, training_id
+from nws_data.space.trajectory import snapshots_text
 
 ALTERED = "its SHA-256 is not the recorded one; fetch it again or rebuild the dataset"
 
@@ -170,7 +171,10 @@ def _shard_headers(
                     problems.append(Damage(error))
                     continue
                 problems += _header_problems(shard, header, population, split, last_key)
-                if header.population == population:  # else its keys are no plan indices of this population
+                if header.snapshots != manifest.snapshots:
+                    text = snapshots_text(header.snapshots)
+                    problems.append(f"{shard.path}: holds {text}, {MANIFEST} says {snapshots_text(manifest.snapshots)}")
+                elif header.population == population:  # else its keys are no plan indices of this population
                     problems += _size_problems(stored, shard, header)
                     last_key = max(header.positions, default="")
                     yield shard, header

@@ -182,7 +182,9 @@ def _snapshot_problems(
                 continue
             places = [(row["training"], row["snapshot"]) for row in rows]
             found = dict(zip(places, rows, strict=True))
-            wrong = list(chain.from_iterable(_row_problems(stored.metadata, h, members, found) for h in known))
+            wrong = list(
+                chain.from_iterable(_row_problems(stored.metadata, h, members, found, manifest.snapshots) for h in known)
+            )
             for training in sorted({training for training, _ in places} - {header.training for header in known}):
                 if not (split_of(training) == split and training in reported):
                     wrong.append(f"{stored.metadata}: has rows of {training}, which is no training of {population}/{split}")
@@ -192,9 +194,15 @@ def _snapshot_problems(
     return problems
 
 
-def _row_problems(path: str, header: TrainingHeader, members: Members, found: Mapping[tuple[str, int], Row]) -> _Problems:
+def _row_problems(
+    path: str,
+    header: TrainingHeader,
+    members: Members,
+    found: Mapping[tuple[str, int], Row],
+    snapshots: Sequence[int],
+) -> _Problems:
     """Yield one problem per row of a training that is wrong or missing in ``found``, by training and snapshot."""
-    for right in snapshot_rows(header, *members[header.training]):
+    for right in snapshot_rows(header, *members[header.training], snapshots):
         name = f"row of {header.training}, snapshot {right['snapshot']}"
         row = found.get((header.training, right["snapshot"]))
         if row is None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nws_data.space.trajectory import SNAPSHOTS, snapshots_text
+
 EVALUATION = "original-2020"
 """In a plan: accuracies were measured in the training graph, on augmented images, with batch norm's batch statistics."""
 
@@ -17,7 +19,7 @@ _HOLDS = """
 
 {splits}
 
-*passing* counts trainings whose final test accuracy exceeds the threshold of their image set. All 20 snapshots of a
+*passing* counts trainings whose final test accuracy exceeds the threshold of their image set. All {n_each} snapshots of a
 training are in one split.
 
 {training_facts}
@@ -75,8 +77,8 @@ weights are theirs, value by value, as float32.
     + _ACCURACIES
     + """
 **Splits are the authors'**: the lists of converged trainings. Of each train list about a tenth is `validation`, which they
-drew by snapshot. Trainings in no list have plan indices from 500,000 on and stand in `train`; the official tasks leave them
-out.
+drew by snapshot. Trainings in no list have plan indices from 500,000 on and the split `none`; no official task and no
+other split has them.
 
 **Unknown**, and marked so: seeds (0 in the column `seed`), images and their digests, random number generator, device,
 versions, hosts and dates. Why a training stopped is derived from its errors by the rules of the authors' script.
@@ -86,13 +88,20 @@ versions, hosts and dates. Why a training stopped is derived from its errors by 
 
 _DERIVED = """# NWS: the neural weight space dataset, a part
 
-{n_trainings} trained image classifiers with 20 snapshots of all weights each: {n_snapshots} weight vectors, {size}.
+{n_trainings} trained image classifiers with {n_each} snapshots of all weights each: {n_snapshots} weight vectors, {size}.
 The trainings are those of other datasets, put together by `nws subset` or `nws merge`; ids, splits and all values are
 theirs. A chosen part is no fair sample of the population, and its numbers do not compare with those of the whole.
 """
 
 
-def derived_card(plans: Sequence[Mapping[str, Any]]) -> str:
-    """Return the template for parts of datasets with these plans."""
+def derived_card(plans: Sequence[Mapping[str, Any]], snapshots: Sequence[int]) -> str:
+    """Return the template for parts of datasets with these plans, and snapshots of these numbers."""
     imported = any(plan.get("evaluation") == EVALUATION for plan in plans)
-    return _DERIVED + (f"\n{_ACCURACIES}" if imported else "") + _HOLDS
+    chosen = ""
+    if tuple(snapshots) != SNAPSHOTS:
+        chosen = (
+            f"\nOf the {len(SNAPSHOTS)} snapshots of each training **{snapshots_text(snapshots)}** are here; 0 is the\n"
+            f"initialisation, {SNAPSHOTS[-1]} the converged model. The table of trainings has whole learning curves and\n"
+            "the epochs of all snapshots.\n"
+        )
+    return _DERIVED + chosen + (f"\n{_ACCURACIES}" if imported else "") + _HOLDS

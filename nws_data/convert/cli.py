@@ -30,12 +30,20 @@ def add_commands(commands: Commands) -> None:
         commands,
         "subset",
         _subset,
-        "write the trainings that meet conditions as a dataset of their own",
+        "write the trainings that meet conditions, or some of their snapshots, as a dataset of their own",
         arg("folder", type=Path, help="a dataset's folder"),
         arg(
             "conditions", nargs="*", metavar="CONDITION", help="optimizer=adam,rmsprop or 'test_accuracy>0.5'; all must hold"
         ),
         arg("--population", nargs="+", default=[], metavar="NAME", help="fixed, random (default: all there are)"),
+        arg(
+            "--snapshots",
+            nargs="+",
+            type=int,
+            default=[],
+            metavar="N",
+            help="0 (initialisation) to 19 (converged model), such as 0 10 19 (default: all there are)",
+        ),
         _NEW,
         JSON,
     )
@@ -68,7 +76,8 @@ def _subset(options: argparse.Namespace) -> int:
     from nws_data.progress import bytes_bar
 
     with bytes_bar(shown=not options.json) as show:
-        subset(options.folder, options.out, options.conditions, populations=options.population, progress=show)
+        chosen = {"populations": options.population, "snapshots": options.snapshots}
+        subset(options.folder, options.out, options.conditions, **chosen, progress=show)
     return _written(options)
 
 

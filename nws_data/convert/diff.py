@@ -14,6 +14,7 @@ from nws_data.format.manifest import MANIFEST
 from nws_data.format.plan import plan_differences
 from nws_data.format.shards import tensor_nbytes
 from nws_data.format.untrusted import parse_json, read_file
+from nws_data.space.trajectory import snapshots_text
 
 _MAX_NAMED = 5  # trainings in a line
 
@@ -42,7 +43,8 @@ def diff(a: str | Path, b: str | Path, *, progress: Progress | None = None) -> D
     """Compare two datasets: trainings, their values and weights, plans, image sets and format.
 
     Not compared are provenance, README.md, and into which shards the weights are divided. Weights are read where the
-    manifests give their shards different SHA-256s; ``nws verify`` checks that the shards are what manifests say.
+    manifests give their shards different SHA-256s; ``nws verify`` checks that the shards are what manifests say. Of datasets
+    that hold other snapshots those that both hold are compared, and not ``finite``, which is of the snapshots that are held.
 
     Raises ``FormatError`` where a dataset is damaged, or shards that must be read are not here.
     """
@@ -51,10 +53,10 @@ def diff(a: str | Path, b: str | Path, *, progress: Progress | None = None) -> D
     rows_a = {training: row for rows in one.rows.values() for training, row in rows.items()}
     rows_b = {training: row for rows in two.rows.values() for training, row in rows.items()}
     shared = [training for training in rows_a if training in rows_b]
-    values = {}
+    values, ignored = {}, () if one.manifest.snapshots == two.manifest.snapshots else ("finite",)
     for training in shared:
         row, other = rows_a[training], rows_b[training]
-        if columns := tuple(name for name in row if row[name] != other[name]):
+        if columns := tuple(name for name in row if row[name] != other[name] and name not in ignored):
             values[training] = columns
     general = _general(one, two)
     for name in common:
@@ -74,6 +76,9 @@ def _general(one: StoredDataset, two: StoredDataset) -> list[str]:
     versions = [parse_json(read_file(data.root / MANIFEST))["format_version"] for data in (one, two)]
     if versions[0] != versions[1]:
         found.append(f"format version {versions[0]} and {versions[1]}")
+    held = [data.manifest.snapshots for data in (one, two)]
+    if held[0] != held[1]:
+        found.append(f"of each training {snapshots_text(held[0])} and {snapshots_text(held[1])}")
     found += [
         f"population {name}: only in {one.root if name in one.rows else two.root}" for name in one.rows.keys() ^ two.rows
     ]
@@ -86,10 +91,14 @@ def _general(one: StoredDataset, two: StoredDataset) -> list[str]:
 
 
 def different_weights(one: StoredDataset, two: StoredDataset, shared: list[str], progress: Progress | None) -> list[str]:
-    """Return those trainings of both datasets whose weights differ in a bit."""
-    pairs = [(one.source(training), two.source(training)) for training in shared]
+    """Return those trainings of both datasets whose weights differ in a bit, in the snapshots that both hold."""
+    snapshots = [number for number in one.manifest.snapshots if number in two.manifest.snapshots]
+    if not snapshots:
+        return []
+    pairs = [(one.source(training, snapshots), two.source(training, snapshots)) for training in shared]
     pairs = [(a, b) for a, b in pairs if a.shard.sha256 != b.shard.sha256]
-    total, done, found = sum(tensor_nbytes(a.facts.architecture.n_weights) for a, _ in pairs), 0, []
+    total = sum(tensor_nbytes(a.facts.architecture.n_weights, len(snapshots)) for a, _ in pairs)
+    done, found = 0, []
     for a, b in pairs:
         # As integers: NaNs are equal when their bits are.
         same = a.facts.architecture == b.facts.architecture and np.array_equal(
@@ -97,7 +106,7 @@ def different_weights(one: StoredDataset, two: StoredDataset, shared: list[str],
         )
         if not same:
             found.append(a.facts.training)
-        done += tensor_nbytes(a.facts.architecture.n_weights)
+        done += tensor_nbytes(a.facts.architecture.n_weights, len(snapshots))
         if progress:
             progress(a.facts.training, done, total)
     return found

@@ -11,6 +11,7 @@ from nws_data.errors import BuildError
 from nws_data.format.manifest import Manifest
 from nws_data.format.plan import plan_differences
 from nws_data.space.identity import parse_id
+from nws_data.space.trajectory import snapshots_text
 
 
 def merge(a: str | Path, b: str | Path, out: str | Path, *, progress: Progress | None = None) -> Manifest:
@@ -20,10 +21,14 @@ def merge(a: str | Path, b: str | Path, out: str | Path, *, progress: Progress |
     the same call goes on.
 
     Raises:
-        BuildError: plans or image sets contradict each other, a training of both differs, or ``out`` holds another dataset.
+        BuildError: plans or image sets contradict each other, snapshots or a training of both differ, or ``out`` holds
+            another dataset.
         FormatError: a dataset is damaged, or its shards are not here.
     """
     one, two = StoredDataset(a), StoredDataset(b)
+    if one.manifest.snapshots != two.manifest.snapshots:
+        held = [snapshots_text(data.manifest.snapshots) for data in (one, two)]
+        raise BuildError(f"{a} holds {held[0]} of each training, {b} {held[1]}; make them equal by `nws subset --snapshots`")
     image_sets = {image_set.name: image_set for image_set in one.manifest.image_sets}
     for image_set in two.manifest.image_sets:
         if image_sets.setdefault(image_set.name, image_set) != image_set:

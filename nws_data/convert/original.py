@@ -10,11 +10,12 @@ from typing import Any
 
 from nws_data.convert.cards import EVALUATION, IMPORTED
 from nws_data.convert.original_folder import COMPUTE_PATH, UNKNOWN, OriginalFolder
-from nws_data.convert.original_lists import UNLISTED_FROM, Row, check_row, match, population_of, read_lists, unlisted_ids
+from nws_data.convert.original_lists import Row, check_row, match, population_of, read_lists, unlisted_ids
 from nws_data.convert.writing import Progress, write_populations
 from nws_data.errors import FormatError
 from nws_data.format.manifest import Manifest
 from nws_data.space.hyperparameters import IMAGE_SETS, POPULATIONS
+from nws_data.space.identity import UNLISTED_FROM
 from nws_data.space.image_sets import ImageSet, threshold_of
 
 _N_IMAGES = {

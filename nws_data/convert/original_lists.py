@@ -3,7 +3,7 @@
 The lists name the converged trainings. In this format the split follows from the id, so a listed training gets an id of
 its side: in the order of the SHA-256 of their paths the rows of a train list take the plan indices of train and validation,
 those of a test list those of test. An id depends on the list alone, not on which folders are there. Trainings in no list get
-ids of train from 500,000 on, so that they can be told; official tasks leave these out.
+ids from 500,000 on, whose split is ``none``.
 """
 
 from __future__ import annotations
@@ -20,10 +20,7 @@ from nws_data.errors import FormatError
 from nws_data.format.untrusted import read_file
 from nws_data.hashing import sha256_of
 from nws_data.space.hyperparameters import POPULATIONS
-from nws_data.space.identity import split_of, training_id
-
-UNLISTED_FROM = 500_000
-"""Plan index from which on a population's trainings are in no list: ``unlisted_from`` of its plan."""
+from nws_data.space.identity import NO_SPLIT, UNLISTED_FROM, split_of, training_id
 
 _SPLITS = {"train": ("train", "validation"), "test": ("test",)}  # of the trainings of a list
 _NAMES = {"fixed": ("fixed",), "random": ("main", "random")}
@@ -137,4 +134,4 @@ def check_row(row: Row, folder: OriginalFolder) -> None:
 def unlisted_ids(folders: Sequence[Path], population: str, root: Path) -> dict[Path, str]:
     """Return the ids of folders in no list, in the order of the SHA-256 of their paths inside the release."""
     order = sorted(folders, key=lambda folder: sha256_of(folder.relative_to(root).as_posix().encode()))
-    return dict(zip(order, _ids(population, ("train",), UNLISTED_FROM), strict=False))
+    return dict(zip(order, _ids(population, (NO_SPLIT,), UNLISTED_FROM), strict=False))

@@ -20,7 +20,6 @@ from nws_data.format.shards import Position, read_header, shard_key
 from nws_data.hashing import file_sha256
 from nws_data.space.identity import parse_id
 from nws_data.space.image_sets import ImageSet
-from nws_data.space.trajectory import N_SNAPSHOTS
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,7 @@ class StoredTraining:
     facts: TrainingFacts
     shard: ShardEntry
     dataset: StoredDataset
+    snapshots: tuple[int, ...]  # which of the dataset's snapshots are read
 
     @property
     def origin(self) -> str:
@@ -47,18 +47,19 @@ class StoredTraining:
         return ()
 
     def weights(self) -> np.ndarray:
-        """Read the weights, float32 ``(20, n_weights)``."""
+        """Read the weights, float32 ``(snapshots, n_weights)``."""
         path, positions = self.dataset.checked(self.shard)
+        held = self.dataset.manifest.snapshots
         key, n = shard_key(self.facts.plan_index), self.facts.architecture.n_weights
         if key not in positions or positions[key].n_weights != n:
             raise FormatError(
                 f"{path}: holds no {key} of {n:,} values a snapshot; `nws verify {self.dataset.root}` says more"
             )
         try:
-            values = np.fromfile(path, "<f4", N_SNAPSHOTS * n, offset=positions[key].offset)
+            values = np.fromfile(path, "<f4", len(held) * n, offset=positions[key].offset)
         except OSError as error:
             raise FormatError(f"{path}: cannot be read ({error.strerror or error}); fetch it again") from error
-        return values.reshape(N_SNAPSHOTS, n)
+        return values.reshape(-1, n)[[held.index(number) for number in self.snapshots]]
 
 
 class StoredDataset:
@@ -78,20 +79,23 @@ class StoredDataset:
         self._provenance: dict[str, Row] = {row["training"]: row for row in table.to_pylist()}
         self.checked = lru_cache(maxsize=None)(self._checked)
 
-    def source(self, training: str) -> StoredTraining:
-        """Return a training of :attr:`rows`."""
+    def source(self, training: str, snapshots: Sequence[int] = ()) -> StoredTraining:
+        """Return a training of :attr:`rows`, of which these snapshots are read; by default all that are here."""
         population, index = parse_id(training)
         row = self.rows[population][training]
         stored = self.manifest.populations[population].splits.get(row["split"])
         for shard in stored.shards if stored else ():
             if parse_id(shard.first)[1] <= index <= parse_id(shard.last)[1] and training in self._provenance:
-                return StoredTraining(header_from_rows(row, self._provenance[training]), shard, self)
+                numbers = tuple(snapshots) or self.manifest.snapshots
+                return StoredTraining(header_from_rows(row, self._provenance[training]), shard, self, numbers)
         raise FormatError(f"{self.root}: {training} is in no shard; `nws verify {self.root}` says more")
 
     def _checked(self, shard: ShardEntry) -> tuple[Path, Mapping[str, Position]]:
         """Return a shard's file and what it holds, its bytes compared with the manifest."""
         path = self.root / shard.path
         header = read_header(path)
+        if header.snapshots != self.manifest.snapshots:
+            raise FormatError(f"{path}: holds other snapshots than {MANIFEST} says; `nws verify {self.root}` says more")
         try:
             sha256 = file_sha256(path)
         except OSError as error:
@@ -107,12 +111,14 @@ def write_copy(
     populations: Mapping[str, tuple[Mapping[str, Any], Sequence[StoredTraining]]],
     progress: Progress | None,
 ) -> Manifest:
-    """Write trainings of datasets, with the plan of each population, as a dataset of their own.
+    """Write trainings of datasets, all of the same snapshots, with the plan of each population, as a dataset of their own.
 
     Raises ``BuildError`` where ``out`` holds something else, or is the folder of a source.
     """
-    roots = {source.dataset.root.resolve() for _, members in populations.values() for source in members}
+    sources = [source for _, members in populations.values() for source in members]
+    roots = {source.dataset.root.resolve() for source in sources}
     if out.resolve() in roots:
         raise BuildError(f"{out} is read from; give another folder for the new dataset")
-    card = derived_card([plan for plan, _ in populations.values()])
-    return write_populations(out, image_sets, populations, card, progress)
+    snapshots = sources[0].snapshots
+    card = derived_card([plan for plan, _ in populations.values()], snapshots)
+    return write_populations(out, image_sets, populations, card, progress, snapshots)

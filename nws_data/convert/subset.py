@@ -1,4 +1,4 @@
-"""``nws subset``: the trainings of a dataset that meet conditions, as a dataset of their own."""
+"""``nws subset``: trainings of a dataset that meet conditions, and snapshots of them, as a dataset of their own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nws_data.convert.writing import Progress
 from nws_data.errors import SelectionError, one_of
 from nws_data.format.manifest import Manifest
 from nws_data.format.metadata import TRAINING_SCHEMA, Row
-from nws_data.space.trajectory import CURVES
+from nws_data.space.trajectory import CURVES, snapshots_text
 
 _CONDITION = re.compile(r"([a-z_]+)\s*(!=|<=|>=|=|<|>)\s*(.+)")
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
@@ -35,11 +35,13 @@ def subset(
     conditions: Sequence[str] = (),
     *,
     populations: Sequence[str] = (),
+    snapshots: Sequence[int] = (),
     progress: Progress | None = None,
 ) -> Manifest:
-    """Write the trainings that meet all conditions, with all their 20 snapshots, as a dataset; return its manifest.
+    """Write the trainings that meet all conditions, with some or all of their snapshots, as a dataset; return its manifest.
 
-    Ids, splits, plans and all values stay. Interrupted, the same call goes on.
+    Ids, numbers of snapshots, splits, plans and all values stay, but ``finite`` is of the snapshots that are chosen.
+    Interrupted, the same call goes on.
 
     Args:
         root: the dataset.
@@ -47,10 +49,11 @@ def subset(
         conditions: such as ``"optimizer=adam,rmsprop"``, ``"dataset!=svhn"`` or ``"test_accuracy>0.5"``, of columns of
             metadata/trainings. Accuracies are those of the final model.
         populations: by default all.
+        snapshots: numbers from 0, the initialisation, to 19, the converged model; by default all that the dataset holds.
         progress: called after every training.
 
     Raises:
-        SelectionError: a condition that cannot be, or that no training meets.
+        SelectionError: a condition that cannot be, or that no training meets, or a snapshot that the dataset does not hold.
         FormatError: the dataset is damaged, or its shards are not here.
         BuildError: ``out`` holds another dataset.
     """
@@ -59,11 +62,15 @@ def subset(
     for name in populations:
         if name not in data.rows:
             raise SelectionError(f"population: {one_of(name, data.rows)}")
+    held = data.manifest.snapshots
+    if absent := sorted(set(snapshots) - set(held)):
+        raise SelectionError(f"{root} holds {snapshots_text(held)} of each training, not {snapshots_text(absent)}")
+    numbers = sorted(set(snapshots))
     chosen = {}
     for name, rows in data.rows.items():
         ids = [training for training, row in rows.items() if all(test(row) for test in tests)]
         if ids and name in (populations or data.rows):
-            chosen[name] = (data.manifest.populations[name].plan, [data.source(training) for training in ids])
+            chosen[name] = (data.manifest.populations[name].plan, [data.source(training, numbers) for training in ids])
     if not chosen:
         raise SelectionError(f"no training of {root} meets {' and '.join(conditions)}; `nws info {root}` says what it holds")
     return write_copy(Path(out), data.manifest.image_sets, chosen, progress)
@@ -77,8 +84,8 @@ def parse_condition(text: str) -> Callable[[Row], bool]:
     name, sign, right = match.groups()
     if name in ("snapshot", "epoch"):
         raise SelectionError(
-            f"{text}: a dataset holds all 20 snapshots of each training, so a subset cannot leave some out; choose "
-            'snapshots when you read: nws_data.open("nws", "fixed").select(last=4)'
+            f"{text}: conditions choose trainings, with all their snapshots; choose snapshots by their numbers: --snapshots "
+            "0 10 19, in Python snapshots=[0, 10, 19]"
         )
     if name not in _COLUMNS:
         raise SelectionError(f"{text}: column: {one_of(name, _COLUMNS)}")

@@ -11,6 +11,7 @@ from nws_data.format.manifest import Manifest
 from nws_data.format.metadata import read_table
 from nws_data.format.shards import tensor_nbytes
 from nws_data.space.image_sets import ImageSet
+from nws_data.space.trajectory import SNAPSHOTS
 from nws_data.write.sources import Source
 from nws_data.write.writer import check_appendable, write_population
 
@@ -24,23 +25,25 @@ def write_populations(
     populations: Mapping[str, tuple[Mapping[str, Any], Sequence[Source]]],
     card_template: str,
     progress: Progress | None,
+    snapshots: Sequence[int] = SNAPSHOTS,
 ) -> Manifest:
     """Write the plan and the trainings of each population as a dataset, or go on with one that was interrupted.
 
-    Raises ``BuildError`` where ``out`` holds anything else.
+    ``snapshots`` are the numbers of those that the weights of the sources hold. Raises ``BuildError`` where ``out`` holds
+    anything else.
     """
     wanted = {source.facts.training for _, sources in populations.values() for source in sources}
-    old = check_appendable(out)
+    old = check_appendable(out, snapshots=snapshots)
     stored: set[str] = set()
     if old is not None:
         for path in old.trainings.values():
             stored |= set(read_table(out, old, path, ["training"])["training"].to_pylist())
         for name, (plan, _) in populations.items():
-            check_appendable(out, name, plan, image_sets)
+            check_appendable(out, name, plan, image_sets, snapshots)
         if others := sorted(stored - wanted):
             raise BuildError(f"{out} holds another dataset, with {', '.join(others[:3])}; give a new folder")
     sizes = {
-        name: sum(tensor_nbytes(source.facts.architecture.n_weights) for source in sources)
+        name: sum(tensor_nbytes(source.facts.architecture.n_weights, len(snapshots)) for source in sources)
         for name, (_, sources) in populations.items()
     }
     done, total = 0, sum(sizes.values())
@@ -63,6 +66,7 @@ def write_populations(
             image_sets=image_sets,
             records=sources,
             card_template=card_template,
+            snapshots=snapshots,
             progress=advance,
         )
     return Manifest.load(out)

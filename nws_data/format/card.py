@@ -169,6 +169,7 @@ def _values(info: DatasetInfo) -> dict[str, str]:
     return {
         "n_trainings": f"{info.n_trainings:,}",
         "n_snapshots": f"{info.n_snapshots:,}",
+        "n_each": str(len(info.snapshots)),
         "size": f"{info.n_bytes / 1e9:,.2f} GB" if info.n_bytes >= 1e9 else f"{info.n_bytes / 1e6:,.1f} MB",
         "data_digest": info.data_digest,
         "default_config": "fixed" if "fixed" in populations else "random",

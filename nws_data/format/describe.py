@@ -19,7 +19,7 @@ from nws_data.format.tiers import FULL, tier_name
 from nws_data.space.hyperparameters import CLASSES
 from nws_data.space.identity import SPLITS, parse_id
 from nws_data.space.image_sets import ImageSet
-from nws_data.space.trajectory import N_SNAPSHOTS
+from nws_data.space.trajectory import N_SNAPSHOTS, SNAPSHOTS, snapshots_text
 from nws_data.terminal import align, plain
 
 _COLUMNS = tuple(field.name for field in TRAINING_SCHEMA if not pa.types.is_list(field.type))
@@ -91,6 +91,7 @@ class DatasetInfo:
     tier: str | None  # the tier that the counts are of; None: the whole dataset
     n_trainings: int
     n_snapshots: int
+    snapshots: tuple[int, ...]  # numbers of those that the dataset holds of each training
     n_bytes: int  # of the shard files
     image_sets: tuple[ImageSet, ...]
     populations: dict[str, PopulationInfo]
@@ -141,7 +142,8 @@ def describe(
         data_digest=manifest.data_digest,
         tier=None if tier is None else tier_name(tier),
         n_trainings=n_trainings,
-        n_snapshots=N_SNAPSHOTS * n_trainings,
+        n_snapshots=len(manifest.snapshots) * n_trainings,
+        snapshots=manifest.snapshots,
         n_bytes=sum(shard.nbytes for shard in manifest.shards),
         image_sets=manifest.image_sets,
         populations=populations,
@@ -167,7 +169,7 @@ def _population_info(
         splits={
             split: SplitInfo(
                 n_trainings=entry.n_trainings,
-                n_snapshots=entry.n_snapshots,
+                n_snapshots=len(manifest.snapshots) * entry.n_trainings,
                 n_shards=len(entry.shards),
                 n_bytes=sum(shard.nbytes for shard in entry.shards),
                 n_passing=int(passing[columns["split"] == split].sum()),
@@ -208,6 +210,8 @@ def format_info(info: DatasetInfo) -> str:
         f"{tier}{info.n_trainings:,} trainings, {info.n_snapshots:,} snapshots, {info.n_bytes / 1e6:,.1f} MB of weights",
         f"data digest {info.data_digest}",
     ]
+    if info.snapshots != SNAPSHOTS:
+        lines.insert(1, f"of the {N_SNAPSHOTS} snapshots of each training: {snapshots_text(info.snapshots)}")
     for name, population in info.populations.items():
         accuracies = [_IMAGE_SETS, *image_set_rows(population)[1:]]
         lines += ["", f"{name}: {population.n_trainings:,} trainings, {population.n_non_finite:,} non-finite"]

@@ -14,11 +14,11 @@ from nws_data.atomic import write_bytes
 from nws_data.errors import FormatError, NWSError
 from nws_data.format.shards import shard_path
 from nws_data.format.untrusted import parse_json, read_file
-from nws_data.format.versions import FORMAT_VERSION, reader_of
+from nws_data.format.versions import reader_of, version_for
 from nws_data.hashing import sha256_of
 from nws_data.space.identity import SPLITS, check_population, parse_id, split_of
 from nws_data.space.image_sets import ImageSet
-from nws_data.space.trajectory import N_SNAPSHOTS
+from nws_data.space.trajectory import SNAPSHOTS, check_snapshots
 from nws_data.text import check_text
 
 MANIFEST = "manifest.json"
@@ -36,8 +36,8 @@ _PLAN_TYPES: dict[str, Any] = {
     "evaluation": str,
     "unlisted_from": int,
 }
-# Of a shard's file, for each training and in all: shards are closed at 512 MB.
-_LEAST_NBYTES, _MOST_NBYTES = N_SNAPSHOTS * 4 * 10_000, 1_000_000_000
+# Of a shard's file, for each snapshot and in all: shards are closed at 512 MB.
+_LEAST_NBYTES, _MOST_NBYTES = 4 * 10_000, 1_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,15 +64,10 @@ class SplitEntry:
         """Trainings in all shards."""
         return sum(shard.n_trainings for shard in self.shards)
 
-    @property
-    def n_snapshots(self) -> int:
-        """Snapshots in all shards: 20 per training."""
-        return N_SNAPSHOTS * self.n_trainings
-
 
 @dataclass(frozen=True, kw_only=True)
 class PopulationEntry:
-    """One population: its plan and those splits that have trainings, in the order train, validation, test."""
+    """One population: its plan and those splits that have trainings, in the order of ``SPLITS``."""
 
     plan: dict[str, Any]  # everything that decides what a training is, but their number
     splits: dict[str, SplitEntry]
@@ -93,6 +88,12 @@ class Manifest:
     trainings: dict[str, str]  # split: path of metadata/trainings
     provenance: str  # path
     sha256: dict[str, str]  # of every Parquet file
+    snapshots: tuple[int, ...] = SNAPSHOTS  # numbers of those that the dataset holds of each training, ascending
+
+    @property
+    def format_version(self) -> int:
+        """The version in which it is written."""
+        return version_for(self.trainings, self.snapshots)
 
     @property
     def shards(self) -> list[ShardEntry]:
@@ -108,7 +109,7 @@ class Manifest:
     def n_rows(self, path: str) -> int:
         """Return how many rows one of :attr:`metadata_files` has."""
         entries = [(split, stored) for p in self.populations.values() for split, stored in p.splits.items()]
-        snapshots = {stored.metadata: stored.n_snapshots for _, stored in entries}
+        snapshots = {stored.metadata: len(self.snapshots) * stored.n_trainings for _, stored in entries}
         if path in snapshots:
             return snapshots[path]
         return sum(s.n_trainings for split, s in entries if path in (self.trainings.get(split), self.provenance))
@@ -139,11 +140,13 @@ class Manifest:
         """Return the JSON text of manifest.json."""
         populations: dict[str, Any] = {}
         for name, entry in sorted(self.populations.items()):
-            splits = {split: _split_to_json(entry.splits[split]) for split in SPLITS if split in entry.splits}
+            stored = {split: entry.splits[split] for split in SPLITS if split in entry.splits}
+            splits = {split: _split_to_json(found, len(self.snapshots)) for split, found in stored.items()}
             populations[name] = {"plan": entry.plan, "n_trainings": entry.n_trainings, "splits": splits}
         content = {
             "format": FORMAT,
-            "format_version": FORMAT_VERSION,
+            "format_version": self.format_version,
+            **({"snapshots": self.snapshots} if self.format_version >= 2 else {}),
             "data_digest": self.data_digest,
             "image_sets": [asdict(image_set) for image_set in self.image_sets],
             "populations": populations,
@@ -193,6 +196,7 @@ def parse_manifest(raw: bytes, name: str) -> Manifest:
             trainings=dict(content["trainings"]),
             provenance=content["provenance"],
             sha256={path: _digest(sha256) for path, sha256 in content["sha256"].items()},
+            snapshots=check_snapshots(content["snapshots"]),
         )
         _check_consistency(manifest)
         return manifest
@@ -215,6 +219,8 @@ def _check_consistency(manifest: Manifest) -> None:
         for i, shard in enumerate(stored.shards):
             if shard.path != shard_path(population, split, i):
                 raise ValueError(f"shard {i} of {population}/{split} must be named {shard_path(population, split, i)}")
+            if not len(manifest.snapshots) * shard.n_trainings * _LEAST_NBYTES <= shard.nbytes <= _MOST_NBYTES:
+                raise ValueError(f"a shard of {shard.n_trainings} trainings cannot have {shard.nbytes} bytes")
     if not splits or {split for _, split, _ in splits} != set(manifest.trainings):
         raise ValueError("there must be a table of trainings for every split that has shards, and no other")
     if stems.keys() != manifest.sha256.keys():
@@ -239,7 +245,7 @@ def _digest(value: object) -> str:
     return value
 
 
-def _split_to_json(entry: SplitEntry) -> dict[str, Any]:
+def _split_to_json(entry: SplitEntry, n_snapshots: int) -> dict[str, Any]:
     shards = [
         {
             "path": s.path,
@@ -250,7 +256,7 @@ def _split_to_json(entry: SplitEntry) -> dict[str, Any]:
         }
         for s in entry.shards
     ]
-    counts = {"n_trainings": entry.n_trainings, "n_snapshots": entry.n_snapshots}
+    counts = {"n_trainings": entry.n_trainings, "n_snapshots": n_snapshots * entry.n_trainings}
     return counts | {"metadata": entry.metadata, "shards": shards}
 
 
@@ -298,7 +304,5 @@ def _shard_from_json(population: str, split: str, values: Mapping[str, Any]) -> 
     n_trainings, nbytes = values["n_trainings"], values["nbytes"]
     if type(n_trainings) is not int or type(nbytes) is not int or not 1 <= n_trainings <= span:
         raise ValueError(f"n_trainings of a shard with {first} to {last} cannot be {n_trainings!r}")
-    if not n_trainings * _LEAST_NBYTES <= nbytes <= _MOST_NBYTES:
-        raise ValueError(f"a shard of {n_trainings} trainings cannot have {nbytes} bytes")
     sha256 = _digest(values["sha256"])
     return ShardEntry(path=values["path"], nbytes=nbytes, sha256=sha256, first=first, last=last, n_trainings=n_trainings)

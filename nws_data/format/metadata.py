@@ -25,7 +25,7 @@ from nws_data.hashing import sha256_of
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import CLASSES, COLUMNS, LEARNING_RATE, POPULATIONS, HyperParameters
 from nws_data.space.identity import ID_PATTERN, SPLITS, parse_id
-from nws_data.space.trajectory import CURVES, N_SNAPSHOTS, STOP_REASONS
+from nws_data.space.trajectory import CURVES, N_SNAPSHOTS, SNAPSHOTS, STOP_REASONS
 
 _CLASSES: dict[str, tuple[str, ...]] = {
     **{name: values for name, values in CLASSES.items() if isinstance(values[0], str) and name != "dataset"},
@@ -107,15 +107,19 @@ PROVENANCE_SCHEMA = pa.schema(
 Row = dict[str, Any]
 
 
-def snapshot_rows(header: TrainingHeader, shard: str, position: Position) -> list[Row]:
-    """Return a training's 20 rows of metadata/<population>; ``shard`` is the path inside the dataset."""
+def snapshot_rows(header: TrainingHeader, shard: str, position: Position, snapshots: Sequence[int] = SNAPSHOTS) -> list[Row]:
+    """Return a training's rows of metadata/<population>, one for each of the snapshots with these numbers.
+
+    ``shard`` is the path inside the dataset.
+    """
     common = header.hyperparameters.to_dict() | _lengths(header.architecture) | {"finite": header.finite}
     rows = []
-    for row, epoch in enumerate(header.snapshot_epochs):
+    for row, snapshot in enumerate(snapshots):
+        epoch = header.snapshot_epochs[snapshot]
         place = {"shard": shard, "key": shard_key(header.plan_index), "row": row}
         place |= {"offset": position.row_offset(row), "nbytes": position.row_nbytes}
         curves = {name: getattr(header, name)[epoch] for name in CURVES}
-        first = {"training": header.training, "snapshot": row, "epoch": epoch}
+        first = {"training": header.training, "snapshot": snapshot, "epoch": epoch}
         rows.append(first | curves | common | {"weights": place})
     return rows
 

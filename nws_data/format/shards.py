@@ -21,11 +21,11 @@ import numpy as np
 from nws_data.atomic import atomic_file
 from nws_data.errors import FormatError
 from nws_data.format.untrusted import MAX_FILE_NBYTES, parse_json
-from nws_data.format.versions import FORMAT_VERSION, reader_of
-from nws_data.space.trajectory import N_SNAPSHOTS
+from nws_data.format.versions import reader_of, version_for
+from nws_data.space.trajectory import N_SNAPSHOTS, SNAPSHOTS, check_snapshots
 
 MAX_PLAN_INDEX = 999_999
-"""Keys have six digits in version 1, so that their order is that of the plan indices."""
+"""Keys have six digits, so that their order is that of the plan indices."""
 
 SHARD_SIZES = (64_000_000, 64_000_000, 128_000_000, 256_000_000, 512_000_000)
 """Bytes of tensor data at which a split's shards are closed, in order; the last one repeats."""
@@ -35,7 +35,7 @@ MAX_N_WEIGHTS = 1_000_000
 
 METADATA_KEY = "nws"
 KEY_PATTERN = r"t[0-9]{6}"
-SHARD_PATTERN = r"weights/(fixed|random)/(train|validation|test)-[0-9]{5,6}\.safetensors"
+SHARD_PATTERN = r"weights/(fixed|random)/(train|validation|test|none)-[0-9]{5,6}\.safetensors"
 """Regular expressions of keys and of shards' paths inside the dataset, which must match as a whole."""
 
 _FLOAT32 = np.dtype("<f4")
@@ -46,7 +46,7 @@ _FETCH_AGAIN = "fetch the file again or rebuild it"
 
 @dataclass(frozen=True)
 class Position:
-    """Where a training's tensor, float32 ``(20, n_weights)``, lies in its shard."""
+    """Where a training's tensor, float32 ``(snapshots, n_weights)``, lies in its shard."""
 
     offset: int  # absolute, in bytes
     nbytes: int
@@ -64,10 +64,11 @@ class Position:
 
 @dataclass(frozen=True)
 class ShardHeader:
-    """A checked shard: its population and split, and the position of every key, in plan order."""
+    """A checked shard: its population, split and snapshots, and the position of every key, in plan order."""
 
     population: str
     split: str
+    snapshots: tuple[int, ...]  # numbers of those that each tensor holds, one a row
     positions: dict[str, Position]
     file_nbytes: int
     header_nbytes: int
@@ -85,13 +86,13 @@ class WrittenShard:
 def shard_key(plan_index: int) -> str:
     """Return the tensor's name of a training, such as ``t000123``; raises ``FormatError`` above 999,999."""
     if not 0 <= plan_index <= MAX_PLAN_INDEX:
-        raise FormatError(f"plan index must be in [0, {MAX_PLAN_INDEX}] in format version 1, got {plan_index}")
+        raise FormatError(f"plan index must be in [0, {MAX_PLAN_INDEX}], got {plan_index}")
     return f"t{plan_index:06d}"
 
 
-def tensor_nbytes(n_weights: int) -> int:
-    """Return the bytes of a training's tensor, float32 ``(20, n_weights)``."""
-    return N_SNAPSHOTS * n_weights * _FLOAT32.itemsize
+def tensor_nbytes(n_weights: int, n_snapshots: int = N_SNAPSHOTS) -> int:
+    """Return the bytes of a training's tensor, float32 ``(n_snapshots, n_weights)``."""
+    return n_snapshots * n_weights * _FLOAT32.itemsize
 
 
 def shard_path(population: str, split: str, number: int) -> str:
@@ -103,8 +104,8 @@ def check_shard_path(path: str) -> None:
     """Raise ``FormatError`` unless the path inside the dataset is one that :func:`shard_path` gives; ask before opening."""
     if not isinstance(path, str) or not re.fullmatch(SHARD_PATTERN, path):
         raise FormatError(
-            f"no shard has the path {path!r:.99}: expected weights/<fixed|random>/<train|validation|test>-NNNNN.safetensors;"
-            " do not use this dataset"
+            f"no shard has the path {path!r:.99}: expected weights/<fixed|random>/<train|validation|test|none>-NNNNN"
+            ".safetensors; do not use this dataset"
         )
 
 
@@ -128,20 +129,36 @@ def divide_into_shards(nbytes: Sequence[int], n_existing: int, sizes: Sequence[i
     return counts
 
 
-def encode_shard_header(population: str, split: str, n_weights: Mapping[str, int], version: int = FORMAT_VERSION) -> bytes:
-    """Return the header of a shard with these keys (ascending) and vector lengths, in a format version."""
-    text = json.dumps({"format_version": version, "population": population, "split": split}, sort_keys=True)
-    content: dict[str, Any] = {"__metadata__": {METADATA_KEY: text}}
-    for key, position in _positions(0, n_weights).items():
+def encode_shard_header(
+    population: str,
+    split: str,
+    n_weights: Mapping[str, int],
+    snapshots: Sequence[int] = SNAPSHOTS,
+    version: int | None = None,
+) -> bytes:
+    """Return the header of a shard with these keys (ascending), vector lengths and snapshots, in a format version.
+
+    By default that is :func:`version_for`.
+    """
+    version = version_for([split], snapshots) if version is None else version
+    values: dict[str, Any] = {"format_version": version, "population": population, "split": split}
+    values |= {"snapshots": list(snapshots)} if version >= 2 else {}
+    content: dict[str, Any] = {"__metadata__": {METADATA_KEY: json.dumps(values, sort_keys=True)}}
+    for key, position in _positions(0, n_weights, len(snapshots)).items():
         offsets = [position.offset, position.offset + position.nbytes]
-        content[key] = {"dtype": "F32", "shape": [N_SNAPSHOTS, position.n_weights], "data_offsets": offsets}
+        content[key] = {"dtype": "F32", "shape": [len(snapshots), position.n_weights], "data_offsets": offsets}
     raw = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
     raw += b" " * (-len(raw) % 8)
     return len(raw).to_bytes(_LENGTH_NBYTES, "little") + raw
 
 
 def write_shard(
-    path: Path, population: str, split: str, n_weights: Mapping[str, int], tensors: Iterable[np.ndarray]
+    path: Path,
+    population: str,
+    split: str,
+    n_weights: Mapping[str, int],
+    tensors: Iterable[np.ndarray],
+    snapshots: Sequence[int] = SNAPSHOTS,
 ) -> WrittenShard:
     """Write a shard atomically, one training in memory at a time.
 
@@ -149,25 +166,26 @@ def write_shard(
         path: the file; replaced only when complete.
         population, split: recorded in the header.
         n_weights: vector length of every key, keys ascending.
-        tensors: float32 ``(20, n_weights)`` of every key, in the same order; drawn one by one.
+        tensors: float32 ``(snapshots, n_weights)`` of every key, in the same order; drawn one by one.
+        snapshots: their numbers, recorded in the header in version 2.
 
     Raises:
         FormatError: keys out of order, or a tensor of another shape or dtype.
         BuildError: the system cannot write.
     """
     _check_keys(n_weights, path)
-    raw = encode_shard_header(population, split, n_weights)
+    raw = encode_shard_header(population, split, n_weights, snapshots)
     digest = hashlib.sha256(raw)
     with atomic_file(path) as stream, ThreadPoolExecutor(1) as hasher:
         stream.write(raw)
         for (key, n), tensor in zip(n_weights.items(), tensors, strict=True):
-            if tensor.shape != (N_SNAPSHOTS, n) or tensor.dtype != np.float32:
-                raise FormatError(f"{key}: expected float32 {(N_SNAPSHOTS, n)}, got {tensor.dtype} {tensor.shape}")
+            if tensor.shape != (len(snapshots), n) or tensor.dtype != np.float32:
+                raise FormatError(f"{key}: expected float32 {(len(snapshots), n)}, got {tensor.dtype} {tensor.shape}")
             data = np.ascontiguousarray(tensor, dtype=_FLOAT32).data.cast("B")
             hashed = hasher.submit(digest.update, data)  # takes as long as writing
             stream.write(data)
             hashed.result()
-    positions = _positions(len(raw), n_weights)
+    positions = _positions(len(raw), n_weights, len(snapshots))
     return WrittenShard(len(raw) + sum(p.nbytes for p in positions.values()), digest.hexdigest(), positions)
 
 
@@ -208,6 +226,7 @@ def _parsed(raw: bytes, file_nbytes: int, name: str) -> ShardHeader:
             raise FormatError(f"{name}: a safetensors file, but not an NWS shard (no metadata {METADATA_KEY!r}); remove it")
         values = parse_json(metadata[METADATA_KEY])
         version, population, split = values["format_version"], str(values["population"]), str(values["split"])
+        snapshots = check_snapshots(values.get("snapshots", SNAPSHOTS))
         n_weights = {key: tensor["shape"][-1] for key, tensor in content.items()}
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise FormatError(f"{name}: not a shard of NWS, its header does not parse; {_FETCH_AGAIN}") from error
@@ -216,22 +235,22 @@ def _parsed(raw: bytes, file_nbytes: int, name: str) -> ShardHeader:
     for key, n in n_weights.items():
         if type(n) is not int or not 1 <= n <= MAX_N_WEIGHTS:
             raise FormatError(f"{name}: {key} cannot hold {n!r:.40} values a snapshot; {_FETCH_AGAIN}")
-    if encode_shard_header(population, split, n_weights, version) != raw:
+    if encode_shard_header(population, split, n_weights, snapshots, version) != raw:
         raise FormatError(f"{name}: the header is not written as FORMAT.md says; {_FETCH_AGAIN}")
-    positions = _positions(len(raw), n_weights)
+    positions = _positions(len(raw), n_weights, len(snapshots))
     end = len(raw) + sum(position.nbytes for position in positions.values())
     if end != file_nbytes:
         state = "truncated" if file_nbytes < end else "too long"
         raise FormatError(f"{name}: {state}: {file_nbytes} bytes, its header says {end}; {_FETCH_AGAIN}")
-    return ShardHeader(population, split, positions, file_nbytes, len(raw))
+    return ShardHeader(population, split, snapshots, positions, file_nbytes, len(raw))
 
 
-def _positions(start: int, n_weights: Mapping[str, int]) -> dict[str, Position]:
+def _positions(start: int, n_weights: Mapping[str, int], n_snapshots: int) -> dict[str, Position]:
     """Return the position of each tensor where the first lies at byte ``start``."""
     positions = {}
     for key, n in n_weights.items():
-        positions[key] = Position(start, tensor_nbytes(n), n)
-        start += tensor_nbytes(n)
+        positions[key] = Position(start, tensor_nbytes(n, n_snapshots), n)
+        start += positions[key].nbytes
     return positions
 
 

@@ -67,7 +67,7 @@ def pull(
         out: a new or empty folder, or one that was filled from the same repository.
         tier: of each population: ``"1GB"``, ``"10GB"``, ``"full"`` or any size such as ``"500MB"``.
         populations: ``"fixed"``, ``"random"``; by default all that the dataset has.
-        split: ``"train"``, ``"validation"`` or ``"test"``: the tier's shards of this split alone; by default all.
+        split: ``"train"``, ``"validation"``, ``"test"``, ``"none"``: the tier's shards of this split; by default all.
         progress: see :data:`Progress`.
 
     Raises:

@@ -17,15 +17,11 @@ from nws_data.errors import UploadError
 from nws_data.format.manifest import MANIFEST, Manifest
 from nws_data.format.partial import Pulled
 from nws_data.format.root import CHECKSUMS, OPTIONAL_FILES, README, is_data_file
-from nws_data.format.versions import FORMAT_VERSION
 from nws_data.hashing import file_sha256
 from nws_data.hub.repository import Repository, parse_repository, translated_errors
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-
-TAG = f"format-{FORMAT_VERSION}"
-"""Tag of the newest commit in this version of the format: ``owner/name@format-1``."""
 
 COMMIT_FILES = 50
 """Files of a commit; the hub asks for fewer than 100."""
@@ -44,7 +40,7 @@ class PushPlan:
     removed: tuple[str, ...]  # tables that the dataset replaced
     n_there: int  # files that are there already
     n_bytes_there: int
-    tag: str  # of the newest commit in this format
+    tag: str  # of the newest commit in this version of the format, such as format-1
     is_tagged: bool
 
     @property
@@ -77,7 +73,7 @@ def plan_push(repository: str, root: str | Path, *, deep: bool = False) -> PushP
         raise UploadError(f"{root} holds a part only; `nws pull {name} --tier full --out {root}` fetches the rest")
     manifest = Manifest.load(root)
     with translated_errors(parsed, "", sending=True):
-        commit, there, is_tagged = _remote(_api(), parsed.name)
+        commit, there, is_tagged = _remote(_api(), parsed.name, tag := f"format-{manifest.format_version}")
     local = _local_files(root, manifest)
     missing = [path for path in local if path not in there or not _is_same(root, manifest, path, there[path])]
     surplus = [path for path in there if is_data_file(path) and path not in local]
@@ -95,7 +91,7 @@ def plan_push(repository: str, root: str | Path, *, deep: bool = False) -> PushP
         removed=tuple(sorted(surplus)),
         n_there=len(local) - len(missing),
         n_bytes_there=sum(sizes.values()) - sum(sizes[path] for path in missing),
-        tag=TAG,
+        tag=tag,
         is_tagged=is_tagged,
     )
 
@@ -199,9 +195,9 @@ def _send(
         n_trainings = sum(population.n_trainings for population in manifest.populations.values())
         commit(last, f"{n_trainings} trainings, data {manifest.data_digest[:12]}")
     if last or shards or not plan.is_tagged:
-        if _tags(api, plan.repository).get(TAG, head) != head:
-            api.delete_tag(plan.repository, tag=TAG, repo_type="dataset")
-        api.create_tag(plan.repository, tag=TAG, revision=head, repo_type="dataset", exist_ok=True)
+        if _tags(api, plan.repository).get(plan.tag, head) != head:
+            api.delete_tag(plan.repository, tag=plan.tag, repo_type="dataset")
+        api.create_tag(plan.repository, tag=plan.tag, revision=head, repo_type="dataset", exist_ok=True)
     return head
 
 
@@ -211,8 +207,8 @@ def _api() -> HfApi:
     return HfApi()
 
 
-def _remote(api: HfApi, name: str) -> tuple[str | None, dict[str, Any], bool]:
-    """Return a repository's commit, its files by path, and whether the commit has the format's tag; None without one."""
+def _remote(api: HfApi, name: str, tag: str) -> tuple[str | None, dict[str, Any], bool]:
+    """Return a repository's commit, its files by path, and whether the commit has the tag; None without one."""
     from huggingface_hub import errors
 
     try:
@@ -222,7 +218,7 @@ def _remote(api: HfApi, name: str) -> tuple[str | None, dict[str, Any], bool]:
     except errors.RepositoryNotFoundError:
         return None, {}, False
     entries = api.list_repo_tree(name, recursive=True, revision=commit, repo_type="dataset")
-    return commit, {e.path: e for e in entries if hasattr(e, "blob_id")}, _tags(api, name).get(TAG) == commit
+    return commit, {e.path: e for e in entries if hasattr(e, "blob_id")}, _tags(api, name).get(tag) == commit
 
 
 def _tags(api: HfApi, name: str) -> dict[str, str]:

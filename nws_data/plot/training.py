@@ -13,6 +13,7 @@ from nws_data.read.dataset import open as open_dataset
 from nws_data.space.architecture import Architecture, Layer
 from nws_data.space.hyperparameters import HyperParameters
 from nws_data.space.identity import parse_id
+from nws_data.space.trajectory import SNAPSHOTS, snapshots_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,13 +28,15 @@ class StoredTraining:
     Attributes:
         training: its id.
         hyperparameters: as drawn.
-        epochs: of each snapshot, ``(20,)``; 0 is the initialisation.
-        vectors: the weights of each snapshot, float32 ``(20, n_weights)``.
+        snapshots: numbers of those that the dataset holds, ``(n,)``, mostly 0 to 19.
+        epochs: of each snapshot, ``(n,)``; 0 is the initialisation.
+        vectors: the weights of each snapshot, float32 ``(n, n_weights)``.
         row: its row of the table of trainings, with the learning curves.
     """
 
     training: str
     hyperparameters: HyperParameters
+    snapshots: np.ndarray
     epochs: np.ndarray
     vectors: np.ndarray
     row: pd.Series
@@ -43,8 +46,13 @@ class StoredTraining:
         """The layers, input side first."""
         return Architecture.of(self.hyperparameters).layers
 
+    def name(self, i: int) -> str:
+        """Return what the snapshot at a position is: ``initialisation``, ``converged`` or ``epoch 7``."""
+        names = {SNAPSHOTS[0]: "initialisation", SNAPSHOTS[-1]: "converged"}
+        return names.get(int(self.snapshots[i]), f"epoch {self.epochs[i]:g}")
+
     def kernels(self, layer: Layer) -> np.ndarray:
-        """Return a layer's kernel of each snapshot, float32 ``(20, values)``."""
+        """Return a layer's kernel of each snapshot, float32 ``(n, values)``."""
         return self.vectors[:, layer["kernel"].slice]
 
 
@@ -70,17 +78,17 @@ def load_training(root: str | Path, training: str) -> StoredTraining:
         )
     own = data.take(rows)
     vectors = own.store.gather(own.shard_index, own.value_offset, int(own["n_weights"][0])).numpy()
-    return StoredTraining(training, own.hyperparameters(0), own["epoch"], vectors, own.trainings().iloc[0])
+    return StoredTraining(training, own.hyperparameters(0), own["snapshot"], own["epoch"], vectors, own.trainings().iloc[0])
 
 
 def distances(kernels: np.ndarray) -> np.ndarray:
-    """Return how far a kernel is from its initialisation, in units of the latter's norm.
+    """Return how far a kernel is from its first snapshot, the initialisation, in units of the latter's norm.
 
     Args:
-        kernels: of each snapshot, ``(20, values)``, the initialisation first.
+        kernels: of each snapshot, ``(n, values)``.
 
     Returns:
-        float64 ``(20,)``; NaN where a snapshot holds values that are not finite, or the initialisation is 0.
+        float64 ``(n,)``; NaN where a snapshot holds values that are not finite, or the first one is 0.
     """
     values = kernels.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
@@ -89,7 +97,7 @@ def distances(kernels: np.ndarray) -> np.ndarray:
 
 
 def percentiles(kernels: np.ndarray) -> np.ndarray:
-    """Return :data:`PERCENTILES` of the finite values of each snapshot: float64 ``(20, 5)``, NaN where there are none."""
+    """Return :data:`PERCENTILES` of the finite values of each snapshot: float64 ``(n, 5)``, NaN where there are none."""
     found = np.full((len(kernels), len(PERCENTILES)), np.nan)
     for line, values in zip(found, kernels, strict=True):
         finite = values[np.isfinite(values)]
@@ -103,10 +111,12 @@ def caption(training: StoredTraining) -> str:
     h = training.hyperparameters
     norm = "" if h.batch_norm else ", no batch norm"
     bad = np.flatnonzero(~np.isfinite(training.vectors).all(axis=1))
-    infinite = f"; values that are not finite from snapshot {bad[0]} on" if len(bad) else ""
+    infinite = f"; values that are not finite from snapshot {training.snapshots[bad[0]]} on" if len(bad) else ""
+    held = tuple(training.snapshots.tolist())
+    part = "" if held == SNAPSHOTS else f"; {snapshots_text(held)} of {len(SNAPSHOTS)}"
     return (
         f"{training.training}: {h.dataset}, {h.initialization}, {h.activation}, {h.optimizer} at {h.learning_rate:.2g}, "
         f"batches of {h.batch_size}, augmentation {'on' if h.augmentation else 'off'}{norm}\n"
         f"{training.vectors.shape[1]:,} weights, filters {h.filter_size}x{h.filter_size}; final test accuracy "
-        f"{training.row['final_test_accuracy']:.1%} after {training.epochs[-1]:g} epochs{infinite}"
+        f"{training.row['final_test_accuracy']:.1%} after {training.row['n_epochs']} epochs{infinite}{part}"
     )

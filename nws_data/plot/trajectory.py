@@ -34,7 +34,7 @@ def draw_trajectory(training: StoredTraining) -> Figure:
 
 
 def _draw_accuracies(panel: Axes, training: StoredTraining) -> None:
-    last = training.epochs[-1]
+    last = training.row["n_epochs"]
     for name, colour in zip(CURVES, (style.COLOURS[5], style.COLOURS[1], style.COLOURS[0]), strict=True):
         curve = np.asarray(training.row[name])
         label = name.removesuffix("_accuracy")
@@ -52,7 +52,8 @@ def _draw_distances(panel: Axes, training: StoredTraining) -> None:
         kind: dict[str, Any] = {"linestyle": "-" if layer.is_conv else "--", "marker": "o" if layer.is_conv else "s"}
         moved = distances(training.kernels(layer))
         panel.plot(training.epochs, moved, color=shade, markersize=3, linewidth=1.4, label=layer.name, **kind)
-    panel.set(xlabel="epoch", ylabel="|w - w₀| / |w₀|", title="Distance of the kernels from their initialisation")
+    first = "their initialisation" if training.snapshots[0] == 0 else f"those of {training.name(0)}"
+    panel.set(xlabel="epoch", ylabel="|w - w₀| / |w₀|", title=f"Distance of the kernels from {first}")
     panel.set_ylim(bottom=0)
     panel.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
 

@@ -27,7 +27,7 @@ def draw_weights(training: StoredTraining) -> Figure:
         _draw_filters(panel, training, snapshot)
     for panel, layer in zip(panels, training.layers, strict=True):
         kernels = training.kernels(layer)
-        _draw_histograms(panel, kernels[0], kernels[-1])
+        _draw_histograms(panel, training, kernels)
         panel.set_title(f"{layer.name} kernel ({kernels.shape[1]:,})")
         panel.set_xlabel("weight")
     bottom.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
@@ -58,7 +58,8 @@ def _draw_filters(panel: Axes, training: StoredTraining, snapshot: int) -> None:
         strip[:, i * (side + 1) : i * (side + 1) + side] = np.concatenate([image, np.ones((side, side, 1))], axis=2)
     panel.imshow(strip, interpolation="nearest")
     panel.set_axis_off()
-    when = "initialisation" if snapshot == 0 else f"epoch {training.epochs[snapshot]:g}"
+    epoch = training.epochs[snapshot]
+    when = "initialisation" if epoch == 0 else f"epoch {epoch:g}"
     panel.set_title(f"Filters of {training.layers[0].name}, {when}: red, green, blue; grey is 0, brightest {scale:.2g}")
 
 
@@ -80,10 +81,11 @@ def histograms(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndar
     return edges, shares[0], shares[1]
 
 
-def _draw_histograms(panel: Axes, first: np.ndarray, last: np.ndarray) -> None:
-    edges, before, after = histograms(first, last)
-    panel.stairs(100 * before, edges, color=style.COLOURS[1], linewidth=1.4, label="initialisation")
-    panel.stairs(100 * after, edges, color=style.COLOURS[0], linewidth=1.4, label="converged")
+def _draw_histograms(panel: Axes, training: StoredTraining, kernels: np.ndarray) -> None:
+    edges, before, after = histograms(kernels[0], kernels[-1])
+    if len(kernels) > 1:
+        panel.stairs(100 * before, edges, color=style.COLOURS[1], linewidth=1.4, label=training.name(0))
+    panel.stairs(100 * after, edges, color=style.COLOURS[0], linewidth=1.4, label=training.name(-1))
     panel.set_yscale("log")
     panel.yaxis.set_major_formatter("{x:g}")
     panel.yaxis.set_minor_formatter("")

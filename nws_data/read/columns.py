@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 from nws_data.errors import FormatError
 from nws_data.format.manifest import Manifest
 from nws_data.read.store import VALUE_BYTES, Shard, WeightStore
+from nws_data.space.trajectory import SNAPSHOTS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,25 +40,31 @@ def read_columns(root: Path, manifest: Manifest, population: str, splits: Sequen
     columns["population"] = np.full(len(table), population)
     columns["split"] = np.repeat(list(splits), [len(t) for t in tables])
     columns |= {name: _numpy(table, name) for name in table.column_names if name != "training"}
-    return columns | derived_columns(columns, {s.name: s.threshold for s in manifest.image_sets})
+    final = None
+    if SNAPSHOTS[-1] not in manifest.snapshots:
+        names = ("training", "n_epochs", "final_test_accuracy")
+        paths = [manifest.trainings[split] for split in splits]
+        final = pa.concat_tables(read_table(root, manifest, path, names) for path in paths)
+    return columns | derived_columns(columns, {s.name: s.threshold for s in manifest.image_sets}, final)
 
 
 def split_positions(
-    root: Path, columns: dict[str, np.ndarray], sha256: Mapping[str, str]
+    root: Path, columns: dict[str, np.ndarray], manifest: Manifest
 ) -> tuple[WeightStore, np.ndarray, np.ndarray]:
-    """Take the fields of ``weights`` out of the columns; ``sha256`` is that of the manifest's shards, by path.
+    """Take the fields of ``weights`` out of the columns.
 
     Returns:
         The store of all shards they name; each row's shard in it, int64 ``(n,)``; and where each row's vector starts
         in its shard, in float32 values, int64 ``(n,)``. Raises ``FormatError`` for positions that cannot be.
     """
     weights = {name: columns.pop(f"weights.{name}") for name in _POSITION}
-    offset = weights["offset"]
+    offset, sha256, numbers = weights["offset"], manifest.file_sha256, np.array(manifest.snapshots)
     fits = (
         (offset % VALUE_BYTES == 0)
         & (offset >= 0)
         & (weights["nbytes"] == columns["n_weights"].astype(np.int64) * VALUE_BYTES)
-        & (weights["row"] == columns["snapshot"])
+        & (weights["row"] < len(numbers))
+        & (numbers[np.minimum(weights["row"], len(numbers) - 1)] == columns["snapshot"])
         & (weights["key"] == np.array([f"t{training[-6:]}" for training in columns["training"].tolist()]))
     )
     if not fits.all():
@@ -75,14 +82,29 @@ def split_positions(
     return WeightStore(root, shards), shard_index, offset // VALUE_BYTES
 
 
-def derived_columns(columns: dict[str, np.ndarray], thresholds: dict[str, float]) -> dict[str, np.ndarray]:
+def derived_columns(
+    columns: dict[str, np.ndarray], thresholds: dict[str, float], final: pa.Table | None = None
+) -> dict[str, np.ndarray]:
     """Return the columns that follow from the stored ones, of all snapshots of each training; see :class:`NWSDataset`.
 
-    ``thresholds``: test accuracy in [0, 1] by image set that a converged model must be above (Supplement C).
+    Args:
+        columns: the stored ones.
+        thresholds: test accuracy in [0, 1] by image set that a converged model must be above (Supplement C).
+        final: training, n_epochs and final_test_accuracy, where the last snapshots are not among the rows.
+
+    Raises:
+        FormatError: an image set without a threshold, or a training that ``final`` lacks.
     """
-    _, first, of = np.unique(columns["training"], return_index=True, return_inverse=True)
-    final = np.lexsort((columns["snapshot"], of))[np.cumsum(np.bincount(of, minlength=len(first))) - 1]
-    last_epoch, accuracy = columns["epoch"][final][of], columns["test_accuracy"][final][of]
+    ids, of = np.unique(columns["training"], return_inverse=True)
+    if final is None:
+        last = np.lexsort((columns["snapshot"], of))[np.cumsum(np.bincount(of, minlength=len(ids))) - 1]
+        last_epoch, accuracy = columns["epoch"][last][of], columns["test_accuracy"][last][of]
+    else:
+        place = {training: i for i, training in enumerate(final["training"].to_pylist())}
+        if missing := [training for training in ids.tolist() if training not in place]:
+            raise FormatError(f"metadata/trainings has no {missing[0]}; check the dataset with `nws verify`")
+        rows = np.array([place[training] for training in ids.tolist()], dtype=np.int64)[of]
+        last_epoch, accuracy = _numpy(final, "n_epochs")[rows], _numpy(final, "final_test_accuracy")[rows]
     names, which = np.unique(columns["dataset"], return_inverse=True)
     unknown = [name for name in names.tolist() if name not in thresholds]
     if unknown:

@@ -235,7 +235,8 @@ def open(
             ``owner/name@revision`` or ``hf://datasets/owner/name``. Of that the tier's shards are fetched into the hub's
             cache, as far as they are not there.
         population: ``"fixed"`` or ``"random"``; by default the only one there is, or ``"fixed"``.
-        split: ``"train"``, ``"validation"`` or ``"test"``; by default all. Shards of other splits need not be there.
+        split: ``"train"``, ``"validation"``, ``"test"``, or ``"none"``, which imported trainings in none of the lists have;
+            by default all. Shards of other splits need not be there.
         tier: ``"1GB"``, ``"10GB"``, ``"full"`` or any size such as ``"500MB"``: a fair sample of that size, see FORMAT.md.
             By default all that is here; a warning says what is not. A repository needs one, or ``stream``.
         stream: fetch no shards. What is read of those that are not here, a window or a vector, comes from the hub by HTTP
@@ -305,7 +306,7 @@ def open_rows(root: Path, population: str | None = None, split: str | None = Non
         paths = [shard.path for name in chosen for shard in shards[name]]
         kept = np.flatnonzero(np.isin(columns["weights.shard"], paths))
         columns = {name: column[kept] for name, column in columns.items()}
-    store, shard_index, value_offset = split_positions(root, columns, manifest.file_sha256)
+    store, shard_index, value_offset = split_positions(root, columns, manifest)
     return NWSDataset(root, manifest, columns, store, shard_index, value_offset)
 
 

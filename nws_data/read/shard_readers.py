@@ -15,7 +15,6 @@ from nws_data.errors import FormatError, SelectionError
 from nws_data.format.partial import missing_shard
 from nws_data.format.shards import Position, check_shard_path, read_header_of
 from nws_data.read.store import VALUE_BYTES, map_values
-from nws_data.space.trajectory import N_SNAPSHOTS
 
 _OTHER_BUILD = "metadata and shards are of different builds; load the dataset again, or fetch both again"
 
@@ -95,8 +94,9 @@ def _position(positions: dict[str, Position], place: Mapping[str, Any]) -> Posit
     if key not in positions:
         raise FormatError(f"{shard} holds no {key}: {_OTHER_BUILD}")
     position = positions[key]
-    if not 0 <= row < N_SNAPSHOTS:
-        raise SelectionError(f"{shard}, {key}: row must be in [0, {N_SNAPSHOTS - 1}], got {row}")
+    n_rows = position.nbytes // position.row_nbytes
+    if not 0 <= row < n_rows:
+        raise SelectionError(f"{shard}, {key}: row must be in [0, {n_rows - 1}], got {row}")
     if (place["offset"], place["nbytes"]) != (position.row_offset(row), position.row_nbytes):
         raise FormatError(f"{shard} has {key}, row {row} in another place than the metadata say: {_OTHER_BUILD}")
     return position

@@ -160,7 +160,8 @@ class WeightStore:
         path = self.root / expected.path
         if not path.is_file():
             raise FormatError(missing_shard(self.root, expected.path))
-        positions = read_header(path).positions
+        header = read_header(path)
+        positions = header.positions
         for key, offset in expected.offsets.items():
             if key not in positions or positions[key].offset != offset:
                 found = f"at byte {positions[key].offset}" if key in positions else "not in it"
@@ -170,8 +171,12 @@ class WeightStore:
                 )
         manifest = self.root / MANIFEST
         state = manifest.stat().st_mtime_ns if expected.sha256 and manifest.exists() else 0
-        if expected.sha256 and _listed(self.root, state).get(expected.path) != expected.sha256:
-            raise FormatError(f"{self.root}: the dataset was built again since it was opened: open it again")
+        if expected.sha256:
+            listed, snapshots = _listed(self.root, state)
+            if listed.get(expected.path) != expected.sha256:
+                raise FormatError(f"{self.root}: the dataset was built again since it was opened: open it again")
+            if header.snapshots != snapshots:
+                raise FormatError(f"{path}: holds other snapshots than {MANIFEST} says; `nws verify {self.root}` says more")
         values = map_values(path)
         self._addresses[shard] = values.ctypes.data
         return values
@@ -195,9 +200,10 @@ def map_values(path: Path) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
-def _listed(root: Path, state: int) -> dict[str, str]:
-    """Return SHA-256 by path from a manifest, read once for each of its states."""
-    return Manifest.load(root).file_sha256
+def _listed(root: Path, state: int) -> tuple[dict[str, str], tuple[int, ...]]:
+    """Return SHA-256 by path, and the snapshots that are held, from a manifest, read once for each of its states."""
+    manifest = Manifest.load(root)
+    return manifest.file_sha256, manifest.snapshots
 
 
 class _OpenOnUse(dict[int, np.ndarray]):

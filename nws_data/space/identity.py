@@ -12,8 +12,17 @@ from nws_data.errors import SelectionError, one_of
 from nws_data.hashing import sha256_of
 from nws_data.space.hyperparameters import POPULATIONS, Population
 
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[str, ...] = get_args(Split)
+Side = Literal["train", "validation", "test"]
+SIDES: tuple[str, ...] = get_args(Side)
+"""The sides of tasks and folds."""
+
+NO_SPLIT = "none"
+Split = Side | Literal["none"]
+SPLITS = (*SIDES, NO_SPLIT)
+"""The splits of datasets; ``none`` has imported trainings that are in none of the lists which say the splits."""
+
+UNLISTED_FROM = 500_000
+"""Plan index from which on the split is ``none``."""
 
 BLOCKS: dict[str, dict[str, int]] = {
     "fixed": {"train": 18, "validation": 2, "test": 10},
@@ -60,6 +69,8 @@ def _ranks(kind: str, population: str, block: int, size: int) -> tuple[int, ...]
 def split_of(training: str) -> str:
     """Return the split of a training: a property of its id, whatever was built and in whatever order."""
     population, index = parse_id(training)
+    if index >= UNLISTED_FROM:
+        return NO_SPLIT
     sizes = BLOCKS[population]
     block, place = divmod(index, sum(sizes.values()))
     rank = _ranks("split", population, block, sum(sizes.values()))[place]
@@ -74,9 +85,11 @@ def fold_split_of(training: str, fold: int) -> str:
     """Return the side on which a training stands in a fold, 0 to 4, of the unofficial cross-validation.
 
     Like :func:`split_of` a property of the id. Of every ten plan indices two are tested in each fold, so that five
-    folds test each training once; one is for validation and seven are for training.
+    folds test each training once; one is for validation and seven are for training. The split ``none`` is in no fold.
     """
     population, index = parse_id(training)
+    if index >= UNLISTED_FROM:
+        return NO_SPLIT
     block, place = divmod(index, FOLD_BLOCK)
     rank = (_ranks("fold", population, block, FOLD_BLOCK)[place] - 2 * fold) % FOLD_BLOCK
     return "test" if rank < 2 else "validation" if rank == 2 else "train"

@@ -12,7 +12,7 @@ from nws_data.errors import TaskError, TaskNotAvailableError
 from nws_data.format.manifest import Manifest
 from nws_data.format.tiers import FULL
 from nws_data.read.dataset import NWSDataset, open_rows
-from nws_data.space.identity import SPLITS
+from nws_data.space.identity import SIDES
 from nws_data.tasks.selection import select_sides
 from nws_data.tasks.table import matching_names, official_names, parse_task
 from nws_data.terminal import align
@@ -82,10 +82,10 @@ def format_tasks(states: Iterable[TaskState], each: bool = True) -> str:
     ``each``: a line for each task that is not available; otherwise one for each reason, with a count.
     """
     states = list(states)
-    rows = [["task", "classes", *SPLITS]]
+    rows = [["task", "classes", *SIDES]]
     for state in (state for state in states if state.available):
         names = list(state.counts["train"])
-        sizes = (f"{sum(state.counts[side].values()):,}" for side in SPLITS)
+        sizes = (f"{sum(state.counts[side].values()):,}" for side in SIDES)
         rows.append([state.name, "" if names == ["all"] else str(len(names)), *sizes])
     missing = [state for state in states if not state.available]
     lines = [*align(rows), ""] if len(rows) > 1 else []

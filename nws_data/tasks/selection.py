@@ -7,7 +7,7 @@ and, for balance, by the order of the ids' hashes. No random number, no file ord
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,8 @@ from nws_data.errors import TaskError, TaskNotAvailableError, one_of
 from nws_data.read.dataset import NWSDataset
 from nws_data.read.selection import last_of_each
 from nws_data.space.hyperparameters import CLASSES
-from nws_data.space.identity import SPLITS, fold_split_of, id_hash, parse_id, split_of
+from nws_data.space.identity import SIDES, fold_split_of, id_hash, split_of
+from nws_data.space.trajectory import SNAPSHOTS, snapshots_text
 from nws_data.tasks.table import MIN_TRAININGS, WIDEST, TaskSpec
 
 
@@ -41,18 +42,20 @@ def present_classes(data: NWSDataset, target: str) -> tuple[Any, ...]:
 def select_sides(data: NWSDataset, spec: TaskSpec) -> Sides:
     """Choose the rows of every side, of all snapshots of the task's population.
 
-    Raises ``TaskError`` for a held-out value that the dataset lacks, ``TaskNotAvailableError`` for too few trainings.
+    Raises ``TaskError`` for a held-out value that the dataset lacks, ``TaskNotAvailableError`` for too few trainings, or
+    snapshots that the dataset leaves out.
     """
+    _check_snapshots(spec, data.manifest.snapshots)
     trainings = data.take(np.unique(data["training"], return_index=True)[1])
     ids = trainings["training"].tolist()
     sides = np.array([split_of(i) if spec.fold is None else fold_split_of(i, spec.fold) for i in ids])
-    sides[~_takes_part(trainings, sides, spec) | _unlisted(trainings, ids)] = ""
+    sides[~_takes_part(trainings, sides, spec)] = ""
     classes = ("all",) if spec.family.regression else present_classes(data, spec.target)
     labels = np.array(["all"] * len(ids)) if spec.family.regression else trainings[spec.target]
     hashes = np.array([id_hash(training) for training in ids])
     shares = {"train": spec.share or 1.0}
-    kept = {side: _balanced(sides == side, labels, classes, hashes, shares.get(side, 1.0)) for side in SPLITS}
-    found = {side: _counts(sides == side, labels, classes) for side in SPLITS}
+    kept = {side: _balanced(sides == side, labels, classes, hashes, shares.get(side, 1.0)) for side in SIDES}
+    found = {side: _counts(sides == side, labels, classes) for side in SIDES}
     _check_available(spec, found)
     rows = {}
     for side, mask in kept.items():
@@ -60,6 +63,17 @@ def select_sides(data: NWSDataset, spec: TaskSpec) -> Sides:
         last = spec.family.last(spec.target, side)
         rows[side] = of_side[last_of_each(data["training"][of_side], data["snapshot"][of_side], last)]
     return Sides(rows, {side: _counts(mask, labels, classes) for side, mask in kept.items()})
+
+
+def _check_snapshots(spec: TaskSpec, held: Sequence[int]) -> None:
+    needed = SNAPSHOTS[-max(spec.family.last(spec.target, side) for side in SIDES) :]
+    if not set(needed) <= set(held):
+        text = f"needs {snapshots_text(needed)}"
+        raise TaskNotAvailableError(
+            f"task {spec.name} is not available: it {text} of each training, this dataset holds {snapshots_text(held)}; "
+            "open the dataset that it is a part of",
+            text,
+        )
 
 
 def _takes_part(trainings: NWSDataset, sides: np.ndarray, spec: TaskSpec) -> np.ndarray:
@@ -76,13 +90,6 @@ def _takes_part(trainings: NWSDataset, sides: np.ndarray, spec: TaskSpec) -> np.
             raise TaskError(f"task {spec.name}: held value: {one_of(spec.held, allowed)}")
         mask &= (trainings[column] == value) == (sides == "test")
     return mask
-
-
-def _unlisted(trainings: NWSDataset, ids: list[str]) -> np.ndarray:
-    """Return bool ``(trainings,)``: imported, and in none of the lists that say the splits (FORMAT.md, `unlisted_from`)."""
-    plans = {name: entry.plan for name, entry in trainings.manifest.populations.items()}
-    places = [parse_id(training) for training in ids]
-    return np.array([index >= plans[name].get("unlisted_from", index + 1) for name, index in places], dtype=bool)
 
 
 def _balanced(

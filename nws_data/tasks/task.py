@@ -20,7 +20,7 @@ from nws_data.format.tiers import FULL
 from nws_data.randomness import Purpose, permutation
 from nws_data.read.dataset import NWSDataset, local_folder, open_rows
 from nws_data.read.views import FixedWindows, GlobalVectors, RandomWindows, Transform, WeightView
-from nws_data.space.identity import SPLITS, Split
+from nws_data.space.identity import SIDES, Side
 from nws_data.tasks.predictions import Keys, Predictions, align, check_finite, encode_classes
 from nws_data.tasks.scores import Score, score_classes, score_numbers
 from nws_data.tasks.selection import Sides, present_classes, select_sides
@@ -45,13 +45,13 @@ class Task:
         self.name = spec.name
         self.root: Path = data.root
         self.data_digest = data.manifest.population_digest(spec.family.population)
-        self.counts = {side: dict(sides.counts[side]) for side in SPLITS}
+        self.counts = {side: dict(sides.counts[side]) for side in SIDES}
         self.seed = seed
         self._data = data
         self._rows = sides.rows
 
     def __repr__(self) -> str:
-        sizes = ", ".join(f"{sum(self.counts[side].values())} {side}" for side in SPLITS)
+        sizes = ", ".join(f"{sum(self.counts[side].values())} {side}" for side in SIDES)
         kind = "" if self.official else ", unofficial"
         return f"Task({self.name!r}, {str(self.root)!r}: {sizes} trainings{kind})"
 
@@ -104,7 +104,7 @@ class Task:
         """Test items: whole vectors, or the 10 official windows of each, side by side."""
         return self.view("test")
 
-    def view(self, side: Split, fixed: bool | None = None, *, transform: Transform | None = None) -> WeightView:
+    def view(self, side: Side, fixed: bool | None = None, *, transform: Transform | None = None) -> WeightView:
         """Return a side's items.
 
         Args:
@@ -117,8 +117,8 @@ class Task:
             TaskError: another side.
             SelectionError: a validation side without trainings.
         """
-        if side not in SPLITS:
-            raise TaskError(f"side: {one_of(side, SPLITS)}")
+        if side not in SIDES:
+            raise TaskError(f"side: {one_of(side, SIDES)}")
         data, part = self._data.take(self._rows[side]), self.spec.family.part
         if part is None or self.spec.length is None:
             view: WeightView = GlobalVectors(data, target=self.target, transform=transform)

@@ -31,7 +31,13 @@ class Journal:
             self._shards = dict(parse_json(read_file(root / JOURNAL)))
 
     def kept(
-        self, path: str, population: str, split: str, n_weights: Mapping[str, int], sources: Sequence[Source]
+        self,
+        path: str,
+        population: str,
+        split: str,
+        n_weights: Mapping[str, int],
+        snapshots: Sequence[int],
+        sources: Sequence[Source],
     ) -> tuple[WrittenShard, list[bool]] | None:
         """Return a shard that need not be written again, and whether each training in it is finite; None: write it."""
         entry, file = self._shards.get(path), self._root / path
@@ -40,7 +46,7 @@ class Journal:
         with suppress(FormatError, LookupError, TypeError):
             header = read_header(file)  # with the length of the file
             with open(file, "rb") as stream:
-                same = stream.read(header.header_nbytes) == encode_shard_header(population, split, n_weights)
+                same = stream.read(header.header_nbytes) == encode_shard_header(population, split, n_weights, snapshots)
             if same:
                 finite = [key not in entry["non_finite"] for key in n_weights]
                 return WrittenShard(header.file_nbytes, str(entry["sha256"]), header.positions), finite

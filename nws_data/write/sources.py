@@ -37,7 +37,7 @@ class Source(Protocol):
         """What :meth:`weights` reads, to be fetched from disk ahead of it; may be empty."""
 
     def weights(self) -> np.ndarray:
-        """Read the weights, float32 ``(20, n_weights)`` in time order; called in another thread."""
+        """Read the weights, float32 ``(snapshots, n_weights)`` in time order; called in another thread."""
 
 
 class StagedFile:

@@ -44,6 +44,7 @@ from nws_data.format.shards import SHARD_SIZES, WrittenShard, shard_key, tensor_
 from nws_data.hashing import sha256_of
 from nws_data.space.identity import SPLITS, check_population, parse_id, training_seed
 from nws_data.space.image_sets import ImageSet
+from nws_data.space.trajectory import SNAPSHOTS, snapshots_text
 from nws_data.write.folder import check_ours, exclusive, remove_unlisted, stored_manifest, unfinished
 from nws_data.write.journal import Journal
 from nws_data.write.planned_shards import planned_shards
@@ -60,6 +61,7 @@ def write_population(
     image_sets: Sequence[ImageSet],
     records: Sequence[str | Path | Source],
     card_template: str,
+    snapshots: Sequence[int] = SNAPSHOTS,
     shard_sizes: Sequence[int] = SHARD_SIZES,
     progress: Callable[[int], None] | None = None,
 ) -> Manifest:
@@ -75,6 +77,7 @@ def write_population(
         image_sets: in label order; those that the dataset has come first, unchanged; others may follow.
         records: finished trainings in any order: staging files of :class:`TrainingRecord`, or other sources.
         card_template: text of dataset_card.md with its placeholders.
+        snapshots: numbers of those that the records' weights hold, in this order.
         shard_sizes: bytes at which a split's shards are closed, the last one repeating.
         progress: called with the bytes of weights of every training written, or kept from a killed run.
 
@@ -89,13 +92,14 @@ def write_population(
     root = Path(root)
     with exclusive(root):
         old = stored_manifest(root)
+        _check_same_snapshots(root, old, snapshots)
         plan = _checked_plan(old, population, plan, image_sets)
         sources = [StagedFile(Path(record)) if isinstance(record, str | Path) else record for record in records]
         new = _new_records(root, old, population, plan["build_seed"], image_sets, sources)
         with unfinished(root):
             journal = Journal(root)
-            splits, rows, headers = _write_shards(root, old, population, new, shard_sizes, journal, progress)
-            manifest, tables = _write_metadata(root, old, population, plan, image_sets, splits, rows, headers)
+            splits, rows, headers = _write_shards(root, old, population, new, snapshots, shard_sizes, journal, progress)
+            manifest, tables = _write_metadata(root, old, population, plan, image_sets, snapshots, splits, rows, headers)
             described = _descriptions(root, manifest, tables, card_template)
             for name, content in described.items():
                 write_bytes(root / name, content)
@@ -113,21 +117,31 @@ def check_appendable(
     population: str | None = None,
     plan: Mapping[str, Any] | None = None,
     image_sets: Sequence[ImageSet] = (),
+    snapshots: Sequence[int] = SNAPSHOTS,
 ) -> Manifest | None:
     """Check before any work what :func:`write_population` will refuse, with arguments as there; nothing is written.
 
     Without a population the folder alone is checked. Returns the manifest of the dataset that is there, or None.
 
     Raises:
-        BuildError: the folder holds something else, or plan or image sets do not fit the dataset.
+        BuildError: the folder holds something else, or plan, image sets or snapshots do not fit the dataset.
         FormatError: the dataset is damaged or of another version.
     """
     root = Path(root)
     check_ours(root)
     old = stored_manifest(root)
+    _check_same_snapshots(root, old, snapshots)
     if population is not None and plan is not None:
         _checked_plan(old, population, plan, image_sets)
     return old
+
+
+def _check_same_snapshots(root: Path, old: Manifest | None, snapshots: Sequence[int]) -> None:
+    if old is not None and old.snapshots != tuple(snapshots):
+        raise BuildError(
+            f"{root} holds {snapshots_text(old.snapshots)} of each training, so trainings with {snapshots_text(snapshots)} "
+            "cannot be added; give another folder"
+        )
 
 
 def _checked_plan(
@@ -206,6 +220,7 @@ def _write_shards(
     old: Manifest | None,
     population: str,
     sources: Sequence[Source],
+    snapshots: Sequence[int],
     shard_sizes: Sequence[int],
     journal: Journal,
     progress: Callable[[int], None] | None,
@@ -214,19 +229,21 @@ def _write_shards(
     stored = old.populations[population].splits if old and population in old.populations else {}
     entries = {split: entry.shards for split, entry in stored.items()}
     vectors = [(source.facts.training, source.facts.architecture.n_weights) for source in sources]
-    planned = planned_shards(vectors, shard_sizes, {split: len(shards) for split, shards in entries.items()})
+    there = {split: len(shards) for split, shards in entries.items()}
+    planned = planned_shards(vectors, shard_sizes, there, snapshots)
     tables: dict[str, list[pa.Table]] = {split: [] for split in SPLITS}
     headers: list[TrainingHeader] = []
     for split in SPLITS:
         left = iter([source for source in sources if source.facts.split == split])
         for shard in planned.get(split, ()):
             members = list(islice(left, shard.n_trainings))
-            written, finite = _write_shard(root, shard.path, population, split, members, journal, progress)
+            written, finite = _write_shard(root, shard.path, population, split, members, snapshots, journal, progress)
             entries[split] = (*entries.get(split, ()), replace(shard, sha256=written.sha256))
             rows: list[Row] = []
             for source, is_finite in zip(members, finite, strict=True):
                 headers.append(_header(source.facts, is_finite))
-                rows += snapshot_rows(headers[-1], shard.path, written.positions[shard_key(headers[-1].plan_index)])
+                position = written.positions[shard_key(headers[-1].plan_index)]
+                rows += snapshot_rows(headers[-1], shard.path, position, snapshots)
             tables[split].append(pa.Table.from_pylist(rows, schema=SNAPSHOT_SCHEMA))  # far smaller than the rows
     return {split: entries[split] for split in SPLITS if split in entries}, tables, headers
 
@@ -237,14 +254,15 @@ def _write_shard(
     population: str,
     split: str,
     members: Sequence[Source],
+    snapshots: Sequence[int],
     journal: Journal,
     progress: Callable[[int], None] | None,
 ) -> tuple[WrittenShard, list[bool]]:
     """Write one shard, unless a killed writer completed it; return also whether each training's values are finite."""
     n_weights = {shard_key(source.facts.plan_index): source.facts.architecture.n_weights for source in members}
-    if kept := journal.kept(name, population, split, n_weights, members):
+    if kept := journal.kept(name, population, split, n_weights, snapshots, members):
         if progress:
-            progress(sum(tensor_nbytes(n) for n in n_weights.values()))
+            progress(sum(tensor_nbytes(n, len(snapshots)) for n in n_weights.values()))
         return kept
     finite: list[bool] = []
 
@@ -255,7 +273,7 @@ def _write_shard(
             if progress:
                 progress(weights.nbytes)
 
-    written = write_shard(root / name, population, split, n_weights, tensors())
+    written = write_shard(root / name, population, split, n_weights, tensors(), snapshots)
     journal.add(name, written, finite, members)
     return written, finite
 
@@ -271,6 +289,7 @@ def _write_metadata(
     population: str,
     plan: dict[str, Any],
     image_sets: Sequence[ImageSet],
+    snapshots: Sequence[int],
     shards: Mapping[str, tuple[ShardEntry, ...]],
     rows: Mapping[str, Sequence[pa.Table]],
     headers: Sequence[TrainingHeader],
@@ -295,12 +314,8 @@ def _write_metadata(
     splits = {}
     for split, entries in shards.items():
         before = stored[split].metadata if split in stored else None
-        path = write(
-            f"{population}/{split}-00000-of-00001",
-            SNAPSHOT_SCHEMA,
-            pa.concat_tables([SNAPSHOT_SCHEMA.empty_table(), *rows[split]]),
-            before,
-        )
+        added = pa.concat_tables([SNAPSHOT_SCHEMA.empty_table(), *rows[split]])
+        path = write(f"{population}/{split}-00000-of-00001", SNAPSHOT_SCHEMA, added, before)
         splits[split] = SplitEntry(metadata=path, shards=entries)
     populations[population] = PopulationEntry(plan=plan, splits=splits)
 
@@ -310,8 +325,8 @@ def _write_metadata(
         new = [training_row(header) for header in headers if header.split == split]
         if before or new:
             trainings[split] = write(f"trainings/{split}-00000-of-00001", TRAINING_SCHEMA, new, before)
-    before = old.provenance if old else None
-    provenance = write("provenance/trainings", PROVENANCE_SCHEMA, [provenance_row(h) for h in headers], before)
+    new = [provenance_row(header) for header in headers]
+    provenance = write("provenance/trainings", PROVENANCE_SCHEMA, new, old.provenance if old else None)
 
     kept = {p.metadata for name, e in populations.items() if name != population for p in e.splits.values()}
     sha256 |= {path: value for path, value in (old.sha256 if old else {}).items() if path in kept}
@@ -322,6 +337,7 @@ def _write_metadata(
         trainings=trainings,
         provenance=provenance,
         sha256=sha256,
+        snapshots=tuple(snapshots),
     )
     return replace(manifest, data_digest=manifest.digest()), tables
 

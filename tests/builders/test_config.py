@@ -34,8 +34,8 @@ def parse(*arguments: str) -> BuildConfig:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"trainings": {"fixed": 0}}, "--trainings must be in [1, 1,000,000], got 0"),
-        ({"trainings": {"fixed": 3, "random": -1}}, "--trainings must be in [1, 1,000,000], got -1"),
+        ({"trainings": {"fixed": 0}}, "--trainings must be in [1, 500,000], got 0"),
+        ({"trainings": {"fixed": 3, "random": -1}}, "--trainings must be in [1, 500,000], got -1"),
         ({"trainings": {"both": 3}}, "population: got 'both'; choose one of fixed, random"),
         ({"trainings": {}}, "nothing to build: give --population and --trainings, or a --preset"),
         ({"epoch_cap": 18}, "--epoch-cap must be at least 19: 20 snapshots need as many evaluations; got 18"),
@@ -123,7 +123,7 @@ def test_presets_and_what_overrides_them():
         (["--population", "fixed", "--trainings", "5"], "no image source; give --images"),
         (
             ["--population", "fixed", "--trainings", "0", "--images", "digits"],
-            "--trainings must be in [1, 1,000,000], got 0",
+            "--trainings must be in [1, 500,000], got 0",
         ),
         (["--preset", "quickstart", "--epoch-cap", "5"], "--epoch-cap must be at least 19"),
         (["--preset", "quickstart", "--workers", "0"], "--workers must be at least 1, got 0"),

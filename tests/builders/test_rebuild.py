@@ -23,6 +23,7 @@ from builders.images.arrays import limit_images, recorded_limits
 from builders.images.sources import load_images
 from builders.rebuild import _check_origin, images_of, rebuild
 from nws_data.cli import main
+from nws_data.convert.subset import subset
 from nws_data.errors import BuildError, SelectionError
 from nws_data.format.manifest import Manifest
 from nws_data.format.records import TrainingRecord
@@ -59,6 +60,16 @@ def test_the_id_is_enough(dataset, tmp_path, capsys):
     assert "fixed-000000: identical, bit for bit: all snapshots and learning curves" in capsys.readouterr().out
     stored = nws_data.open(dataset).select(training="fixed-000000")
     assert np.array_equal(TrainingRecord.load(out).weights, [stored.vector(i).numpy() for i in range(20)])
+
+
+def test_the_snapshots_that_are_there_are_compared(dataset, tmp_path, capsys):
+    subset(dataset, tmp_path / "nws", populations=["fixed"], snapshots=[10, 19])
+    assert main(["rebuild", "fixed-000000", str(tmp_path / "nws")]) == 0
+    assert "identical, bit for bit: snapshots 10, 19 and learning curves" in capsys.readouterr().out
+    with pytest.raises(
+        BuildError, match="holds snapshots 10, 19 of each training, so trainings with all 20 snapshots cannot"
+    ):
+        build(config(tmp_path / "nws", trainings={"fixed": 9}))
 
 
 @pytest.mark.parametrize("training", ["fixed-000001", "random-000000", "random-000001"])

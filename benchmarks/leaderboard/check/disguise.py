@@ -10,7 +10,7 @@ import torch
 
 from nws_data.read.dataset import NWSDataset
 from nws_data.read.views import FixedWindows, GlobalVectors, Transform, WeightView
-from nws_data.space.identity import Split
+from nws_data.space.identity import Side
 from nws_data.tasks.task import Task, load_task
 
 
@@ -30,7 +30,7 @@ class Disguised(Task):
         self.__dict__ |= vars(load_task(name, root))
         self._sides, self._columns = sides, columns
 
-    def view(self, side: Split, fixed: bool | None = None, *, transform: Transform | None = None) -> WeightView:
+    def view(self, side: Side, fixed: bool | None = None, *, transform: Transform | None = None) -> WeightView:
         """Return a side's items; see :meth:`Task.view`."""
         view = super().view(side, fixed, transform=transform)
         if side not in self._sides:

@@ -93,8 +93,8 @@ def test_of_two_populations_one_can_be_chosen(tiny_dataset, tmp_path):
     [
         ("adam", "not a condition"),
         ("optimiser=adam", "did you mean optimizer"),
-        ("snapshot=19", "a subset cannot leave some out"),
-        ("epoch>3", "a subset cannot leave some out"),
+        ("snapshot=19", "conditions choose trainings, with all their snapshots"),
+        ("epoch>3", "conditions choose trainings, with all their snapshots"),
         ("layers=conv1", "column: got 'layers'"),
         ("optimizer>adam", "optimizer has no order"),
         ("finite=maybe", "'maybe' is not true or false"),
@@ -204,7 +204,7 @@ def test_the_commands_write_and_compare(twelve, tmp_path, capsys):
     assert main(["diff", out, str(twelve)]) == 0
     assert main(["diff", out, str(twelve), "--json"]) == 0
     assert main(["subset", str(twelve), "snapshot=19", "--out", str(tmp_path / "none")]) == 2
-    assert "choose snapshots when you read" in capsys.readouterr().err
+    assert "choose snapshots by their numbers: --snapshots" in capsys.readouterr().err
 
 
 def test_an_interrupted_subset_goes_on(twelve, tmp_path):

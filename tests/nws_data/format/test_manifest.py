@@ -43,8 +43,8 @@ def changed(manifest: Manifest, **values: Any) -> bytes:
 
 def test_other_versions_and_kinds_are_refused(tiny_dataset: TinyDataset, tmp_path: Path) -> None:
     manifest = tiny_dataset.manifest
-    with pytest.raises(FormatError, match="format version 2, this nws_data reads version 1"):
-        parse_manifest(changed(manifest, format_version=2), "m")
+    with pytest.raises(FormatError, match="format version 3, this nws_data reads version 1, 2;"):
+        parse_manifest(changed(manifest, format_version=3), "m")
     with pytest.raises(FormatError, match="m: format must be 'nws', got 'zoo'"):
         parse_manifest(changed(manifest, format="zoo"), "m")
     for raw in (

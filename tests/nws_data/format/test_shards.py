@@ -102,9 +102,9 @@ def test_truncated_file_is_refused_with_sizes(shard: Path) -> None:
 
 def test_unknown_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "shard"
-    text = json.dumps({"format_version": 2, "population": "fixed", "split": "train"}, sort_keys=True)
+    text = json.dumps({"format_version": 3, "population": "fixed", "split": "train"}, sort_keys=True)
     path.write_bytes(library_bytes(tensors(), text))
-    with pytest.raises(FormatError, match="format version 2, this nws_data reads version 1"):
+    with pytest.raises(FormatError, match="format version 3, this nws_data reads version 1, 2;"):
         read_header(path)
 
 

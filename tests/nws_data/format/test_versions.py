@@ -12,9 +12,9 @@ import torch
 from nws_data import open as open_dataset
 from nws_data.check.verify import verify
 from nws_data.errors import FormatError
+from nws_data.format import shards
 from nws_data.format.manifest import MANIFEST, Manifest
 from nws_data.format.root import CHECKSUMS, checksum_lines, read_checksums
-from nws_data.format.shards import encode_shard_header
 from nws_data.format.versions import FORMAT_VERSION, READERS, reader_of
 from nws_data.hashing import file_sha256
 from tests.conftest import stage, write
@@ -26,9 +26,9 @@ def test_the_written_version_can_be_read() -> None:
     assert reader_of(FORMAT_VERSION, "m") is READERS[FORMAT_VERSION]
 
 
-@pytest.mark.parametrize("version", [2, 0, None, True, 1.0, "1", [1], {}])
+@pytest.mark.parametrize("version", [3, 0, None, True, 1.0, "1", [1], {}])
 def test_others_are_refused_by_the_versions_that_can_be_read(version: Any) -> None:
-    expected = r"m: format version .+, this nws_data reads version 1; upgrade nws-data to read a newer one"
+    expected = r"m: format version .+, this nws_data reads version 1, 2; upgrade nws-data to read a newer one"
     with pytest.raises(FormatError, match=expected):
         reader_of(version, "m")
 
@@ -50,7 +50,7 @@ def test_a_dataset_of_an_older_version_is_read_verified_and_extended(
     """Version 0, made up: provenance was called times."""
     root, staged = tmp_path / "nws", stage(tmp_path / "staged", "random", range(8))
     with monkeypatch.context() as patch:
-        patch.setattr(encode_shard_header, "__defaults__", (0,))
+        patch.setattr(shards, "version_for", lambda splits, snapshots: 0)
         patch.setitem(READERS, 0, READERS[1])
         new = write(root, "random", staged[:4], SIZES)
 
@@ -59,9 +59,9 @@ def test_a_dataset_of_an_older_version_is_read_verified_and_extended(
     (root / MANIFEST).write_text(json.dumps(content))
     (root / CHECKSUMS).write_text(checksum_lines(read_checksums(root) | {MANIFEST: file_sha256(root / MANIFEST)}))
     assert _shard_versions(root) and all(_shard_versions(root).values())
-    with pytest.raises(FormatError, match="format version 0, this nws_data reads version 1"):
+    with pytest.raises(FormatError, match="format version 0, this nws_data reads version 1, 2;"):
         Manifest.load(root)
-    monkeypatch.setitem(READERS, 0, lambda values: values | {"provenance": values["times"]})
+    monkeypatch.setitem(READERS, 0, lambda values: READERS[1](values) | {"provenance": values["times"]})
     assert Manifest.load(root) == new
     assert verify(root).ok, verify(root).problems
     before = _vectors(root)

@@ -32,7 +32,7 @@ def test_windows_come_without_their_shards(hub: Hub, client: Client, tiny_datase
     client.python(WINDOWS.format(REPOSITORY))  # the metadata, once
     hub.log.clear()
     root, n, sums, starts, trainings, snapshots = client.python(WINDOWS.format(REPOSITORY))
-    assert n == tiny_dataset.manifest.populations["random"].splits["train"].n_snapshots
+    assert n == 20 * tiny_dataset.manifest.populations["random"].splits["train"].n_trainings
     assert 64 * 20_000 <= n_sent(hub) <= 1.2 * 64 * 20_000  # all that came, of weights and all else
     assert not list(Path(root).rglob("*.safetensors"))
     for total, start, training, snapshot in zip(sums, starts, trainings, snapshots, strict=True):
@@ -143,7 +143,7 @@ def test_load_dataset_plain_streaming_and_off_line(hub: Hub, client: Client, hom
     assert client.python(LOAD.format(True)) == plain
     assert not [path for path in hub.fetched() if path.endswith("safetensors") and n_sent(hub, path) > 500_000]
     default = client.python("from datasets import load_dataset as l; result = l('owner/nws', split='test').num_rows")
-    assert default == tiny_dataset.manifest.populations["fixed"].splits["test"].n_snapshots
+    assert default == 20 * tiny_dataset.manifest.populations["fixed"].splits["test"].n_trainings
 
     code = "from datasets import load_dataset as l; d = l('owner/nws', 'random', split='train'); result = d[0]['training']"
     offline = Client(hub.url, home / "hf", home, HF_HUB_OFFLINE="1")

@@ -14,6 +14,7 @@ import torch
 
 import nws_data.read.dataset as nws
 from nws_data.errors import ArgumentError, FormatError, SelectionError, ShardsAbsentError
+from nws_data.format.manifest import Manifest
 from nws_data.read.columns import derived_columns, split_positions
 from nws_data.read.selection import last_of_each, matches
 from nws_data.space.architecture import Architecture
@@ -91,8 +92,8 @@ def test_not_a_dataset(tmp_path: Path) -> None:
 
 def test_unknown_format_version(tiny_dataset: Any, tmp_path: Path) -> None:
     content = json.loads((tiny_dataset.root / "manifest.json").read_text())
-    (tmp_path / "manifest.json").write_text(json.dumps(content | {"format_version": 2}))
-    with pytest.raises(FormatError, match="format version 2, this nws_data reads version 1; upgrade nws-data"):
+    (tmp_path / "manifest.json").write_text(json.dumps(content | {"format_version": 3}))
+    with pytest.raises(FormatError, match="format version 3, this nws_data reads version 1, 2; upgrade nws-data"):
         nws.open(tmp_path)
 
 
@@ -283,6 +284,9 @@ def test_thresholds_are_above_not_at() -> None:
         derived_columns(columns, {"mnist": 0.8})
 
 
+NO_SHARDS = Manifest(data_digest="", image_sets=(), populations={}, trainings={}, provenance="", sha256={})
+
+
 @pytest.mark.parametrize(
     "change", [{"weights.offset": [402]}, {"weights.nbytes": [36]}, {"weights.row": [1]}, {"weights.key": ["t000001"]}]
 )
@@ -290,14 +294,14 @@ def test_positions_that_cannot_be(change: dict[str, list[int]]) -> None:
     columns = {"weights.shard": ["s"], "weights.key": ["t000000"], "weights.row": [0], "weights.offset": [400]}
     columns |= {"weights.nbytes": [40], "n_weights": [10], "snapshot": [0], "training": ["random-000000"]} | change
     with pytest.raises(FormatError, match="do not fit"):
-        split_positions(Path("nws"), {name: np.array(values) for name, values in columns.items()}, {})
+        split_positions(Path("nws"), {name: np.array(values) for name, values in columns.items()}, NO_SHARDS)
 
 
 def test_a_shard_that_the_manifest_does_not_list() -> None:
     columns = {"weights.shard": ["s"], "weights.key": ["t000000"], "weights.row": [0], "weights.offset": [400]}
     columns |= {"weights.nbytes": [40], "n_weights": [10], "snapshot": [0], "training": ["random-000000"]}
     with pytest.raises(FormatError, match="name a shard that the manifest does not list: 's'"):
-        split_positions(Path("nws"), {name: np.array(values) for name, values in columns.items()}, {})
+        split_positions(Path("nws"), {name: np.array(values) for name, values in columns.items()}, NO_SHARDS)
 
 
 def test_state_dict_and_model(tiny_dataset: Any, random_data: nws.NWSDataset) -> None:

@@ -22,7 +22,9 @@ GOLDEN_SPLITS = {
     "random-000004": "validation",
     "random-000130": "validation",
     "random-004711": "train",
-    "random-1234567": "test",
+    "random-499999": "train",
+    "random-500000": "none",
+    "random-1234567": "none",
 }
 GOLDEN_SEEDS = {
     (0, "fixed", 0): 3916105547290561594,
