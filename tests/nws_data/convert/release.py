@@ -111,6 +111,11 @@ class Release:
                 lengths = [t.n_conv, t.vectors.shape[1] - t.n_conv]
                 writer.writerow([*t.meta, *lengths, f"/mnt/raid/dnn_weights/{member}"])
 
+    def by_rate(self, population: str) -> dict[float, Training]:
+        """Return a population's trainings by learning rate, which tells them apart."""
+        folder = {"random": "nws_main", "fixed": "nws_fixed"}[population]
+        return {float(str(t.meta[1])): t for t in self.trainings.values() if t.name.startswith(folder)}
+
 
 def make_release(root: Path) -> Release:
     """Write 16 random trainings, three of them in no list, and two fixed ones."""

@@ -135,6 +135,7 @@ def test_a_task_has_its_snapshots_or_is_not_available(some: Path, tiny_dataset: 
         nws_data.load_task("regress-local/progress", tmp_path / "late")
 
 
+@pytest.mark.slow
 def test_parts_are_merged_and_compared_by_their_snapshots(
     some: Path, early: Path, tiny_dataset: TinyDataset, tmp_path: Path
 ) -> None:
@@ -177,6 +178,7 @@ def test_what_cannot_be_is_refused(some: Path, tiny_dataset: TinyDataset, tmp_pa
         subset(tiny_dataset.root, some)
 
 
+@pytest.mark.slow
 def test_an_interrupted_selection_goes_on_but_not_with_other_snapshots(tiny_dataset: TinyDataset, tmp_path: Path) -> None:
     calls: list[int] = []
 
