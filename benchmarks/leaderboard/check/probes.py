@@ -19,7 +19,7 @@ from benchmarks.leaderboard.runs.plans import Plan
 from benchmarks.leaderboard.runs.runner import failures_named
 from nws_data.errors import NWSError
 from nws_data.read.views import WeightView
-from nws_data.space.identity import SPLITS
+from nws_data.space.identity import SIDES
 from nws_data.tasks.scores import ClassificationScore, Score
 from nws_data.tasks.task import Task, as_array, load_task
 
@@ -167,7 +167,7 @@ class Probe:
     def _changed(self, task: Task) -> str | None:
         """Return what of a task a method has changed, in words; None where nothing."""
         fresh = load_task(self.plan.task, self.root)
-        for side in SPLITS:
+        for side in SIDES:
             view, true = getattr(task, side), getattr(fresh, side)
             if not torch.equal(view.row_labels, true.row_labels):
                 return f"labels of task.{side}"
