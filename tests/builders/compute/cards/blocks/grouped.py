@@ -13,15 +13,17 @@ import builders.compute.cards.draw
 from builders.compute.backend import BACKENDS, CARD_PRECISIONS, Backend
 from builders.compute.cards.network import activate, norm
 from builders.recipe.augmentation import augment
+from builders.recipe.dropout import dropout_mask
 
 
 def use_grouped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Add the backend ``grouped``, and augment without Triton's interpreter, which takes minutes for whole trainings.
+    """Add the backend ``grouped``, and draw without Triton's interpreter, which takes minutes for whole trainings.
 
     ``test_blocks.py`` and ``test_draw.py`` run the kernels, and say that they compute the same.
     """
     monkeypatch.setitem(BACKENDS, "grouped", Backend("cuda", "cuda-fleet-1", CARD_PRECISIONS, f"{__name__}:grouped_block"))
     monkeypatch.setattr(builders.compute.cards.draw, "augment_drawn", augment_each)
+    monkeypatch.setattr(builders.compute.cards.draw, "draw_mask", dropout_mask)
 
 
 def augment_each(images: Tensor, seeds: Tensor, steps: Tensor) -> Tensor:

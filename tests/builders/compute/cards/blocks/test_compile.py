@@ -74,7 +74,9 @@ SAMPLE = ["90:largest:bfloat16:last", "90:ablation:tf32:last", "90:fixed:float32
 def test_kernels_compile(jobs):
     kernels = compiled(*jobs)
     assert {kernel["job"] for kernel in kernels} == set(jobs)
-    assert {kernel["kernel"] for kernel in kernels} == KERNELS | ({"draw_kernel"} if "90:draw" in jobs else set())
+    assert {kernel["kernel"] for kernel in kernels} == KERNELS | (
+        {"draw_kernel", "mask_kernel"} if "90:draw" in jobs else set()
+    )
     for kernel in kernels:
         capability, _, *precision = kernel["job"].split(":")
         check(kernel, int(capability), precision[0] if precision else "")
