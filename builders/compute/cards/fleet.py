@@ -151,7 +151,8 @@ class DeviceFleet:
 
     def run_once(self, augmenting: bool) -> None:
         """Train every slot on its next batch; ``augmenting`` False promises that no slot augments, and saves the work."""
-        from builders.compute.cards.draw import draw_mask  # it needs triton
+        from builders.compute.cards.draw import draw_mask  # they need triton
+        from builders.compute.cards.update import update
 
         with products(self._precision):
             place = self._first + self._cursors
@@ -162,7 +163,7 @@ class DeviceFleet:
             inputs = images.to(self._dtype).contiguous(), labels.view(rows.shape), keep, self._codes
             self.losses.copy_(self._network.gradients(self.vectors, *inputs, self._gradients))
             rates = self._rates.flatten().index_select(0, place).unsqueeze(1)
-            self._optimizer.update(self.vectors, self._gradients, rates)
+            update(self._optimizer, self.vectors, self._gradients, rates)
             self._cursors.add_(self._active)
             self._steps.add_(self._active)
 
