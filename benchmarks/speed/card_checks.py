@@ -126,7 +126,7 @@ def sanitizer(job: Job, filter_size: str) -> None:
 
 def nws(*arguments: str) -> str:
     """Run a command of nws; raises ``CalledProcessError`` when it fails."""
-    result = subprocess.run([sys.executable, "-m", "nws_data", *arguments], cwd=ROOT, capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "-m", "nws_data", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8")
     if result.returncode:
         raise RuntimeError(f"nws {' '.join(arguments)}: {(result.stdout + result.stderr)[-800:]}")
     return result.stdout

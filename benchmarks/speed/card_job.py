@@ -80,5 +80,7 @@ class Job:
 
     def command(self, *arguments: str, environment: dict[str, str] | None = None) -> None:
         """Run a program in the checkout; write how it ended and the end of what it said."""
-        result = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, env=os.environ | (environment or {}))
+        result = subprocess.run(
+            arguments, cwd=ROOT, capture_output=True, encoding="utf-8", env=os.environ | (environment or {})
+        )
         self.emit(exit=result.returncode, said=(result.stdout + result.stderr)[-1000:])

@@ -94,7 +94,7 @@ def _run_task(task: Task, file: Path, until_s: float, cpu: bool) -> None:
         write_line(file, head | {"end": "no time left"})
         return
     command = [sys.executable, "-m", "benchmarks.speed.cards", "--task", str(file), "cpu" if cpu else "cuda", task.name]
-    with tempfile.TemporaryFile("w+") as errors:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
         process = subprocess.Popen([*command, *task.arguments], stderr=errors, start_new_session=True)
         try:
             end: object = process.wait(limit_s)
@@ -112,7 +112,7 @@ def _run_task(task: Task, file: Path, until_s: float, cpu: bool) -> None:
 def write_line(file: Path, record: Mapping[str, object]) -> None:
     """Append a record, whole, and print it."""
     line = json.dumps(record)
-    with file.open("a") as out:
+    with file.open("a", encoding="utf-8") as out:
         out.write(line + "\n")
         out.flush()
         os.fsync(out.fileno())

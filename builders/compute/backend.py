@@ -43,7 +43,7 @@ class Backend:
 BACKENDS = {
     "native": Backend("cpu", "cpu-native-1", CPU_PRECISIONS, "builders.compute.native.training:NativeTraining"),
     "plain": Backend("cpu", "cpu-plain-1", CPU_PRECISIONS, "builders.compute.plain:PlainTraining"),
-    "triton": Backend("cuda", "cuda-fleet-1", CARD_PRECISIONS, "builders.compute.cards.blocks.triton:triton_block"),
+    "triton": Backend("cuda", "cuda-fleet-2", CARD_PRECISIONS, "builders.compute.cards.blocks.triton:triton_block"),
 }
 """By name: C kernels around oneDNN's convolutions; the definition, plain PyTorch; and Triton kernels on cards."""
 

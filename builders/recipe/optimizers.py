@@ -69,7 +69,7 @@ class FleetOptimizer:
         self.v = torch.zeros(size, n_weights, dtype=dtype, device=device)
         self._scratch = torch.empty(size, n_weights, dtype=dtype, device=device)
         self._denominator = torch.empty(size, n_weights, dtype=dtype, device=device)
-        self._columns = torch.zeros(6, size, 1, dtype=dtype, device=device)
+        self.columns = torch.zeros(6, size, 1, dtype=dtype, device=device)
 
     def load(self, slot: int, optimizer: str) -> None:
         """Start a slot afresh: overwrites whatever was there, non-finite values included."""
@@ -77,12 +77,12 @@ class FleetOptimizer:
         self.m[slot] = 0.0
         self.v[slot] = c.v_start
         values = [c.b1, c.c1, c.b2, c.s2, c.eps_inside, c.eps_outside]
-        self._columns[:, slot, 0] = torch.tensor(values, dtype=self._columns.dtype)
+        self.columns[:, slot, 0] = torch.tensor(values, dtype=self.columns.dtype)
 
     def update(self, vectors: Tensor, gradients: Tensor, rates: Tensor) -> None:
         """Update ``vectors`` ``(size, n_weights)`` in place. Gradients, zero where a value is no parameter, are overwritten;
         rates are ``(size, 1)`` from :func:`rate`."""
-        b1, c1, b2, s2, eps_inside, eps_outside = self._columns
+        b1, c1, b2, s2, eps_inside, eps_outside = self.columns
         self.m.mul_(b1).addcmul_(gradients, c1)
         gradients.mul_(s2)
         self.v.mul_(b2).addcmul_(gradients, gradients)

@@ -57,7 +57,7 @@ def products(precision: str) -> Iterator[None]:
 
 
 def card_path(device: torch.device, backend: str, precision: str) -> str:
-    """Return the path's name, such as ``cuda-fleet-1/triton/NVIDIA-H100-80GB-HBM3/bfloat16``: version of the arithmetic,
+    """Return the path's name, such as ``cuda-fleet-2/triton/NVIDIA-H100-80GB-HBM3/bfloat16``: version of the arithmetic,
     conv backend, card, precision. The version of CUDA is part of torch's, recorded beside it."""
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     return "/".join((BACKENDS[backend].version, backend, "-".join(card.replace("/", " ").split()), precision))

@@ -1,7 +1,7 @@
-"""The random draws of the augmentations as one Triton kernel: the words of the CPU path, without their way through memory.
+"""The random draws of a step, for dropout and for augmentations, as a Triton kernel each: the words of the CPU path.
 
-As tensor operations the generator takes about 130 kernels and writes each 64-bit word dozens of times; here a program draws
-the parameters and the noise of one image in registers.
+As tensor operations the generator takes 130 to 170 kernels and writes each 64-bit word dozens of times; here it stays in
+registers.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -14,6 +14,8 @@ from torch import Tensor
 
 from builders.recipe.augmentation import NOISE_BLOCKS, PARAMETER_BLOCKS, SIDE, change, normal_quantiles, parameters_of
 from nws_data.randomness import Purpose
+
+_BLOCK = 32  # Philox blocks, of 128 bits, of one program of a mask
 
 
 @triton.jit
@@ -45,6 +47,32 @@ def draw_kernel(
         high = tl.load(quantiles + (word >> 16), mask=is_noise)
         tl.store(noise + (2 * k) * NOISE_BLOCKS, low, mask=is_noise)
         tl.store(noise + (2 * k + 1) * NOISE_BLOCKS, high, mask=is_noise)
+
+
+@triton.jit
+def mask_kernel(
+    seeds,  # int64 (members,)
+    steps,  # int64 (members,)
+    out,  # int8 (members, n)
+    n, DROPOUT: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Draw bits; see ``builders.recipe.dropout``."""
+    member = tl.program_id(1).to(tl.int64)
+    block = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    words = tl.philox(tl.load(seeds + member), block, tl.load(steps + member).to(tl.uint32), DROPOUT, 0)
+    bit = tl.arange(0, 32)[None, :]
+    for k in tl.static_range(4):
+        at = (block * 4 + k)[:, None] * 32 + bit
+        kept = (words[k][:, None] >> bit.to(tl.uint32)) & 1
+        tl.store(out + member * n + at, kept.to(tl.int8), mask=at < n)
+
+
+def draw_mask(seeds: Tensor, steps: Tensor, batch_size: int, units: int) -> Tensor:
+    """Return what ``builders.recipe.dropout.dropout_mask`` returns: bool ``(members, batch_size, units)``."""
+    n = batch_size * units
+    out = torch.empty(len(seeds), batch_size, units, dtype=torch.int8, device=seeds.device)
+    mask_kernel[(-(-n // (128 * _BLOCK)), len(seeds))](seeds, steps, out, n, DROPOUT=int(Purpose.DROPOUT), BLOCK=_BLOCK)
+    return out.view(torch.bool)
 
 
 def draw(seeds: Tensor, steps: Tensor, per_member: int) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,6 @@ from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.augmentation import to_float
 from builders.recipe.constants import ACTIVATION_CODES
-from builders.recipe.dropout import dropout_mask
 from builders.recipe.epochs import steps_per_epoch
 from builders.recipe.optimizers import FleetOptimizer
 from nws_data.space.architecture import Architecture
@@ -152,16 +151,19 @@ class DeviceFleet:
 
     def run_once(self, augmenting: bool) -> None:
         """Train every slot on its next batch; ``augmenting`` False promises that no slot augments, and saves the work."""
+        from builders.compute.cards.draw import draw_mask  # they need triton
+        from builders.compute.cards.update import update
+
         with products(self._precision):
             place = self._first + self._cursors
             rows = self._rows.flatten(0, 1).index_select(0, place)
             raw, labels = self._bank.gather(rows.flatten())
             images = self._images(raw, augmenting).unflatten(0, rows.shape).permute(0, 1, 3, 4, 2)
-            keep = dropout_mask(self._seeds, self._steps, rows.shape[1], self._network.n_dropout)
+            keep = draw_mask(self._seeds, self._steps, rows.shape[1], self._network.n_dropout)
             inputs = images.to(self._dtype).contiguous(), labels.view(rows.shape), keep, self._codes
             self.losses.copy_(self._network.gradients(self.vectors, *inputs, self._gradients))
             rates = self._rates.flatten().index_select(0, place).unsqueeze(1)
-            self._optimizer.update(self.vectors, self._gradients, rates)
+            update(self._optimizer, self.vectors, self._gradients, rates)
             self._cursors.add_(self._active)
             self._steps.add_(self._active)
 

@@ -60,7 +60,7 @@ class DeviceNetwork:
             _view(out, layer, kind).copy_(gradient)
         for layer, mean, variance in statistics:
             for kind, value in (("mean", mean), ("variance", variance)):
-                _view(vectors, layer, kind).mul_(1 - BATCH_NORM_MOMENTUM).add_(value, alpha=BATCH_NORM_MOMENTUM)
+                _view(vectors, layer, kind).lerp_(value, BATCH_NORM_MOMENTUM)
         return losses.detach()
 
     def _forward(

@@ -13,15 +13,15 @@ from nws_data.errors import BuildError
 
 def test_the_name_says_backend_card_and_precision():
     path = card_path(torch.device("cpu"), "triton", "float32")
-    assert path == "cuda-fleet-1/triton/cpu/float32"
+    assert path == "cuda-fleet-2/triton/cpu/float32"
     assert backend_of(path) == "triton"
-    assert backend_of("cuda-fleet-1/triton/NVIDIA-H100-80GB-HBM3/bfloat16") == "triton"
+    assert backend_of("cuda-fleet-2/triton/NVIDIA-H100-80GB-HBM3/bfloat16") == "triton"
     assert [backend_of(path_of(name, "float32")) for name in CPU_BACKENDS] == list(CPU_BACKENDS)
     for path in (
         "cpu-fleet-1/AVX512",
         "cpu-fleet-2/AVX2",
-        "cuda-fleet-1/rows/H100/float32",
-        "cuda-fleet-0/triton/H100/x",
+        "cuda-fleet-2/rows/H100/float32",
+        "cuda-fleet-1/triton/H100/x",
     ):
         assert backend_of(path) is None  # of versions before
 

@@ -1,12 +1,13 @@
-"""The kernel draws the numbers of the CPU path, bit for bit; ``blocks/test_compile.py`` compiles it for a card."""
+"""The kernels draw the numbers of the CPU path, bit for bit; ``blocks/test_compile.py`` compiles it for a card."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from builders.compute.cards.draw import augment_drawn, draw
+from builders.compute.cards.draw import augment_drawn, draw, draw_mask
 from builders.recipe.augmentation import draw_noise
+from builders.recipe.dropout import dropout_mask
 from nws_data.randomness import Purpose
 from nws_data.randomness import words as random_words
 from tests.builders.compute.cards.blocks.grouped import augment_each
@@ -25,6 +26,13 @@ def test_words_and_noise_are_those_of_the_cpu_path(slots):
     assert torch.equal(noise, torch.cat(expected))
     assert torch.equal(words.view(3, 48), random_words(slots[0], Purpose.AUGMENTATION, slots[1], 48, words.device))
     assert len({row.numpy().tobytes() for row in words.cpu()}) == 12
+
+
+@pytest.mark.parametrize(("batch", "units"), [(4, 1), (32, 129), (3, 43)])  # one block alone, several programs, odd
+def test_masks_are_those_of_the_cpu_path(slots, batch, units):
+    kept = draw_mask(*slots, batch, units)
+    assert torch.equal(kept, dropout_mask(*slots, batch, units))
+    assert kept.any() and not kept.all()
 
 
 def test_images_are_those_of_the_cpu_path(slots, device_bank):

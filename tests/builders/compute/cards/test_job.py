@@ -88,7 +88,7 @@ def test_a_worker_stages_what_a_device_trains(bank, worker_path, device_path, tm
     settings = WorkerSettings(bank.folder, tmp_path, 19, "float32", "cuda", "grouped")
     run_job(job, settings, Reporter(messages.append, lambda: False))
     record = TrainingRecord.load(tmp_path / "random-000000.safetensors")
-    assert record.compute_path == "cuda-fleet-1/grouped/cpu/float32" and record.n_epochs == 19
+    assert record.compute_path == "cuda-fleet-2/grouped/cpu/float32" and record.n_epochs == 19
     images = sum(message.n_images for message in messages if isinstance(message, Progress))
     flop = sum(message.flop for message in messages if isinstance(message, Progress))
     assert images == 19 * 64 and flop == images * job.flop_per_image

@@ -3,8 +3,8 @@
 ``python -m tests.builders.compute.cards.blocks.compile_kernels 90:fixed:bfloat16 80:fixed:tf32:last 90:3:float32`` runs, for
 these compute capabilities, the first and the last conv block of the named architecture, the last one alone, and every layer
 shape of filter size 3, forward and backward on tensors without data ("meta"), with launches replaced by compilation: the
-same code, arguments and tile sizes as on the card. ``90:draw`` is the kernel of the augmentations' draws. Prints one JSON
-list. Not for a process with ``TRITON_INTERPRET``.
+same code, arguments and tile sizes as on the card. ``90:rest`` are the kernels of the random draws and of the update. Prints
+one JSON list. Not for a process with ``TRITON_INTERPRET``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
 from builders.compute.cards.blocks.triton import triton_block
-from builders.compute.cards.draw import draw
+from builders.compute.cards.draw import draw, draw_mask
+from builders.compute.cards.update import update
+from builders.recipe.optimizers import FleetOptimizer
 from nws_data.space.architecture import Architecture
 from tests.builders.compute.cards.blocks.oracle import layer_shapes
 
@@ -104,8 +106,12 @@ def main(jobs: list[str]) -> None:
     for job in jobs:
         capability, name, *rest = job.split(":")
         card.capability = int(capability)
-        if name == "draw":
-            draw(*(torch.empty(MEMBERS, dtype=torch.int64, device="meta") for _ in range(2)), per_member=BATCH)
+        if name == "rest":
+            slots = [torch.empty(MEMBERS, dtype=torch.int64, device="meta") for _ in range(2)]
+            draw(*slots, per_member=BATCH)
+            draw_mask(*slots, BATCH, 96)
+            vectors = [torch.empty(MEMBERS, 21_260, device="meta") for _ in range(2)]
+            update(FleetOptimizer(MEMBERS, 21_260, torch.float32, "meta"), *vectors, torch.empty(MEMBERS, 1, device="meta"))
             continue
         precision, *last = rest
         torch.set_float32_matmul_precision("highest" if precision == "float32" else "high")

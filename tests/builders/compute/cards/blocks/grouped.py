@@ -10,18 +10,23 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 import builders.compute.cards.draw
+import builders.compute.cards.update
 from builders.compute.backend import BACKENDS, CARD_PRECISIONS, Backend
 from builders.compute.cards.network import activate, norm
 from builders.recipe.augmentation import augment
+from builders.recipe.dropout import dropout_mask
+from builders.recipe.optimizers import FleetOptimizer
 
 
 def use_grouped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Add the backend ``grouped``, and augment without Triton's interpreter, which takes minutes for whole trainings.
+    """Add the backend ``grouped``, and draw and update without Triton's interpreter, which takes minutes for trainings.
 
-    ``test_blocks.py`` and ``test_draw.py`` run the kernels, and say that they compute the same.
+    ``test_blocks.py``, ``test_draw.py`` and ``test_update.py`` run the kernels, and say that they compute the same.
     """
-    monkeypatch.setitem(BACKENDS, "grouped", Backend("cuda", "cuda-fleet-1", CARD_PRECISIONS, f"{__name__}:grouped_block"))
+    monkeypatch.setitem(BACKENDS, "grouped", Backend("cuda", "cuda-fleet-2", CARD_PRECISIONS, f"{__name__}:grouped_block"))
     monkeypatch.setattr(builders.compute.cards.draw, "augment_drawn", augment_each)
+    monkeypatch.setattr(builders.compute.cards.draw, "draw_mask", dropout_mask)
+    monkeypatch.setattr(builders.compute.cards.update, "update", FleetOptimizer.update)
 
 
 def augment_each(images: Tensor, seeds: Tensor, steps: Tensor) -> Tensor:
