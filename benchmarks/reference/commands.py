@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +15,12 @@ from benchmarks.leaderboard.runs.command import sentence
 from benchmarks.leaderboard.runs.leaks import run_checks
 from benchmarks.leaderboard.runs.plans import Plan, choose_methods, choose_tasks, make_plans
 from benchmarks.leaderboard.runs.runner import run_all
-from benchmarks.reference.budgets import LOWER, Budget, Runs
+from benchmarks.reference.budgets import Budget, Runs
 from builders.build import build
 from builders.images.sources import default_image_root, load_images
 from nws_data.atomic import atomic_file, write_bytes
 from nws_data.machine import usable_cores
 from nws_data.progress import FITS, progress_bar
-from nws_data.tasks.table import parse_task
 from nws_data.terminal import say
 
 SVHN_PART = "svhn_subset.npz"
@@ -78,12 +77,7 @@ def plans_of(runs: Runs, data: Path) -> Iterator[Plan]:
 
     Raises ``NWSError`` as :func:`choose_tasks` and :func:`choose_methods` do.
     """
-    tasks = []
-    for task in runs.tasks:
-        spec = parse_task(task)
-        names = [task] if runs.official or spec.family.regression else [task, replace(spec, threshold=LOWER).name]
-        found = [name for name in names if choose_tasks([name], data, runs.folds)[0]][:1]
-        if not found:
-            say(f"{task}: too few trainings; left out", error=True)
-        tasks += found
-    yield from make_plans(tasks, choose_methods(runs.methods), dict(runs.options), runs.seeds, runs.folds)
+    found, missing = choose_tasks(runs.tasks, data, runs.folds)
+    for reason in missing:
+        say(f"left out: {reason}", error=True)
+    yield from make_plans(found, choose_methods(runs.methods), dict(runs.options), runs.seeds, runs.folds)

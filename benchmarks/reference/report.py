@@ -24,6 +24,7 @@ from benchmarks.reference.commands import DATA, RESULTS
 from benchmarks.reference.commands import FIGURES as FIGURES_FOLDER
 from benchmarks.reference.record import measure_record
 from nws_data.atomic import write_bytes
+from nws_data.tasks.table import parse_task
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -85,18 +86,16 @@ def _shown(name: str) -> dict[str, Any]:
 
 
 def scores_table(results: Sequence[Result], tasks: Sequence[str], methods: Sequence[str] = (), folds: bool = True) -> str:
-    """Return scores as a Markdown table: methods in rows, tasks in columns, each in per cent with its 95 % interval.
+    """Return scores in five folds as a Markdown table: methods in rows, tasks in columns, with 95 % intervals.
 
-    Of a task its official form counts, else the one with a threshold, marked by an asterisk. ``methods``: by default all.
+    Classifications are those of the networks above ``LOWER``, in per cent. ``methods``: by default all.
     """
     columns: dict[str, dict[str, Result]] = {}
     for task in tasks:
-        for name, label in ((task, task), (f"{task}/threshold={LOWER}", f"{task}*")):
-            fitting = (r for r in results if r.task == name and bool(r.folds) == folds)
-            found = {r.method: r for r in fitting if not methods or r.method in methods}
-            if found:
-                columns[label] = found
-                break
+        name = task if parse_task(task).family.regression else f"{task}/threshold={LOWER}"
+        of_task = [r for r in results if r.task == name and r.folds and (not methods or r.method in methods)]
+        if of_task:
+            columns[task] = {r.method: r for r in of_task}
     rows = in_order([method for found in columns.values() for method in found])
     best = {
         task: max((main_metric(r)["mean"] for m, r in found.items() if not is_trivial(m)), default=None)
