@@ -130,7 +130,10 @@ def _draw_families(table: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> Fig
         _draw_groups(panel, own, targets, looks)
         panel.tick_params(axis="x", labelbottom=True)
     handles = [
-        *(Patch(label=method, **look) for method, look in looks.items()),
+        *(
+            Patch(label=method, **{"facecolor" if k == "color" else k: v for k, v in look.items()})
+            for method, look in looks.items()
+        ),
         Line2D([], [], color=style.INK, linestyle="--", label="chance"),
         Line2D([], [], color=style.INK, linewidth=1, marker="|", markersize=8, label="95 % interval, clustered by training"),
     ]
