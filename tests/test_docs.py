@@ -100,8 +100,7 @@ def test_every_build_example_is_accepted_beside_the_dataset_of_the_quickstart(
     (tmp_path / "nws").symlink_to(tiny_dataset.root)
     monkeypatch.chdir(tmp_path)
     images, labels = np.zeros((500, 8, 8), np.uint8), np.arange(500) % 10
-    for name in ("cells", "svhn_part"):
-        np.savez(f"{name}.npz", images=images, labels=labels)
+    np.savez("cells.npz", images=images, labels=labels)
     for label in range(10):
         (tmp_path / "photos" / str(label)).mkdir(parents=True)
         for i in range(50):
@@ -109,7 +108,7 @@ def test_every_build_example_is_accepted_beside_the_dataset_of_the_quickstart(
     with pytest.raises(SystemExit):
         main(["build", "--help"])
     examples = build_examples(capsys.readouterr().out)
-    assert len(examples) > 10 and any("--preset paper" in line for line in examples)
+    assert len(examples) > 5 and any("--preset paper" in line for line in examples)
     for line in examples:
         words = shlex.split(line.replace("--device cuda", ""))[1:]  # needs a card
         config = config_of(_parser(words).parse_args(words))
