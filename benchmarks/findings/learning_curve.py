@@ -3,7 +3,7 @@
 All numbers come from result files of tasks such as ``global/optimizer/share=0.25`` beside those of the whole task. The trend
 is the least-squares line of accuracy on the binary logarithm of the number, as in :mod:`benchmarks.findings.subset_size`;
 the interval of its slope (95 %, clustered by training) holds the test sample's error, neither that of the fits nor that of
-the line, so what it gives at the paper's numbers is a guess.
+the line, so what it gives at the paper's numbers is a guess, and kept between chance and 1.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ def measure(source: Source) -> dict[str, pd.DataFrame]:
         about, of_size = {"task": task, "folds": folds, "method": method}, dict(sorted(curves[task, folds, method].items()))
         rows += [about | {"networks": n} | accuracy_row(result) for n, result in of_size.items()]
         paper = PAPER[parse_task(task).family.population]
-        trends.append(about | trend(of_size, paper) | {"paper": paper})
+        line = trend(of_size, paper)
+        chance = max(result.summary["chance"] for result in of_size.values())
+        trends.append(about | line | {"paper": paper, "expected": min(max(line["at_target"], chance), 1.0)})
     return {"accuracies": pd.DataFrame(rows), "trends": pd.DataFrame(trends)}
 
 
@@ -85,7 +87,8 @@ def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
             line = trends[(trends["task"] == task) & (trends["folds"] == folds) & (trends["method"] == method)].iloc[0]
             ends = np.array([rows["networks"].max(), line["paper"]])
             height = line["at_target"] - line["slope"] * np.log2(line["paper"] / ends)
-            panel.plot(ends, 100 * height.clip(0, 1), color=look["color"], linestyle=":", linewidth=1.2)
+            height = height.clip(own["chance"].max(), 1)
+            panel.plot(ends, 100 * height, color=look["color"], linestyle=":", linewidth=1.2)
         panel.axhline(100 * own["chance"].max(), color=style.INK, linewidth=0.8, linestyle="--")
         kind = ", five folds" if folds else ""
         panel.set_title(f"{task}; {own['trainings'].iloc[0]} test networks{kind}", fontsize=9)
@@ -114,7 +117,7 @@ def tell(tables: dict[str, pd.DataFrame]) -> str:
         said = []
         for r in shown.itertuples():
             slope = f"{100 * r.slope:+.1f} [{100 * r.low:+.1f}, {100 * r.high:+.1f}]"
-            then = f"{100 * min(max(r.at_target, 0), 1):.0f} at {r.paper:,}"
+            then = f"{100 * r.expected:.0f} at {r.paper:,}"
             said.append(f"{r.method} {100 * r.accuracy:.0f} % with {r.longest} networks, {slope} a doubling, so {then}")
         parts.append(f"{task}: {'; '.join(said)}.")
     return " ".join(parts)

@@ -38,6 +38,7 @@ def test_trend_by_hand(tiny_dataset: TinyDataset, tmp_path: Path) -> None:
     (row,) = tables["trends"].to_dict("records")
     slope, offset = np.polyfit(np.log2(n), accuracy, 1)
     assert (row["slope"], row["at_target"]) == pytest.approx((slope, offset + slope * np.log2(PAPER["random"])))
+    assert row["expected"] == min(1, row["at_target"]) and row["at_target"] > 0.5
     assert (row["method"], row["accuracy"], row["paper"]) == ("svm-rbf-16", pytest.approx(0.75), 8035)
     assert f"svm-rbf-16 75 % with {n[-1]} networks, {100 * slope:+.1f}" in tell(tables)
     with theme():
