@@ -66,7 +66,7 @@ def run_reference(budget: Budget, out: Path) -> int:
     figures = out / FIGURES
     ablation = out / ABLATION
     source = Source(data, results, kept=figures / KEPT, without_batch_norm=ablation if ablation.exists() else None)
-    for figure in make_figures(chosen(["all"]), source, figures):
+    for figure in make_figures(chosen(budget.figures), source, figures):
         say(f"{figure.name}: {figure.shows or f'not made: {figure.missing}'}")
     say(f"Next: nws reference report --out {out}")
     return failed

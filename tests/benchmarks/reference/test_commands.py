@@ -28,6 +28,7 @@ MINI = replace(
     n_train=440,
     n_test=50,
     epoch_cap=19,
+    figures=("statistics",),
     leaks=Runs(tasks=("global/augmentation",), methods=("svm-linear-16",), seeds=2),
     runs=(
         Runs(
@@ -66,7 +67,7 @@ def test_runs_are_those_of_the_plan_and_are_not_run_again(planted: Path, capsys:
     results = read_results(planted / RESULTS)
     done = {(r.task, r.method) for r in results.values()}
     assert done == {("global/augmentation/threshold=0.15", method) for method in ("majority", "svm-linear-16")}
-    assert "left out: task local/optimizer is not available" in capsys.readouterr().err
+    assert "left out: task local/optimizer/fold=0 is not available" in capsys.readouterr().err
     before = {path: path.stat().st_mtime_ns for path in results}
     capsys.readouterr()
     assert run_reference(MINI, planted) == 0
