@@ -29,6 +29,9 @@ from nws_data.tasks.table import parse_task
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 RECORD = "record.json"
+ENTRIES = "entries"
+"""Folder below the committed results, of ``nws bench submit``."""
+
 _BEGIN, _END = "<!-- results: written by nws reference report -->", "<!-- end of results -->"
 _COMMITTED = ROOT / "benchmarks" / "results"
 _PICTURES = ROOT / "docs" / "findings"
@@ -41,21 +44,28 @@ def write_report(name: str, budget: Budget, out: Path) -> list[Path]:
     """
     record = measure_record(name, budget, out)
     write_board(out / RESULTS, out / RESULTS, out / DATA)
-    for folder, source, kinds in (
-        (_COMMITTED, out / RESULTS, (".json", ".md", ".html", ".parquet")),
-        (_PICTURES, out / FIGURES_FOLDER, (".png", ".json", "learning-curve-trends.csv", CLAIMS)),
-    ):
-        shutil.rmtree(folder, ignore_errors=True)
-        for path in sorted(source.rglob("*")):
-            hidden = any(part.startswith(".") for part in path.relative_to(source).parts)
-            if path.is_file() and not hidden and path.name.endswith(kinds):
-                (folder / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, folder / path.relative_to(source))
+    replace_files(_COMMITTED, out / RESULTS, (".json",))
+    replace_files(_PICTURES, out / FIGURES_FOLDER, (".png", ".json", "learning-curve-trends.csv", CLAIMS))
+    write_board(_COMMITTED, _COMMITTED, out / DATA)
     write_bytes(HERE / RECORD, (json.dumps(record, indent=1) + "\n").encode())
     written = pages()
     for path, text in written.items():
         write_bytes(path, text.encode())
     return list(written)
+
+
+def replace_files(folder: Path, source: Path, endings: tuple[str, ...]) -> None:
+    """Empty a folder, but for the entries that others have handed in, and copy the files of another with these endings."""
+    for path in folder.iterdir():
+        if path.is_file():
+            path.unlink()
+        elif path.name != ENTRIES:
+            shutil.rmtree(path)
+    for path in sorted(source.rglob("*")):
+        place = path.relative_to(source)
+        if path.is_file() and path.name.endswith(endings) and not any(part.startswith(".") for part in place.parts):
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, folder / place)
 
 
 def pages() -> dict[Path, str]:

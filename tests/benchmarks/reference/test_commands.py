@@ -15,7 +15,7 @@ from benchmarks.leaderboard.runs.plans import choose_methods
 from benchmarks.reference.budgets import BUDGETS, Budget, Runs
 from benchmarks.reference.commands import ABLATION, DATA, RESULTS, build_reference, run_reference
 from benchmarks.reference.record import measure_record
-from benchmarks.reference.report import pages, scores_table
+from benchmarks.reference.report import pages, replace_files, scores_table
 from nws_data.format.manifest import Manifest
 from nws_data.tasks.table import parse_task
 from tests.baselines.planted import write_planted
@@ -84,6 +84,18 @@ def test_runs_are_those_of_the_plan_and_are_not_run_again(planted: Path, capsys:
     assert json.loads(json.dumps(record)) == record
     table = scores_table(list(results.values()), ["global/augmentation"])
     assert "| svm-linear-16 | **100** [" in table and "| *chance* | 50 |" in table
+
+
+def test_entries_of_others_outlive_a_report(tmp_path: Path) -> None:
+    for name in ("old/entries/theirs/entry.toml", "old/global.optimizer/a.json", "old/board.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("old")
+    for name in ("new/local.optimizer/b.json", "new/.unfinished/c.json", "new/board.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("new")
+    replace_files(tmp_path / "old", tmp_path / "new", (".json",))
+    left = {path.relative_to(tmp_path / "old").as_posix() for path in (tmp_path / "old").rglob("*") if path.is_file()}
+    assert left == {"entries/theirs/entry.toml", "local.optimizer/b.json"}
 
 
 def test_the_committed_pages_are_what_the_committed_files_give() -> None:
