@@ -37,13 +37,13 @@ class Backend:
     device: str  # "cpu" or "cuda"
     version: str  # of the arithmetic: the first part of the compute paths
     precisions: tuple[str, ...]
-    where: str  # module:name of its Training, or of a card's ConvBlock
+    where: str  # module:name of its Training, or of a card's Program
 
 
 BACKENDS = {
     "native": Backend("cpu", "cpu-native-1", CPU_PRECISIONS, "builders.compute.native.training:NativeTraining"),
     "plain": Backend("cpu", "cpu-plain-1", CPU_PRECISIONS, "builders.compute.plain:PlainTraining"),
-    "triton": Backend("cuda", "cuda-fleet-2", CARD_PRECISIONS, "builders.compute.cards.blocks.triton:triton_block"),
+    "triton": Backend("cuda", "cuda-fleet-3", CARD_PRECISIONS, "builders.compute.cards.program:Program"),
 }
 """By name: C kernels around oneDNN's convolutions; the definition, plain PyTorch; and Triton kernels on cards."""
 
@@ -152,7 +152,7 @@ def open_backend(name: str, bank: ImageBank, precision: str, device: str = "cpu"
 
 
 def implementation(name: str) -> Any:
-    """Return the Training or ConvBlock of a backend; raises ``BuildError`` when its module needs what is not installed."""
+    """Return the Training or Program of a backend; raises ``BuildError`` when its module needs what is not installed."""
     if name not in BACKENDS:
         raise BuildError(f"backend: {one_of(name, BACKENDS)}")
     module, _, attribute = BACKENDS[name].where.partition(":")

@@ -80,7 +80,7 @@ def step_errors(fleet: DeviceFleet, shape: Shape, bank: DeviceBank, reference: s
         trainings = load_made_up(fleet, shape, bank, range(4))
         n = len(trainings)
         fleet.run(1)
-        found = [t[:n].to(torch.float64, copy=True) for t in (fleet.vectors, fleet.moments)]
+        found = [t[:n].to(torch.float64, copy=True) for t in (fleet.vectors, fleet.state.optimizer.m)]
         for slot in range(n):
             fleet.clear(slot)
         name, item = next(iter(bank.host.sets.items()))

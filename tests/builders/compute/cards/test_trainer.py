@@ -30,7 +30,7 @@ def card(request: pytest.FixtureRequest, bank) -> Iterator[Callable[..., OpenBac
     """Returns a function that opens each device with fleets of two slots."""
 
     def opened(precision: str = "float32", slots: int = 2, n_fleets: int = 8) -> OpenBackend:
-        return open_card("grouped", bank, precision, request.param, slots, n_fleets)
+        return open_card("slots", bank, precision, request.param, slots, n_fleets)
 
     yield opened
     torch.use_deterministic_algorithms(False)
@@ -79,7 +79,7 @@ def test_the_same_bits_in_any_order_lane_and_company(card, worker_path):
         assert_same(together[training.id], others[training.id])
     (alone,) = train([other_shape], card()).values()
     assert_same(others[other_shape.id], alone)
-    assert together[trainings[0].id].compute_path.startswith("cuda-fleet-2/grouped/")
+    assert together[trainings[0].id].compute_path.startswith("cuda-fleet-3/slots/")
     assert together[trainings[0].id].device == card().device
 
 
