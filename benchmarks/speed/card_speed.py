@@ -17,7 +17,7 @@ from benchmarks.speed.eager import Eager
 from builders.compute.cards.card import MAX_FLEETS, open_card
 from builders.compute.cards.compute_path import find_device
 from builders.compute.lane import Member
-from builders.compute.trainer import Interrupted, train
+from builders.estimate.card_calibration import rates
 from builders.plan.cost import forward_flop
 from builders.plan.shape import Shape
 from builders.plan.trainings import plan_trainings
@@ -157,20 +157,8 @@ def queue(job: Job, population: str, precision: str) -> None:
     some = {Shape.of(one.hyperparameters) for one in plan[: 2 * MAX_FLEETS]}  # shapes with all their trainings: slots refill
     todo = [one for one in plan if Shape.of(one.hyperparameters) in some]
     card = open_card("triton", job.host_bank(50_000, 18_500), precision, job.device)
-    stamps: list[tuple[float, int]] = []
-
-    def on_step(images: int, flop: float) -> None:
-        stamps.append((time.monotonic(), images))
-        if stamps[-1][0] - stamps[0][0] > 25:
-            raise Interrupted
-
-    try:
-        list(train(todo, card, epoch_cap=1000, on_step=on_step))
-    except Interrupted:
-        job.sync()
-    middle = (stamps[0][0] + stamps[-1][0]) / 2  # the second half: lanes have opened
-    images, seconds = sum(n for at, n in stamps if at > middle), time.monotonic() - middle
-    job.emit(images_s=images / seconds, hours=TRAIN_IMAGES[population] * seconds / images / 3600)
+    images_s, _ = rates(todo, card, 25)
+    job.emit(images_s=images_s, hours=TRAIN_IMAGES[population] / images_s / 3600)
 
 
 def eager(job: Job, population: str) -> None:
