@@ -47,8 +47,8 @@ class Task:
     cpu: bool = False  # whether --cpu runs it
 
 
-_SHAPES = [("smallest", "32", "8"), ("fixed", "64", "64"), ("largest", "64", "8"), ("fixed", "32", "128"),
-           ("smallest", "256", "8"), ("largest", "256", "8")]  # fmt: skip
+_SHAPES = [("smallest", "32", "16"), ("fixed", "64", "64"), ("largest", "64", "16"), ("fixed", "32", "128"),
+           ("smallest", "256", "16"), ("largest", "256", "16")]  # fmt: skip
 _TESTS = "tests/builders/compute/cards"
 PARTS = {
     "smoke": [

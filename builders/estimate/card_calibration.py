@@ -44,8 +44,10 @@ def calibrate_card(
     say(f"measuring {device} for {seconds:g} s, after its first fleets have opened", error=True)
     with tempfile.TemporaryDirectory(prefix="nws-plan-") as folder:
         rng = np.random.default_rng(0)
-        parts = ((rng.integers(0, 256, (n, 3, 32, 32), np.uint8), np.arange(n) % 10) for n in (_N_TRAIN, _N_TEST))
-        write_bank(folder, [image_arrays(SET, *parts, "random pixels")])
+        train_part, test_part = (
+            (rng.integers(0, 256, (n, 3, 32, 32), np.uint8), np.arange(n) % 10) for n in (_N_TRAIN, _N_TEST)
+        )
+        write_bank(folder, [image_arrays(SET, train_part, test_part, "random pixels")])
         opened = open_backend(backend, ImageBank.open(Path(folder)), precision, device)
         shapes = {Shape.of(one.hyperparameters) for one in sample_by_cost(works, 2 * opened.n_fleets)}
         of_shapes = (one for one in works if Shape.of(one.hyperparameters) in shapes)
