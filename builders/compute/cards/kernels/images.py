@@ -102,13 +102,27 @@ def _source(words, ranges_ptr, lane, pixel, T: tl.constexpr):
     """Return the positions in the image that the pixels show."""
     angle, shear = _parameter(words, ranges_ptr, lane, ROTATION, T), _parameter(words, ranges_ptr, lane, SHEAR, T)
     zoom = _parameter(words, ranges_ptr, lane, ZOOM, T)
-    sine, cosine, tangent = tl.sin(angle), tl.cos(angle), tl.sin(shear) / tl.cos(shear)
+    sine, cosine, tangent = _sine(angle), _cosine(angle), _sine(shear) / _cosine(shear)
     middle: tl.constexpr = (SIDE - 1) / 2
     dx = (pixel % SIDE).to(T) - middle - _parameter(words, ranges_ptr, lane, SHIFT_X, T)
     dy = (pixel // SIDE).to(T) - middle - _parameter(words, ranges_ptr, lane, SHIFT_Y, T)
     x = (cosine + tangent * sine) / zoom * dx + (sine - tangent * cosine) / zoom * dy + middle
     y = -sine / zoom * dx + cosine / zoom * dy + middle
     return x, y
+
+
+@triton.jit
+def _sine(x):
+    """Return the sine of less than 0.3, by its series: the library's takes a stack for large arguments."""
+    y = x * x
+    return x * (1.0 + y * (-1.0 / 6 + y * (1.0 / 120 + y * (-1.0 / 5040 + y * (1.0 / 362880 - y / 39916800)))))
+
+
+@triton.jit
+def _cosine(x):
+    y = x * x
+    more = 1.0 / 24 + y * (-1.0 / 720 + y * (1.0 / 40320 + y * (-1.0 / 3628800 + y / 479001600)))
+    return 1.0 + y * (-0.5 + y * more)
 
 
 @triton.jit
