@@ -55,9 +55,10 @@ class DeviceFleet:
         chunk = _CHUNK if bank.device.type == "cuda" else _CHUNK_CPU
         n_chunks = -(-max(item.n_train + item.n_test for item in sets.values()) // chunk)
         self._scoring = State((1, n, n_chunks, chunk), dtype, bank.device)
-        self._correct = torch.zeros(n_chunks * chunk, dtype=torch.uint8, device=bank.device)
+        # Of the network scored last: 1 where an image is classified correctly, in the order of its rows.
+        self.correct = torch.zeros(n_chunks * chunk, dtype=torch.uint8, device=bank.device)
         self.program = program(shape.architecture, self.state, bank, compute_dtype(precision), PRODUCTS[precision])
-        score = program(shape.architecture, self._scoring, bank, dtype, SCORING, self._correct)
+        score = program(shape.architecture, self._scoring, bank, dtype, SCORING, self.correct)
         self._step, self._score = self._captured(self.program.run), self._captured(score.run)
 
     @property
@@ -114,7 +115,7 @@ class DeviceFleet:
         scoring.rows.view(-1)[: len(rows)] = rows
         for _ in range(-(-len(rows) // scoring.rows.shape[2])):
             self._score()
-        counts = [part.sum() for part in self._correct[: len(rows)].split([len(part) for part in parts])]
+        counts = [part.sum() for part in self.correct[: len(rows)].split([len(part) for part in parts])]
         return _to_host(torch.stack(counts)), _to_host(scoring.vectors[0].float())
 
     def _captured(self, work: Callable[[], None]) -> Callable[[], None]:

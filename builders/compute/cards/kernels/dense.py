@@ -108,7 +108,7 @@ def output_kernel(
     kernel_at, n_weights, longest, BATCH: tl.constexpr, N_IN: tl.constexpr, N_OUT: tl.constexpr, TRAINING: tl.constexpr,
     PRECISION: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
-    """Compute the logits; while training the mean cross-entropy and its gradient, else which images are told correctly."""
+    """Compute the logits; while training the mean cross-entropy and its gradient, else which images are correct."""
     member = tl.program_id(1).to(tl.int64)
     slot = slots_ptr + member * N_FIELDS
     if tl.load(slot + ACTIVE) == 0:

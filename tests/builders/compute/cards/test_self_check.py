@@ -49,3 +49,11 @@ def test_a_wrong_kernel_ends_in_a_message(device_bank, monkeypatch):
     ) as raised:
         check_fleet(wrong, shape, device_bank, "float32")
     assert "\n" not in str(raised.value) and torch.isfinite(wrong.vectors).all()
+
+
+def test_a_wrong_score_ends_in_a_message(device_bank, monkeypatch):
+    shape = Shape(SMALLEST, 32)
+    fleet = DeviceFleet(shape, device_bank, "slots", "float32", slots=4)
+    monkeypatch.setattr(fleet, "_score", lambda: fleet.correct.fill_(1))
+    with pytest.raises(BuildError, match=r"\d+% of the images are scored otherwise .*allowed 2%. Nothing was trained"):
+        check_fleet(fleet, shape, device_bank, "float32")
