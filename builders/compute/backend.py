@@ -127,8 +127,9 @@ class OpenBackend:
     """A backend with the images of a build, ready to train."""
 
     bank: ImageBank
-    fleet: Callable[[Shape, int], Fleet]
-    """Makes a fleet; its number is less than ``n_fleets``, and no two of one number are in flight together."""
+    fleet: Callable[[Shape, int, int], Fleet]
+    """Makes a fleet, given its number and of how many trainings; no two of one number, less than ``n_fleets``, are in flight
+    together."""
     precision: str
     path: str  # compute path
     device: str = "cpu"
@@ -147,7 +148,7 @@ def open_backend(name: str, bank: ImageBank, precision: str, device: str = "cpu"
 
     training = implementation(name)
     return OpenBackend(
-        bank, lambda shape, _: SingleFleet(training(shape, precision), bank), precision, path_of(name, precision)
+        bank, lambda shape, *_: SingleFleet(training(shape, precision), bank), precision, path_of(name, precision)
     )
 
 

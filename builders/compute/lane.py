@@ -36,7 +36,7 @@ class Lane:
         shape = Shape.of(self._queue[0].hyperparameters)
         self.flop_per_image = training_flop(shape.architecture)
         self._batch_size = shape.batch_size
-        self._fleet = backend.fleet(shape, number)
+        self._fleet = backend.fleet(shape, number, len(self._queue))
         with self._fleet.turn():
             self._refill()
 

@@ -146,7 +146,7 @@ def measure(planned: PlannedTraining, bank: ImageBank, precision: str, backend: 
     Pieces count of some steps and an evaluation of as many images as belong to them, at least one.
     """
     hp = replace(planned.hyperparameters, dataset=SET)
-    fleet, steps = open_backend(backend, bank, precision).fleet(Shape.of(hp), 0), max(2, _PIECE // hp.batch_size)
+    fleet, steps = open_backend(backend, bank, precision).fleet(Shape.of(hp), 0, 1), max(2, _PIECE // hp.batch_size)
     n_trained, n_pieces = steps * hp.batch_size, 0
     rows = torch.arange(n_trained).view(steps, hp.batch_size) % _N_IMAGES
     scored = torch.arange(round(SCORED * n_trained)) % _N_IMAGES

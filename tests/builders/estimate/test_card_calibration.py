@@ -23,7 +23,7 @@ def plain(monkeypatch, worker_path):
 
 def test_rates_are_those_of_the_trainer(bank):
     trainings = [planned(i) for i in range(2)]
-    images_s, cost_s = rates(trainings, open_card("slots", bank, "float32", "cpu", slots=2), 2.0)
+    images_s, cost_s = rates(trainings, open_card("slots", bank, "float32", "cpu", most=2), 2.0)
     flop = training_flop(Architecture.of(trainings[0].hyperparameters))
     assert 1 < images_s < 1e5
     assert cost_s / images_s == pytest.approx(flop * 1.21 + IMAGE_FLOP * 7 / 6, rel=0.01)
@@ -31,7 +31,7 @@ def test_rates_are_those_of_the_trainer(bank):
 
 def test_too_little_time_says_so(bank):
     with pytest.raises(BuildError, match=r"--calibrate 0: too few steps"):
-        rates([planned(0)], open_card("slots", bank, "float32", "cpu", slots=1), 0)
+        rates([planned(0)], open_card("slots", bank, "float32", "cpu", most=1), 0)
 
 
 @pytest.mark.slow

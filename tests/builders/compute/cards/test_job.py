@@ -41,7 +41,7 @@ def device_path():
 def test_a_job_trains_all_its_shapes(bank, worker_path, device_path):
     steps: list[tuple[int, float]] = []
     trainings = [planned(0), planned(1, batch_size=64)]
-    card = open_card("slots", bank, "float32", "cpu", slots=1)
+    card = open_card("slots", bank, "float32", "cpu", most=1)
     records = list(train(trainings, card, epoch_cap=19, on_step=lambda *step: steps.append(step)))
     assert {record.training for record in records} == {training.id for training in trainings}
     assert sum(n for n, _ in steps) == 19 * (64 + 64)  # an epoch of the 80 to 90 training images has 64 or so

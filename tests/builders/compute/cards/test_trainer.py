@@ -129,8 +129,8 @@ def test_a_full_card_closes_a_lane_and_ends_no_build(card, worker_path, call):
     trainings = [planned(0), planned(1, batch_size=64)]
     expected, opened, failed = train(trainings, card()), card(), []
 
-    def fleet(shape, number):  # a card without memory for a second fleet, which it notices sooner or later
-        made = opened.fleet(shape, number)
+    def fleet(shape, number, n_trainings):  # a card without memory for a second fleet, which it notices sooner or later
+        made = opened.fleet(shape, number, n_trainings)
         run = made.run
 
         def full(*arguments):
@@ -149,7 +149,7 @@ def test_a_full_card_closes_a_lane_and_ends_no_build(card, worker_path, call):
     for name, record in expected.items():
         assert_same(found[name], record)
     with pytest.raises(BuildError, match=r"does not hold one fleet; `nvidia-smi`"):
-        train(trainings[:1], replace(opened, fleet=lambda shape, number: fleet(shape, 1)))
+        train(trainings[:1], replace(opened, fleet=lambda shape, number, n: fleet(shape, 1, n)))
 
 
 def test_nothing_to_train(card):
