@@ -8,7 +8,7 @@ from builders.compute.backend import OpenBackend
 from builders.compute.cards.bank import DeviceBank
 from builders.compute.cards.compute_path import card_path, enter_device_path, find_device
 from builders.compute.cards.fleet import DeviceFleet, on_stream
-from builders.compute.cards.self_check import check_fleet
+from builders.compute.cards.self_check import MADE_UP, check_fleet
 from builders.images.bank import ImageBank
 from builders.plan.shape import Shape
 
@@ -33,10 +33,9 @@ def open_card(
     checked: set[Shape] = set()
 
     def fleet(shape: Shape, number: int, n_trainings: int) -> DeviceFleet:
+        slots = min(max(n_trainings, MADE_UP), most or shape.card_slots)
         with on_stream(streams[number]):
-            made = DeviceFleet(
-                shape, on_card, backend, precision, min(n_trainings, most or shape.card_slots), streams[number]
-            )
+            made = DeviceFleet(shape, on_card, backend, precision, slots, streams[number])
             if device.type == "cuda" and shape not in checked:
                 check_fleet(made, shape, on_card, precision)
                 checked.add(shape)

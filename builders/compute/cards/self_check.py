@@ -18,6 +18,9 @@ from nws_data.errors import BuildError
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters
 
+MADE_UP = len(CLASSES["activation"])
+"""Trainings that the check makes up: one of each activation, as far as there are slots."""
+
 ALLOWED = {"float64": 1e-6, "float32": 1e-2, "tf32": 0.1, "bfloat16": 0.3}
 """Relative error of a tensor's gradient that rounding can make: of nearly equal cells of a pool another one gets it, and in
 bfloat16 many are. Measured at a batch of 32 on a CPU: 1e-4 in float32, 0.08 in bfloat16; a wrong kernel makes about 1."""
@@ -87,7 +90,7 @@ def scoring_error(fleet: DeviceFleet, shape: Shape, bank: DeviceBank) -> float:
     """Return the largest share of images, over the activations, that a fleet scores otherwise than the plain network."""
     shares = []
     with fleet.turn():
-        trainings = load_made_up(fleet, shape, bank, range(4))
+        trainings = load_made_up(fleet, shape, bank, range(MADE_UP))
         fleet.run(1)  # running statistics are others than at first, then
         for slot, planned in enumerate(trainings):
             fleet.evaluate(slot)
@@ -108,7 +111,7 @@ def step_errors(fleet: DeviceFleet, shape: Shape, bank: DeviceBank, reference: s
     """
     errors: dict[str, float] = {}
     with fleet.turn():
-        trainings = load_made_up(fleet, shape, bank, range(4))
+        trainings = load_made_up(fleet, shape, bank, range(MADE_UP))
         n = len(trainings)
         fleet.run(1)
         found = [t[:n].to(torch.float64, copy=True) for t in (fleet.vectors, fleet.state.optimizer.m)]
