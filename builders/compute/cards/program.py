@@ -285,8 +285,8 @@ class ConvLayer:
         program, layer = self._program, self._layer
         program.launch(
             kernel, (-(-self._n_after // self._block_q), program.size), *tensors, self._norm_at, program.n_weights,
-            self._n_after, H=self._side, W=self._side, C=self._n_out, POOL=layer.pool_after, NORM=layer.has_norm, EPS=BATCH_NORM_EPS,
-            BLOCK_Q=self._block_q, BLOCK_C=_power_of_two(self._n_out),
+            self._n_after, H=self._side, W=self._side, C=self._n_out, POOL=layer.pool_after, NORM=layer.has_norm,
+            EPS=BATCH_NORM_EPS, BLOCK_Q=self._block_q, BLOCK_C=_power_of_two(self._n_out),
         )  # fmt: skip
 
     @property
