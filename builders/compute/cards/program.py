@@ -259,7 +259,9 @@ class ConvLayer:
             program.state.vectors, out, parts, self._packed_at, program.packed.shape[1], self._layer["bias"].start,
             program.n_weights, self._n_pixels, H=self._side, W=self._side, C_IN=n_in, C_OUT=n_out, F=self._filter_size,
             BACKWARD=backward, MOMENTS=moments, PRECISION=program.precision,
-            **conv_tiles(n_in, n_out, self._filter_size, program.dtype, program.exact),
+            **conv_tiles(
+                n_in, n_out, self._filter_size, program.dtype, program.exact, program.correct is not None
+            ),
         )  # fmt: skip
 
     def _kernel_gradient(self, dz: Tensor) -> None:
@@ -300,13 +302,14 @@ class ConvLayer:
         return _ELEMENTS // _power_of_two(self._n_out)
 
 
-def conv_tiles(n_in: int, n_out: int, filter_size: int, dtype: torch.dtype, exact: bool) -> dict[str, int]:
+def conv_tiles(n_in: int, n_out: int, filter_size: int, dtype: torch.dtype, exact: bool, scoring: bool) -> dict[str, int]:
     """Return the launch options of a convolution with so many input and output channels."""
     columns = max(16, _power_of_two(n_out))
     if exact:
         return _tiles(_PIXELS, 16, columns, 8 if columns > 32 else 4, 2)
     deep = dtype == torch.bfloat16 and filter_size**2 * n_in >= 128
-    return _tiles(_PIXELS, 64 if deep else 32, columns, 4, 3)
+    # Float32 that is scored is split into three parts: more registers than four warps have.
+    return _tiles(_PIXELS, 64 if deep else 32, columns, 8 if scoring else 4, 3)
 
 
 def gradient_tiles(depth: int, n_out: int, dtype: torch.dtype, exact: bool) -> dict[str, int]:
