@@ -20,7 +20,8 @@ def open_card(
 ) -> OpenBackend:
     """Set this process and a card up, ``"cuda"``, ``"cuda:1"``, ...; raises ``BuildError`` when there is none.
 
-    Before a card trains anything of a shape, a step of it is compared with the plain backend's, see ``self_check.py``.
+    Before a card trains anything of an architecture, or of a batch size, a step is compared with the plain backend's, see
+    ``self_check.py``.
 
     In tests the device can be ``"cpu"`` and the precision ``"float64"``; at ``most`` so many slots of a fleet are
     for tests and measurements, normally the shape decides.
@@ -30,15 +31,15 @@ def open_card(
     on_card = DeviceBank(bank, device)
     streams = [torch.cuda.Stream(device) if device.type == "cuda" else None for _ in range(n_fleets)]
 
-    checked: set[Shape] = set()
+    checked: set[object] = set()  # architectures and batch sizes
 
     def fleet(shape: Shape, number: int, n_trainings: int) -> DeviceFleet:
         slots = min(max(n_trainings, MADE_UP), most or shape.card_slots)
         with on_stream(streams[number]):
             made = DeviceFleet(shape, on_card, backend, precision, slots, streams[number])
-            if device.type == "cuda" and shape not in checked:
+            if device.type == "cuda" and not checked >= {shape.architecture, shape.batch_size}:
                 check_fleet(made, shape, on_card, precision)
-                checked.add(shape)
+                checked.update((shape.architecture, shape.batch_size))
             return made
 
     return OpenBackend(bank, fleet, precision, card_path(device, backend, precision), str(device), n_fleets)

@@ -132,7 +132,7 @@ class Program:
         grid = (-(-self._batch // tiles["BLOCK_B"]), -(-layer.n_out // tiles["BLOCK_N"]), self.size)
         self.launch(
             dense.hidden_kernel, grid, x, state.vectors, state.values, a, y, layer["kernel"].start, self.n_weights, unit,
-            N_IN=layer.n_in, N_OUT=layer.n_out, UNITS=self._units, TRAINING=self.correct is None, NORM=layer.has_norm,
+            self._units, N_IN=layer.n_in, N_OUT=layer.n_out, TRAINING=self.correct is None, NORM=layer.has_norm,
             EPS=BATCH_NORM_EPS, **tiles,
         )  # fmt: skip
 
@@ -168,8 +168,8 @@ class Program:
             dx = torch.zeros_like(x)
             self.launch(
                 dense.inputs_kernel, (-(-layer.n_in // tiles["BLOCK_N"]), self.size), dz, a, state.vectors, state.values,
-                dx, layer["kernel"].start, before["bias"].start, self.n_weights, unit, N_IN=layer.n_in, N_OUT=layer.n_out,
-                UNITS=self._units, HIDDEN=not first, NORM=layer.has_norm if first else before.has_norm, EPS=BATCH_NORM_EPS,
+                dx, layer["kernel"].start, before["bias"].start, self.n_weights, unit, self._units, N_IN=layer.n_in,
+                N_OUT=layer.n_out, HIDDEN=not first, NORM=layer.has_norm if first else before.has_norm, EPS=BATCH_NORM_EPS,
                 **tiles,
             )  # fmt: skip
             dz = dx
