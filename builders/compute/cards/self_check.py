@@ -151,9 +151,8 @@ def _update_error(hyperparameters: HyperParameters, start: Tensor, vector: Tenso
     optimizer = FleetOptimizer(1, len(start), torch.float64)
     optimizer.load(0, hyperparameters.optimizer)
     gradient = moment / OPTIMIZERS[hyperparameters.optimizer].c1
-    expected = start.float().double()
+    expected, changed = start.float().double(), gradient != 0
     optimizer.update(expected[None], gradient[None], torch.full((1, 1), _RATE, dtype=torch.float64))
-    changed = gradient != 0
     return _error((vector - start.float())[changed], (expected - start.float())[changed])
 
 
