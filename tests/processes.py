@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from builders.run.processes import _server
+from nws_data.cli import main
 
 SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
@@ -44,7 +45,7 @@ class Process:
         settings = (dict(environment or os.environ), folder or Path.cwd(), self._output, nice)
         self._process = _server().Process(target=_enter, args=(settings, target, arguments), daemon=True)
         self._process.start()
-        self.pid = self._process.pid
+        self.pid, self.sentinel = self._process.pid, self._process.sentinel
 
     def wait(self, timeout: float | None = None) -> int:
         """Return the exit status, or the negative signal, of the process once it has ended."""
@@ -63,13 +64,7 @@ class Process:
 
 def nws(*arguments: str, **options: Any) -> Process:
     """Start ``nws`` with these arguments."""
-    return Process(_nws, list(arguments), **options)
-
-
-def _nws(arguments: list[str]) -> int:
-    from nws_data.cli import main
-
-    return main(arguments)
+    return Process(main, list(arguments), **options)
 
 
 def _enter(settings: Any, target: Callable[..., int | None], arguments: tuple[Any, ...]) -> None:

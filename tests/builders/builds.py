@@ -10,13 +10,11 @@ import time
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from filelock import FileLock
-
 from builders.build import build
 from builders.config import BuildConfig
 from builders.images.prepare import ImageOptions
 from nws_data.format.records import PROVENANCE, TrainingRecord
-from tests.conftest import cached_folder
+from tests.conftest import cached_folder, made_once
 from tests.processes import Process, nws
 
 # The first seven fixed and four random trainings have batches of at most 64, so that few images are enough, and these random
@@ -35,13 +33,12 @@ def config(out: Path, fixed: int = 4, **changes) -> BuildConfig:
 def built(fixed: int = 4, **changes) -> Path:
     """Return the dataset of :func:`config`, built once for all tests and runs of the same code: never change its files."""
     options = repr(config(Path("nws"), fixed, **changes))
-    folder = _BUILDS / hashlib.sha256(options.encode()).hexdigest()[:16]
-    folder.mkdir(exist_ok=True)
-    with FileLock(folder / "lock"):  # of the workers of pytest-xdist one builds, the others wait
-        if not (folder / "reports.json").exists():
-            reports = build(config(folder / "nws", fixed, **changes))
-            (folder / "reports.json").write_text(json.dumps([asdict(report) for report in reports]))
-    return folder / "nws"
+
+    def make(folder: Path) -> None:
+        reports = build(config(folder / "nws", fixed, **changes))
+        (folder / "reports.json").write_text(json.dumps([asdict(report) for report in reports]))
+
+    return made_once(_BUILDS / hashlib.sha256(options.encode()).hexdigest()[:16], make) / "nws"
 
 
 def start_build(out: Path, *more: str, trainings: int = 4, seed: int = SEED, workers: int = 1, nice: int = 19) -> Process:
