@@ -61,6 +61,15 @@ def dataset_folder(name: str, make: Callable[[Path], object]) -> Path:
     return made_once(cached_folder("datasets", "nws_data", "tests") / name, make)
 
 
+FIRST = ("tests/builders/run/test_ray.py", "tests/crash/", "tests/test_site.py", "tests/builders/test_build.py")
+"""What takes longest, much of it waiting: begun first, so that no worker is left with it in the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest tests first."""
+    items.sort(key=lambda item: not item.nodeid.startswith(FIRST))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Give all tests, and the processes that they start, a user's cache of their own."""
     os.environ["XDG_CACHE_HOME"] = str(CACHE)
