@@ -166,6 +166,7 @@ def test_more_shards_than_descriptors(tensors: dict[str, np.ndarray], tmp_path: 
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.slow
 def test_a_shard_that_cannot_be_mapped_is_named(store: WeightStore) -> None:
     code = (
         "import resource, sys, torch, nws_data.read.store as s\n"
