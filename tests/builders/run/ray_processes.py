@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from builders.run.processes import _server
 from tests.crash.processes import process_ids
 
 DEADLINE_S = 120.0
@@ -23,6 +24,7 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_IMPORT_WARNING": "1"}
 @contextmanager
 def ray_folder() -> Iterator[Path]:
     """Keep everything Ray writes in a folder of its own, so that nobody finds this cluster by chance; short, for sockets."""
+    _server()  # of workers, with the variables of before: it outlives this Ray
     folder = Path(tempfile.mkdtemp(prefix="nws-ray-", dir="/tmp"))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (*QUIET.items(), ("RAY_TMPDIR", str(folder))):
