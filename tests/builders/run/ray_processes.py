@@ -8,7 +8,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +65,10 @@ def workers(node: Any, title: str = "ray::run_order") -> list[int]:
 
 
 def kill(pids: list[int]) -> None:
-    """Kill -9."""
+    """Kill -9 those that are still there."""
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def stopped(node: Any) -> list[int]:

@@ -182,10 +182,10 @@ def test_the_jobs_of_a_node_that_dies_start_again_on_another(cluster, run, singl
     with another_node(cluster) as node, ThreadPoolExecutor() as pool:
 
         def strike() -> None:
-            wait_until(
-                lambda: stopped(node), "worker at a job"
-            )  # stopped, so that it cannot end the job before its node dies
+            # Stopped, so that it cannot end the job before its node dies; the node does not end it then.
+            at_a_job = wait_until(lambda: stopped(node), "worker at a job")
             cluster.remove_node(node, allow_graceful=False)
+            kill(at_a_job)
 
         struck = pool.submit(strike)
         messages = run(singles)
