@@ -41,7 +41,7 @@ def built(fixed: int = 4, **changes) -> Path:
     return made_once(_BUILDS / hashlib.sha256(options.encode()).hexdigest()[:16], make) / "nws"
 
 
-def start_build(out: Path, *more: str, trainings: int = 4, seed: int = SEED, workers: int = 1, nice: int = 19) -> Process:
+def start_build(out: Path, *more: str, trainings: int = 4, seed: int = SEED, workers: int = 1, nice: int = 5) -> Process:
     """Start the build of :func:`config` as a command, nice: on a busy machine the test must notice what happens in it."""
     options = ["--population", "fixed", "--trainings", str(trainings), "--images", "digits", "--train-images", "120",
                "--test-images", "50", "--epoch-cap", "19", "--seed", str(seed), "--workers", str(workers)]  # fmt: skip

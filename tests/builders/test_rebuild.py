@@ -182,7 +182,7 @@ def test_somebodys_own_images_must_be_named(tmp_path):
 @pytest.mark.slow
 def test_ctrl_c_leaves_nothing(dataset, tmp_path):
     environment = os.environ | {"TMPDIR": str(tmp_path)}
-    process = nws("rebuild", "fixed-000000", str(dataset), environment=environment, nice=19)
+    process = nws("rebuild", "fixed-000000", str(dataset), environment=environment, nice=5)
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("nws-rebuild-*/images/bank.json")):
         assert not process.ended() and time.monotonic() < deadline
