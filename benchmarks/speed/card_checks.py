@@ -97,7 +97,7 @@ def graph(job: Job, name: str, precision: str) -> None:
         replayed.run(3)
     with eager.turn():
         for _ in range(3):
-            eager.run_once(True)
+            eager.program.run()
     job.sync()
     job.emit(equal=torch.equal(replayed.vectors, eager.vectors), finite=bool(replayed.vectors.isfinite().all()))
 

@@ -2,10 +2,8 @@
 
     python -m benchmarks.speed.card_counts [--architecture smallest fixed largest] [--batch 64] [--json]
 
-The real step runs on the CPU: every PyTorch operation that would be a kernel counts, and every Triton launch, of which the
-interpreter runs the first program alone. An operation reads each of its inputs once and writes each output once; a launch
-moves what its first program touches, times its programs, but of no tensor more than all. A reduction or a product counts as
-one kernel, which it is not always. Caches and repeated reads are left out. Takes half a minute.
+A step is Triton's launches alone. They run on the CPU, the first program of each in the interpreter: a launch moves what its
+first program touches, times its programs, but of no tensor more than all. Caches and repeated reads are left out.
 
 The floor is what a step has to move whoever computes it with these convolutions: the image as uint8 and its bfloat16 copy,
 each convolution's tensors once for each of its passes, and 28 bytes a weight for the optimizer. Goal: 1.6 times that, and at
@@ -21,7 +19,6 @@ if __name__ == "__main__":
     os.environ["TRITON_INTERPRET"] = "1"  # before triton is imported
 
 import json
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,8 +29,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
-from torch.utils._pytree import tree_leaves
 
 from benchmarks.speed.alternate import command_line, count, show
 from benchmarks.speed.eager import random_bank
@@ -57,10 +52,6 @@ GOAL, GOAL_KERNELS = 1.6, 100
 TRAIN_IMAGES = {"fixed": 5.4e9, "random": 2.33e10}
 """Training images x models of the whole dataset, if trainings take 50 epochs on average."""
 
-_ALLOCATIONS = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "_unsafe_view", "lift_fresh"}
-_GATHERS = {"index_select", "gather", "index"}  # of their first input they read as much as they return
-_BUILDERS = str(Path(__file__).parents[2] / "builders")
-
 
 def floor_bytes(architecture: Architecture, batch_size: int) -> float:
     """Return the bytes an image that a step has to move."""
@@ -75,41 +66,12 @@ def floor_bytes(architecture: Architecture, batch_size: int) -> float:
     return total + 28 * architecture.n_weights / batch_size
 
 
-class Counts(TorchDispatchMode):
-    """Counts kernels and their bytes by the file of the builder that asked for them, while it is entered."""
+class Counts:
+    """Launches and their bytes by kernel."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.kernels: Counter[str] = Counter()
         self.nbytes: Counter[str] = Counter()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        name = func.overloadpacket.__name__
-        written, read = [], []
-        for argument, value in [*zip(func._schema.arguments, args, strict=False), *_named(func, kwargs or {})]:
-            tensors = [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
-            is_written = argument.alias_info is not None and argument.alias_info.is_write
-            written += tensors if is_written else []
-            if not is_written or not (argument.kwarg_only or name in ("copy_", "fill_", "zero_")):
-                read += tensors
-        outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
-        if written or not (func.is_view or name in _ALLOCATIONS):
-            nbytes = [_nbytes(t) for t in read]
-            if name in _GATHERS:
-                nbytes[0] = _nbytes(outputs[0])
-            self.add(sum(nbytes) + sum(_nbytes(t) for t in written or outputs))
-        return result
-
-    def add(self, nbytes: int) -> None:
-        """Count one kernel."""
-        frame, where = sys._getframe(), "?"
-        while frame is not None and where == "?":
-            if frame.f_code.co_filename.startswith(_BUILDERS):
-                where = Path(frame.f_code.co_filename).relative_to(_BUILDERS).as_posix()
-            frame = frame.f_back  # type: ignore[assignment]
-        self.kernels[where] += 1
-        self.nbytes[where] += nbytes
 
     @contextmanager
     def launches(self) -> Iterator[None]:
@@ -130,10 +92,11 @@ class Counts(TorchDispatchMode):
 
         def first_program(function: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> None:
             touched.clear()
-            with _disable_current_modes(), np.errstate(all="ignore"):  # its values mean nothing
+            with np.errstate(all="ignore"):  # its values mean nothing
                 run(function, *args, grid=(1,), warmup=warmup, **kwargs)
-            tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
-            self.add(_touched_bytes(touched, tensors, int(np.prod(grid))))
+            tensors = [value for value in args if isinstance(value, Tensor)]
+            self.kernels[function.fn.__name__] += 1
+            self.nbytes[function.fn.__name__] += _touched_bytes(touched, tensors, int(np.prod(grid)))
 
         builder.create_masked_load, builder.create_masked_store = masked_load, masked_store
         interpreter.InterpretedFunction.run = first_program
@@ -142,16 +105,6 @@ class Counts(TorchDispatchMode):
         finally:
             interpreter.InterpretedFunction.run = run
             builder.create_masked_load, builder.create_masked_store = load, store
-
-
-def _named(func: Any, kwargs: Mapping[str, Any]) -> list[tuple[Any, Any]]:
-    return [(argument, kwargs[argument.name]) for argument in func._schema.arguments if argument.name in kwargs]
-
-
-def _nbytes(tensor: Tensor) -> int:
-    """Return the bytes of the values that a tensor has in memory: those of an expanded one once."""
-    own = [size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride]
-    return int(np.prod(own, dtype=np.int64)) * tensor.element_size() if tensor.numel() else 0
 
 
 def _touched_bytes(touched: Sequence[tuple[bool, np.ndarray]], tensors: Sequence[Tensor], n_programs: int) -> int:
@@ -167,7 +120,7 @@ def _touched_bytes(touched: Sequence[tuple[bool, np.ndarray]], tensors: Sequence
     for (_, start), parts in seen.items():
         tensor = by_start[start]
         own = len(np.unique(np.concatenate(parts))) * tensor.element_size()
-        total += min(_nbytes(tensor), own * n_programs)
+        total += min(tensor.nbytes, own * n_programs)
     return total
 
 
@@ -190,21 +143,17 @@ def full_fleet(
 def count_step(shape: Shape, precision: str, slots: int | None = None) -> Counts:
     """Count one augmenting step of a full fleet."""
     counts = Counts()
-    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
-        random_bank(Path(folder), {SET: (4 * shape.batch_size, 10)})
+    with tempfile.TemporaryDirectory() as folder:
+        random_bank(Path(folder), {SET: (2 * (slots or shape.card_slots) * shape.batch_size, 10)})
         bank = DeviceBank(ImageBank.open(Path(folder)), torch.device("cpu"))
         fleet = full_fleet(shape, bank, precision, slots)
-        with counts.launches(), torch.enable_grad():
-            fleet.run(1)  # tables that are made once
-            with counts:
-                counts.kernels.clear()
-                counts.nbytes.clear()
-                fleet.run(1)
+        with counts.launches():
+            fleet.run(1)
     return counts
 
 
 def measure(name: str, batch_size: int, precision: str, slots: int | None = None) -> dict[str, Any]:
-    """Return kernels and kilobytes an image of a step, and by file of the builder."""
+    """Return kernels and kilobytes an image of a step, and by kernel."""
     shape = Shape(ARCHITECTURES[name], batch_size)
     counts, images = count_step(shape, precision, slots), (slots or shape.card_slots) * batch_size
     kernels, nbytes = counts.kernels.total(), counts.nbytes.total() / images
@@ -261,8 +210,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     show([{name: value for name, value in row.items() if name != "parts"} for row in rows], False)
     for row in rows:
-        print(f"\n{row['architecture']}, by file of builders/: kernels, KB an image")
-        show([{"part": part, "kernels": n, "kb_image": kb} for part, (n, kb) in row["parts"].items()], False)
+        print(f"\n{row['architecture']}, by kernel: launches, KB an image")
+        show([{"kernel": part, "launches": n, "kb_image": kb} for part, (n, kb) in row["parts"].items()], False)
     both = " + ".join(f"{value:.1f} h {population}" for population, value in estimate.items())
     print(f"\nGoal: {GOAL} times the floor, {GOAL_KERNELS} kernels a step of the fixed architecture.")
     print(f"Estimate, nothing timed: {both} of training")

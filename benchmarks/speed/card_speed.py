@@ -17,7 +17,7 @@ from benchmarks.speed.eager import Eager
 from builders.compute.cards.card import MAX_FLEETS, open_card
 from builders.compute.cards.compute_path import find_device
 from builders.compute.lane import Member
-from builders.compute.trainer import Interrupted, train
+from builders.estimate.card_calibration import rates
 from builders.plan.cost import forward_flop
 from builders.plan.shape import Shape
 from builders.plan.trainings import plan_trainings
@@ -73,7 +73,7 @@ def step(job: Job, name: str, batch: str, slots: str, precision: str) -> None:
             queued: list[float] = []
 
             def enqueue(steps: int = steps, queued: list[float] = queued) -> None:
-                fleet.rewind()
+                fleet.state.rewind()
                 started_s = time.perf_counter()
                 fleet.run(steps)
                 queued.append((time.perf_counter() - started_s) / steps)
@@ -82,7 +82,7 @@ def step(job: Job, name: str, batch: str, slots: str, precision: str) -> None:
             bound = floor_bytes(ARCHITECTURES[name], int(batch)) * n
             job.emit(steps=steps, ms=seconds * 1e3, ns_image=seconds / n * 1e9, host_us=statistics.median(queued) * 1e6,
                  floor_terabytes_s=bound / seconds / 1e12, reserved_gb=torch.cuda.max_memory_reserved() / 1e9)  # fmt: skip
-        fleet.rewind()
+        fleet.state.rewind()
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
             fleet.run(1)
             job.sync()
@@ -141,7 +141,7 @@ def lanes(job: Job, n: str) -> None:
 
     def run() -> None:
         for fleet in fleets:
-            fleet.rewind()
+            fleet.state.rewind()
         for _ in range(20):
             for fleet in fleets:
                 with fleet.turn():
@@ -157,20 +157,8 @@ def queue(job: Job, population: str, precision: str) -> None:
     some = {Shape.of(one.hyperparameters) for one in plan[: 2 * MAX_FLEETS]}  # shapes with all their trainings: slots refill
     todo = [one for one in plan if Shape.of(one.hyperparameters) in some]
     card = open_card("triton", job.host_bank(50_000, 18_500), precision, job.device)
-    stamps: list[tuple[float, int]] = []
-
-    def on_step(images: int, flop: float) -> None:
-        stamps.append((time.monotonic(), images))
-        if stamps[-1][0] - stamps[0][0] > 25:
-            raise Interrupted
-
-    try:
-        list(train(todo, card, epoch_cap=1000, on_step=on_step))
-    except Interrupted:
-        job.sync()
-    middle = (stamps[0][0] + stamps[-1][0]) / 2  # the second half: lanes have opened
-    images, seconds = sum(n for at, n in stamps if at > middle), time.monotonic() - middle
-    job.emit(images_s=images / seconds, hours=TRAIN_IMAGES[population] * seconds / images / 3600)
+    images_s, _ = rates(todo, card, 25)
+    job.emit(images_s=images_s, hours=TRAIN_IMAGES[population] / images_s / 3600)
 
 
 def eager(job: Job, population: str) -> None:
@@ -188,41 +176,30 @@ def eager(job: Job, population: str) -> None:
 
 
 def tiles(job: Job, which: str) -> None:
-    """Tile depth, stages, warps and split of the products of one layer; errors against the output of the default."""
-    import builders.compute.cards.blocks.triton as block
+    """Tile depth, stages, warps and split of the products of one architecture: milliseconds of its slowest launches."""
+    import builders.compute.cards.program as program
 
-    f, n_in, n_out, size, batch = [(5, 4, 8, 32, 512), (5, 8, 16, 16, 512), (5, 16, 32, 8, 512), (7, 4, 12, 32, 256),
-                                   (7, 24, 24, 16, 256), (7, 48, 48, 8, 256)][int(which)]  # fmt: skip
-    shape = block.Shape(8, batch, size, size, n_in, n_out, f, True, True, torch.bfloat16, "tf32")
-    x = torch.randn(8, batch, size, size, n_in, device=job.device).bfloat16()
-    dz = torch.randn(8, batch, size, size, n_out, device=job.device).bfloat16()
-    weight = (torch.randn(8, f, f, n_in, n_out, device=job.device) / f).bfloat16()
-    bias, flop = torch.zeros(8, n_out, device=job.device), 2 * 8 * batch * size**2 * f * f * n_in * n_out
-    works = {
-        "conv": lambda: block._convolve(x, weight, bias, shape)[0],
-        "gradient": lambda: block._kernel_gradient(x, dz, shape),
+    name, batch = [("fixed", 64), ("largest", 64), ("fixed", 256), ("largest", 256), ("smallest", 64), ("smallest", 256)][
+        int(which)
+    ]
+    images, defaults = job.bank(6_000, 100), (program.conv_tiles, program.gradient_tiles)
+    changes: dict[str, list[dict[str, int]]] = {
+        "conv": [{"BLOCK_K": k, "num_warps": w, "num_stages": s} for k in (32, 64, 128) for w in (4, 8) for s in (1, 3)],
+        "gradient": [{"SPLIT": n, "BLOCK_P": p, "num_stages": s} for n in (512, 2048) for p in (64, 128) for s in (1, 3)],
     }
-    defaults = {"conv": block.conv_tiles(n_in, n_out, shape), "gradient": block.gradient_tiles(shape)}
-    settings: dict[str, list[tuple[int, dict[str, int]]]] = {
-        "conv": [
-            (block.SPLIT, {"BLOCK_K": k, "num_warps": w, "num_stages": s})
-            for k in (32, 64, 128)
-            for w in (4, 8)
-            for s in (1, 3)
-        ],
-        "gradient": [(n, {"BLOCK_P": p, "num_stages": s}) for n in (512, 2048) for p in (64, 128) for s in (1, 3)],
-    }
-    for kernel, work in works.items():
-        expected = work().float()
-        for split, changes in settings[kernel]:
-            tile = defaults[kernel] | changes
-            block.SPLIT = split
-            setattr(block, f"{kernel}_tiles", lambda *_, tile=tile: tile)
+    for i, kernel in enumerate(changes):
+        for change in [{}, *changes[kernel]]:
+            tile = {option: value for option, value in change.items() if option != "SPLIT"}
+            program.SPLIT = change.get("SPLIT", 2048)
+            setattr(program, f"{kernel}_tiles", lambda *sizes, tile=tile, i=i: defaults[i](*sizes) | tile)
             try:
-                error = ((work().float() - expected).norm() / expected.norm()).item()
-                job.emit(kernel=kernel, split=split, **tile, error=error, teraflop_s=flop / job.median_s(work) / 1e12)
+                fleet = job.fleet_of(name, batch, 8, "bfloat16", images)
+                with fleet.turn():
+                    seconds = job.median_s(partial(fleet.run, 1))
+                job.emit(kernel=kernel, architecture=name, batch=batch, **change, ms_step=seconds * 1e3)
             except Exception as problem:  # noqa: BLE001 - too much shared memory and the like: the next one
-                job.emit(kernel=kernel, split=split, **tile, failed=str(problem)[:100])
+                job.emit(kernel=kernel, **change, failed=str(problem)[:100])
+        setattr(program, f"{kernel}_tiles", defaults[i])
 
 
 TASKS = (ceilings, launches, step, evaluation, host, lanes, queue, eager, tiles)

@@ -47,8 +47,8 @@ class Task:
     cpu: bool = False  # whether --cpu runs it
 
 
-_SHAPES = [("smallest", "32", "8"), ("fixed", "64", "64"), ("largest", "64", "8"), ("fixed", "32", "128"),
-           ("smallest", "256", "8"), ("largest", "256", "8")]  # fmt: skip
+_SHAPES = [("smallest", "32", "16"), ("fixed", "64", "64"), ("largest", "64", "16"), ("fixed", "32", "128"),
+           ("smallest", "256", "16"), ("largest", "256", "16")]  # fmt: skip
 _TESTS = "tests/builders/compute/cards"
 PARTS = {
     "smoke": [
@@ -56,8 +56,11 @@ PARTS = {
         *[Task("compile", ("bfloat16", f, i), 150, 12) for f in "753" for i in "01"],
         *[Task("shapes", ("bfloat16", f), 120, 3, cpu=f == "3") for f in "537"],
         *[Task("graph", (name, "bfloat16"), 60) for name in ("smallest", "fixed")],
-        Task("pytest", (f"{_TESTS}/blocks/test_blocks.py",), 120),
-        *[Task("pytest", (f"{_TESTS}/test_{name}.py",), 90, 3) for name in ("draw", "fleet", "trainer", "bank", "job")],
+        Task("pytest", (f"{_TESTS}/kernels/test_program.py",), 120),
+        *[
+            Task("pytest", (f"{_TESTS}/{name}.py",), 90, 3)
+            for name in ("kernels/test_images", "test_fleet", "test_trainer", "test_bank", "test_job")
+        ],
         *[Task("shapes", (precision, f), 120, 3) for precision in ("float32", "tf32") for f in "537"],
         Task("sanitizer", ("7",), 120),
     ],

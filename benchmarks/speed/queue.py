@@ -97,7 +97,7 @@ def _train_eager(planned: PlannedTraining, bank: ImageBank) -> None:
 def _train_epochs(planned: PlannedTraining, bank: ImageBank, precision: str, backend: str) -> None:
     """Run a backend's steps and evaluations of the same epochs, each entered into the history."""
     hp = planned.hyperparameters
-    fleet = open_backend(backend, bank, precision).fleet(Shape.of(hp), 0)
+    fleet = open_backend(backend, bank, precision).fleet(Shape.of(hp), 0, 1)
     member = Member(planned, bank, N_EPOCHS, fleet.device)
     fleet.load(0, planned, initial_vector(hp, planned.seed), member.scored)
     member.expect(fleet.evaluate(0))

@@ -37,13 +37,13 @@ class Backend:
     device: str  # "cpu" or "cuda"
     version: str  # of the arithmetic: the first part of the compute paths
     precisions: tuple[str, ...]
-    where: str  # module:name of its Training, or of a card's ConvBlock
+    where: str  # module:name of its Training, or of a card's Program
 
 
 BACKENDS = {
     "native": Backend("cpu", "cpu-native-1", CPU_PRECISIONS, "builders.compute.native.training:NativeTraining"),
     "plain": Backend("cpu", "cpu-plain-1", CPU_PRECISIONS, "builders.compute.plain:PlainTraining"),
-    "triton": Backend("cuda", "cuda-fleet-2", CARD_PRECISIONS, "builders.compute.cards.blocks.triton:triton_block"),
+    "triton": Backend("cuda", "cuda-fleet-3", CARD_PRECISIONS, "builders.compute.cards.program:Program"),
 }
 """By name: C kernels around oneDNN's convolutions; the definition, plain PyTorch; and Triton kernels on cards."""
 
@@ -127,8 +127,9 @@ class OpenBackend:
     """A backend with the images of a build, ready to train."""
 
     bank: ImageBank
-    fleet: Callable[[Shape, int], Fleet]
-    """Makes a fleet; its number is less than ``n_fleets``, and no two of one number are in flight together."""
+    fleet: Callable[[Shape, int, int], Fleet]
+    """Makes a fleet, given its number and of how many trainings; no two of one number, less than ``n_fleets``, are in flight
+    together."""
     precision: str
     path: str  # compute path
     device: str = "cpu"
@@ -147,12 +148,12 @@ def open_backend(name: str, bank: ImageBank, precision: str, device: str = "cpu"
 
     training = implementation(name)
     return OpenBackend(
-        bank, lambda shape, _: SingleFleet(training(shape, precision), bank), precision, path_of(name, precision)
+        bank, lambda shape, *_: SingleFleet(training(shape, precision), bank), precision, path_of(name, precision)
     )
 
 
 def implementation(name: str) -> Any:
-    """Return the Training or ConvBlock of a backend; raises ``BuildError`` when its module needs what is not installed."""
+    """Return the Training or Program of a backend; raises ``BuildError`` when its module needs what is not installed."""
     if name not in BACKENDS:
         raise BuildError(f"backend: {one_of(name, BACKENDS)}")
     module, _, attribute = BACKENDS[name].where.partition(":")

@@ -32,10 +32,11 @@ class Lane:
         self._queue = deque(sorted(trainings, key=lambda planned: not planned.hyperparameters.augmentation))
         self._backend, self._epoch_cap, self.number = backend, epoch_cap, number
         self._members: dict[int, Member] = {}
+        self.unfinished = {planned.id: planned for planned in self._queue}  # what has not been returned
         shape = Shape.of(self._queue[0].hyperparameters)
         self.flop_per_image = training_flop(shape.architecture)
         self._batch_size = shape.batch_size
-        self._fleet = backend.fleet(shape, number)
+        self._fleet = backend.fleet(shape, number, len(self._queue))
         with self._fleet.turn():
             self._refill()
 
@@ -58,6 +59,8 @@ class Lane:
         with self._fleet.turn():
             records = self._end_epochs()
             n_images = self._enqueue() if self._members else 0
+        for record in records:
+            del self.unfinished[record.training]
         return records, n_images
 
     def _refill(self) -> None:

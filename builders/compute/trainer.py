@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+
+import torch
 
 from builders.compute.backend import OpenBackend
 from builders.compute.lane import Lane
 from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
+from nws_data.errors import BuildError
 from nws_data.format.records import TrainingRecord
 
 _IDLE_S = 0.0002  # the card works; the host looks again soon
@@ -36,24 +39,50 @@ def train(
     """
     waiting = deque(_by_shape(trainings))
     lanes: list[Lane] = []
+    most = backend.n_fleets
     while waiting or lanes:
-        while waiting and len(lanes) < backend.n_fleets:
-            number = next(n for n in range(backend.n_fleets) if all(lane.number != n for lane in lanes))
-            lanes.append(Lane(waiting.popleft(), backend, epoch_cap, number))
-        yield from _serve(lanes, on_step)
+        try:
+            while waiting and len(lanes) < most:
+                number = next(n for n in range(backend.n_fleets) if all(lane.number != n for lane in lanes))
+                lanes.append(Lane(waiting[0], backend, epoch_cap, number))
+                waiting.popleft()
+        except torch.OutOfMemoryError:
+            most = _fewer(len(lanes), backend.device)
+        full = yield from _serve(lanes, on_step)
+        if full:
+            lanes.remove(full)
+            waiting.appendleft(list(full.unfinished.values()))  # they start again
+            most = _fewer(len(lanes), backend.device)
         lanes[:] = [lane for lane in lanes if not lane.done]
 
 
-def _serve(lanes: Sequence[Lane], on_step: Callable[[int, float], None]) -> Iterator[TrainingRecord]:
-    """Give every lane that is ready a turn; rest a little when none is. Holds no lane afterwards, nor its memory."""
+def _serve(lanes: Sequence[Lane], on_step: Callable[[int, float], None]) -> Generator[TrainingRecord, None, Lane | None]:
+    """Give every lane that is ready a turn; rest a little when none is. Holds no lane afterwards, nor its memory.
+
+    Returns a lane that found no memory, which has to be closed.
+    """
     ready = [lane for lane in lanes if lane.ready]
     for lane in ready:
-        records, n_images = lane.turn()
+        try:
+            records, n_images = lane.turn()
+        except torch.OutOfMemoryError:
+            return lane
         yield from records
         if n_images:
             on_step(n_images, float(n_images) * lane.flop_per_image)
     if not ready:
         time.sleep(_IDLE_S)
+    return None
+
+
+def _fewer(n_lanes: int, device: str) -> int:
+    """Return how many lanes there may be from now on; raises ``BuildError`` when that is none."""
+    if not n_lanes:
+        raise BuildError(
+            f"--device {device}: its memory does not hold one fleet; `nvidia-smi` shows what else takes it. Finished "
+            "trainings are kept; run the same command again to go on"
+        )
+    return n_lanes
 
 
 def _by_shape(trainings: Iterable[PlannedTraining]) -> list[list[PlannedTraining]]:

@@ -40,13 +40,13 @@ Measured on a core of an AMD EPYC 9005: with them the time of a shape is proport
 25 % in bfloat16 (48 shapes of 11 to 126 GFLOP/s); the network's operations alone leave 91 %.
 """
 
-_SET, _N_IMAGES = "random", 512
+SET, _N_IMAGES = "random", 512
 _PIECE = 256  # images trained on between evaluations, and at least two steps
-_SCORED = 0.63  # images that an evaluation scores for each trained one, as in the paper's dataset
+SCORED = 0.63  # images that an evaluation scores for each trained one, as in the paper's dataset
 _SHAPES_EACH = 40  # more than a worker has time for
 _LEAST_S, _MOST_SHARE = 0.6, 12  # time for a shape: at least this, and a twelfth of the whole
 _LEAST_ERROR = 0.05  # of a total, however many shapes were measured
-_UNKNOWN_SCATTER = 0.3  # of one shape, where one alone was measured
+UNKNOWN_SCATTER = 0.3  # of one shape, where one alone was measured
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Speed:
 
 
 def calibrate(
-    works: Mapping[PlannedTraining, Work], *, precision: str, backend: str, n_workers: int, seconds: float
+    works: Mapping[PlannedTraining, Work], precision: str, backend: str, seconds: float, *, n_workers: int
 ) -> Speed:
     """Measure for about so many seconds, besides starting as many workers as the build will have: they share caches.
 
@@ -99,7 +99,7 @@ def calibrate(
     images = (pixels, np.arange(_N_IMAGES) % 10)
     processes = []
     with tempfile.TemporaryDirectory(prefix="nws-plan-") as folder:
-        write_bank(folder, [image_arrays(_SET, images, images, "random pixels")])
+        write_bank(folder, [image_arrays(SET, images, images, "random pixels")])
         say(f"measuring this machine for {seconds:g} s", error=True)
         try:
             for i in range(n_workers):
@@ -116,7 +116,7 @@ def calibrate(
     if not samples:
         raise BuildError(f"--calibrate {seconds:g}: no shape could be measured in that time; give more seconds")
     mean = fmean(samples)
-    return Speed(mean, len(samples), stdev(samples) / mean if len(samples) > 1 else _UNKNOWN_SCATTER)
+    return Speed(mean, len(samples), stdev(samples) / mean if len(samples) > 1 else UNKNOWN_SCATTER)
 
 
 def sample_by_cost(works: Mapping[PlannedTraining, Work], n: int) -> list[PlannedTraining]:
@@ -145,11 +145,11 @@ def measure(planned: PlannedTraining, bank: ImageBank, precision: str, backend: 
 
     Pieces count of some steps and an evaluation of as many images as belong to them, at least one.
     """
-    hp = replace(planned.hyperparameters, dataset=_SET)
-    fleet, steps = open_backend(backend, bank, precision).fleet(Shape.of(hp), 0), max(2, _PIECE // hp.batch_size)
+    hp = replace(planned.hyperparameters, dataset=SET)
+    fleet, steps = open_backend(backend, bank, precision).fleet(Shape.of(hp), 0, 1), max(2, _PIECE // hp.batch_size)
     n_trained, n_pieces = steps * hp.batch_size, 0
     rows = torch.arange(n_trained).view(steps, hp.batch_size) % _N_IMAGES
-    scored = torch.arange(round(_SCORED * n_trained)) % _N_IMAGES
+    scored = torch.arange(round(SCORED * n_trained)) % _N_IMAGES
     vector, rates = initial_vector(hp, planned.seed), epoch_rates(hp.optimizer, hp.learning_rate, 0, 0, steps)
     fleet.load(0, replace(planned, hyperparameters=hp), vector, {"test_accuracy": ("test", scored)})
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
+
 from builders.compute.backend import default_backend
 from builders.config import BuildConfig
 from builders.estimate.calibration import Speed, Work, calibrate, work_of
+from builders.estimate.card_calibration import calibrate_card
 from builders.estimate.image_counts import image_counts
 from builders.plan.trainings import PlannedTraining, plan_trainings
 from builders.run.workspace import Workspace
@@ -83,10 +86,15 @@ def estimate(config: BuildConfig, *, epochs: float | None = None, seconds: float
         found[name] = _estimated(plan, sum(works[name].values(), Work()), entries.get(name))
     everything = {planned: work for part in works.values() for planned, work in part.items()}
     if seconds is not None and everything:
-        speed = calibrate(everything, precision=config.precision, backend=backend, n_workers=config.workers, seconds=seconds)
+        how = config.precision, backend, seconds
+        if config.device == "cpu":
+            n_workers, speed = config.workers, calibrate(everything, *how, n_workers=config.workers)
+        else:
+            n_workers, speed = torch.cuda.device_count(), calibrate_card(everything, *how, device=config.device)
         for name, item in found.items():
-            longest = max((work.cost for work in works[name].values()), default=0.0)
-            wall_s = speed.seconds_per_cost * max(item.work.cost / config.workers, longest)
+            # A CPU trains one training after another; a card many, none of which makes it wait.
+            longest = max((work.cost for work in works[name].values()), default=0.0) if config.device == "cpu" else 0.0
+            wall_s = speed.seconds_per_cost * max(item.work.cost / n_workers, longest)
             found[name] = replace(item, wall_s=wall_s)
     others = (split for name, entry in entries.items() if name not in found for split in entry.splits.values())
     return Estimate(

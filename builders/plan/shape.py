@@ -8,7 +8,7 @@ from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import HyperParameters
 
 _CARD_IMAGES_FIXED = 4096
-_CARD_SLOTS_RANDOM = 8
+_CARD_SLOTS_RANDOM = 16
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Shape:
 
     @property
     def card_slots(self) -> int:
-        """Members of a fleet on a card; a function of the shape alone, since a fleet's size may show in the last bits.
+        """Members of a fleet on a card; no bit depends on it, and idle slots take memory alone.
 
         The fixed architecture has hundreds of trainings of each batch size and fills the card by itself; of any other
         the paper's dataset has 13 on average, and several small fleets run at once.

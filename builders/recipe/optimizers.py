@@ -67,8 +67,6 @@ class FleetOptimizer:
     def __init__(self, size: int, n_weights: int, dtype: torch.dtype, device: torch.device | str = "cpu") -> None:
         self.m = torch.zeros(size, n_weights, dtype=dtype, device=device)
         self.v = torch.zeros(size, n_weights, dtype=dtype, device=device)
-        self._scratch = torch.empty(size, n_weights, dtype=dtype, device=device)
-        self._denominator = torch.empty(size, n_weights, dtype=dtype, device=device)
         self.columns = torch.zeros(6, size, 1, dtype=dtype, device=device)
 
     def load(self, slot: int, optimizer: str) -> None:
@@ -86,6 +84,4 @@ class FleetOptimizer:
         self.m.mul_(b1).addcmul_(gradients, c1)
         gradients.mul_(s2)
         self.v.mul_(b2).addcmul_(gradients, gradients)
-        torch.add(self.v, eps_inside, out=self._denominator).sqrt_().add_(eps_outside)
-        torch.mul(self.m, rates, out=self._scratch)
-        vectors.addcdiv_(self._scratch, self._denominator, value=-1)
+        vectors.addcdiv_(self.m * rates, (self.v + eps_inside).sqrt_().add_(eps_outside), value=-1)

@@ -5,7 +5,9 @@ Two processes of one thread beat one of two threads, badly so on a busy machine,
 
 from __future__ import annotations
 
+import os
 import signal
+import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -21,6 +23,7 @@ from builders.run.worker import Reporter, WorkerSettings, run_job
 from nws_data.errors import BuildError, NWSError
 
 _PATIENCE_S = 10.0  # how long a worker may take to stop by itself
+_CARD_FAILED = 75  # exit code of a worker: the system's "try again"
 
 
 @dataclass(eq=False)
@@ -34,8 +37,8 @@ class _Worker:
 def run_jobs(jobs: Iterable[Job], settings: WorkerSettings, n_workers: int, report: Callable[[Message], None]) -> None:
     """Run all jobs; finished trainings stand in the staging folder, whatever happens.
 
-    A worker that is killed, as by a system that runs out of memory, is replaced and its job starts again, a few times. Jobs
-    start in their order; ``report`` is called in this process with every message of progress.
+    A worker that is killed, as by a system that runs out of memory, or whose card fails, is replaced and its job starts
+    again, a few times. Jobs start in their order; ``report`` is called in this process with every message of progress.
 
     Raises:
         BuildError: a worker failed, or a job lost its worker too often.
@@ -91,7 +94,9 @@ def _serve(
 
 
 def _cause_of_death(exit_code: int | None) -> str:
-    """Return which signal ended a worker, in words; raises ``BuildError`` where none from outside did."""
+    """Return what ended a worker, in words; raises ``BuildError`` where it ended by a fault of its own."""
+    if exit_code == _CARD_FAILED:
+        return "a worker's card failed, with the message above"
     if exit_code is None or exit_code >= 0:
         raise BuildError(
             f"a worker process ended with exit code {exit_code}. Finished trainings are kept; run the same command again "
@@ -129,3 +134,8 @@ def run_worker(connection: Connection, settings: WorkerSettings) -> None:
         return
     except NWSError as error:
         connection.send(BuildError(str(error)))
+    except RuntimeError as error:
+        if "CUDA error" not in str(error):
+            raise
+        traceback.print_exc()
+        os._exit(_CARD_FAILED)  # the context is lost, and may hang in what an exit would do

@@ -1,4 +1,4 @@
-"""Kernels and bytes of known operations and launches, counted by hand; a real step has the parts that it should."""
+"""Bytes of a known launch, counted by hand; a real step has its kernels, and moves little more than it must."""
 
 from __future__ import annotations
 
@@ -15,28 +15,6 @@ from benchmarks.speed.card_counts import ARCHITECTURES, Counts, floor_bytes
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="counts by Triton's interpreter")
 
 
-@pytest.mark.parametrize(
-    ("work", "kernels", "nbytes"),
-    [
-        (lambda x: x.view(-1)[3:].view(-1, 1), 0, 0),
-        (lambda x: torch.empty_like(x), 0, 0),
-        (lambda x: x + x, 1, 3 * 400),
-        (lambda x: x.add_(x), 1, 3 * 400),  # reads both, and is written
-        (lambda x: x.copy_(x), 1, 2 * 400),  # the target is not read
-        (lambda x: x.zero_(), 1, 400),
-        (lambda x: torch.mul(x, x, out=torch.empty(100)), 1, 3 * 400),
-        (lambda x: x[:1].expand(100) + 1, 1, 4 + 400),
-        (lambda x: x.index_select(0, torch.zeros(5, dtype=torch.int64)), 2, 5 * 8 + (20 + 5 * 8) + 20),
-        (lambda x: x.to(torch.bfloat16).sum(), 2, 400 + 200 + 200 + 2),
-    ],
-)
-def test_operations_count_as_they_should(work, kernels, nbytes):
-    counts, x = Counts(), torch.ones(100)
-    with counts:
-        work(x)
-    assert (counts.kernels.total(), counts.nbytes.total()) == (kernels, nbytes)
-
-
 @triton.jit
 def update_kernel(x_ptr, y_ptr, table_ptr, n, BLOCK: tl.constexpr):
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -48,7 +26,7 @@ def update_kernel(x_ptr, y_ptr, table_ptr, n, BLOCK: tl.constexpr):
 def test_a_launch_moves_what_its_programs_touch():
     counts, storage, table = Counts(), torch.ones(2, 256), torch.zeros(1000)
     x, y = storage.unbind()  # of one storage, apart
-    with counts.launches(), counts:
+    with counts.launches():
         update_kernel[(2,)](x, y, table, 256, BLOCK=128)
     assert x.eq(2).sum() == 128  # the first program alone ran
     assert (counts.kernels.total(), counts.nbytes.total()) == (1, 3 * 1024 + 2 * 4)
@@ -67,6 +45,6 @@ def test_a_step_is_counted(capsys):
     (row,) = found["steps"]
     assert row["kernels"] == sum(n for n, _ in row["parts"].values())
     assert row["kb_image"] == pytest.approx(sum(kb for _, kb in row["parts"].values()))
-    assert {part.split("/")[-1] for part in row["parts"]} >= {"fleet.py", "triton.py"}
-    assert row["times_floor"] > 1  # nothing that has to be moved is missed
+    assert row["parts"].keys() >= {"images_kernel", "conv_kernel", "hidden_kernel", "update_kernel"}
+    assert 1 < row["times_floor"] < card_counts.GOAL and row["kernels"] < card_counts.GOAL_KERNELS
     assert found["estimated_hours"]["random"] > found["estimated_hours"]["fixed"] > 0

@@ -136,7 +136,7 @@ def test_a_path_of_earlier_versions(path):
 def test_a_card_that_is_not_here(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     stored = {
-        "compute_path": "cuda-fleet-2/triton/H100/float32",
+        "compute_path": "cuda-fleet-3/triton/H100/float32",
         "device": "NVIDIA H100",
         "torch_version": torch.__version__,
     }

@@ -16,14 +16,14 @@ MAX_FLEETS = 8
 
 
 def open_card(
-    backend: str, bank: ImageBank, precision: str, device_name: str, slots: int | None = None, n_fleets: int = MAX_FLEETS
+    backend: str, bank: ImageBank, precision: str, device_name: str, most: int | None = None, n_fleets: int = MAX_FLEETS
 ) -> OpenBackend:
     """Set this process and a card up, ``"cuda"``, ``"cuda:1"``, ...; raises ``BuildError`` when there is none.
 
     Before a card trains anything of a shape, a step of it is compared with the plain backend's, see ``self_check.py``.
 
-    In tests the device can be ``"cpu"`` and the precision ``"float64"``; ``slots`` of a fleet are for tests and
-    measurements, normally the shape decides.
+    In tests the device can be ``"cpu"`` and the precision ``"float64"``; at ``most`` so many slots of a fleet are
+    for tests and measurements, normally the shape decides.
     """
     device = find_device(device_name)
     enter_device_path(device)
@@ -32,9 +32,11 @@ def open_card(
 
     checked: set[Shape] = set()
 
-    def fleet(shape: Shape, number: int) -> DeviceFleet:
+    def fleet(shape: Shape, number: int, n_trainings: int) -> DeviceFleet:
         with on_stream(streams[number]):
-            made = DeviceFleet(shape, on_card, backend, precision, slots, streams[number])
+            made = DeviceFleet(
+                shape, on_card, backend, precision, min(n_trainings, most or shape.card_slots), streams[number]
+            )
             if device.type == "cuda" and shape not in checked:
                 check_fleet(made, shape, on_card, precision)
                 checked.add(shape)

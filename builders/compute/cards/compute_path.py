@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch.utils import deterministic
@@ -30,8 +28,8 @@ def find_device(name: str) -> torch.device:
 def enter_device_path(device: torch.device) -> None:
     """Set this process up, before its first CUDA call: deterministic algorithms alone, float32 products in float32.
 
-    The Triton kernels and the operations used here have a fixed order of summation already; PyTorch raises an error if
-    an operation without one slips in.
+    The Triton kernels have a fixed order of summation already; PyTorch, which draws the epochs, raises an error if an
+    operation without one slips in.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
@@ -40,24 +38,12 @@ def enter_device_path(device: torch.device) -> None:
     torch.backends.cudnn.deterministic = True
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
-    # Products of bfloat16 split along their depth add the parts up in float32, as CARD_PRECISIONS says.
-    torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     if device.type == "cuda":
         torch.cuda.set_device(device)
 
 
-@contextmanager
-def products(precision: str) -> Iterator[None]:
-    """Let float32 products inside be tf32 if the precision says so."""
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision("highest")
-
-
 def card_path(device: torch.device, backend: str, precision: str) -> str:
-    """Return the path's name, such as ``cuda-fleet-2/triton/NVIDIA-H100-80GB-HBM3/bfloat16``: version of the arithmetic,
+    """Return the path's name, such as ``cuda-fleet-3/triton/NVIDIA-H100-80GB-HBM3/bfloat16``: version of the arithmetic,
     conv backend, card, precision. The version of CUDA is part of torch's, recorded beside it."""
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     return "/".join((BACKENDS[backend].version, backend, "-".join(card.replace("/", " ").split()), precision))

@@ -1,13 +1,13 @@
-"""A device fleet: the state of many trainings of one architecture and batch size, stepped by a captured CUDA graph.
+"""A device fleet: many trainings of one architecture and batch size, stepped and scored by captured CUDA graphs.
 
-All inputs of a step are static tensors: what differs from step to step follows from each slot's cursor and step count, which
-the step itself moves on, so no value of it has to be seen by the host. On the CPU the same step runs as it is: slow, but
-it is what the tests compare.
+What differs from step to step follows from each slot's cursor and step count, which the step itself moves on, so no value of
+it has to be seen by the host. On the CPU the same launches run one by one: slow, but it is what the tests compare.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gc
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
@@ -15,24 +15,21 @@ from torch import Tensor
 
 from builders.compute.backend import Scored, compute_dtype, implementation, vector_dtype
 from builders.compute.cards.bank import DeviceBank
-from builders.compute.cards.compute_path import products
-from builders.compute.cards.network import DeviceNetwork
-from builders.compute.evaluation import FoldedNetwork, n_correct
+from builders.compute.cards.state import State, to_device
 from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
-from builders.recipe.augmentation import to_float
-from builders.recipe.constants import ACTIVATION_CODES
 from builders.recipe.epochs import steps_per_epoch
-from builders.recipe.optimizers import FleetOptimizer
-from nws_data.space.architecture import Architecture
 
-_STEPS_A_TURN = 128  # keeps a card busy while the host serves other fleets
-_WARM_UPS = 3
-_CHUNK, _CHUNK_CPU = 4096, 128  # images of a forward pass of an evaluation
+_STEPS_A_TURN = 8  # keeps a card busy while the host serves other fleets
+_CHUNK, _CHUNK_CPU = 2048, 32  # images that are scored at once
+PRODUCTS = {"bfloat16": "tf32", "tf32": "tf32", "float32": "ieee", "float64": "ieee"}
+"""Of float32 in a step, by precision, as Triton calls it."""
+SCORING = "tf32x3"
+"""Networks are scored with float32 products as nearly as matrix units can, whatever the precision of training."""
 
 
 class DeviceFleet:
-    """Weight vectors, optimizer state and inputs of every slot, see :class:`builders.compute.backend.Fleet`.
+    """Slots of trainings, see :class:`builders.compute.backend.Fleet`.
 
     Everything that it does on a card goes to ``stream``, not the default one; make it inside, too. None on the CPU.
     """
@@ -47,38 +44,27 @@ class DeviceFleet:
         stream: torch.cuda.Stream | None = None,
     ) -> None:
         self.slots, self.steps_a_turn = shape.card_slots if slots is None else slots, _STEPS_A_TURN
-        self.device, self._precision, self._bank = bank.device, precision, bank
+        self.device, self._bank = bank.device, bank
         self._stream, self._event = stream, torch.cuda.Event() if stream is not None else None
         self._loaded: dict[int, tuple[PlannedTraining, list[Tensor]]] = {}  # and the rows of its scored images
-        dtype, self._dtype, size = vector_dtype(precision), compute_dtype(precision), self.slots
-        self._network = DeviceNetwork(shape.architecture, implementation(backend))
-        n, longest = self._network.n_weights, _longest_epoch(bank, shape.batch_size)
-
-        def zeros(*sizes: int, dtype: torch.dtype = torch.int64) -> Tensor:
-            return torch.zeros(sizes, dtype=dtype, device=bank.device)
-
-        self.vectors, self._gradients = (zeros(size, n, dtype=dtype) for _ in range(2))  # gradients: 0 for no parameter
-        self.losses = zeros(size, dtype=dtype)  # mean cross-entropy before the last update
-        self._optimizer = FleetOptimizer(size, n, dtype, bank.device)
-        # Of each slot: the training's seed, steps taken, the place in the epoch; 1, or 0 for an idle slot, which computes on
-        # the first image with rates 0, and its weights, all zero, stay so.
-        self._seeds, self._steps, self._cursors, self._active = (zeros(size) for _ in range(4))
-        self._codes, self._augments = zeros(size, dtype=torch.int32), zeros(size, dtype=torch.bool)
-        self._rows = zeros(size, longest, shape.batch_size, dtype=torch.int32)  # of the bank
-        self._rates = zeros(size, longest, dtype=dtype)
-        self._first = torch.arange(size, device=bank.device) * longest  # where a slot's epoch starts in rows and rates
-        for slot in range(size):
-            self.clear(slot)
-        self._graphs: dict[bool, torch.cuda.CUDAGraph] = {}
-        if bank.device.type == "cuda":
-            self._warm_up()
-            for augmenting in (True, False):
-                self._capture(augmenting)
+        program, n, dtype = implementation(backend), shape.architecture.n_weights, vector_dtype(precision)
+        sets = bank.host.sets
+        longest = max(1, *(steps_per_epoch(bank.host.labels(name, "train"), shape.batch_size) for name in sets))
+        self.state = State((self.slots, n, longest, shape.batch_size), dtype, bank.device)
+        # One network and all images that it is scored on.
+        chunk = _CHUNK if bank.device.type == "cuda" else _CHUNK_CPU
+        n_chunks = -(-max(item.n_train + item.n_test for item in sets.values()) // chunk)
+        self._scoring = State((1, n, n_chunks, chunk), dtype, bank.device)
+        # Of the network scored last: 1 where an image is classified correctly, in the order of its rows.
+        self.correct = torch.zeros(n_chunks * chunk, dtype=torch.uint8, device=bank.device)
+        self.program = program(shape.architecture, self.state, bank, compute_dtype(precision), PRODUCTS[precision])
+        score = program(shape.architecture, self._scoring, bank, dtype, SCORING, self.correct)
+        self._step, self._score = self._captured(self.program.run), self._captured(score.run)
 
     @property
-    def moments(self) -> Tensor:
-        """First moments of the optimizer ``(slots, n_weights)``."""
-        return self._optimizer.m
+    def vectors(self) -> Tensor:
+        """Weight vectors ``(slots, n_weights)``."""
+        return self.state.vectors
 
     @property
     def ready(self) -> bool:
@@ -95,46 +81,25 @@ class DeviceFleet:
 
     def load(self, slot: int, planned: PlannedTraining, vector: Tensor, scored: Scored) -> None:
         """Start a training in a free slot."""
-        hyperparameters = planned.hyperparameters
-        rows = [positions + self._bank.first_row(hyperparameters.dataset, part) for part, positions in scored.values()]
-        self._loaded[slot] = planned, [part.to(self.device) for part in rows]
-        self.vectors[slot] = vector.to(self.vectors.dtype).to(self.device)
-        self._optimizer.load(slot, hyperparameters.optimizer)
-        self._seeds[slot] = planned.seed
-        self._codes[slot] = ACTIVATION_CODES[hyperparameters.activation]
-        self._augments[slot] = hyperparameters.augmentation
-        self._steps[slot] = 0
-        self._active[slot] = 1
+        dataset = planned.hyperparameters.dataset
+        rows = [positions + self._bank.first_row(dataset, part) for part, positions in scored.values()]
+        self._loaded[slot] = planned, [to_device(part.to(torch.int32), self.device) for part in rows]
+        self.state.load(slot, planned, vector)
 
     def set_epoch(self, slot: int, rows: Tensor, rates: Tensor) -> None:
         """Give a slot its next epoch."""
         planned, _ = self._loaded[slot]
-        self._rows[slot, : len(rows)] = rows + self._bank.first_row(planned.hyperparameters.dataset, "train")
-        self._rates[slot, : len(rates)] = rates.to(self._rates.dtype).to(self.device)
-        self._cursors[slot] = 0
+        self.state.set_epoch(slot, rows + self._bank.first_row(planned.hyperparameters.dataset, "train"), rates)
 
     def clear(self, slot: int) -> None:
-        """Make a slot idle: finite numbers that no step changes much and that no other slot reads."""
+        """Make a slot idle."""
         self._loaded.pop(slot, None)
-        for values in (self.vectors, self._gradients, self._rows, self._rates):
-            values[slot] = 0
-        for values in (self._seeds, self._codes, self._augments, self._steps, self._active, self._cursors):
-            values[slot] = 0
-        self._optimizer.load(slot, "momentum")
+        self.state.clear(slot)
 
     def run(self, n_steps: int) -> None:
-        """Enqueue steps of all slots; the augmentation is left out when no training has it."""
-        augmenting = any(planned.hyperparameters.augmentation for planned, _ in self._loaded.values())
-        if self.device.type != "cuda":
-            for _ in range(n_steps):
-                self.run_once(augmenting)
-            return
+        """Enqueue steps of all slots."""
         for _ in range(n_steps):
-            self._graphs[augmenting].replay()
-
-    def rewind(self) -> None:
-        """Start the epochs of all slots again: for measurements."""
-        self._cursors.zero_()
+            self._step()
 
     def scored(self, slot: int) -> list[Tensor]:
         """Return the rows of the images that a slot is scored on, by part."""
@@ -142,57 +107,36 @@ class DeviceFleet:
 
     def evaluate(self, slot: int) -> tuple[Tensor, Tensor]:
         """Enqueue the counts of correctly classified images and a copy of the vector, both to the host."""
-        planned, rows = self._loaded[slot]
-        hyperparameters, chunk = planned.hyperparameters, _CHUNK if self.device.type == "cuda" else _CHUNK_CPU
-        with torch.no_grad():  # in float32 whatever the precision of training, as on the CPU path
-            network = FoldedNetwork(self.vectors[slot], Architecture.of(hyperparameters), hyperparameters.activation)
-            counts = [n_correct(network.logits, map(self._bank.gather, part.split(chunk))) for part in rows]
-        return _to_host(torch.stack(counts)), _to_host(self.vectors[slot].float())
+        parts, scoring = self.scored(slot), self._scoring
+        rows = torch.cat(parts)
+        scoring.vectors[0] = self.state.vectors[slot]
+        scoring.slots[0] = self.state.slots[slot]
+        scoring.rewind()
+        scoring.rows.view(-1)[: len(rows)] = rows
+        for _ in range(-(-len(rows) // scoring.rows.shape[2])):
+            self._score()
+        counts = [part.sum() for part in self.correct[: len(rows)].split([len(part) for part in parts])]
+        return _to_host(torch.stack(counts)), _to_host(scoring.vectors[0].float())
 
-    def run_once(self, augmenting: bool) -> None:
-        """Train every slot on its next batch; ``augmenting`` False promises that no slot augments, and saves the work."""
-        from builders.compute.cards.draw import draw_mask  # they need triton
-        from builders.compute.cards.update import update
+    def _captured(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Return some work as a graph, where there is a card: warmed up with idle slots, so that its kernels are there.
 
-        with products(self._precision):
-            place = self._first + self._cursors
-            rows = self._rows.flatten(0, 1).index_select(0, place)
-            raw, labels = self._bank.gather(rows.flatten())
-            images = self._images(raw, augmenting).unflatten(0, rows.shape).permute(0, 1, 3, 4, 2)
-            keep = draw_mask(self._seeds, self._steps, rows.shape[1], self._network.n_dropout)
-            inputs = images.to(self._dtype).contiguous(), labels.view(rows.shape), keep, self._codes
-            self.losses.copy_(self._network.gradients(self.vectors, *inputs, self._gradients))
-            rates = self._rates.flatten().index_select(0, place).unsqueeze(1)
-            update(self._optimizer, self.vectors, self._gradients, rates)
-            self._cursors.add_(self._active)
-            self._steps.add_(self._active)
-
-    def _images(self, raw: Tensor, augmenting: bool) -> Tensor:
-        """Return float images ``(slots * batch, 3, 32, 32)``, augmented where the slot says so."""
-        plain = to_float(raw)
-        if not augmenting:
-            return plain
-        from builders.compute.cards.draw import augment_drawn  # it needs triton
-
-        wanted = self._augments[:, None].expand(-1, len(raw) // self.slots).reshape(-1, 1, 1, 1)
-        return torch.where(wanted, augment_drawn(raw, self._seeds, self._steps), plain)
-
-    def _warm_up(self) -> None:
-        """Run the step with idle slots, so that libraries and kernels are loaded before a capture; leave no trace."""
-        for _ in range(_WARM_UPS):
-            self.run_once(True)
-        for slot in range(self.slots):
-            self.clear(slot)
+        The current stream must not be the default one. Nothing else of this process waits for it.
+        """
+        if self.device.type != "cuda":
+            return work
+        work()
         torch.cuda.current_stream().synchronize()
-
-    def _capture(self, augmenting: bool) -> None:
-        """Capture the step on the current stream, which must not be the default one. Nothing runs."""
         graph = torch.cuda.CUDAGraph()
-        # Both graphs of a fleet may share memory: they never run at once and leave nothing behind but the state.
-        pool = next(iter(self._graphs.values())).pool() if self._graphs else None
-        with torch.cuda.graph(graph, pool=pool, stream=torch.cuda.current_stream()):
-            self.run_once(augmenting)
-        self._graphs[augmenting] = graph
+        gc.collect()  # what is freed while capturing would be part of it
+        gc.disable()
+        try:
+            graph.capture_begin(capture_error_mode="thread_local")
+            work()
+            graph.capture_end()
+        finally:
+            gc.enable()
+        return graph.replay
 
 
 def on_stream(stream: torch.cuda.Stream | None) -> AbstractContextManager[object]:
@@ -205,8 +149,3 @@ def _to_host(tensor: Tensor) -> Tensor:
     if tensor.device.type != "cuda":
         return tensor.clone()
     return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
-
-
-def _longest_epoch(bank: DeviceBank, batch_size: int) -> int:
-    """Return a bound on the steps of an epoch of any set in the bank."""
-    return max(1, *(steps_per_epoch(bank.host.labels(name, "train"), batch_size) for name in bank.host.sets))

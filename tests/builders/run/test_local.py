@@ -11,6 +11,7 @@ import pytest
 
 from builders.run.local import run_jobs
 from builders.run.messages import Finished, Notice, Progress
+from builders.run.worker import WorkerSettings
 from nws_data.errors import BuildError
 from nws_data.format.records import TrainingRecord
 
@@ -36,6 +37,24 @@ def test_a_killed_worker_is_replaced(jobs, settings, staged):
     assert "killed by SIGKILL (often: out of memory" in notice
     assert "(1 of 3 retries)" in notice
     assert len({m.training for m in messages if isinstance(m, Finished)}) == 5
+
+
+class FailingCard(WorkerSettings):
+    """Settings in whose place a worker meets a card that fails once."""
+
+    def __getattribute__(self, name):
+        if name == "images" and not (once := self.staging.with_name("failed")).exists():
+            once.touch()
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return super().__getattribute__(name)
+
+
+def test_a_failed_card_is_a_lost_worker(jobs, settings, staged):
+    messages = []
+    run_jobs(jobs[:1], FailingCard(**vars(settings)), 1, messages.append)
+    assert staged() == {planned.id for planned in jobs[0].trainings}
+    (notice,) = [message.text for message in messages if isinstance(message, Notice)]
+    assert "a worker's card failed" in notice and "(1 of 3 retries)" in notice
 
 
 @pytest.mark.slow

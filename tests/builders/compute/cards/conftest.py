@@ -10,7 +10,7 @@ import torch
 from builders.compute.cards.bank import DeviceBank
 from builders.compute.cards.compute_path import enter_device_path, find_device
 from builders.images.bank import ImageBank
-from tests.builders.compute.cards.blocks.grouped import use_grouped
+from tests.builders.compute.cards.plain_program import use_plain
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
@@ -36,4 +36,4 @@ def device_bank(request: pytest.FixtureRequest, bank: ImageBank) -> DeviceBank:
 
 @pytest.fixture(autouse=True)
 def fast_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_grouped(monkeypatch)
+    use_plain(monkeypatch)

@@ -41,7 +41,7 @@ def device_path():
 def test_a_job_trains_all_its_shapes(bank, worker_path, device_path):
     steps: list[tuple[int, float]] = []
     trainings = [planned(0), planned(1, batch_size=64)]
-    card = open_card("grouped", bank, "float32", "cpu", slots=1)
+    card = open_card("slots", bank, "float32", "cpu", most=1)
     records = list(train(trainings, card, epoch_cap=19, on_step=lambda *step: steps.append(step)))
     assert {record.training for record in records} == {training.id for training in trainings}
     assert sum(n for n, _ in steps) == 19 * (64 + 64)  # an epoch of the 80 to 90 training images has 64 or so
@@ -85,10 +85,10 @@ def test_a_worker_stages_what_a_device_trains(bank, worker_path, device_path, tm
     monkeypatch.setattr(Shape, "card_slots", 1)  # on a CPU idle slots cost as much as others
     (job,) = make_card_jobs([planned(0)], ["cpu"])  # stands in for a card
     messages: list[object] = []
-    settings = WorkerSettings(bank.folder, tmp_path, 19, "float32", "cuda", "grouped")
+    settings = WorkerSettings(bank.folder, tmp_path, 19, "float32", "cuda", "slots")
     run_job(job, settings, Reporter(messages.append, lambda: False))
     record = TrainingRecord.load(tmp_path / "random-000000.safetensors")
-    assert record.compute_path == "cuda-fleet-2/grouped/cpu/float32" and record.n_epochs == 19
+    assert record.compute_path == "cuda-fleet-3/slots/cpu/float32" and record.n_epochs == 19
     images = sum(message.n_images for message in messages if isinstance(message, Progress))
     flop = sum(message.flop for message in messages if isinstance(message, Progress))
     assert images == 19 * 64 and flop == images * job.flop_per_image

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from builders.compute.trainer import Interrupted
 from builders.plan.cost import training_flop
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.initialization import initial_vector
+from nws_data.errors import BuildError
 from nws_data.format.records import TrainingRecord
 from nws_data.space.architecture import Architecture
 from nws_data.space.trajectory import CURVES
@@ -30,7 +32,7 @@ def card(request: pytest.FixtureRequest, bank) -> Iterator[Callable[..., OpenBac
     """Returns a function that opens each device with fleets of two slots."""
 
     def opened(precision: str = "float32", slots: int = 2, n_fleets: int = 8) -> OpenBackend:
-        return open_card("grouped", bank, precision, request.param, slots, n_fleets)
+        return open_card("slots", bank, precision, request.param, slots, n_fleets)
 
     yield opened
     torch.use_deterministic_algorithms(False)
@@ -79,7 +81,7 @@ def test_the_same_bits_in_any_order_lane_and_company(card, worker_path):
         assert_same(together[training.id], others[training.id])
     (alone,) = train([other_shape], card()).values()
     assert_same(others[other_shape.id], alone)
-    assert together[trainings[0].id].compute_path.startswith("cuda-fleet-2/grouped/")
+    assert together[trainings[0].id].compute_path.startswith("cuda-fleet-3/slots/")
     assert together[trainings[0].id].device == card().device
 
 
@@ -120,6 +122,34 @@ def test_a_long_epoch_takes_several_turns(card, worker_path, monkeypatch):
     whole = train([planned(0)], card(slots=1))
     monkeypatch.setattr(builders.compute.cards.fleet, "_STEPS_A_TURN", 1)
     assert_same(train([planned(0)], card(slots=1))["random-000000"], whole["random-000000"])
+
+
+@pytest.mark.parametrize("call", ["open", "run"])
+def test_a_full_card_closes_a_lane_and_ends_no_build(card, worker_path, call):
+    trainings = [planned(0), planned(1, batch_size=64)]
+    expected, opened, failed = train(trainings, card()), card(), []
+
+    def fleet(shape, number, n_trainings):  # a card without memory for a second fleet, which it notices sooner or later
+        made = opened.fleet(shape, number, n_trainings)
+        run = made.run
+
+        def full(*arguments):
+            if number == 1:
+                failed.append(call)
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            run(*arguments)
+
+        made.run = full
+        if call == "open" and number == 1:
+            full()
+        return made
+
+    found = train(trainings, replace(opened, fleet=fleet))
+    assert failed == [call]
+    for name, record in expected.items():
+        assert_same(found[name], record)
+    with pytest.raises(BuildError, match=r"does not hold one fleet; `nvidia-smi`"):
+        train(trainings[:1], replace(opened, fleet=lambda shape, number, n: fleet(shape, 1, n)))
 
 
 def test_nothing_to_train(card):

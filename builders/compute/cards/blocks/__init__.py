@@ -1,1 +1,0 @@
-"""The conv block of a device fleet as Triton kernels."""
