@@ -56,10 +56,11 @@ class _BatchNorm(torch.autograd.Function):
         values, gradients = _rows(x), _rows(dy)
         n_groups, n = values.shape[1] // len(mean), x.numel() // len(mean)
         rounded = mean.to(weight.dtype)
-        statistics = rounded.repeat(n_groups), variance.to(weight.dtype).repeat(n_groups)
-        _, *sums = torch.ops.aten.native_batch_norm_backward(
-            gradients, values, None, *statistics, None, None, False, ctx.eps, [False, True, True]
-        )
+        means, variances = rounded.repeat(n_groups), variance.to(weight.dtype).repeat(n_groups)
+        deviations = (variances + ctx.eps).rsqrt()
+        # In evaluation, by running statistics; on a card the factors and the saved statistics must be there, too.
+        given = gradients, values, torch.ones_like(means), means, variances, means, deviations
+        _, *sums = torch.ops.aten.native_batch_norm_backward(*given, False, ctx.eps, [False, True, True])
         d_weight, d_bias = (_sum(part.double().view(n_groups, -1)) for part in sums)
         deviation = (variance + ctx.eps).sqrt()
         d_weight -= (mean - rounded) / deviation * d_bias

@@ -52,7 +52,8 @@ def compile(job: Job, precision: str, filter_size: str, half: str) -> None:
     """Fill Triton's cache on many cores at once; shapes whose compiler fails or hangs show here."""
     images = job.bank(600, 100)
     for architecture in covering(int(filter_size))[int(half) :: 2]:
-        seconds = job.median_s(partial(DeviceFleet, Shape(architecture, 32), images, "triton", precision, 4), 0)
+        with on_stream(torch.cuda.Stream() if job.on_card else None):
+            seconds = job.median_s(partial(DeviceFleet, Shape(architecture, 32), images, "triton", precision, 4), 0)
         job.emit(architecture=str(architecture), seconds=seconds)
 
 
@@ -88,7 +89,7 @@ def step_bits(fleet: DeviceFleet, shape: Shape, images: DeviceBank, reverse: boo
 
 
 def graph(job: Job, name: str, precision: str) -> None:
-    """Replays give the bits of the same steps one by one, also beside the replays of another stream."""
+    """Replays give the bits of the same steps one by one, also beside those of another stream; one network is scored."""
     images = job.bank(6_000, 100)
     replayed, eager, beside = (job.fleet_of(name, 32, 8, precision, images) for _ in range(3))
     with beside.turn():
@@ -98,8 +99,10 @@ def graph(job: Job, name: str, precision: str) -> None:
     with eager.turn():
         for _ in range(3):
             eager.program.run()
+        counts, _ = eager.evaluate(0)
     job.sync()
-    job.emit(equal=torch.equal(replayed.vectors, eager.vectors), finite=bool(replayed.vectors.isfinite().all()))
+    job.emit(equal=torch.equal(replayed.vectors, eager.vectors), finite=bool(replayed.vectors.isfinite().all()),
+             correct=counts.tolist())  # fmt: skip
 
 
 def pytest(job: Job, file: str) -> None:
@@ -107,21 +110,11 @@ def pytest(job: Job, file: str) -> None:
     job.command(sys.executable, "-m", "pytest", file, "-m", "", "-q", "-n", "0", "-p", "no:cacheprovider", "--tb=line")
 
 
-def sanitizer(job: Job, filter_size: str) -> None:
-    """No kernel of a step reads or writes outside its tensors."""
-    this = (
-        sys.executable,
-        "-m",
-        "benchmarks.speed.cards",
-        "--task",
-        str(job.file),
-        job.device,
-        "compile",
-        "bfloat16",
-        filter_size,
-        "0",
-    )
-    job.command("compute-sanitizer", "--error-exitcode", "9", *this, environment={"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"})
+def sanitizer(job: Job, name: str) -> None:
+    """No kernel of full fleets reads or writes outside its tensors."""
+    this = "-m", "benchmarks.speed.cards", "--task", str(job.file), job.device, "graph", name, "bfloat16"
+    environment = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
+    job.command("compute-sanitizer", "--error-exitcode", "9", sys.executable, *this, environment=environment)
 
 
 def nws(*arguments: str) -> str:

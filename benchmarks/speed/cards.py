@@ -62,7 +62,7 @@ PARTS = {
             for name in ("kernels/test_images", "test_fleet", "test_trainer", "test_bank", "test_job")
         ],
         *[Task("shapes", (precision, f), 120, 3) for precision in ("float32", "tf32") for f in "537"],
-        Task("sanitizer", ("7",), 120),
+        Task("sanitizer", ("smallest",), 120),
     ],
     "speed": [
         Task("ceilings"),

@@ -53,7 +53,10 @@ def train(
             lanes.remove(full)
             waiting.appendleft(list(full.unfinished.values()))  # they start again
             most = _fewer(len(lanes), backend.device)
+            full = None  # its memory is for the others
+        n_ended = sum(lane.done for lane in lanes)
         lanes[:] = [lane for lane in lanes if not lane.done]
+        most = min(backend.n_fleets, most + n_ended)  # what follows is smaller
 
 
 def _serve(lanes: Sequence[Lane], on_step: Callable[[int, float], None]) -> Generator[TrainingRecord, None, Lane | None]:

@@ -23,6 +23,7 @@ from builders.run.worker import Reporter, WorkerSettings, run_job
 from nws_data.errors import BuildError, NWSError
 
 _PATIENCE_S = 10.0  # how long a worker may take to stop by itself
+_OF_A_CARD = "CUDA error", "Triton Error [CUDA]", "cuDNN error"  # in messages of PyTorch and Triton
 _CARD_FAILED = 75  # exit code of a worker: the system's "try again"
 
 
@@ -135,7 +136,7 @@ def run_worker(connection: Connection, settings: WorkerSettings) -> None:
     except NWSError as error:
         connection.send(BuildError(str(error)))
     except RuntimeError as error:
-        if "CUDA error" not in str(error):
+        if not any(text in str(error) for text in _OF_A_CARD):
             raise
         traceback.print_exc()
         os._exit(_CARD_FAILED)  # the context is lost, and may hang in what an exit would do

@@ -31,7 +31,8 @@ def enter_device_path(device: torch.device) -> None:
     The Triton kernels have a fixed order of summation already; PyTorch, which draws the epochs, raises an error if an
     operation without one slips in.
     """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # for the plain backend of the self-check
+    os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")  # streams of the fleets must not share a queue
     torch.use_deterministic_algorithms(True)
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property of the module
     torch.backends.cudnn.benchmark = False

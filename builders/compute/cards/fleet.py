@@ -130,12 +130,12 @@ class DeviceFleet:
         graph = torch.cuda.CUDAGraph()
         gc.collect()  # what is freed while capturing would be part of it
         gc.disable()
+        graph.capture_begin(capture_error_mode="thread_local")
         try:
-            graph.capture_begin(capture_error_mode="thread_local")
             work()
-            graph.capture_end()
         finally:
             gc.enable()
+            graph.capture_end()
         return graph.replay
 
 

@@ -64,32 +64,32 @@ class Program:
         precision: str,
         correct: Tensor | None = None,
     ) -> None:
-        self._state, self._dtype, self._precision, self._correct = state, dtype, precision, correct
-        self._size, self._longest, self._batch = state.rows.shape
-        self._n, self._layers = architecture.n_weights, architecture.layers
+        self.state, self.dtype, self.precision, self.correct = state, dtype, precision, correct
+        self.size, self._longest, self._batch = state.rows.shape
+        self.n_weights, self._layers = architecture.n_weights, architecture.layers
         self._units = sum(layer.n_out for layer in self._layers if not layer.is_conv and not layer.is_output)
-        self._statistics = state.vectors if correct is not None else state.values
-        self._launches: list[Callable[[], object]] = []
+        self.statistics = state.vectors if correct is not None else state.values
+        self.launches: list[Callable[[], object]] = []
         layers, inputs = self._forward(bank)
         if correct is None:
             self._backward(layers, inputs)
             self._update()
-        self._launch(advance_kernel, (1,), self._size, BLOCK=_power_of_two(self._size))
+        self.launch(advance_kernel, (1,), self.size, BLOCK=_power_of_two(self.size))
 
     def run(self) -> None:
         """Enqueue all launches."""
-        for launch in self._launches:
+        for launch in self.launches:
             launch()
 
-    def _launch(self, kernel: Any, grid: tuple[int, ...], *arguments: object, **constants: object) -> None:
+    def launch(self, kernel: Any, grid: tuple[int, ...], *arguments: object, **constants: object) -> None:
         """Add a launch; every kernel takes the slots first. Without a product nothing is fused."""
         constants = {"enable_fp_fusion": "PRECISION" in constants, "num_warps": 4} | constants
-        self._launches.append(partial(kernel[grid], self._state.slots, *arguments, **constants))
+        self.launches.append(partial(kernel[grid], self.state.slots, *arguments, **constants))
 
-    def _zeros(self, *sizes: int, wide: bool = False) -> Tensor:
+    def zeros(self, *sizes: int, wide: bool = False) -> Tensor:
         """Return memory for one tensor of all slots: activations, or sums."""
-        vectors = self._state.vectors
-        return torch.zeros(self._size, *sizes, dtype=vectors.dtype if wide else self._dtype, device=vectors.device)
+        vectors = self.state.vectors
+        return torch.zeros(self.size, *sizes, dtype=vectors.dtype if wide else self.dtype, device=vectors.device)
 
     def _forward(self, bank: DeviceBank) -> tuple[list[ConvLayer], list[Tensor]]:
         """Add the forward pass; return the conv layers, and what each fully connected layer takes in and gives out.
@@ -97,30 +97,30 @@ class Program:
         Of the latter, x of the first, then of each hidden layer its value after the activation and y, the next one's x, and
         at last the gradient of the logits.
         """
-        state, device = self._state, self._state.vectors.device
+        state, device = self.state, self.state.vectors.device
         bounds = torch.tensor(list(RANGES.values()), dtype=torch.float64)
         ranges = torch.stack([bounds[:, 0], bounds[:, 1] - bounds[:, 0]], 1).to(device, torch.float32)
         side = IMAGE_SHAPE[1]
-        x = self._zeros(self._batch, side, side, _CHANNELS)
-        self._launch(
-            images_kernel, (self._batch, self._size), state.rows, bank.images, ranges,
+        x = self.zeros(self._batch, side, side, _CHANNELS)
+        self.launch(
+            images_kernel, (self._batch, self.size), state.rows, bank.images, ranges,
             normal_quantiles(device, torch.float32), x, self._longest,
-            BATCH=self._batch, AUGMENTING=self._correct is None, num_warps=8,
+            BATCH=self._batch, AUGMENTING=self.correct is None, num_warps=8,
         )  # fmt: skip
         convs = [layer for layer in self._layers if layer.is_conv]
         places = [_packed_places(layer) for layer in convs]
-        self._packed = self._zeros(sum(map(len, places)))
-        n = self._packed.shape[1]
-        self._launch(convolution.pack_kernel, (-(-n // _ELEMENTS), self._size), state.vectors, torch.cat(places).to(device),
-                     self._packed, n, self._n, BLOCK=_ELEMENTS)  # fmt: skip
+        self.packed = self.zeros(sum(map(len, places)))
+        n = self.packed.shape[1]
+        self.launch(convolution.pack_kernel, (-(-n // _ELEMENTS), self.size), state.vectors, torch.cat(places).to(device),
+                     self.packed, n, self.n_weights, BLOCK=_ELEMENTS)  # fmt: skip
         layers, packed_at = [], 0
         for layer, place in zip(convs, places, strict=True):
             layers.append(ConvLayer(self, layer, x, packed_at))
             x, packed_at = layers[-1].forward(), packed_at + len(place)
         inputs, unit = [x.flatten(2)], 0
         for layer in self._layers[len(convs) : -1]:
-            y = self._zeros(self._batch, layer.n_out)
-            a = torch.zeros_like(y) if self._correct is None else y  # while scoring nobody reads it
+            y = self.zeros(self._batch, layer.n_out)
+            a = torch.zeros_like(y) if self.correct is None else y  # while scoring nobody reads it
             self._hidden(layer, inputs[-1], a, y, unit)
             inputs += [a, y]
             unit += layer.n_out
@@ -128,31 +128,31 @@ class Program:
         return layers, inputs
 
     def _hidden(self, layer: Layer, x: Tensor, a: Tensor, y: Tensor, unit: int) -> None:
-        state, tiles = self._state, self._dense_tiles()
-        grid = (-(-self._batch // tiles["BLOCK_B"]), -(-layer.n_out // tiles["BLOCK_N"]), self._size)
-        self._launch(
-            dense.hidden_kernel, grid, x, state.vectors, state.values, a, y, layer["kernel"].start, self._n, unit,
-            N_IN=layer.n_in, N_OUT=layer.n_out, UNITS=self._units, TRAINING=self._correct is None, NORM=layer.has_norm,
+        state, tiles = self.state, self._dense_tiles()
+        grid = (-(-self._batch // tiles["BLOCK_B"]), -(-layer.n_out // tiles["BLOCK_N"]), self.size)
+        self.launch(
+            dense.hidden_kernel, grid, x, state.vectors, state.values, a, y, layer["kernel"].start, self.n_weights, unit,
+            self._units, N_IN=layer.n_in, N_OUT=layer.n_out, TRAINING=self.correct is None, NORM=layer.has_norm,
             EPS=BATCH_NORM_EPS, **tiles,
         )  # fmt: skip
 
     def _output(self, bank: DeviceBank, inputs: list[Tensor]) -> None:
         """Add the output layer; while training it gives the gradient of the logits."""
-        state, layer, out = self._state, self._layers[-1], self._correct
+        state, layer, out = self.state, self._layers[-1], self.correct
         if out is None:
-            out = self._zeros(self._batch, layer.n_out)
+            out = self.zeros(self._batch, layer.n_out)
             inputs.append(out)
         tiles = self._dense_tiles() | {"BLOCK_N": _power_of_two(layer.n_out)}
-        self._launch(
-            dense.output_kernel, (-(-self._batch // tiles["BLOCK_B"]), self._size), state.rows, bank.labels,
-            inputs[-2 if self._correct is None else -1], state.vectors, state.values, state.losses, out,
-            layer["kernel"].start, self._n, self._longest,
-            N_IN=layer.n_in, N_OUT=layer.n_out, TRAINING=self._correct is None, **tiles,
+        self.launch(
+            dense.output_kernel, (-(-self._batch // tiles["BLOCK_B"]), self.size), state.rows, bank.labels,
+            inputs[-2 if self.correct is None else -1], state.vectors, state.values, state.losses, out,
+            layer["kernel"].start, self.n_weights, self._longest,
+            N_IN=layer.n_in, N_OUT=layer.n_out, TRAINING=self.correct is None, **tiles,
         )  # fmt: skip
 
     def _backward(self, layers: list[ConvLayer], inputs: list[Tensor]) -> None:
         """Add the backward pass, the output layer first."""
-        state, tiles, depth = self._state, self._dense_tiles(), self._depth
+        state, tiles, depth = self.state, self._dense_tiles(), self._depth
         *hidden, dz = inputs
         dense_layers, unit = self._layers[len(layers) :], self._units
         for i in reversed(range(len(dense_layers))):
@@ -160,16 +160,16 @@ class Program:
             before = layer if first else dense_layers[i - 1]
             unit -= 0 if first else before.n_out
             a = x if first else hidden[2 * i - 1]
-            self._launch(
-                dense.weights_kernel, (-(-layer.n_out // 32), -(-layer.n_in // 32), self._size), x, dz, state.values,
-                layer["kernel"].start, self._n, BATCH=self._batch, N_IN=layer.n_in, N_OUT=layer.n_out,
-                PRECISION=self._precision, BLOCK_N=32, BLOCK_I=32, BLOCK_K=depth,
+            self.launch(
+                dense.weights_kernel, (-(-layer.n_out // 32), -(-layer.n_in // 32), self.size), x, dz, state.values,
+                layer["kernel"].start, self.n_weights, BATCH=self._batch, N_IN=layer.n_in, N_OUT=layer.n_out,
+                PRECISION=self.precision, BLOCK_N=32, BLOCK_I=32, BLOCK_K=depth,
             )  # fmt: skip
             dx = torch.zeros_like(x)
-            self._launch(
-                dense.inputs_kernel, (-(-layer.n_in // tiles["BLOCK_N"]), self._size), dz, a, state.vectors, state.values,
-                dx, layer["kernel"].start, before["bias"].start, self._n, unit, N_IN=layer.n_in, N_OUT=layer.n_out,
-                UNITS=self._units, HIDDEN=not first, NORM=layer.has_norm if first else before.has_norm, EPS=BATCH_NORM_EPS,
+            self.launch(
+                dense.inputs_kernel, (-(-layer.n_in // tiles["BLOCK_N"]), self.size), dz, a, state.vectors, state.values,
+                dx, layer["kernel"].start, before["bias"].start, self.n_weights, unit, self._units, N_IN=layer.n_in,
+                N_OUT=layer.n_out, HIDDEN=not first, NORM=layer.has_norm if first else before.has_norm, EPS=BATCH_NORM_EPS,
                 **tiles,
             )  # fmt: skip
             dz = dx
@@ -179,20 +179,20 @@ class Program:
             dy = conv.backward(dy)
 
     def _update(self) -> None:
-        state, optimizer = self._state, self._state.optimizer
-        statistics = torch.zeros(self._n, dtype=torch.int8)
+        state, optimizer = self.state, self.state.optimizer
+        statistics = torch.zeros(self.n_weights, dtype=torch.int8)
         for layer in (layer for layer in self._layers if layer.has_norm):
             statistics[layer["mean"].start : layer["variance"].stop] = 1
-        self._launch(
-            update_kernel, (-(-self._n // _ELEMENTS), self._size), state.vectors, optimizer.m, optimizer.v, state.values,
-            statistics.to(state.vectors.device), optimizer.columns, state.rates, self._longest, self._n,
+        self.launch(
+            update_kernel, (-(-self.n_weights // _ELEMENTS), self.size), state.vectors, optimizer.m, optimizer.v,
+            state.values, statistics.to(state.vectors.device), optimizer.columns, state.rates, self._longest, self.n_weights,
             MOMENTUM=BATCH_NORM_MOMENTUM, BLOCK=_ELEMENTS,
         )  # fmt: skip
 
     @property
     def exact(self) -> bool:
         """Whether products are those of full float32, off the matrix units: a deep tile would only cost registers."""
-        return self._dtype != torch.bfloat16 and self._precision == "ieee"
+        return self.dtype != torch.bfloat16 and self.precision == "ieee"
 
     @property
     def _depth(self) -> int:
@@ -200,9 +200,9 @@ class Program:
 
     def _dense_tiles(self) -> dict[str, Any]:
         """Return batch, precision and launch options of a product of a fully connected layer."""
-        rows = max(16, _power_of_two(self._batch)) if self._correct is None else _SCORED_ROWS
+        rows = max(16, _power_of_two(self._batch)) if self.correct is None else _SCORED_ROWS
         sizes = {"BATCH": self._batch, "BLOCK_B": rows, "BLOCK_N": 16, "BLOCK_K": self._depth}
-        return sizes | {"PRECISION": self._precision, "num_warps": 8 if rows > 64 else 4}
+        return sizes | {"PRECISION": self.precision, "num_warps": 8 if rows > 64 else 4}
 
 
 class ConvLayer:
@@ -215,34 +215,34 @@ class ConvLayer:
         self._n_pixels = batch * self._side**2
         after = self._side // 2 if layer.pool_after else self._side
         self._n_after = batch * after**2
-        self._z, self._y = program._zeros(*x.shape[1:4], layer.n_out), program._zeros(batch, after, after, layer.n_out)
+        self._z, self._y = program.zeros(*x.shape[1:4], layer.n_out), program.zeros(batch, after, after, layer.n_out)
 
     def forward(self) -> Tensor:
         """Add the forward pass; return y ``(members, batch, H', W', C_out)``."""
-        program, state, layer = self._program, self._program._state, self._layer
-        moments = layer.has_norm and program._correct is None
+        program, state, layer = self._program, self._program.state, self._layer
+        moments = layer.has_norm and program.correct is None
         n_tiles = -(-self._n_pixels // _PIXELS)
-        parts = program._zeros(n_tiles, 2, self._n_out, wide=True) if moments else state.losses
+        parts = program.zeros(n_tiles, 2, self._n_out, wide=True) if moments else state.losses
         self._convolve(self._x, self._z, parts, moments=moments)
         if moments:
             channels = min(16, _power_of_two(self._n_out))
             tiles = min(4096 // channels, max(16, _power_of_two(n_tiles)))
-            program._launch(
-                norm.moments_kernel, (-(-self._n_out // channels), program._size), parts, state.values, self._n_pixels,
-                n_tiles, self._norm_at, program._n, C=self._n_out, TILE=_PIXELS, BLOCK_T=tiles, BLOCK_C=channels,
+            program.launch(
+                norm.moments_kernel, (-(-self._n_out // channels), program.size), parts, state.values, self._n_pixels,
+                n_tiles, self._norm_at, program.n_weights, C=self._n_out, TILE=_PIXELS, BLOCK_T=tiles, BLOCK_C=channels,
             )  # fmt: skip
-        self._pointwise(norm.finish_kernel, self._z, state.vectors, program._statistics, self._y)
+        self._pointwise(norm.finish_kernel, self._z, state.vectors, program.statistics, self._y)
         return self._y
 
     def backward(self, dy: Tensor) -> Tensor | None:
         """Add the backward pass; return the gradient of x, None of images."""
-        program, state, layer = self._program, self._program._state, self._layer
+        program, state, layer = self._program, self._program.state, self._layer
         n_tiles = -(-self._n_after // self._block_q)
         if layer.has_norm:
-            sums = program._zeros(n_tiles, 2, self._n_out, wide=True)
+            sums = program.zeros(n_tiles, 2, self._n_out, wide=True)
             self._pointwise(norm.norm_sums_kernel, dy, self._z, state.vectors, state.values, sums)
             self._sum(sums, self._norm_at)
-        dz, sums = torch.zeros_like(self._z), program._zeros(n_tiles, self._n_out, wide=True)
+        dz, sums = torch.zeros_like(self._z), program.zeros(n_tiles, self._n_out, wide=True)
         self._pointwise(norm.finish_gradient_kernel, dy, self._z, state.vectors, state.values, dz, sums)
         self._sum(sums, layer["bias"].start)
         self._kernel_gradient(dz)
@@ -254,39 +254,41 @@ class ConvLayer:
 
     def _convolve(self, x: Tensor, out: Tensor, parts: Tensor, moments: bool = False, backward: bool = False) -> None:
         program, n_in, n_out = self._program, x.shape[-1], out.shape[-1]
-        program._launch(
-            convolution.conv_kernel, (-(-self._n_pixels // _PIXELS), program._size), x, program._packed,
-            program._state.vectors, out, parts, self._packed_at, program._packed.shape[1], self._layer["bias"].start,
-            program._n, self._n_pixels, H=self._side, W=self._side, C_IN=n_in, C_OUT=n_out, F=self._filter_size,
-            BACKWARD=backward, MOMENTS=moments, PRECISION=program._precision,
-            **conv_tiles(n_in, n_out, self._filter_size, program._dtype, program.exact),
+        program.launch(
+            convolution.conv_kernel, (-(-self._n_pixels // _PIXELS), program.size), x, program.packed,
+            program.state.vectors, out, parts, self._packed_at, program.packed.shape[1], self._layer["bias"].start,
+            program.n_weights, self._n_pixels, H=self._side, W=self._side, C_IN=n_in, C_OUT=n_out, F=self._filter_size,
+            BACKWARD=backward, MOMENTS=moments, PRECISION=program.precision,
+            **conv_tiles(
+                n_in, n_out, self._filter_size, program.dtype, program.exact, program.correct is not None
+            ),
         )  # fmt: skip
 
     def _kernel_gradient(self, dz: Tensor) -> None:
         program, n_splits, area = self._program, -(-self._n_pixels // SPLIT), self._filter_size**2
-        depth, tiles = area * self._n_in, gradient_tiles(area * self._n_in, self._n_out, program._dtype, program.exact)
-        parts = program._zeros(n_splits, depth, self._n_out, wide=True)
-        program._launch(
-            convolution.kernel_gradient_kernel, (-(-depth // tiles["BLOCK_K"]), n_splits, program._size), self._x, dz,
+        depth, tiles = area * self._n_in, gradient_tiles(area * self._n_in, self._n_out, program.dtype, program.exact)
+        parts = program.zeros(n_splits, depth, self._n_out, wide=True)
+        program.launch(
+            convolution.kernel_gradient_kernel, (-(-depth // tiles["BLOCK_K"]), n_splits, program.size), self._x, dz,
             parts, self._n_pixels, H=self._side, W=self._side, C_IN=self._n_in, C_OUT=self._n_out, F=self._filter_size,
-            PRECISION=program._precision, SPLIT=SPLIT, **tiles,
+            PRECISION=program.precision, SPLIT=SPLIT, **tiles,
         )  # fmt: skip
         self._sum(parts, self._layer["kernel"].start, area)
 
     def _sum(self, parts: Tensor, at: int, area: int = 0) -> None:
         """Add the sum of parts ``(members, n_parts, ...)`` into the values from ``at``."""
         program, n_parts, n = self._program, parts.shape[1], parts[0, 0].numel()
-        program._launch(
-            convolution.sum_kernel, (-(-n // 64), program._size), parts, program._state.values, n_parts, at, program._n,
+        program.launch(
+            convolution.sum_kernel, (-(-n // 64), program.size), parts, program.state.values, n_parts, at, program.n_weights,
             N=n, AREA=area, C_IN=self._n_in, CHANNELS=self._layer.n_in, C_OUT=self._n_out, BLOCK_S=32, BLOCK_J=64,
         )  # fmt: skip
 
     def _pointwise(self, kernel: Any, *tensors: Tensor) -> None:
         program, layer = self._program, self._layer
-        program._launch(
-            kernel, (-(-self._n_after // self._block_q), program._size), *tensors, self._norm_at, program._n, self._n_after,
-            H=self._side, W=self._side, C=self._n_out, POOL=layer.pool_after, NORM=layer.has_norm, EPS=BATCH_NORM_EPS,
-            BLOCK_Q=self._block_q, BLOCK_C=_power_of_two(self._n_out),
+        program.launch(
+            kernel, (-(-self._n_after // self._block_q), program.size), *tensors, self._norm_at, program.n_weights,
+            self._n_after, H=self._side, W=self._side, C=self._n_out, POOL=layer.pool_after, NORM=layer.has_norm,
+            EPS=BATCH_NORM_EPS, BLOCK_Q=self._block_q, BLOCK_C=_power_of_two(self._n_out),
         )  # fmt: skip
 
     @property
@@ -300,13 +302,14 @@ class ConvLayer:
         return _ELEMENTS // _power_of_two(self._n_out)
 
 
-def conv_tiles(n_in: int, n_out: int, filter_size: int, dtype: torch.dtype, exact: bool) -> dict[str, int]:
+def conv_tiles(n_in: int, n_out: int, filter_size: int, dtype: torch.dtype, exact: bool, scoring: bool) -> dict[str, int]:
     """Return the launch options of a convolution with so many input and output channels."""
     columns = max(16, _power_of_two(n_out))
     if exact:
         return _tiles(_PIXELS, 16, columns, 8 if columns > 32 else 4, 2)
     deep = dtype == torch.bfloat16 and filter_size**2 * n_in >= 128
-    return _tiles(_PIXELS, 64 if deep else 32, columns, 4, 3)
+    # Float32 that is scored is split into three parts: more registers than four warps have.
+    return _tiles(_PIXELS, 64 if deep else 32, columns, 8 if scoring else 4, 3)
 
 
 def gradient_tiles(depth: int, n_out: int, dtype: torch.dtype, exact: bool) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import torch
@@ -14,13 +15,20 @@ from builders.compute.plain import PlainTraining
 from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.initialization import initial_vector
+from builders.recipe.optimizers import OPTIMIZERS, FleetOptimizer
 from nws_data.errors import BuildError
-from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters
 
-ALLOWED = {"float64": 1e-6, "float32": 1e-2, "tf32": 0.1, "bfloat16": 0.3}
-"""Relative error of a tensor's gradient that rounding can make: of nearly equal cells of a pool another one gets it, and in
-bfloat16 many are. Measured at a batch of 32 on a CPU: 1e-4 in float32, 0.08 in bfloat16; a wrong kernel makes about 1."""
+MADE_UP = len(CLASSES["activation"])
+"""Trainings that the check makes up: one of each activation, as far as there are slots."""
+
+ALLOWED = {"float64": 1e-6, "float32": 1e-2, "tf32": 0.3, "bfloat16": 0.3}
+"""Relative error of a tensor's gradient that rounding can make in the second best of the made-up trainings.
+
+Single trainings are no measure: of nearly equal cells of a pool another one gets the gradient, and units that are almost
+dead before a norm are amplified, which makes errors of up to 1 in low precision. The second best had at most 0.16 in
+bfloat16, 0.08 in tf32 and 2e-3 in float32, in PyTorch that rounds where the kernels do; a wrong kernel is wrong in all.
+"""
 
 ALLOWED_SCORES = 0.02
 """Share of images that the plain network may classify otherwise, of near ties; for a wrong kernel it is about a tenth."""
@@ -30,7 +38,6 @@ _NEXT = (
     "Nothing was trained with it. Try another version of torch and triton, or --device cpu; `python -m "
     "benchmarks.speed.cards smoke` shows which kernels are wrong"
 )
-_BATCH_STATISTICS = ("mean", "variance")
 
 
 def check_fleet(fleet: DeviceFleet, shape: Shape, bank: DeviceBank, precision: str) -> None:
@@ -47,13 +54,13 @@ def check_fleet(fleet: DeviceFleet, shape: Shape, bank: DeviceBank, precision: s
             f"plain network, allowed {ALLOWED_SCORES:.0%}. {_NEXT}"
         )
     errors, allowed = step_errors(fleet, shape, bank, precision), ALLOWED[precision]
-    wrong = {place: error for place, error in errors.items() if not error <= allowed}
+    wrong = {place: error for place, error in errors.items() if error > allowed}
     if wrong:
-        place = max(wrong, key=lambda name: wrong[name] if wrong[name] == wrong[name] else float("inf"))
+        place = max(wrong, key=lambda name: wrong[name])
         raise BuildError(
             f"--device {fleet.device}: a training step in {precision} is not that of the plain backend: of "
             f"{shape.architecture} with batches of {shape.batch_size}, {place} is off by {wrong[place]:.2g} of its size, "
-            f"allowed {allowed:g} ({len(wrong)} tensors are wrong). {_NEXT}"
+            f"allowed {allowed:g} (and so are {len(wrong) - 1} others). {_NEXT}"
         )
 
 
@@ -87,7 +94,7 @@ def scoring_error(fleet: DeviceFleet, shape: Shape, bank: DeviceBank) -> float:
     """Return the largest share of images, over the activations, that a fleet scores otherwise than the plain network."""
     shares = []
     with fleet.turn():
-        trainings = load_made_up(fleet, shape, bank, range(4))
+        trainings = load_made_up(fleet, shape, bank, range(MADE_UP))
         fleet.run(1)  # running statistics are others than at first, then
         for slot, planned in enumerate(trainings):
             fleet.evaluate(slot)
@@ -102,16 +109,18 @@ def scoring_error(fleet: DeviceFleet, shape: Shape, bank: DeviceBank) -> float:
 
 
 def step_errors(fleet: DeviceFleet, shape: Shape, bank: DeviceBank, reference: str) -> dict[str, float]:
-    """Return the relative errors of a step by place, such as ``"the gradient of conv1 kernel (elu, adam)"``.
+    """Return the relative errors of a step: of each tensor's gradient and running statistic in the second best of the
+    trainings, of each activation in the second best of the hidden kernels, and of each optimizer's update.
 
     ``reference`` is the precision of the plain backend.
     """
-    errors: dict[str, float] = {}
+    groups: dict[str, list[float]] = defaultdict(list)
+    tensors = [(layer, tensor) for layer in shape.architecture.layers for tensor in layer.tensors]
     with fleet.turn():
-        trainings = load_made_up(fleet, shape, bank, range(4))
+        trainings = load_made_up(fleet, shape, bank, range(MADE_UP))
         n = len(trainings)
         fleet.run(1)
-        found = [t[:n].to(torch.float64, copy=True) for t in (fleet.vectors, fleet.state.optimizer.m)]
+        found = [t[:n].to("cpu", torch.float64, copy=True) for t in (fleet.vectors, fleet.state.optimizer.m)]
         for slot in range(n):
             fleet.clear(slot)
         name, item = next(iter(bank.host.sets.items()))
@@ -122,29 +131,32 @@ def step_errors(fleet: DeviceFleet, shape: Shape, bank: DeviceBank, reference: s
             start = initial_vector(hyperparameters, planned.seed)
             plain.load(start, hyperparameters, planned.seed)
             plain.step(images, labels, 0, _RATE)
-            expected = plain.vector.double(), plain.moment.double()
-            errors |= _errors(shape.architecture, hyperparameters, (vector, moment), expected, start.to(vector.device))
-    return errors
+            expected = [values.to("cpu", torch.float64) for values in (plain.vector, plain.moment)]
+            for layer, tensor in tensors:
+                if tensor.kind in ("mean", "variance"):
+                    error = _error((vector - start)[tensor.slice], (expected[0] - start)[tensor.slice])
+                elif layer.is_conv and layer.has_norm and tensor.kind == "bias":
+                    continue  # its gradient is rounding noise
+                else:
+                    error = _error(moment[tensor.slice], expected[1][tensor.slice])
+                groups[f"the gradient or statistic of {layer.name} {tensor.kind}"].append(error)
+                if tensor.kind == "kernel" and not layer.is_output:
+                    groups[f"hidden layers with {hyperparameters.activation}"].append(error)
+            groups[f"the update by {hyperparameters.optimizer}"] = [_update_error(hyperparameters, start, vector, moment)]
+    return {name: sorted(errors)[min(1, len(errors) - 1)] for name, errors in groups.items()}
 
 
-def _errors(
-    architecture: Architecture,
-    hyperparameters: HyperParameters,
-    found: tuple[Tensor, Tensor],
-    expected: tuple[Tensor, Tensor],
-    start: Tensor,
-) -> dict[str, float]:
-    """Compare vectors and first moments, which are the gradients times a constant, tensor by tensor."""
-    errors, who = {}, f"({hyperparameters.activation}, {hyperparameters.optimizer})"
-    for layer in architecture.layers:
-        for tensor in layer.tensors:
-            if tensor.kind == "bias" and layer.has_norm:
-                continue  # its gradient is rounding noise
-            pairs = {}
-            if tensor.kind not in _BATCH_STATISTICS:
-                pairs["gradient"] = tuple(moment[tensor.slice] for moment in (found[1], expected[1]))
-            if hyperparameters.optimizer != "adam":  # whose first step is the gradient's sign: rounding shows
-                pairs["change"] = tuple((vector - start)[tensor.slice] for vector in (found[0], expected[0]))
-            for what, (got, true) in pairs.items():
-                errors[f"the {what} of {layer.name} {tensor.kind} {who}"] = ((got - true).norm() / true.norm()).item()
-    return errors
+def _update_error(hyperparameters: HyperParameters, start: Tensor, vector: Tensor, moment: Tensor) -> float:
+    """Compare all parameters with what the definition makes of the gradient that the moment tells."""
+    optimizer = FleetOptimizer(1, len(start), torch.float64)
+    optimizer.load(0, hyperparameters.optimizer)
+    gradient = moment / OPTIMIZERS[hyperparameters.optimizer].c1
+    expected, changed = start.float().double(), gradient != 0
+    optimizer.update(expected[None], gradient[None], torch.full((1, 1), _RATE, dtype=torch.float64))
+    return _error((vector - start.float())[changed], (expected - start.float())[changed])
+
+
+def _error(got: Tensor, true: Tensor) -> float:
+    """Return the relative error; infinity for a NaN, which would sort anywhere."""
+    error = ((got - true).norm() / true.norm()).item()
+    return error if error == error else float("inf")

@@ -72,11 +72,11 @@ def activate(x, code):
 @triton.jit
 def slope(y, code):
     """Return the activation's derivative from its value."""
-    found = tl.where(y <= 0.0, 0.0, 1.0)
+    found = tl.where(y <= 0.0, 0.0, 1.0).to(y.dtype)
     if code == ELU:
         found = tl.where(y > 0.0, 1.0, y + 1.0)
     if code == SIGMOID:
         found = y * (1.0 - y)
     if code == TANH:
         found = 1.0 - y * y
-    return found.to(y.dtype)
+    return found

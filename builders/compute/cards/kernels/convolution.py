@@ -14,7 +14,7 @@ import triton.language as tl  # type: ignore[import-untyped]
 from builders.compute.cards.kernels.basics import ACTIVE, N_FIELDS, dot, narrow
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n", "n_weights"])
 def pack_kernel(
     slots_ptr, vectors_ptr, source_ptr,  # (n,) int32: places in a vector, -1 for a zero
     packed_ptr,  # out: (members, n)
@@ -46,7 +46,7 @@ def _window(k, W: tl.constexpr, C: tl.constexpr, F: tl.constexpr):
     return tl.max_constancy(row, V), tl.max_constancy(column, V), offset
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["bias_at", "n_weights"])
 def conv_kernel(
     slots_ptr,
     x_ptr,  # (members, pixels, C_IN)
@@ -136,7 +136,7 @@ def kernel_gradient_kernel(
     tl.store(parts_ptr + (k[:, None] * C_OUT + c[None, :]), acc, mask=(k < F * F * C_IN)[:, None] & (c < C_OUT)[None, :])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_parts", "at", "n_weights"])
 def sum_kernel(
     slots_ptr,
     parts_ptr,  # (members, n_parts, N)

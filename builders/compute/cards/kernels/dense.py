@@ -1,7 +1,7 @@
 """Triton kernels of the fully connected layers: one product a launch, with all that follows it in its epilogue.
 
 While training, a program holds all images of the batch times some units, so batch norm's sums over the batch are its own.
-Dropout's bits are drawn where they are used, twice; ``first_unit`` counts the hidden units of the layers before.
+Dropout's bits are drawn where they are used, twice: ``units`` counts all hidden units, ``first_unit`` those before.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -37,9 +37,9 @@ def _product(
 
 
 @triton.jit
-def _kept(slot, row, unit, UNITS: tl.constexpr):
+def _kept(slot, row, unit, units):
     """Draw which units dropout keeps; see ``builders.recipe.dropout``."""
-    bit = row[:, None] * UNITS + unit[None, :]
+    bit = row[:, None] * units + unit[None, :]
     word = bit // 32
     w0, w1, w2, w3 = tl.philox(tl.load(slot + SEED), word // 4, tl.load(slot + STEP).to(tl.uint32), DROPOUT, 0)
     low = tl.where(word % 2 == 0, w0, w1)
@@ -48,14 +48,14 @@ def _kept(slot, row, unit, UNITS: tl.constexpr):
     return ((drawn >> (bit % 32).to(tl.uint32)) & 1) == 1
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["kernel_at", "n_weights", "first_unit", "units"])
 def hidden_kernel(
     slots_ptr,
     x_ptr,  # (members, BATCH, N_IN)
     vectors_ptr, values_ptr,
     a_ptr,  # out, while training: (members, BATCH, N_OUT), after the activation
     y_ptr,  # out: likewise, after norm and dropout
-    kernel_at, n_weights, first_unit, BATCH: tl.constexpr, N_IN: tl.constexpr, N_OUT: tl.constexpr, UNITS: tl.constexpr,
+    kernel_at, n_weights, first_unit, units, BATCH: tl.constexpr, N_IN: tl.constexpr, N_OUT: tl.constexpr,
     TRAINING: tl.constexpr, NORM: tl.constexpr, EPS: tl.constexpr, PRECISION: tl.constexpr, BLOCK_B: tl.constexpr,
     BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
@@ -92,11 +92,11 @@ def hidden_kernel(
             mean, rstd, beta, gamma = coefficients(vectors_ptr, vectors_ptr, line, c, N_OUT, EPS, NORM)
             y = (y - mean) * rstd * gamma + beta
     if TRAINING:
-        y = tl.where(_kept(slot, row, first_unit + c, UNITS), y * DROPOUT_SCALE, 0.0)
+        y = tl.where(_kept(slot, row, first_unit + c, units), y * DROPOUT_SCALE, 0.0)
     tl.store(y_ptr + at, narrow(y, y_ptr.dtype.element_ty), mask=valid)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["kernel_at", "n_weights", "longest"])
 def output_kernel(
     slots_ptr,
     rows_ptr,  # (members, longest, BATCH) int32
@@ -138,19 +138,19 @@ def output_kernel(
         bias = tl.sum(tl.where(valid, stored.to(logits.dtype), 0.0), axis=0)
         tl.store(values_ptr + line + c, bias, mask=c < N_OUT)
     else:
+        logits = tl.where(logits == logits, logits, float("inf"))  # a NaN is the largest, as in PyTorch
         correct = tl.argmax(logits, axis=1) == label
         tl.store(out_ptr + place, correct.to(tl.uint8), mask=row < BATCH)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["kernel_at", "bias_at", "n_weights", "first_unit", "units"])
 def inputs_kernel(
     slots_ptr,
     dz_ptr,  # (members, BATCH, N_OUT)
     a_ptr,  # (members, BATCH, N_IN): of a hidden layer before, after its activation
     vectors_ptr, values_ptr,
     dx_ptr,  # out: (members, BATCH, N_IN): of a hidden layer before, the gradient before its activation
-    kernel_at, bias_at, n_weights, first_unit, BATCH: tl.constexpr, N_IN: tl.constexpr, N_OUT: tl.constexpr,
-    UNITS: tl.constexpr,
+    kernel_at, bias_at, n_weights, first_unit, units, BATCH: tl.constexpr, N_IN: tl.constexpr, N_OUT: tl.constexpr,
     HIDDEN: tl.constexpr,  # whether a hidden layer is before, with its bias at bias_at, or the convolutions
     NORM: tl.constexpr, EPS: tl.constexpr, PRECISION: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
@@ -169,7 +169,7 @@ def inputs_kernel(
     at = member * (BATCH * N_IN) + row[:, None] * N_IN + c[None, :]
     if HIDDEN:
         line += bias_at
-        dx = tl.where(_kept(slot, row, first_unit + c, UNITS) & valid, dx * DROPOUT_SCALE, 0.0)
+        dx = tl.where(_kept(slot, row, first_unit + c, units) & valid, dx * DROPOUT_SCALE, 0.0)
         a = tl.load(a_ptr + at, mask=valid, other=0.0).to(dx.dtype)
         if NORM:
             mean, rstd, _, gamma = coefficients(vectors_ptr, values_ptr, line + N_IN, c, N_IN, EPS, NORM)
@@ -186,7 +186,7 @@ def inputs_kernel(
         tl.store(values_ptr + line + c, bias, mask=c < N_IN)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["kernel_at", "n_weights"])
 def weights_kernel(
     slots_ptr,
     x_ptr,  # (members, BATCH, N_IN)

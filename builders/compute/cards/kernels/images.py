@@ -22,7 +22,7 @@ SHIFT_X, SHIFT_Y, ROTATION, ZOOM, SHEAR, BRIGHTNESS, CONTRAST, HUE, SATURATION, 
 )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["longest"])
 def images_kernel(
     slots_ptr,  # (members, fields) int64
     rows_ptr,  # (members, longest, BATCH) int32

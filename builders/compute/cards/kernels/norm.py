@@ -21,7 +21,7 @@ import triton.language as tl  # type: ignore[import-untyped]
 from builders.compute.cards.kernels.basics import ACTIVE, CODE, N_FIELDS, activate, narrow, slope
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_tiles", "norm_at", "n_weights"])
 def moments_kernel(
     slots_ptr,
     moments_ptr,  # (members, tiles, 2, C): mean of TILE pixels, the last tile may be shorter; squared distances from it
@@ -119,7 +119,7 @@ def _best(
     return hat, value, cell
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["norm_at", "n_weights"])
 def finish_kernel(
     slots_ptr,
     z_ptr,  # (members, batch, H, W, C)
@@ -147,7 +147,7 @@ def finish_kernel(
     tl.store(y_ptr + member * n_out * C + (q[:, None] * C + c[None, :]), narrow(y, y_ptr.dtype.element_ty), mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["norm_at", "n_weights"])
 def norm_sums_kernel(
     slots_ptr,
     dy_ptr,  # (members, batch, H', W', C)
@@ -193,7 +193,7 @@ def _store_cell(
     return tl.where(mask, stored.to(mean.dtype), 0.0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["norm_at", "n_weights"])
 def finish_gradient_kernel(
     slots_ptr,
     dy_ptr,  # (members, batch, H', W', C)

@@ -13,7 +13,7 @@ import triton.language as tl  # type: ignore[import-untyped]
 from builders.compute.cards.kernels.basics import ACTIVE, CURSOR, N_FIELDS, STEP
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["longest", "n"])
 def update_kernel(
     slots_ptr,
     vectors_ptr, m_ptr, v_ptr,  # (members, n); changed
@@ -56,7 +56,7 @@ def update_kernel(
     tl.store(vectors_ptr + at, weight, mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n"])
 def advance_kernel(slots_ptr, n, BLOCK: tl.constexpr):
     """Move every slot on to its next step."""
     member = tl.arange(0, BLOCK)

@@ -1,4 +1,4 @@
-"""The devices that tests of the device path run on: the CPU, and the card where there is one."""
+"""Where tests of the card path run: kernels on the card, else in the interpreter; all else on the CPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from builders.compute.cards.compute_path import enter_device_path, find_device
 from builders.images.bank import ImageBank
 from tests.builders.compute.cards.plain_program import use_plain
 
-DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @pytest.fixture(autouse=True)
@@ -28,10 +28,16 @@ def card_path() -> Iterator[None]:
     torch.backends.cudnn.deterministic = False
 
 
-@pytest.fixture(scope="session", params=DEVICES)
-def device_bank(request: pytest.FixtureRequest, bank: ImageBank) -> DeviceBank:
-    """The small bank on each device."""
-    return DeviceBank(bank, find_device(request.param))
+@pytest.fixture(scope="session")
+def device_bank(bank: ImageBank) -> DeviceBank:
+    """The small bank where kernels run."""
+    return DeviceBank(bank, find_device(DEVICE))
+
+
+@pytest.fixture(scope="session")
+def cpu_bank(bank: ImageBank) -> DeviceBank:
+    """The small bank where plain PyTorch stands in for them."""
+    return DeviceBank(bank, find_device("cpu"))
 
 
 @pytest.fixture(autouse=True)

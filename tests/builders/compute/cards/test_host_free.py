@@ -41,7 +41,7 @@ def test_a_step_asks_for_nothing(empty_bank):
     training = planned(0)
     fleet = DeviceFleet(Shape.of(training.hyperparameters), empty_bank, "triton", "bfloat16", slots=3)
     with NoHost() as mode:
-        assert len(fleet.program._launches) == 42  # Triton's alone: none of them is an operation of PyTorch
+        assert len(fleet.program.launches) == 42  # Triton's alone: none of them is an operation of PyTorch
     assert mode.n == 0
 
 

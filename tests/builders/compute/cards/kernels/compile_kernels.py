@@ -23,7 +23,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
 from benchmarks.speed.card_checks import covering
-from builders.compute.backend import compute_dtype
+from builders.compute.backend import compute_dtype, vector_dtype
 from builders.compute.cards.fleet import PRODUCTS, SCORING
 from builders.compute.cards.program import Program
 from builders.compute.cards.state import State
@@ -62,10 +62,10 @@ def run_programs(architecture: Architecture, precision: str, batch: int) -> None
         labels=torch.empty(100, dtype=torch.int64, device=META),
     )
     n = architecture.n_weights
-    state, scoring = (State(sizes, torch.float32, META) for sizes in ((MEMBERS, n, 3, batch), (1, n, 3, CHUNK)))
+    state, scoring = (State(sizes, vector_dtype(precision), META) for sizes in ((MEMBERS, n, 3, batch), (1, n, 3, CHUNK)))
     Program(architecture, state, bank, compute_dtype(precision), PRODUCTS[precision]).run()
     correct = torch.empty(3 * CHUNK, dtype=torch.uint8, device=META)
-    Program(architecture, scoring, bank, torch.float32, SCORING, correct).run()
+    Program(architecture, scoring, bank, vector_dtype(precision), SCORING, correct).run()
 
 
 def resources(cubin: bytes) -> dict[str, int]:

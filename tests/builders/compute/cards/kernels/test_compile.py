@@ -54,7 +54,7 @@ def check(kernel: dict[str, Any], capability: int, precision: str) -> None:
             assert kernel["copies"] and set(kernel["copies"]) <= {"0x8", "0x10"}, kernel
 
 
-SAMPLE = ["90:smallest:bfloat16:32", "90:ablation:float32", "80:fixed:tf32:256"]
+SAMPLE = ["90:smallest:bfloat16:32", "90:ablation:float32", "80:fixed:tf32:256", "90:largest:bfloat16:256"]
 
 
 # With 32 channels, as in `fixed`, the compiler once crashed in float32 alone, whose tiles are the shortest.

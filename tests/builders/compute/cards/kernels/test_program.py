@@ -216,3 +216,17 @@ def test_images_are_scored_as_by_the_plain_network(device_bank, batch_norm):
     found = FoldedNetwork(vector, architecture, "elu").logits(images.cpu()).argmax(1) == labels.cpu()
     assert correct[:5].cpu().tolist() == found.int().tolist()
     assert torch.equal(state.vectors[0].cpu(), vector.float())
+
+
+def test_of_outputs_with_a_nan_the_nan_is_the_largest(device_bank):
+    training = planned(2)
+    architecture, vector = Architecture.of(training.hyperparameters), start(training)
+    state = State((1, architecture.n_weights, 1, 2), torch.float32, device_bank.device)
+    images, labels = device_bank.gather(torch.arange(2, device=device_bank.device))
+    vector[architecture.layers[-1]["bias"].start + int(labels[0])] = float("nan")  # of the output of the first image's label
+    state.load(0, training, vector)
+    state.rows[0, 0] = torch.arange(2, dtype=torch.int32)
+    correct = torch.full((2,), 7, dtype=torch.uint8, device=device_bank.device)
+    Program(architecture, state, device_bank, torch.float32, SCORING, correct).run()
+    expected = FoldedNetwork(vector, architecture, "relu").logits(images.cpu()).argmax(1) == labels.cpu()
+    assert correct.tolist() == expected.int().tolist() and correct[0] == 1
