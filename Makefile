@@ -6,7 +6,8 @@ VENV = .venv
 # Such as --system-site-packages, where torch is installed already.
 VENV_FLAGS ?=
 
-RUN = OMP_NUM_THREADS=1 $(VENV)/bin/python -m
+# Bytecode is kept even where the environment says otherwise: tests start hundreds of processes.
+RUN = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(VENV)/bin/python -m
 
 .PHONY: help quickstart test fast long lint pytest ruff mypy docs clean
 

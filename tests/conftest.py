@@ -6,13 +6,14 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from nws_data.format.manifest import Manifest
 from nws_data.format.records import TrainingRecord
@@ -43,6 +44,43 @@ def cached_folder(name: str, *packages: str) -> Path:
     return folder
 
 
+def made_once(folder: Path, make: Callable[[Path], object]) -> Path:
+    """Return a folder that ``make`` has filled, once for all processes and runs: never change its files."""
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / "lock"):
+        if not (folder / "made").exists():
+            shutil.rmtree(folder / "data", ignore_errors=True)
+            (folder / "data").mkdir()
+            make(folder / "data")
+            (folder / "made").touch()
+    return folder / "data"
+
+
+def dataset_folder(name: str, make: Callable[[Path], object]) -> Path:
+    """Return the folder of a dataset for reading; see :func:`made_once`."""
+    return made_once(cached_folder("datasets", "nws_data", "tests") / name, make)
+
+
+FIRST = (("tests/builders/run/test_ray.py",), ("tests/crash/",), ("tests/test_site.py", "tests/builders/test_build.py"))
+"""What takes longest, much of it waiting."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each worker of pytest-xdist begin with what takes longest, so that none is left with it in the end.
+
+    ``--dist worksteal`` hands a third of the tests, in their order, to each of three workers.
+    """
+    heads = [[item for item in items if item.nodeid.startswith(names)] for names in FIRST]
+    first = {item for head in heads for item in head}
+    rest = [item for item in items if item not in first]
+    size, items[:] = len(items) // len(FIRST), []
+    for head in heads:
+        n = max(0, size - len(head))
+        items += [*head, *rest[:n]]
+        del rest[:n]
+    items += rest
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Give all tests, and the processes that they start, a user's cache of their own."""
     os.environ["XDG_CACHE_HOME"] = str(CACHE)
@@ -50,6 +88,7 @@ def pytest_configure(config: pytest.Config) -> None:
         shutil.rmtree(CACHE / "nws" / "features", ignore_errors=True)
 
 
+os.environ.setdefault("NUMBA_OPT", "0")  # UMAP's functions are compiled anew in each process
 if not torch.cuda.is_available():  # Triton reads it once, when it is first imported; torchvision does that
     os.environ["TRITON_INTERPRET"] = "1"
 
@@ -113,14 +152,12 @@ def make_record(population: str, index: int, *, build_seed: int = BUILD_SEED, sm
 
 
 def stage(folder: Path, population: str, indices: Iterable[int]) -> list[Path]:
-    """Stage trainings made by :func:`make_record`; return their files."""
-    paths = []
-    for index in indices:
-        record = make_record(population, index)
-        paths.append(folder / f"{record.training}.safetensors")
-        if not paths[-1].exists():
-            record.save(paths[-1])
-    return paths
+    """Stage trainings made by :func:`make_record` where they are not there; return their files."""
+    paths = {index: folder / f"{training_id(population, index)}.safetensors" for index in indices}
+    for index, path in paths.items():
+        if not path.exists():
+            make_record(population, index).save(path)
+    return list(paths.values())
 
 
 def write(root: Path, population: str, records: list[Path], shard_sizes: tuple[int, ...] = SHARD_SIZES) -> Manifest:
@@ -151,12 +188,15 @@ class TinyDataset:
 
 
 @pytest.fixture(scope="session")
-def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> TinyDataset:
+def tiny_dataset() -> TinyDataset:
     """Both populations in a folder named ``nws``: 8 fixed trainings and 24 small random ones, several shards each."""
-    folder = tmp_path_factory.mktemp("tiny")
+
+    def make(folder: Path) -> None:
+        (folder / "staged").mkdir()
+        for population, indices in INDICES.items():
+            paths = stage(folder / "staged", population, indices)
+            write(folder / "nws", population, paths, shard_sizes=(10_000_000, 15_000_000))
+
+    folder = dataset_folder("tiny", make)
     staged = {population: stage(folder / "staged", population, indices) for population, indices in INDICES.items()}
-    manifest = None
-    for population, paths in staged.items():
-        manifest = write(folder / "nws", population, paths, shard_sizes=(10_000_000, 15_000_000))
-    assert manifest is not None
-    return TinyDataset(folder / "nws", manifest, staged)
+    return TinyDataset(folder / "nws", Manifest.load(folder / "nws"), staged)

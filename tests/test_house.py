@@ -176,6 +176,7 @@ def test_import_nws_data_is_light():
     assert json.loads(result.stdout) == []
 
 
+@pytest.mark.slow
 def test_public_names_are_there():
     code = """
 import re, sys

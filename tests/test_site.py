@@ -7,9 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
 import nws_data
 from tests.baselines.planted import write_planted
@@ -34,6 +32,9 @@ def test_every_notebook_is_here() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_notebook_runs(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nbformat  # takes half a second, of which only one worker is to know
+    from nbclient import NotebookClient
+
     monkeypatch.setenv("PYTHONPATH", str(DOCS.parent))  # this checkout, in the kernel and in what its cells start
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
     notebook = nbformat.read(DOCS / "notebooks" / f"{name}.ipynb", as_version=4)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import pty
 import re
+import select
 import struct
-import subprocess
-import sys
 import termios
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from builders.run.messages import Finished, Notice, Progress
+from builders.run.progress import BuildProgress
+from nws_data.cli import main
 from tests.conftest import TinyDataset
+from tests.processes import Process
 
 COLUMNS = 80
 _PIECES = re.compile(r"\x1b\[(\d*)([A-Za-z])|([\r\n])|([^\x1b\r\n]+)|(.)", re.DOTALL)
@@ -49,29 +55,26 @@ class Screen:
         return "\n".join(line.rstrip() for line in self.lines).rstrip("\n")
 
 
-def in_terminal(*arguments: str, status: int = 0) -> tuple[str, str]:
-    """Run Python in a terminal of 80 columns; return what its screen shows in the end, and all that was written to it."""
+def in_terminal(target: Callable[..., int | None], *arguments: object, status: int = 0) -> tuple[str, str]:
+    """Run a function in a terminal of 80 columns; return what its screen shows in the end, and all that was written."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
     environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    process = subprocess.Popen([sys.executable, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
-    os.close(theirs)
+    process = Process(target, *arguments, environment=environment, output=Path(os.ttyname(theirs)))
     written = b""
-    try:
-        while part := os.read(ours, 65536):
-            written += part
-    except OSError:  # the other end is closed
-        pass
+    while ours in select.select([ours, process.sentinel], [], [])[0]:
+        written += os.read(ours, 65536)
     os.close(ours)
+    os.close(theirs)
     text = written.decode()
-    assert process.wait() == status, text
+    assert process.wait(60) == status, text
     screen = Screen()
     screen.write(text)
     return screen.text, text
 
 
 def nws(*arguments: str | Path, status: int = 0) -> tuple[str, str]:
-    return in_terminal("-m", "nws_data", *map(str, arguments), status=status)
+    return in_terminal(main, [str(word) for word in arguments], status=status)
 
 
 @pytest.fixture
@@ -148,24 +151,20 @@ def test_an_error_that_holds_what_a_file_says(root: Path, tmp_path: Path) -> Non
     assert r"no\x1b[2J\u202efolder" in shown
 
 
-_BUILD = """
-import itertools, time
-from builders.run.messages import Finished, Notice, Progress
-from builders.run.progress import BuildProgress
-seconds = itertools.count(0, 20)
-time.monotonic = lambda: float(next(seconds))
-with BuildProgress("random", {f"random-{i:06}": 1e11 for i in range(11_000)}, 1_234, 1000) as progress:
-    for i in range(9):
-        progress.report(Progress(2_469_134, 2.8e12))
-        progress.report(Finished(f"random-{i:06}", 60))
-    progress.report(Notice("a worker died"))
-    progress._bar.refresh()
-print("done")
-"""
+def _build() -> None:
+    seconds = itertools.count(0, 20)
+    time.monotonic = lambda: float(next(seconds))
+    with BuildProgress("random", {f"random-{i:06}": 1e11 for i in range(11_000)}, 1_234, 1000) as progress:
+        for i in range(9):
+            progress.report(Progress(2_469_134, 2.8e12))
+            progress.report(Finished(f"random-{i:06}", 60))
+        progress.report(Notice("a worker died"))
+        progress._bar.refresh()
+    print("done")
 
 
 @pytest.mark.slow
 def test_build_shows_the_time_left(root: Path) -> None:
-    shown, written = in_terminal("-c", _BUILD)
+    shown, written = in_terminal(_build)
     assert shown == "random: a worker died\ndone"
     assert re.search(r"random █.* 1243/12234 in 00:0\d, \d d \d+ h left, 123,457 images x models/s\r", written)

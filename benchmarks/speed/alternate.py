@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from multiprocessing import get_context
 from typing import Any
 
+from builders.run.processes import are_forked
 from nws_data.terminal import align
 
 Work = Callable[[], object]
@@ -30,7 +31,8 @@ def alternate(contenders: Mapping[str, Setup], rounds: int, reset: Work | None =
     """
     times: dict[str, list[float]] = {name: [] for name in contenders}
     with ExitStack() as stack:
-        context = get_context("spawn")
+        context = get_context("forkserver" if are_forked("cpu") else "spawn")
+        context.set_forkserver_preload(["torch"])
         pools = {name: stack.enter_context(ProcessPoolExecutor(1, context)) for name in contenders}
         setups = {name: pools[name].submit(_prepare, setup) for name, setup in contenders.items()}
         for i in range(rounds + 1):

@@ -2,72 +2,32 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from nws_data.format.records import TrainingRecord
+from benchmarks.made_up import BUILD_SEED, made_up_facts, write_made_up
+from nws_data.format.records import TrainingFacts
 from nws_data.read.dataset import NWSDataset
 from nws_data.read.dataset import open as open_dataset
-from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import IMAGE_SETS, Population, sample_hyperparameters
-from nws_data.space.identity import training_id, training_seed
-from nws_data.space.image_sets import ImageSet, threshold_of
+from nws_data.space.identity import training_seed
 from nws_data.space.trajectory import N_SNAPSHOTS
-from nws_data.write.writer import write_population
-
-_BUILD_SEED = 0
-
-
-def random_record(population: str, index: int) -> TrainingRecord:
-    """Return a training of Table 1 whose weights and accuracies are random numbers."""
-    seed = training_seed(_BUILD_SEED, population, index)
-    hyperparameters = sample_hyperparameters(seed, population)
-    rng = np.random.default_rng(seed)
-    n = Architecture.of(hyperparameters).n_weights
-    curves = {f"{name}_accuracy": tuple(rng.random(N_SNAPSHOTS).tolist()) for name in ("train", "validation", "test")}
-    return TrainingRecord(
-        training=training_id(population, index),
-        seed=seed,
-        hyperparameters=hyperparameters,
-        snapshot_epochs=tuple(range(N_SNAPSHOTS)),
-        snapshot_stride=1,
-        stop_reason="cap",
-        generator="none",
-        compute_path="random numbers",
-        precision="float32",
-        device="none",
-        torch_version="none",
-        wall_s=0.0,
-        finished_at="1970-01-01T00:00:00Z",
-        host="none",
-        nws_version="none",
-        python_version="none",
-        weights=rng.standard_normal((N_SNAPSHOTS, n), np.float32),
-        **curves,
-    )
 
 
 def write_random_dataset(
     root: Path, n_trainings: int, population: Population = "fixed", shard_nbytes: int = 64_000_000
 ) -> NWSDataset:
-    """Write ``n_trainings`` random trainings (7.4 MB each for ``fixed``) as a dataset and open it."""
-    with tempfile.TemporaryDirectory(dir=root.parent) as staging:
-        paths = [Path(staging) / f"{index}.safetensors" for index in range(n_trainings)]
-        for index, path in enumerate(paths):
-            random_record(population, index).save(path)
-        image_sets = [
-            ImageSet(name=name, threshold=threshold_of(name), source="none", n_train=1, n_test=1, digest="")
-            for name in IMAGE_SETS
-        ]
-        write_population(
-            root,
-            population=population,
-            plan={"build_seed": _BUILD_SEED},
-            image_sets=image_sets,
-            records=paths,
-            card_template="",
-            shard_sizes=(shard_nbytes,),
-        )
+    """Write ``n_trainings`` random trainings of Table 1 (7.4 MB each for ``fixed``) as a dataset and open it."""
+    facts = []
+    for index in range(n_trainings):
+        seed = training_seed(BUILD_SEED, population, index)
+        accuracies = np.random.default_rng(seed).random(N_SNAPSHOTS).tolist()
+        facts.append(made_up_facts(population, index, sample_hyperparameters(seed, population), accuracies))
+    write_made_up(root, population, facts, _weights, IMAGE_SETS, (shard_nbytes,))
     return open_dataset(root, population)
+
+
+def _weights(facts: TrainingFacts) -> np.ndarray:
+    rng = np.random.default_rng(facts.seed)
+    return rng.standard_normal((N_SNAPSHOTS, facts.architecture.n_weights), np.float32)

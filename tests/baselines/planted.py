@@ -13,7 +13,7 @@ from nws_data.format.records import TrainingRecord
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import CLASSES
 from nws_data.space.identity import split_of
-from tests.conftest import IMAGE_SETS, make_record, write
+from tests.conftest import IMAGE_SETS, dataset_folder, make_record, write
 
 SIZES = {"fixed": 30, "random": 60}
 TINY = {"filter_size": 3, "depth_conv": 3, "depth_fc": 3, "width_conv": 16, "width_fc": 64}
@@ -45,7 +45,13 @@ def planted_record(population: str, index: int, nth: int) -> TrainingRecord:
 
 
 def write_planted(folder: Path, populations: Iterable[str] = tuple(SIZES)) -> Path:
-    """Write the populations (both: 320 MB) and return the dataset's folder, ``folder / "nws"``."""
+    """Link the populations (both: 320 MB) into a folder and return the dataset's, ``folder / "nws"``."""
+    made = dataset_folder(f"planted-{'-'.join(populations)}", lambda folder: _write(folder, populations))
+    (folder / "nws").symlink_to(made / "nws")
+    return folder / "nws"
+
+
+def _write(folder: Path, populations: Iterable[str]) -> None:
     for population in populations:
         staged, seen = [], Counter[str]()
         for index in range(SIZES[population]):
@@ -57,4 +63,3 @@ def write_planted(folder: Path, populations: Iterable[str] = tuple(SIZES)) -> Pa
         write(folder / "nws", population, staged)
         for path in staged:
             path.unlink()
-    return folder / "nws"

@@ -6,19 +6,16 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import asdict, fields
 from pathlib import Path
-
-from filelock import FileLock
 
 from builders.build import build
 from builders.config import BuildConfig
 from builders.images.prepare import ImageOptions
 from nws_data.format.records import PROVENANCE, TrainingRecord
-from tests.conftest import ROOT, cached_folder
+from tests.conftest import cached_folder, made_once
+from tests.processes import Process, nws
 
 # The first seven fixed and four random trainings have batches of at most 64, so that few images are enough, and these random
 # ones are among the smallest architectures.
@@ -36,40 +33,36 @@ def config(out: Path, fixed: int = 4, **changes) -> BuildConfig:
 def built(fixed: int = 4, **changes) -> Path:
     """Return the dataset of :func:`config`, built once for all tests and runs of the same code: never change its files."""
     options = repr(config(Path("nws"), fixed, **changes))
-    folder = _BUILDS / hashlib.sha256(options.encode()).hexdigest()[:16]
-    folder.mkdir(exist_ok=True)
-    with FileLock(folder / "lock"):  # of the workers of pytest-xdist one builds, the others wait
-        if not (folder / "reports.json").exists():
-            reports = build(config(folder / "nws", fixed, **changes))
-            (folder / "reports.json").write_text(json.dumps([asdict(report) for report in reports]))
-    return folder / "nws"
+
+    def make(folder: Path) -> None:
+        reports = build(config(folder / "nws", fixed, **changes))
+        (folder / "reports.json").write_text(json.dumps([asdict(report) for report in reports]))
+
+    return made_once(_BUILDS / hashlib.sha256(options.encode()).hexdigest()[:16], make) / "nws"
 
 
-def start_build(
-    out: Path, *more: str, trainings: int = 4, seed: int = SEED, workers: int = 1, nice: int = 19
-) -> subprocess.Popen:
+def start_build(out: Path, *more: str, trainings: int = 4, seed: int = SEED, workers: int = 1, nice: int = 5) -> Process:
     """Start the build of :func:`config` as a command, nice: on a busy machine the test must notice what happens in it."""
     options = ["--population", "fixed", "--trainings", str(trainings), "--images", "digits", "--train-images", "120",
                "--test-images", "50", "--epoch-cap", "19", "--seed", str(seed), "--workers", str(workers)]  # fmt: skip
-    command = ["nice", "-n", str(nice), sys.executable, "-m", "builders", "build", *options, "--out", str(out), *more]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True)
+    return nws("build", *options, "--out", str(out), *more, nice=nice)
 
 
-def wait_for(process: subprocess.Popen, pattern: str, folder: Path, n: int = 1) -> None:
+def wait_for(process: Process, pattern: str, folder: Path, n: int = 1) -> None:
     """Wait until a folder holds n files of that pattern; fail when the process ends before."""
     deadline = time.monotonic() + 240
     while len(list(folder.glob(pattern))) < n:
-        assert process.poll() is None, process.stderr.read()
+        assert not process.ended(), process.printed()
         assert time.monotonic() < deadline, f"no {pattern} in four minutes"
         time.sleep(0.01)
 
 
-def interrupt(process: subprocess.Popen, name: str = "SIGINT") -> None:
+def interrupt(process: Process, name: str = "SIGINT") -> None:
     """Send a signal to the build and its workers, as a terminal sends Ctrl-C; the build must end as it says."""
     os.killpg(process.pid, getattr(signal, name))
-    _, stderr = process.communicate(timeout=120)
-    assert process.returncode == 128 + getattr(signal, name), stderr
-    assert "run the same command again" in stderr and "Traceback" not in stderr
+    status, printed = process.wait(120), process.printed()
+    assert status == 128 + getattr(signal, name), printed
+    assert "run the same command again" in printed and "Traceback" not in printed
 
 
 def assert_same(a: TrainingRecord, b: TrainingRecord) -> None:

@@ -97,7 +97,7 @@ def test_an_interrupted_build_goes_on_to_the_same_bytes(built, interrupted):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("delay_s", [0.05, 0.8])
+@pytest.mark.parametrize("delay_s", [0.05, pytest.param(0.8, marks=pytest.mark.long)])
 def test_an_interrupt_while_workers_start_is_quiet_and_leaves_nothing(tmp_path, delay_s):
     out = tmp_path / "nws"
     process = start_build(out)

@@ -7,8 +7,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +26,7 @@ from nws_data.errors import BuildError, SelectionError
 from nws_data.format.manifest import Manifest
 from nws_data.format.records import TrainingRecord
 from tests.builders.builds import IMAGES, built, config
+from tests.processes import nws
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +79,8 @@ def test_a_rebuilt_training_is_identical_in_bfloat16(bfloat16, training):
 
 
 @pytest.mark.slow
-def test_a_rebuilt_random_training_is_identical_in_float32(tmp_path):
-    build(config(tmp_path / "nws", trainings={"random": 3}))
-    assert rebuild(tmp_path / "nws", "random-000002", IMAGES).identical
+def test_a_rebuilt_random_training_is_identical_in_float32():
+    assert rebuild(built(trainings={"fixed": 4, "random": 3}), "random-000002", IMAGES).identical
 
 
 def test_one_flipped_bit_is_found(copy, capsys):
@@ -183,17 +181,15 @@ def test_somebodys_own_images_must_be_named(tmp_path):
 
 @pytest.mark.slow
 def test_ctrl_c_leaves_nothing(dataset, tmp_path):
-    command = ["nice", "-n", "19", sys.executable, "-m", "builders", "rebuild", "fixed-000000", str(dataset)]
     environment = os.environ | {"TMPDIR": str(tmp_path)}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment)
+    process = nws("rebuild", "fixed-000000", str(dataset), environment=environment, nice=5)
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("nws-rebuild-*/images/bank.json")):
-        assert process.poll() is None and time.monotonic() < deadline
+        assert not process.ended() and time.monotonic() < deadline
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "interrupted" in stderr and "Traceback" not in stderr
+    assert process.wait(60) == 130
+    assert "interrupted" in process.printed() and "Traceback" not in process.printed()
     assert not list(tmp_path.iterdir())
 
 

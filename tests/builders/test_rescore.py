@@ -28,6 +28,7 @@ def dataset() -> Path:
     return built(trainings={"fixed": 4, "random": 3})
 
 
+@pytest.mark.slow
 def test_recorded_accuracies_follow_from_the_weights(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(dataset), "--rescore", "60"]) == 0
     assert "60 of 60 snapshots, as live networks, have the recorded test accuracy" in capsys.readouterr().out

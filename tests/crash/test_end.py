@@ -53,8 +53,7 @@ def test_a_second_build_is_refused_and_the_first_unharmed(goal: Path, tmp_path: 
     assert main(command(out)) == 2
     os.kill(first.pid, signal.SIGCONT)
     assert "another build runs in" in capsys.readouterr().err
-    _, stderr = first.communicate(timeout=300)
-    assert first.returncode == 0, stderr
+    assert first.wait(300) == 0, first.printed()
     assert problems(out, goal) == []
 
 

@@ -27,9 +27,9 @@ def total(table: str) -> dict[str, int]:
 
 @pytest.mark.slow
 def test_killed_builds_are_completed_by_the_same_command(tmp_path: Path) -> None:
-    found = total(kill(tmp_path, "--kills", "8", "--kinds", "fixed, 1 worker", "both", "extension", "--seed", "1"))
-    assert found["kills"] >= 8
-    assert found["cases"] == found["completed"] == found["equal"] >= 3
+    found = total(kill(tmp_path, "--kills", "3", "--kinds", "both", "extension", "--seed", "1"))
+    assert found["kills"] >= 3
+    assert found["cases"] == found["completed"] == found["equal"] >= 2
 
 
 @pytest.mark.long

@@ -169,6 +169,7 @@ def _differences(root: Path, values: dict[str, Any]) -> list[str]:
 def _worker(base: Path, folder: Path, seeds: list[int], answer: Any) -> None:
     """Examine some mutants; tell of each before and after."""
     warnings.simplefilter("ignore")
+    sys.dont_write_bytecode = True  # of what a dataset makes import: it would be a file outside the folder
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
     watch = _Watch()
     signal.signal(signal.SIGPROF, _too_long)

@@ -83,6 +83,7 @@ def test_any_name_of_a_file_can_be_shown(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, b"") and b"/n\\udcff: 1 problem" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user whom nobody knows")
 def test_a_user_without_a_home() -> None:
     """As in a container that runs under a number: no HOME, no entry among the users."""

@@ -7,19 +7,16 @@ whether a method looks at spread, at neighbours or at the raw values, so that a 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.made_up import BUILD_SEED, made_up_facts, write_made_up
 from nws_data.format.records import TrainingFacts
-from nws_data.randomness import GENERATOR
 from nws_data.space.hyperparameters import CLASSES, LEARNING_RATE, HyperParameters, sample_hyperparameters
 from nws_data.space.identity import split_of, training_id, training_seed
-from nws_data.space.image_sets import ImageSet
 from nws_data.space.trajectory import N_SNAPSHOTS
-from nws_data.write.writer import write_population
 
 TARGETS = {"fixed": "augmentation", "random": "optimizer"}
 """The hyper-parameter that the weights of a population tell; in all of them the learning rate too."""
@@ -45,8 +42,6 @@ _SIZES = {
 }
 """Trainings of each side: five of every class are what a task needs."""
 
-_BUILD_SEED = 0
-_N_EVALUATIONS = N_SNAPSHOTS
 _NARROW = {"filter_size": 7, "depth_conv": 3, "width_conv": 16, "width_fc": 64}
 """Of ``random``, depth_fc as drawn: the smallest networks whose convolutional part holds a window of 5,000."""
 
@@ -55,43 +50,23 @@ _CORRELATION = 0.4
 _MEAN = 10.0
 
 
-@dataclass(frozen=True)
-class _Training:
-    """A training of the miniature, as the writer asks for it."""
-
-    facts: TrainingFacts
-    origin: str = "the miniature"
-    fingerprint: None = None
-    files: Sequence[Path] = ()
-
-    def weights(self) -> np.ndarray:
-        """Return noise, float32 ``(20, n_weights)``, whose spread and correlation tell the target, its mean the rate."""
-        hyperparameters, n = self.facts.hyperparameters, self.facts.architecture.n_weights
-        target = TARGETS[self.facts.population]
-        level = CLASSES[target].index(getattr(hyperparameters, target))
-        rng = np.random.default_rng(self.facts.seed)
-        noise = rng.standard_normal(n + N_SNAPSHOTS + 1, dtype=np.float32)
-        noise = noise[1:] + np.float32(_CORRELATION * level) * noise[:-1]
-        noise *= np.float32(_SCALE * _STEP**level) / noise.std()
-        noise += np.float32(_MEAN * hyperparameters.learning_rate)
-        return np.stack([noise[snapshot : snapshot + n] for snapshot in range(N_SNAPSHOTS)])
+def _weights(facts: TrainingFacts) -> np.ndarray:
+    """Return noise, float32 ``(20, n_weights)``, whose spread and correlation tell the target, its mean the rate."""
+    hyperparameters, n = facts.hyperparameters, facts.architecture.n_weights
+    target = TARGETS[facts.population]
+    level = CLASSES[target].index(getattr(hyperparameters, target))
+    rng = np.random.default_rng(facts.seed)
+    noise = rng.standard_normal(n + N_SNAPSHOTS + 1, dtype=np.float32)
+    noise = noise[1:] + np.float32(_CORRELATION * level) * noise[:-1]
+    noise *= np.float32(_SCALE * _STEP**level) / noise.std()
+    noise += np.float32(_MEAN * hyperparameters.learning_rate)
+    return np.stack([noise[snapshot : snapshot + n] for snapshot in range(N_SNAPSHOTS)])
 
 
 def write_miniature(root: Path) -> None:
     """Write both populations into a new folder; the same values on every machine."""
-    image_sets = [
-        ImageSet(name=name, threshold=0.5, source="made up: no images", n_train=1, n_test=1, digest="0" * 64)
-        for name in (TRAIN_SET, TEST_SET)
-    ]
     for population, sizes in _SIZES.items():
-        write_population(
-            root,
-            population=population,
-            plan={"build_seed": _BUILD_SEED, "image_sets": [[s.name, s.digest] for s in image_sets]},
-            image_sets=image_sets,
-            records=[_Training(facts) for facts in _trainings(population, sizes)],
-            card_template="",
-        )
+        write_made_up(root, population, _trainings(population, sizes), _weights, (TRAIN_SET, TEST_SET))
 
 
 def _trainings(population: str, sizes: Mapping[str, int]) -> Iterator[TrainingFacts]:
@@ -108,30 +83,10 @@ def _trainings(population: str, sizes: Mapping[str, int]) -> Iterator[TrainingFa
 
 
 def _facts(population: str, index: int, split: str, nth: int) -> TrainingFacts:
-    seed = training_seed(_BUILD_SEED, population, index)
+    seed = training_seed(BUILD_SEED, population, index)
     classes, (low, high) = CLASSES[TARGETS[population]], LEARNING_RATE
     drawn = sample_hyperparameters(seed, population, (TEST_SET if split == "test" else TRAIN_SET,)).to_dict()
     drawn |= {TARGETS[population]: classes[nth % len(classes)], **(_NARROW if population == "random" else {})}
     drawn |= {"learning_rate": low + (high - low) * (0.618 * nth % 1)}  # spread evenly, whatever the class
-    curve = tuple(0.1 + 0.8 * i / (_N_EVALUATIONS - 1) for i in range(_N_EVALUATIONS))
-    return TrainingFacts(
-        training=training_id(population, index),
-        seed=seed,
-        hyperparameters=HyperParameters.from_dict(drawn),
-        snapshot_epochs=tuple(range(N_SNAPSHOTS)),
-        snapshot_stride=1,
-        train_accuracy=curve,
-        validation_accuracy=curve,
-        test_accuracy=curve,
-        stop_reason="cap",
-        generator=GENERATOR,
-        compute_path="none",
-        precision="float32",
-        device="none",
-        torch_version="none",
-        wall_s=0.0,
-        finished_at="2026-01-01T00:00:00Z",
-        host="none",
-        nws_version="none",
-        python_version="none",
-    )
+    accuracies = [0.1 + 0.8 * i / (N_SNAPSHOTS - 1) for i in range(N_SNAPSHOTS)]
+    return made_up_facts(population, index, HyperParameters.from_dict(drawn), accuracies)

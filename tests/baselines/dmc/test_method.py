@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
+import random
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +22,9 @@ from nws_data.read.sampler import EpochSampler
 from nws_data.read.views import LayerTensors
 from nws_data.tasks.lightning import TaskDataModule
 from nws_data.tasks.task import load_task
+from tests.processes import Process
 
 TASK = "local/augmentation@100"
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -110,42 +112,36 @@ def test_a_last_batch_of_one_item_is_left_out_and_another_one_in_every_epoch(tas
     assert isinstance(loader.sampler, EpochSampler) and not isinstance(loader.sampler, RotatingSampler)
 
 
-SCRIPT = """
-import os, random, signal, sys, time, torch
-torch.set_num_threads(1)
-import baselines.dmc.module, baselines.dmc.training
-from baselines.dmc.method import DMC
-from nws_data.tasks.task import load_task
-root, folder = sys.argv[1:]
+def kill_runs(root: Path, folder: Path) -> None:
+    """Make a run, and the same run in a process that is killed twice; what takes seconds to import is there for all."""
+    torch.set_num_threads(1)
 
-def run(name, killed_after_s=None):
-    pid = os.fork()  # one thread, and what takes seconds to import is there
-    if not pid:
-        try:
-            method = DMC(1, epochs=4, snapshots_per_epoch=1, device="cpu", folder=f"{folder}/{name}", checkpoint_every_s=0)
-            method.fit(load_task("local/augmentation@100", root))
-            torch.save(method._module.state_dict(), f"{folder}/{name}.pt")
-            os._exit(0)
-        finally:
-            os._exit(1)
-    if killed_after_s is not None:
-        time.sleep(killed_after_s)
-        os.kill(pid, signal.SIGKILL)
-    return os.waitpid(pid, 0)[1]
+    def run(name: str, killed_after_s: float | None = None) -> int:
+        pid = os.fork()  # one thread
+        if not pid:
+            try:
+                method = DMC(1, epochs=4, snapshots_per_epoch=1, device="cpu", folder=folder / name, checkpoint_every_s=0)
+                method.fit(load_task("local/augmentation@100", root))
+                torch.save(method._module.state_dict(), folder / f"{name}.pt")
+                os._exit(0)
+            finally:
+                os._exit(1)
+        if killed_after_s is not None:
+            time.sleep(killed_after_s)
+            os.kill(pid, signal.SIGKILL)
+        return os.waitpid(pid, 0)[1]
 
-began_s = time.monotonic()
-assert run("whole") == 0
-whole_s, moments = time.monotonic() - began_s, random.Random(4)
-killed = [run("killed", moments.uniform(whole_s / 4, whole_s * 3 / 4)) for _ in range(2)]
-assert signal.SIGKILL in killed and run("killed") == 0
-"""
+    began_s = time.monotonic()
+    assert run("whole") == 0
+    whole_s, moments = time.monotonic() - began_s, random.Random(4)
+    killed = [run("killed", moments.uniform(whole_s / 4, whole_s * 3 / 4)) for _ in range(2)]
+    assert signal.SIGKILL in killed and run("killed") == 0
 
 
 @pytest.mark.slow
 def test_a_run_killed_at_any_moment_ends_with_the_same_bits(planted_root, tmp_path):
-    command = [sys.executable, "-c", SCRIPT, str(planted_root), str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    process = Process(kill_runs, planted_root, tmp_path)
+    assert process.wait(300) == 0, process.printed()
     expected, got = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("whole", "killed"))
     assert expected.keys() == got.keys()
     assert all(torch.equal(value, got[name]) for name, value in expected.items())

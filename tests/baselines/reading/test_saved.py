@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import skops.io
 
 from baselines.method import MethodError
 from baselines.reading import saved
@@ -60,8 +59,8 @@ def boosting(planted_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 def changed(path: Path, target: Path, **fields: Any) -> Path:
-    content = skops.io.load(path, trusted=[saved._TREE]) | fields
-    target.write_bytes(skops.io.dumps(content))
+    content = saved._skops().load(path, trusted=[saved._TREE]) | fields
+    target.write_bytes(saved._skops().dumps(content))
     return target
 
 
@@ -103,7 +102,7 @@ def test_files_that_say_something_else_are_refused(
 
 @pytest.mark.parametrize("field", ["left", "right", "feature_idx"])
 def test_a_tree_that_leads_outside_is_refused(boosting: Path, tmp_path: Path, field: str) -> None:
-    content = skops.io.load(boosting, trusted=[saved._TREE])
+    content = saved._skops().load(boosting, trusted=[saved._TREE])
     nodes = content["estimator"]._predictors[3][0].nodes
     nodes[field][0] = 0 if field == "left" else 2**20  # back to the root: a circle
     with pytest.raises(FormatError, match="a tree of it leads outside"):

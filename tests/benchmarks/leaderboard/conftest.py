@@ -6,13 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import make_record, write
+from tests.conftest import dataset_folder, make_record, write
 
 
 @pytest.fixture(scope="session")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dataset() -> Path:
     """76 random trainings above their thresholds; weights lie below 0 for mnist and above for digits."""
-    folder = tmp_path_factory.mktemp("bench")
+    return dataset_folder("bench", _write) / "nws"
+
+
+def _write(folder: Path) -> None:
     staged = []
     for index in range(76):
         record = make_record("random", index)
@@ -22,4 +25,5 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
         staged.append(folder / f"{record.training}.safetensors")
         replace(record, weights=weights, test_accuracy=curve).save(staged[-1])
     write(folder / "nws", "random", staged)
-    return folder / "nws"
+    for path in staged:
+        path.unlink()

@@ -4,8 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,12 +12,14 @@ import pytest
 from baselines.method import MethodError
 from baselines.reading.saved import load
 from benchmarks.leaderboard.files.results import Result
-from benchmarks.leaderboard.runs.plans import choose_methods, recorded_options
+from benchmarks.leaderboard.runs.plans import choose_methods, make_plans, recorded_options
+from benchmarks.leaderboard.runs.runner import run_all
 from nws_data.cli import main
 from nws_data.errors import NWSError
 from nws_data.space.identity import split_of, training_id
 from nws_data.tasks.predictions import Predictions
 from nws_data.tasks.task import load_task
+from tests.processes import Process
 
 TASK = "local/dataset@100"
 METHOD = '''
@@ -387,21 +387,18 @@ def test_data_that_change_during_the_run_are_refused(dataset: Path) -> None:
         load_same(TASK, dataset, 0, "0" * 64)
 
 
+def _run_majority(tasks: list[str], root: Path, out: Path) -> None:
+    for one in run_all(make_plans(tasks, ["majority"], {}, seeds=1, folds=False), root, out, tick=lambda name: None):
+        print(one.skipped, one.note)
+
+
 @pytest.mark.slow
 def test_two_processes_share_a_folder_of_results_and_both_end_well(dataset: Path, tmp_path: Path) -> None:
     """What one has finished and removed, the other does not miss; a run that both are at is made once."""
-    code = (
-        "import os, sys; from pathlib import Path; from benchmarks.leaderboard.runs.plans import make_plans\n"
-        "from benchmarks.leaderboard.runs.runner import run_all\n"
-        "root, out, tasks = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]\n"
-        "plans = list(make_plans(tasks, ['majority'], {}, seeds=1, folds=False))\n"
-        "child = os.fork()  # what takes seconds to import is there\n"
-        "for one in run_all(plans, root, out, tick=lambda name: None): print(one.skipped, one.note, flush=True)\n"
-        "sys.exit(bool(child and os.waitpid(child, 0)[1]))\n"
-    )
     tasks = [f"local/dataset@{length}" for length in range(100, 110)]
-    command = [sys.executable, "-c", code, dataset, tmp_path, *tasks]
-    lines = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    both = [Process(_run_majority, tasks, dataset, tmp_path) for _ in range(2)]
+    assert [one.wait(120) for one in both] == [0, 0], [one.printed() for one in both]
+    lines = [line for one in both for line in one.printed().splitlines() if "another process works" not in line]
     assert sorted(lines) == ["False "] * len(tasks) + ["True "] * len(tasks)
     assert len(list(tmp_path.rglob("*.json"))) == len(tasks)
     assert not any(path.name.startswith(".") for path in tmp_path.rglob("*"))

@@ -98,6 +98,7 @@ def test_entries_of_others_outlive_a_report(tmp_path: Path) -> None:
     assert left == {"entries/theirs/entry.toml", "local.optimizer/b.json"}
 
 
+@pytest.mark.slow
 def test_the_committed_pages_are_what_the_committed_files_give() -> None:
     for path, text in pages().items():
         assert path.read_text(encoding="utf-8") == text, path.name

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -18,6 +16,7 @@ from builders.plan.trainings import plan_trainings
 from nws_data.errors import BuildError
 from nws_data.space.architecture import Architecture
 from tests.builders.conftest import planned
+from tests.processes import nws
 
 PLAN = list(plan_trainings("random", 400, 3, ["digits"]))
 FIXED = list(plan_trainings("fixed", 20, 3, ["digits"]))
@@ -52,7 +51,7 @@ def test_the_error_falls_with_the_number_of_shapes_but_not_below_five_percent():
 
 @pytest.mark.slow
 def test_a_calibration_of_the_real_trainer():
-    speed = calibrate(works(FIXED) | works(PLAN[:20]), seconds=8.0, **OPTIONS)
+    speed = calibrate(works(FIXED) | works(PLAN[:20]), seconds=4.0, **OPTIONS)
     assert speed.n_shapes >= 1
     assert 1e-13 < speed.seconds_per_cost < 1e-8  # 0.1 GFLOP/s to 10 TFLOP/s
 
@@ -64,21 +63,13 @@ def test_a_calibration_without_time():
 
 @pytest.mark.slow
 def test_ctrl_c_leaves_nothing(tmp_path):
-    command = [sys.executable, "-m", "builders", "plan", "--population", "fixed", "--trainings", "4", "--images", "digits"]
-    environment = os.environ | {"TMPDIR": str(tmp_path)}
-    process = subprocess.Popen(
-        [*command, "--out", str(tmp_path / "nws"), "--calibrate", "60"],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env=environment,
-    )
+    options = ["--population", "fixed", "--trainings", "4", "--images", "digits", "--calibrate", "60"]
+    process = nws("plan", *options, "--out", str(tmp_path / "nws"), environment=os.environ | {"TMPDIR": str(tmp_path)})
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("nws-plan-*/bank.json")):
-        assert process.poll() is None and time.monotonic() < deadline
+        assert not process.ended() and time.monotonic() < deadline
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "interrupted" in stderr and "Traceback" not in stderr
+    assert process.wait(60) == 130
+    assert "interrupted" in process.printed() and "Traceback" not in process.printed()
     assert not list(tmp_path.iterdir())

@@ -8,12 +8,13 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from builders.run.processes import _server
 from tests.crash.processes import process_ids
 
 DEADLINE_S = 120.0
@@ -23,6 +24,7 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_IMPORT_WARNING": "1"}
 @contextmanager
 def ray_folder() -> Iterator[Path]:
     """Keep everything Ray writes in a folder of its own, so that nobody finds this cluster by chance; short, for sockets."""
+    _server()  # of workers, with the variables of before: it outlives this Ray
     folder = Path(tempfile.mkdtemp(prefix="nws-ray-", dir="/tmp"))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (*QUIET.items(), ("RAY_TMPDIR", str(folder))):
@@ -63,9 +65,10 @@ def workers(node: Any, title: str = "ray::run_order") -> list[int]:
 
 
 def kill(pids: list[int]) -> None:
-    """Kill -9."""
+    """Kill -9 those that are still there."""
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def stopped(node: Any) -> list[int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -39,17 +38,18 @@ from tests.builders.run.ray_processes import (
     workers,
 )
 from tests.crash.compare import differences
+from tests.processes import Process
 
-SEED = 11705  # its first twelve fixed trainings have small batches, so that few images are enough
+N = 6  # trainings of a build
 
 
 def config(out: Path, **changes) -> BuildConfig:
-    return builds.config(out, 12, seed=SEED, **changes)
+    return builds.config(out, N, **changes)
 
 
-def start_build(out: Path, address: str, workers: int = 2) -> subprocess.Popen:
+def start_build(out: Path, address: str, workers: int = 2) -> Process:
     """Start the same build as a command; not nice, since a Ray that it starts would be, and starve beside other tests."""
-    return builds.start_build(out, "--engine", "ray", "--address", address, trainings=12, seed=SEED, workers=workers, nice=0)
+    return builds.start_build(out, "--engine", "ray", "--address", address, trainings=N, workers=workers, nice=0)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def cluster() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def built() -> Path:
     """The dataset of the local engine."""
-    return builds.built(12, seed=SEED)
+    return builds.built(N)
 
 
 @pytest.fixture
@@ -102,12 +102,12 @@ def test_an_interrupted_build_goes_on_though_a_worker_is_killed_to_the_bytes_of_
     out = tmp_path / "nws"
     staging = out / ".build" / "trainings"
     process = start_build(out, cluster.address)
-    wait_until(lambda: list(staging.glob("*.safetensors")) or process.poll() is not None, "finished training")
+    wait_until(lambda: list(staging.glob("*.safetensors")) or process.ended(), "finished training")
     os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130, stderr
-    assert "run the same command again" in stderr
-    assert "Traceback" not in stderr
+    status, printed = process.wait(60), process.printed()
+    assert status == 130, printed
+    assert "run the same command again" in printed
+    assert "Traceback" not in printed
     kept = sorted(path.name for path in staging.iterdir())
     assert kept and all(name.endswith(".safetensors") for name in kept)
     wait_until(lambda: not workers(cluster.head_node), "end of the tasks")
@@ -121,24 +121,24 @@ def test_an_interrupted_build_goes_on_though_a_worker_is_killed_to_the_bytes_of_
         struck = pool.submit(strike)
         (report,) = build(config(out, engine="ray", address=cluster.address))
         struck.result()
-    assert (report.n_trainings, report.n_new) == (12, 12 - len(kept))
+    assert (report.n_trainings, report.n_new) == (N, N - len(kept))
     printed = capsys.readouterr().err
     assert "fixed: Ray: cluster at" in printed
     assert "starts again (1 of 3 retries)" in printed
-    assert printed.splitlines()[-1] == "fixed: 12/12 trainings"
+    assert printed.splitlines()[-1] == f"fixed: {N}/{N} trainings"
     assert differences(out, built) == []
     assert verify(out).ok
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.long)])
 def test_a_ray_that_was_started_for_a_build_ends_with_it(tmp_path, number):
     with ray_folder() as folder:
         process = start_build(tmp_path / "nws", "local", workers=1)
         wait_until(lambda: list(tmp_path.glob("nws/.build/trainings/*.safetensors")), "finished training")
         assert len(processes_of(folder)) > 3
         os.kill(process.pid, number)
-        process.communicate(timeout=60)
+        process.wait(60)
         wait_until(lambda: not processes_of(folder), "end of Ray's processes")
 
 
@@ -182,10 +182,10 @@ def test_the_jobs_of_a_node_that_dies_start_again_on_another(cluster, run, singl
     with another_node(cluster) as node, ThreadPoolExecutor() as pool:
 
         def strike() -> None:
-            wait_until(
-                lambda: stopped(node), "worker at a job"
-            )  # stopped, so that it cannot end the job before its node dies
+            # Stopped, so that it cannot end the job before its node dies; the node does not end it then.
+            at_a_job = wait_until(lambda: stopped(node), "worker at a job")
             cluster.remove_node(node, allow_graceful=False)
+            kill(at_a_job)
 
         struck = pool.submit(strike)
         messages = run(singles)

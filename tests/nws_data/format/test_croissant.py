@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import mlcroissant
 import pyarrow.parquet as pq
 import pytest
 
@@ -24,6 +23,8 @@ def loaded(tiny_dataset: TinyDataset) -> Iterator[Any]:
     handler = logging.Handler()
     handler.emit = lambda record: records.append(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger("absl").addHandler(handler)
+    import mlcroissant  # takes half a second, of which only one worker is to know
+
     dataset = mlcroissant.Dataset(jsonld=str(tiny_dataset.root / "croissant.json"))
     logging.getLogger("absl").removeHandler(handler)
     assert records == []  # no error, no recommendation that is not followed

@@ -93,6 +93,7 @@ def test_headers_that_the_library_might_read_otherwise_are_refused(raw: bytes) -
         parquet_sizes(raw)
 
 
+@pytest.mark.slow
 def test_texts_are_told_by_the_schema_and_not_by_their_chunks() -> None:
     # Said to be numbers, a text of 900 KB that a dictionary repeats would be copied into every row.
     stream = BytesIO()

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import io
 import os
-import subprocess
-import sys
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-_LOOP = """
-import contextlib, io, json, sys, traceback, warnings
 from nws_data.cli import main
-for line in sys.stdin:
-    out, error, result = io.StringIO(), io.StringIO(), None
-    kind, value = json.loads(line)
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
-        try:
-            if kind == "nws":
-                result = main(value)
-            else:
-                names = {}
-                exec(value, names)
-                result = names.get("result")
-        except Exception as problem:
-            result = f"{type(problem).__name__}: {problem}"
-    sys.__stdout__.write(json.dumps([result, out.getvalue(), error.getvalue()]) + "\\n")
-    sys.__stdout__.flush()
-"""
+from tests.processes import Process
+
+
+def _answer(connection: Connection) -> int:
+    while (asked := connection.recv()) is not None:
+        out, error, result = io.StringIO(), io.StringIO(), None
+        kind, value = asked
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
+            try:
+                if kind == "nws":
+                    result = main(value)
+                else:
+                    names: dict[str, Any] = {}
+                    exec(value, names)
+                    result = names.get("result")
+            except Exception as problem:  # noqa: BLE001 (whatever it is, it is the answer)
+                result = f"{type(problem).__name__}: {problem}"
+        connection.send((result, out.getvalue(), error.getvalue()))
+    return 0
 
 
 def environment(url: str, home: Path, **more: str) -> dict[str, str]:
@@ -41,11 +43,8 @@ class Client:
     """The process; close it in the end."""
 
     def __init__(self, url: str, home: Path, folder: Path, **more: str) -> None:
-        command = [sys.executable, "-c", _LOOP]
-        env = environment(url, home, **more) | {"PYTHONPATH": str(Path(__file__).parents[3])}
-        self._process = subprocess.Popen(
-            command, cwd=folder, env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=1
-        )
+        self._connection, theirs = Pipe()
+        self._process = Process(_answer, theirs, environment=environment(url, home, **more), folder=folder)
 
     def nws(self, *arguments: str) -> tuple[int, str]:
         """Run a command; return its exit status and all that it wrote."""
@@ -57,10 +56,10 @@ class Client:
         return self._ask("python", code)[0]
 
     def _ask(self, kind: str, value: Any) -> Any:
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(json.dumps([kind, value]) + "\n")
-        return json.loads(self._process.stdout.readline())
+        self._connection.send((kind, value))
+        return self._connection.recv()
 
     def close(self) -> None:
         """End the process."""
-        self._process.communicate()
+        self._connection.send(None)
+        self._process.wait()

@@ -28,6 +28,7 @@ def n_sent(hub: Hub, prefix: str = "") -> int:
     return sum(n for method, path, n in hub.log if method == "GET" and path.startswith(prefix))
 
 
+@pytest.mark.slow
 def test_windows_come_without_their_shards(hub: Hub, client: Client, tiny_dataset: TinyDataset) -> None:
     client.python(WINDOWS.format(REPOSITORY))  # the metadata, once
     hub.log.clear()

@@ -84,6 +84,7 @@ def test_commands_write_a_png(
     assert Path(f"fixed-000002-{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_same_training_gives_the_same_svg(tiny_dataset: TinyDataset, tmp_path: Path) -> None:
     for name in ("a.svg", "b.svg"):
         assert main(["weights", "random-000011", "--data", str(tiny_dataset.root), "--out", str(tmp_path / name)]) == 0

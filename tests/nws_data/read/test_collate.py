@@ -126,7 +126,7 @@ def test_batches_drawn_by_a_sampler(view: RandomWindows) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
 def test_workers_that_live_on_see_new_epochs(view: RandomWindows, method: str) -> None:
     small = Subset(view, range(20))
     loader = DataLoader(

@@ -135,7 +135,7 @@ def test_load_from_disk_after_importing_both_packages(ds: Any, tmp_path: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
 def test_loader_workers(ds: Any, tiny_dataset: Any, method: str) -> None:
     chosen = ds.select([30, 2, 11]).with_format("torch", columns=["weights", "training", "snapshot"])
     loader = DataLoader(chosen, batch_size=3, num_workers=1, multiprocessing_context=method)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import TinyDataset, make_record, write
+from nws_data.format.manifest import Manifest
+from tests.conftest import TinyDataset, dataset_folder, make_record, stage, write
 
 SIZES = {"fixed": 40, "random": 130}
 
@@ -27,12 +28,17 @@ def planted(folder: Path, population: str, index: int, accuracy: float) -> Path:
 
 
 @pytest.fixture(scope="session")
-def task_dataset(tmp_path_factory: pytest.TempPathFactory) -> TinyDataset:
+def task_dataset() -> TinyDataset:
     """Three of four trainings reach 90 %, the others 20 %; ``fixed-000017`` is not finite."""
-    folder = tmp_path_factory.mktemp("tasks")
-    staged, manifest = {}, None
-    for population, size in SIZES.items():
-        staged[population] = [planted(folder, population, i, 0.2 if i % 4 == 3 else 0.9) for i in range(size)]
-        manifest = write(folder / "nws", population, staged[population])
-    assert manifest is not None
-    return TinyDataset(folder / "nws", manifest, staged)
+
+    def make(folder: Path) -> None:
+        for population, size in SIZES.items():
+            write(
+                folder / "nws",
+                population,
+                [planted(folder, population, i, 0.2 if i % 4 == 3 else 0.9) for i in range(size)],
+            )
+
+    folder = dataset_folder("tasks", make)
+    staged = {population: stage(folder, population, range(size)) for population, size in SIZES.items()}
+    return TinyDataset(folder / "nws", Manifest.load(folder / "nws"), staged)

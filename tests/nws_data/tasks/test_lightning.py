@@ -65,6 +65,7 @@ def joined(batches) -> tuple[np.ndarray, np.ndarray]:
     return torch.cat([weights for weights, _ in batches]).numpy(), torch.cat([labels for _, labels in batches]).numpy()
 
 
+@pytest.mark.slow
 def test_every_epoch_has_all_items_in_a_new_order_with_new_windows(task_dataset):
     task = load_task("local/augmentation@100", task_dataset.root)
     recorder, _ = fit(task, seed=4)
