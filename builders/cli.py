@@ -91,7 +91,7 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
     add_arguments(
         parser.add_argument_group("where and how"),
         OUT,
-        arg("--workers", type=int, metavar="W", help="one-thread processes of up to 0.2 GB (default: all cores)"),
+        arg("--workers", type=int, metavar="W", help="one-thread processes of up to 0.3 GB (default: all cores)"),
         arg("--device", choices=DEVICES, help="cuda: NVIDIA cards; auto: cards if there are any (default cpu)"),
         arg("--backend", choices=BACKENDS, help=backend),
         arg("--engine", choices=ENGINES, help="local: this machine; ray: a cluster (default local)"),

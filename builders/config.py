@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nws_data.format.manifest import Manifest
 
 ENGINES = ("local", "ray")
-WORKER_BYTES = 200_000_000
+WORKER_BYTES = 300_000_000
 """What a worker on the CPU takes of its own at most; measured by ``benchmarks/speed/memory.py``."""
 
 

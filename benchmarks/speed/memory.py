@@ -59,7 +59,7 @@ def _train_largest(connection: Connection, bank_folder: Path, backend: str) -> N
     enter_compute_path()
     bank, drawn = ImageBank.open(bank_folder), next(plan_trainings("random", 1, 0, ["svhn"])).hyperparameters
     costly: dict[str, Any] = {"optimizer": "adam", "activation": "elu", "initialization": "glorot_uniform"}
-    costly |= {"batch_size": 32, "augmentation": True, **asdict(all_architectures()[-1])}
+    costly |= {"batch_size": 256, "augmentation": True, **asdict(all_architectures()[-1])}
     planned = PlannedTraining("random-000000", 0, replace(drawn, **costly))
     fleet = open_backend(backend, bank, "float32").fleet(Shape.of(planned.hyperparameters), 0, 1)
     member, vector = Member(planned, bank, MAX_EPOCHS, fleet.device), initial_vector(planned.hyperparameters, planned.seed)

@@ -93,7 +93,7 @@ def test_the_command(tmp_path, capsys):
         "fixed",
         "50 epochs a training on average assumed",
         "GB of shards",
-        "0.2 GB each",
+        "0.3 GB each",
         "not calibrated",
     ):
         assert text in printed
