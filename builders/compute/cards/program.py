@@ -317,7 +317,7 @@ def gradient_tiles(depth: int, n_out: int, dtype: torch.dtype, exact: bool) -> d
     columns = max(16, _power_of_two(n_out))
     rows = 64 if depth <= 64 else 128
     if exact:
-        return _tiles(16, rows, columns, 8 if columns > 32 else 4, 2)
+        return _tiles(16, rows, columns, 8 if rows > 64 else 4, 2)
     return _tiles(64 if dtype == torch.bfloat16 else 32, rows, columns, 4, 3)
 
 
