@@ -117,8 +117,8 @@ _LEAKS = Runs(
 
 BUDGETS = {
     "cpu": Budget(
-        trainings={"fixed": 300, "random": 200},
-        without_batch_norm={"random": 60},
+        trainings={"fixed": 300, "random": 400},
+        without_batch_norm={"random": 100},
         n_train=1200,
         n_test=500,
         epoch_cap=20,
