@@ -111,11 +111,12 @@ def _identity(entry: FigureEntry, source: Source) -> dict[str, Any]:
         "data": source.digests(),
         **{k: list(v) if isinstance(v, tuple) else v for k, v in options.items()},
     }
-    code = [f"{entry.module}.py"]
+    here = Path(__file__).parent
+    code = [here / f"{entry.module}.py", *sorted(here.glob(f"{entry.module}_*.py"))]
     if entry.results:
         found["results"] = sorted(result.to_dict()["sha256"] for result in source.result_files)
-        code.append("results.py")
-    text = b"".join(Path(__file__).with_name(name).read_bytes() for name in code)
+        code.append(here / "results.py")
+    text = b"".join(path.read_bytes() for path in code)
     return found | {"code": hashlib.sha256(text).hexdigest()}
 
 

@@ -24,7 +24,8 @@ class FigureEntry:
     Args:
         module: file of this folder with ``measure(source) -> {name: table}``, ``draw(tables) -> {name: picture}`` and
             ``tell(tables) -> text``: the numbers, their pictures, and what they show in one or two sentences. Pictures and
-            sentence follow from the tables alone, as they come back from their CSV files.
+            sentence follow from the tables alone, as they come back from their CSV files. Of a long one there may be files
+            ``MODULE_*.py`` beside it.
         title: of the section on the page.
         paper: which figures of the paper.
         found: what the paper found there.
