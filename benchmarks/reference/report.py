@@ -20,7 +20,7 @@ from benchmarks.findings.results import in_order, is_trivial
 from benchmarks.leaderboard.board.write import read_results, write_board
 from benchmarks.leaderboard.files.results import Result, main_metric
 from benchmarks.reference.budgets import LOWER, Budget
-from benchmarks.reference.commands import DATA, RESULTS
+from benchmarks.reference.commands import DATA, PREDICTIONS, RESULTS
 from benchmarks.reference.commands import FIGURES as FIGURES_FOLDER
 from benchmarks.reference.record import measure_record
 from nws_data.atomic import write_bytes
@@ -43,10 +43,10 @@ def write_report(name: str, budget: Budget, out: Path) -> list[Path]:
     Raises ``FormatError`` or ``ResultError`` for a damaged dataset or result file; nothing is replaced then.
     """
     record = measure_record(name, budget, out)
-    write_board(out / RESULTS, out / RESULTS, out / DATA)
+    write_board(out / RESULTS, out / RESULTS, out / DATA, out / PREDICTIONS)
     replace_files(_COMMITTED, out / RESULTS, (".json",))
     replace_files(_PICTURES, out / FIGURES_FOLDER, (".png", ".json", "learning-curve-trends.csv", CLAIMS))
-    write_board(_COMMITTED, _COMMITTED, out / DATA)
+    write_board(_COMMITTED, _COMMITTED, out / DATA, out / PREDICTIONS)
     write_bytes(HERE / RECORD, (json.dumps(record, indent=1) + "\n").encode())
     written = pages()
     for path, text in written.items():
