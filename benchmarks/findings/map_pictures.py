@@ -49,7 +49,7 @@ def _draw_maps(tables: dict[str, pd.DataFrame]) -> Figure:
             image = panel.imshow(
                 100 * _matrix(cells), cmap=style.MAP, vmin=100 * low, vmax=100 * high, aspect="auto", extent=extent
             )
-            panel.set_title(f"{target}, {_LABELS[part]}")
+            panel.set_title(_title(tasks, target, part))
             panel.spines[:].set_visible(False)
         chance = 100 * tasks.loc[(target, "all"), "chance"]
         line[0].set_ylabel("training progress (%)")
@@ -60,7 +60,7 @@ def _draw_maps(tables: dict[str, pd.DataFrame]) -> Figure:
 
 
 def _draw_regions(tables: dict[str, pd.DataFrame]) -> Figure:
-    regions, tasks = tables["regions"], tables["tasks"]
+    regions, tasks = tables["regions"], tables["tasks"].set_index(["target", "part"])
     targets = list(dict.fromkeys(regions["target"]))
     figure, axes = style.grid(len(targets), len(_LABELS), 3.7, 2.2, sharex=True, sharey="row")
     names = {"first": "first tenth of positions", "middle": "middle fifth", "last": "last tenth"}
@@ -76,9 +76,10 @@ def _draw_regions(tables: dict[str, pd.DataFrame]) -> Figure:
                 panel.fill_between(
                     progress, 100 * rows["accuracy_low"], 100 * rows["accuracy_high"], color=colour, alpha=0.12, linewidth=0
                 )
-            chance = 100 * tasks.loc[tasks["target"] == target, "chance"].iloc[0]
-            panel.axhline(chance, color=style.INK, linestyle=":", linewidth=1, label="chance")
-            panel.set_title(f"{target}, {_LABELS[part]}")
+            panel.axhline(
+                100 * tasks.loc[(target, part), "chance"], color=style.INK, linestyle=":", linewidth=1, label="chance"
+            )
+            panel.set_title(_title(tasks, target, part))
             panel.grid(True, axis="y")
         line[0].set_ylabel("accuracy (%)")
     for panel in axes[-1]:
@@ -86,6 +87,11 @@ def _draw_regions(tables: dict[str, pd.DataFrame]) -> Figure:
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4)
     return figure
+
+
+def _title(tasks: pd.DataFrame, target: str, part: str) -> str:
+    above = tasks.loc[(target, part), "threshold"]
+    return f"{target}, {_LABELS[part]}" + ("" if pd.isna(above) else f" (above {above:.0%})")
 
 
 def tell(tables: dict[str, pd.DataFrame]) -> str:
@@ -96,6 +102,9 @@ def tell(tables: dict[str, pd.DataFrame]) -> str:
     folds = _range(tasks.loc[tasks["folds"] > 0, "folds"])
     text = f"{first['method']} on windows of {n} test trainings"
     text += f" (in {folds} folds where the official test side is too small)" if folds else ""
+    lower = tasks[tasks["threshold"].notna()]
+    if len(lower):
+        text += f", on {', '.join(dict.fromkeys(lower['target']))} of those above {lower['threshold'].iloc[0]:.0%} accuracy"
     if "initialization" in set(falls["target"]):
         own = falls[(falls["target"] == "initialization") & (falls["part"] == "all") & (falls["until"] == "mean")]
         rows = own.set_index("region")

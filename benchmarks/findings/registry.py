@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class FigureEntry:
         options: which options of ``nws figure`` change the numbers, of ``targets``, ``method`` and ``repeats``.
         results: whether it reads result files.
         explorable: whether there is ``explore(tables) -> html`` too: an interactive page.
+        fixed: options of ``nws figure`` that the figure has by itself.
+        asked: whether it is made only where it is named, not with ``all``: it trains for long.
     """
 
     module: str
@@ -41,6 +43,8 @@ class FigureEntry:
     options: tuple[str, ...] = ()
     results: bool = False
     explorable: bool = False
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    asked: bool = False
 
     def measure(self, source: Source) -> Tables:
         """Return the numbers by table; raises ``MissingDataError`` where the dataset or the results lack what it needs."""
@@ -99,6 +103,16 @@ FIGURES: dict[str, FigureEntry] = {
         "convolutional weights.",
         options=("targets", "method"),
         explorable=True,
+    ),
+    "map-deep": FigureEntry(
+        module="map",
+        title="The same of a deep meta-classifier",
+        paper="Figures 5, 20, 21",
+        found="The paper's maps are those of deep meta-classifiers; initialization is told nearly everywhere.",
+        options=("targets", "method"),
+        explorable=True,
+        fixed={"targets": ("initialization",), "method": "dmc-asinh-short"},
+        asked=True,
     ),
     "statistics": FigureEntry(
         module="statistics",

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LOWER = 0.15
+"""Test accuracy that networks must pass where too few pass the paper's thresholds: above chance in ten classes."""
+
 
 class MissingDataError(NWSError, ValueError):
     """The dataset, or the result files, lack what a figure shows; the text says what, and how to get it."""

@@ -17,9 +17,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from benchmarks.findings.make import CLAIMS
 from benchmarks.findings.registry import FIGURES
 from benchmarks.findings.results import in_order, is_trivial
+from benchmarks.findings.source import LOWER
 from benchmarks.leaderboard.board.write import read_results, write_board
 from benchmarks.leaderboard.files.results import Result, main_metric
-from benchmarks.reference.budgets import LOWER, Budget
+from benchmarks.reference.budgets import Budget
 from benchmarks.reference.commands import DATA, PREDICTIONS, RESULTS
 from benchmarks.reference.commands import FIGURES as FIGURES_FOLDER
 from benchmarks.reference.record import measure_record
