@@ -77,7 +77,7 @@ def pages() -> dict[Path, str]:
     values: dict[str, Any] = {
         "record": json.loads((HERE / RECORD).read_text(encoding="utf-8")),
         "results": list(read_results(_COMMITTED).values()),
-        "figures": [(name, entry, _shown(name)) for name, entry in FIGURES.items()],
+        "figures": [(name, entry, _shown(name)) for name, entry in FIGURES.items() if _record(name).exists()],
         "claims": (_PICTURES / CLAIMS).read_text(encoding="utf-8"),
         "trends": pd.read_csv(_PICTURES / "learning-curve-trends.csv").to_dict("records"),
         "table": scores_table,
@@ -92,8 +92,12 @@ def pages() -> dict[Path, str]:
 
 def _shown(name: str) -> dict[str, Any]:
     """Return what a figure shows, or that it is ``missing``."""
-    found: dict[str, Any] = json.loads((_PICTURES / f"{name}.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(_record(name).read_text(encoding="utf-8"))
     return found
+
+
+def _record(name: str) -> Path:
+    return _PICTURES / f"{name}.json"
 
 
 def scores_table(results: Sequence[Result], tasks: Sequence[str], methods: Sequence[str] = (), folds: bool = True) -> str:
