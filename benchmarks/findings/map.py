@@ -148,7 +148,7 @@ def _predicted(source: Source, task: Task) -> tuple[np.ndarray, np.ndarray]:
     except (OSError, ValueError, KeyError):
         pass
     checkpoints = source.kept / f"map-{stem}-{key}-fit"
-    ids, right = _fit_and_predict(source, task, checkpoints)
+    ids, right = _fit_and_predict(source, task, source.checkpoints or checkpoints)
     with atomic_file(path) as stream:
         np.savez_compressed(stream, ids=ids, right=right)
     shutil.rmtree(checkpoints, ignore_errors=True)

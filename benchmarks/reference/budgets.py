@@ -88,9 +88,20 @@ def _shares(*tasks: str) -> tuple[str, ...]:
     return tuple(f"{task}{share}" for task in tasks for share in ("/share=0.125", "/share=0.25", "/share=0.5", ""))
 
 
+def _over_epochs(task: str, epochs: tuple[int, ...]) -> tuple[Runs, ...]:
+    """Return runs of a DMC of so many epochs and of its budget's, by running statistics and by those of the batch."""
+    lengths: list[tuple[tuple[str, str], ...]] = [*((("epochs", str(n)),) for n in epochs), ()]
+    norms: tuple[tuple[tuple[str, str], ...], ...] = ((), (("batch_statistics", "true"),))
+    return tuple(
+        Runs(tasks=(task,), methods=("dmc-asinh-short",), seeds=3, options=(*length, *norm))
+        for length in lengths
+        for norm in norms
+    )
+
+
 _FEW = ("svm-rbf-16", "boosting-16", "trees-window")
 _CURVES_GLOBAL = _shares("global/optimizer", f"global/initialization/threshold={LOWER}")
-_CURVES_LOCAL = _shares(f"local/optimizer/threshold={LOWER}")
+_CURVES_LOCAL = _shares(f"local/optimizer/threshold={LOWER}", f"local/initialization/threshold={LOWER}")
 _QUICK = (
     Runs(tasks=_SUITES["global"], methods=_ON_VECTORS, seeds=10),
     Runs(tasks=_SUITES["local"], methods=_ON_WINDOWS, seeds=10),
@@ -124,12 +135,14 @@ BUDGETS = {
         leaks=_LEAKS,
         runs=(
             *_QUICK,
-            Runs(tasks=_CURVES_LOCAL, methods=_SHORT),
+            *_over_epochs(f"global/initialization/threshold={LOWER}", (3, 6, 12)),  # an eighth, a quarter, half of 24
+            *_over_epochs(f"local/initialization/threshold={LOWER}", (7, 15, 30)),  # of 60
             Runs(tasks=_shares("global/optimizer"), methods=_SHORT),
-            Runs(tasks=_CURVES_GLOBAL[-1:], methods=("dmc-asinh-short",)),
-            Runs(tasks=(f"local/dataset/threshold={LOWER}",), methods=("dmc-asinh-short",)),
+            Runs(tasks=("global/optimizer",), methods=("dmc-asinh-short",), options=(("epochs", "6"),)),
             Runs(tasks=("global/optimizer",), methods=("dmc-asinh-short",), options=(("epochs", "96"),)),
+            Runs(tasks=_CURVES_LOCAL, methods=("dmc-asinh-short",)),
         ),
+        figures=("all", "map-deep"),
     ),
     "gpu": Budget(
         trainings={"fixed": 1500, "random": 1500},

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from baselines.registry import options_of
 from benchmarks.findings.make import KEPT, chosen, make_figures
 from benchmarks.findings.source import Source
 from benchmarks.leaderboard.board.write import read_results
@@ -29,7 +30,7 @@ from nws_data.terminal import say
 SVHN_PART = "svhn_subset.npz"
 N_SVHN = 10_000
 DATA, ABLATION, RESULTS, FIGURES = "nws", "nws-without-batch-norm", "results", "figures"
-PREDICTIONS = "predictions"
+PREDICTIONS, CHECKPOINTS = "predictions", "checkpoints"
 LEAKS = "leaks.json"
 """Below the folder of the reference population."""
 
@@ -58,7 +59,8 @@ def run_reference(budget: Budget, out: Path) -> int:
     """Run the budget's methods on its tasks, check them for leaks, make all figures; returns how many runs failed."""
     data, results = (out / DATA).resolve(), (out / RESULTS).resolve()
     remove_stale(results, data)
-    plans = [plan for runs in budget.runs for plan in plans_of(runs, data)]
+    checkpoints = (out / CHECKPOINTS).resolve()
+    plans = [plan for runs in budget.runs for plan in plans_of(runs, data, checkpoints)]
     keep, failed = Keep(predictions=(out / PREDICTIONS).resolve()), 0
     with progress_bar(total=sum(plan.n_fits for plan in plans), bar_format=FITS) as bar:
         for outcome in run_all(plans, data, results, keep=keep, tick=lambda name: bar.update()):
@@ -68,7 +70,13 @@ def run_reference(budget: Budget, out: Path) -> int:
     check_leaks(budget.leaks, data, out / LEAKS)
     figures = out / FIGURES
     ablation = out / ABLATION
-    source = Source(data, results, kept=figures / KEPT, without_batch_norm=ablation if ablation.exists() else None)
+    source = Source(
+        data,
+        results,
+        kept=figures / KEPT,
+        checkpoints=checkpoints,
+        without_batch_norm=ablation if ablation.exists() else None,
+    )
     for figure in make_figures(chosen(budget.figures), source, figures):
         say(f"{figure.name}: {figure.shows or f'not made: {figure.missing}'}")
     say(f"Next: nws reference report --out {out}")
@@ -101,12 +109,16 @@ def check_leaks(leaks: Runs, data: Path, path: Path) -> list[dict[str, Any]]:
     return checks
 
 
-def plans_of(runs: Runs, data: Path) -> Iterator[Plan]:
+def plans_of(runs: Runs, data: Path, checkpoints: Path) -> Iterator[Plan]:
     """Yield the runs that this dataset has trainings for; says which tasks it has not.
+
+    Methods that train for long keep their checkpoints in one folder: what differs in evaluation alone is trained once.
 
     Raises ``NWSError`` as :func:`choose_tasks` and :func:`choose_methods` do.
     """
     found, missing = choose_tasks(runs.tasks, data, runs.folds)
     for reason in missing:
         say(f"left out: {reason}", error=True)
-    yield from make_plans(found, choose_methods(runs.methods), dict(runs.options), runs.seeds, runs.folds)
+    methods = choose_methods(runs.methods)
+    folder = {"folder": str(checkpoints)} if any("folder" in options_of(method) for method in methods) else {}
+    yield from make_plans(found, methods, dict(runs.options) | folder, runs.seeds, runs.folds)
