@@ -25,7 +25,7 @@ from benchmarks.reference.commands import (
     run_reference,
 )
 from benchmarks.reference.record import measure_record
-from benchmarks.reference.report import pages, replace_files, scores_table
+from benchmarks.reference.report import gain_text, pages, replace_files, scores_table
 from nws_data.format.manifest import Manifest
 from nws_data.tasks.table import parse_task
 from tests.baselines.planted import write_planted
@@ -126,6 +126,17 @@ def test_entries_of_others_outlive_a_report(tmp_path: Path) -> None:
     replace_files(tmp_path / "old", tmp_path / "new", (".json",))
     left = {path.relative_to(tmp_path / "old").as_posix() for path in (tmp_path / "old").rglob("*") if path.is_file()}
     assert left == {"entries/theirs/entry.toml", "local.optimizer/b.json"}
+
+
+def test_gains_by_hand() -> None:
+    task, right = "local/augmentation/threshold=0.15", {"trees-window": (8, 7), "svm-rbf-16": (3, 5)}
+    results = [make_result([class_score(n, "random", folds=5)], task, m, folds=5) for m, n in right.items()]
+    each = np.repeat([0.5, 0.2], 5)  # gains of the first five networks and of the others
+    half = 1.959964 * each.std(ddof=1) / np.sqrt(10)
+    found = gain_text(results, "local/augmentation", "trees-window", "svm-rbf-16")
+    assert found == f"+35.0 [{100 * (0.35 - half):.1f}, {100 * (0.35 + half):.1f}] of 10"
+    assert gain_text(results, "local/augmentation", "trees-window", "svm-rbf-16", 5) == "+20.0 [20.0, 20.0] of 5"
+    assert gain_text(results, "local/augmentation", "trees-window", "svm-rbf-16", 10) == ""
 
 
 def test_the_committed_pages_are_what_the_committed_files_give() -> None:
