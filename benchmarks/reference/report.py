@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from benchmarks.findings.make import CLAIMS
 from benchmarks.findings.registry import FIGURES
-from benchmarks.findings.results import in_order, is_trivial, right_of
+from benchmarks.findings.results import in_order, is_trivial, percent, right_of
 from benchmarks.findings.source import LOWER
 from benchmarks.leaderboard.board.write import read_results, write_board
 from benchmarks.leaderboard.files.results import Result, main_metric
@@ -48,7 +48,9 @@ def write_report(name: str, budget: Budget, out: Path) -> list[Path]:
     record = measure_record(name, budget, out)
     write_board(out / RESULTS, out / RESULTS, out / DATA, out / PREDICTIONS)
     replace_files(_COMMITTED, out / RESULTS, (".json",))
-    replace_files(_PICTURES, out / FIGURES_FOLDER, (".png", ".json", "learning-curve-trends.csv", CLAIMS))
+    replace_files(
+        _PICTURES, out / FIGURES_FOLDER, (".png", ".json", "learning-curve-trends.csv", "epochs-accuracies.csv", CLAIMS)
+    )
     write_board(_COMMITTED, _COMMITTED, out / DATA, out / PREDICTIONS)
     write_bytes(HERE / RECORD, (json.dumps(record, indent=1) + "\n").encode())
     written = pages()
@@ -82,7 +84,9 @@ def pages() -> dict[Path, str]:
         "results": found,
         "figures": [(name, entry, _shown(name)) for name, entry in FIGURES.items() if _record(name).exists()],
         "claims": (_PICTURES / CLAIMS).read_text(encoding="utf-8"),
-        "trends": pd.read_csv(_PICTURES / "learning-curve-trends.csv").to_dict("records"),
+        "trends": _rows("learning-curve-trends.csv"),
+        "epochs": _rows("epochs-accuracies.csv"),
+        "percent": percent,
         "table": scores_table,
         "gain": gain_text,
         "digest": next((r.data_digest[:8] for r in found if parse_task(r.task).family.population == "random"), ""),
@@ -93,6 +97,12 @@ def pages() -> dict[Path, str]:
     _, end, after = rest.partition(_END)
     tables = environment.get_template("readme.md.j2").render(values)
     return written | {ROOT / "README.md": f"{before}{begin}\n{tables}\n{end}{after}"}
+
+
+def _rows(name: str) -> list[dict[str, Any]]:
+    """Return the rows of a figure's table; none where it was not made."""
+    path = _PICTURES / name
+    return pd.read_csv(path).to_dict("records") if path.exists() else []
 
 
 def _shown(name: str) -> dict[str, Any]:
