@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 ORDERS = ("matched", "sorted", "none")
 _SCALE = 20.0  # as of the DMC on asinh(20 w)
 _TOGETHER = 64  # vectors that are sorted at once
-_MOST_SWEEPS = 10
-_ROUNDS = 2  # of the mean that vectors are matched to
+_MOST_SWEEPS = 4
+_ROUNDS = 1  # of the mean that vectors are matched to
 
 
 class AlignedLinear(TabularMethod):

@@ -32,6 +32,8 @@ from nws_data.tasks.table import parse_task
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 RECORD = "record.json"
+TRENDS, EPOCHS = "learning-curve-trends.csv", "epochs-accuracies.csv"
+"""Tables of figures that pages show."""
 ENTRIES = "entries"
 """Folder below the committed results, of ``nws bench submit``."""
 
@@ -48,9 +50,7 @@ def write_report(name: str, budget: Budget, out: Path) -> list[Path]:
     record = measure_record(name, budget, out)
     write_board(out / RESULTS, out / RESULTS, out / DATA, out / PREDICTIONS)
     replace_files(_COMMITTED, out / RESULTS, (".json",))
-    replace_files(
-        _PICTURES, out / FIGURES_FOLDER, (".png", ".json", "learning-curve-trends.csv", "epochs-accuracies.csv", CLAIMS)
-    )
+    replace_files(_PICTURES, out / FIGURES_FOLDER, (".png", ".json", TRENDS, EPOCHS, CLAIMS))
     write_board(_COMMITTED, _COMMITTED, out / DATA, out / PREDICTIONS)
     write_bytes(HERE / RECORD, (json.dumps(record, indent=1) + "\n").encode())
     written = pages()
@@ -84,8 +84,8 @@ def pages() -> dict[Path, str]:
         "results": found,
         "figures": [(name, entry, _shown(name)) for name, entry in FIGURES.items() if _record(name).exists()],
         "claims": (_PICTURES / CLAIMS).read_text(encoding="utf-8"),
-        "trends": _rows("learning-curve-trends.csv"),
-        "epochs": _rows("epochs-accuracies.csv"),
+        "trends": _rows(TRENDS),
+        "epochs": _rows(EPOCHS),
         "percent": percent,
         "table": scores_table,
         "gain": gain_text,
