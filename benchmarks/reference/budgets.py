@@ -13,7 +13,10 @@ from nws_data.errors import NWSError, one_of
 
 _MAIN = ("initialization", "activation", "optimizer", "dataset")
 _TRIVIAL = ("majority", "hyperparameters", "length")
-_ON_VECTORS = (*_TRIVIAL, "svm-linear-*", "svm-rbf-*", "logistic-*", "boosting-*")
+_ON_VECTORS = (
+    *_TRIVIAL,
+    *("svm-linear-16", "svm-linear-480", "svm-linear-kernels", "svm-rbf-*", "logistic-*", "boosting-*"),
+)
 _ON_WINDOWS = (*_TRIVIAL, "svm-linear-16", "svm-rbf-16", "logistic-16", "boosting-16", "trees-window")
 _SHORT = ("dmc-short", "dmc-asinh-short")
 _SUITES = {suite.name: suite.tasks for suite in SUITES}
@@ -107,6 +110,8 @@ _QUICK = (
     Runs(tasks=_SUITES["local"], methods=_ON_WINDOWS, seeds=10),
     Runs(tasks=_SUITES["ood"], methods=(*_TRIVIAL, "svm-linear-480", "boosting-480"), seeds=10),
     _above(_of("global", targets=(*_MAIN, "batch_size", "augmentation")), _ON_VECTORS),
+    Runs(tasks=_SUITES["global"], methods=("svm-linear-aligned",)),
+    _above(_of("global", targets=("activation",)), ("svm-linear-aligned",)),
     _above(_of("local"), _ON_WINDOWS),
     _above(_of("local-conv", "local-fc", "vote"), (*_TRIVIAL, *_FEW)),
     _above(_of("local", "local-fc", targets=("filter_size",)), (*_TRIVIAL, *_FEW)),
