@@ -18,7 +18,7 @@ _ON_VECTORS = (
     *("svm-linear-16", "svm-linear-480", "svm-linear-kernels", "svm-rbf-*", "logistic-*", "boosting-*"),
 )
 _ON_WINDOWS = (*_TRIVIAL, "svm-linear-16", "svm-rbf-16", "logistic-16", "boosting-16", "trees-window")
-_SHORT = ("dmc-short", "dmc-asinh-short")
+_DEEP = ("dmc-asinh-short",)
 _SUITES = {suite.name: suite.tasks for suite in SUITES}
 
 
@@ -96,7 +96,7 @@ def _over_epochs(task: str, epochs: tuple[int, ...], seeds: int) -> tuple[Runs, 
     lengths: list[tuple[tuple[str, str], ...]] = [*((("epochs", str(n)),) for n in epochs), ()]
     norms: tuple[tuple[tuple[str, str], ...], ...] = ((), (("batch_statistics", "true"),))
     return tuple(
-        Runs(tasks=(task,), methods=("dmc-asinh-short",), seeds=seeds, options=(*length, *norm))
+        Runs(tasks=(task,), methods=_DEEP, seeds=seeds, options=(*length, *norm))
         for length in lengths
         for norm in norms
     )
@@ -132,7 +132,7 @@ _LEAKS = Runs(
 BUDGETS = {
     "cpu": Budget(
         trainings={"fixed": 300, "random": 400},
-        without_batch_norm={"random": 60},
+        without_batch_norm={"random": 100},
         n_train=1200,
         n_test=500,
         epoch_cap=20,
@@ -142,8 +142,8 @@ BUDGETS = {
             *_QUICK,
             *_over_epochs(f"global/initialization/threshold={LOWER}", (3, 6, 12), seeds=3),  # 1/8, 1/4 and half of 24
             *_over_epochs(f"local/initialization/threshold={LOWER}", (7, 15, 30), seeds=1),  # of 60
-            Runs(tasks=("global/optimizer",), methods=_SHORT[1:]),
-            Runs(tasks=_shares(f"global/initialization/threshold={LOWER}")[:-1], methods=_SHORT[1:]),
+            Runs(tasks=("global/optimizer",), methods=_DEEP),
+            Runs(tasks=_shares(f"global/initialization/threshold={LOWER}")[:-1], methods=_DEEP),
         ),
         figures=("all", "map-deep"),
     ),
