@@ -18,7 +18,6 @@ _ON_VECTORS = (
     *("svm-linear-16", "svm-linear-480", "svm-linear-kernels", "svm-rbf-*", "logistic-*", "boosting-*"),
 )
 _ON_WINDOWS = (*_TRIVIAL, "svm-linear-16", "svm-rbf-16", "logistic-16", "boosting-16", "trees-window")
-_DEEP = ("dmc-asinh-short",)
 _SUITES = {suite.name: suite.tasks for suite in SUITES}
 
 
@@ -92,11 +91,12 @@ def _shares(*tasks: str) -> tuple[str, ...]:
 
 
 def _over_epochs(task: str, epochs: tuple[int, ...], seeds: int) -> tuple[Runs, ...]:
-    """Return runs of a DMC of so many epochs and of its budget's, by running statistics and by those of the batch."""
-    lengths: list[tuple[tuple[str, str], ...]] = [*((("epochs", str(n)),) for n in epochs), ()]
+    """Return runs of a DMC of so many epochs, evaluated by running statistics and by those of the batch."""
     norms: tuple[tuple[tuple[str, str], ...], ...] = ((), (("batch_statistics", "true"),))
     return tuple(
-        Runs(tasks=(task,), methods=_DEEP, seeds=seeds, options=(*length, *norm)) for length in lengths for norm in norms
+        Runs(tasks=(task,), methods=("dmc-asinh-short",), seeds=seeds, options=(("epochs", str(n)), *norm))
+        for n in epochs
+        for norm in norms
     )
 
 
@@ -136,12 +136,11 @@ BUDGETS = {
         leaks=_LEAKS,
         runs=(
             *_QUICK,
-            *_over_epochs(f"global/initialization/threshold={LOWER}", (3, 6, 12), seeds=3),  # 1/8, 1/4 and half of 24
-            *_over_epochs(f"local/initialization/threshold={LOWER}", (7, 15, 30), seeds=1),  # of 60
-            Runs(tasks=("global/optimizer",), methods=_DEEP),
-            Runs(tasks=_shares(f"global/initialization/threshold={LOWER}")[:-1], methods=_DEEP),
+            *_over_epochs(f"global/initialization/threshold={LOWER}", (3, 6), seeds=3),  # an eighth and a quarter of 24
+            *_over_epochs(f"global/initialization/threshold={LOWER}", (12,), seeds=1),
+            *_over_epochs(f"local/initialization/threshold={LOWER}", (7, 15, 30), seeds=1),  # to half of 60
+            *_over_epochs("global/optimizer", (6, 24), seeds=1),
         ),
-        figures=("all", "map-deep"),
     ),
     "gpu": Budget(
         trainings={"fixed": 1500, "random": 1500},
