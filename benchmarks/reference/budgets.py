@@ -10,6 +10,7 @@ from benchmarks.leaderboard.suites import SUITES
 from builders.config import BuildConfig
 from builders.images.prepare import ImageOptions
 from nws_data.errors import NWSError, one_of
+from nws_data.space.hyperparameters import CLASSES
 
 _MAIN = ("initialization", "activation", "optimizer", "dataset")
 _TRIVIAL = ("majority", "hyperparameters", "length")
@@ -107,12 +108,12 @@ _QUICK = (
     Runs(tasks=_SUITES["global"], methods=_ON_VECTORS, seeds=10),
     Runs(tasks=_SUITES["local"], methods=_ON_WINDOWS, seeds=10),
     Runs(tasks=_SUITES["ood"], methods=(*_TRIVIAL, "svm-linear-480", "boosting-480"), seeds=10),
-    _above(_of("global", targets=(*_MAIN, "batch_size")), _ON_VECTORS),
+    _above(_of("global", targets=(*_MAIN, "batch_size", "augmentation")), _ON_VECTORS),
     Runs(tasks=_SUITES["global"], methods=("svm-linear-aligned",)),
     _above(_of("global", targets=("activation",)), ("svm-linear-aligned",)),
-    _above(_of("local"), _ON_WINDOWS),
+    _above(_of("local", targets=tuple(CLASSES)), _ON_WINDOWS),
     _above(_of("local-conv", "local-fc", "vote"), (*_TRIVIAL, *_FEW)),
-    _above(_of("local", "local-fc", targets=("filter_size",)), (*_TRIVIAL, *_FEW)),
+    _above(("local-fc/filter_size",), (*_TRIVIAL, *_FEW)),
     _above(tuple(f"{task}@{n}" for task in _of("local") for n in (500, 2000, 20_000)), _FEW[:2]),
     Runs(tasks=_CURVES_GLOBAL, methods=("svm-linear-480", "boosting-480")),
     Runs(tasks=_CURVES_LOCAL, methods=("svm-rbf-16", "trees-window")),
