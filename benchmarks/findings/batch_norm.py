@@ -210,7 +210,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
     panel.set(
         ylabel="accuracy on windows (%)", ylim=(0, 105), title="Tested on all weights, and without norm values and biases"
     )
-    panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=3)
+    panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
     return {"cases": figure}
 
 

@@ -91,7 +91,7 @@ def _draw_regions(tables: dict[str, pd.DataFrame]) -> Figure:
 
 def _title(tasks: pd.DataFrame, target: str, part: str) -> str:
     above = tasks.loc[(target, part), "threshold"]
-    return f"{target}, {_LABELS[part]}" + ("" if pd.isna(above) else f" (above {above:.0%})")
+    return f"{target}, {_LABELS[part]}" + ("" if pd.isna(above) else f"\nabove {above:.0%} accuracy")
 
 
 def tell(tables: dict[str, pd.DataFrame]) -> str:
