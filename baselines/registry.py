@@ -83,6 +83,9 @@ METHODS: dict[str, MethodEntry] = {
 METHODS |= {
     "nfn": MethodEntry("baselines.nfn:NFN", "equivariant network on whole vectors", inputs=("vector",), kinds=KINDS[:1]),
     "trees-window": MethodEntry("baselines.windows:WindowTrees", "randomised trees, window statistics", inputs=("windows",)),
+    "svm-linear-aligned": MethodEntry(
+        "baselines.aligned:AlignedLinear", "linear SVM on weights, units in one order", inputs=("vector",), kinds=KINDS[:1]
+    ),
 }
 """The registered methods by name; new ones last, since a method's place is its colour on the board."""
 

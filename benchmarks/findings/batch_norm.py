@@ -4,7 +4,8 @@ Figure 19's four cases: one method a hyper-parameter and kind of training, fitte
 windows of all weights, and on windows of vectors from which batch norm's values and all biases were taken out. "Removed" is
 taken as that: the values are left out, not set to 0, so a window of 5,000 holds 5,000 kernel values. Trainings without
 batch norm are a dataset of their own. Where the official test side has fewer than 300 trainings, five folds over all
-trainings are pooled.
+trainings are pooled; where those have too few trainings, with or without batch norm, both are of trainings above ``LOWER``
+accuracy.
 Source: Eilertsen et al. 2020, Supplement F.3, Figure 19.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ import pandas as pd
 
 import nws_data
 from benchmarks.findings import style
-from benchmarks.findings.source import MissingDataError, Source
+from benchmarks.findings.source import LOWER, MissingDataError, Source
 from nws_data.atomic import write_bytes
 from nws_data.errors import TaskNotAvailableError
 from nws_data.hashing import sha256_of
@@ -52,18 +53,25 @@ def measure(source: Source) -> dict[str, pd.DataFrame]:
         roots[False] = source.without_batch_norm
     for norm, root in roots.items():
         _check(root, norm)
-    jobs = [(norm, target) for norm in roots for target in source.targets or TARGETS]
     found: dict[tuple[bool, str], Pair] = {}
+    above: dict[str, float | None] = {}
     why = ""
-    for norm, target in source.progress(jobs, "batch norm"):
+    for target in source.progress(source.targets or TARGETS, "batch norm"):
         try:
-            found[norm, target] = _scores(source, roots[norm], target)
+            tasks = _tasks(roots, target)
         except TaskNotAvailableError as error:
             why = str(error)
+            continue
+        found |= {(norm, target): _scores(source, own) for norm, own in tasks.items()}
+        above[target] = tasks[True][0].spec.threshold
     if not found:
         raise MissingDataError(f"no hyper-parameter has enough trainings that pass: {why}")
     passed = [_passed(root, norm) for norm, root in roots.items()]
-    return {"cases": _cases(found), "differences": _differences(found), "trainings": pd.DataFrame(passed)}
+    return {
+        "cases": _cases(found).assign(above=lambda rows: rows["target"].map(above)),
+        "differences": _differences(found),
+        "trainings": pd.DataFrame(passed),
+    }
 
 
 def _check(root: Path, norm: bool) -> None:
@@ -74,16 +82,36 @@ def _check(root: Path, norm: bool) -> None:
         raise MissingDataError(f"{option} takes trainings {kind} batch norm, {root} holds others; build it with {_BUILD}")
 
 
-def _scores(source: Source, root: Path, target: str) -> Pair:
-    """Return the scores of a target, pooled over folds; each fit that is done is kept in the folder of figures."""
-    spec = parse_task(f"local/{target}")
+def _tasks(roots: Mapping[bool, Path], target: str) -> dict[bool, list[Task]]:
+    """Return the tasks of trainings with and without batch norm, of one threshold; with it alone where none has both.
+
+    Raises ``TaskNotAvailableError``.
+    """
+    first: TaskNotAvailableError | None = None
+    for chosen in (roots, {True: roots[True]}):
+        for name in (f"local/{target}", f"local/{target}/threshold={LOWER}"):
+            try:
+                return {norm: _test_sets(name, root) for norm, root in chosen.items()}
+            except TaskNotAvailableError as error:
+                first = first or error
+    assert first is not None
+    raise first
+
+
+def _test_sets(name: str, root: Path) -> list[Task]:
+    """Return the task where its test side is large enough, else its five folds; raises ``TaskNotAvailableError``."""
     try:
-        task = load_task(spec.name, root)
-        enough = sum(task.counts["test"].values()) >= ENOUGH
+        task = load_task(name, root)
+        if sum(task.counts["test"].values()) >= ENOUGH:
+            return [task]
     except TaskNotAvailableError:
-        enough = False
-    names = [spec.name] if enough else [fold.name for fold in spec.folds()]
-    pairs = [_fitted(source, load_task(name, root)) for name in names]
+        pass
+    return [load_task(fold.name, root) for fold in parse_task(name).folds()]
+
+
+def _scores(source: Source, tasks: Sequence[Task]) -> Pair:
+    """Return the scores pooled over tasks; each fit that is done is kept in the folder of figures."""
+    pairs = [_fitted(source, task) for task in tasks]
     full, stripped = (pool(scores) for scores in zip(*pairs, strict=True))
     assert isinstance(full, ClassificationScore) and isinstance(stripped, ClassificationScore)
     return full, stripped
@@ -176,11 +204,13 @@ def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
         chance = 100 * rows["chance"].to_numpy(float)
         label = "chance" if i == 0 else "_"
         panel.hlines(chance, x - width / 2, x + width / 2, color=style.INK, linestyle=":", linewidth=2, label=label)
-    panel.set_xticks(range(len(targets)), [target.replace("_", " ") for target in targets])
+    above = cases.groupby("target")["above"].first()
+    marks = {target: "" if pd.isna(above[target]) else f"\nabove {above[target]:.0%}" for target in targets}
+    panel.set_xticks(range(len(targets)), [target.replace("_", " ") + marks[target] for target in targets])
     panel.set(
         ylabel="accuracy on windows (%)", ylim=(0, 105), title="Tested on all weights, and without norm values and biases"
     )
-    panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=3)
+    panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
     return {"cases": figure}
 
 
@@ -198,6 +228,10 @@ def tell(tables: dict[str, pd.DataFrame]) -> str:
         for norm, row in trainings.iterrows()
     ]
     parts = [f"The threshold is passed by {' and '.join(shares)}."]
+    lower = tables["cases"].dropna(subset=["above"])
+    if len(lower):
+        names = ", ".join(name.replace("_", " ") for name in dict.fromkeys(lower["target"]))
+        parts.append(f"Too few are left for {names}: those are of trainings above {lower['above'].iloc[0]:.0%} accuracy.")
     for what, words in (
         (
             "stripped, with batch norm",

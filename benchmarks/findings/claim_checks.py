@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from benchmarks.findings.importance import clear
+from benchmarks.findings.importance_pictures import clear
 from benchmarks.findings.results import is_trivial, percent
 from benchmarks.findings.source import MissingDataError, Source
 

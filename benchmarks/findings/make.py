@@ -12,7 +12,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,11 +43,14 @@ class Made:
 
 
 def chosen(names: Sequence[str]) -> list[str]:
-    """Return figure names, ``all`` resolved, in the paper's order; raises ``ArgumentError`` for one that there is not."""
+    """Return figure names in the paper's order; ``all`` are those but for what is only made where it is ``asked``.
+
+    Raises ``ArgumentError`` for one that there is not.
+    """
     for name in names:
         if name != "all" and name not in FIGURES:
             raise ArgumentError(f"figure: {one_of(name, ['all', *FIGURES])}")
-    return [name for name in FIGURES if name in names or "all" in names]
+    return [name for name, entry in FIGURES.items() if name in names or ("all" in names and not entry.asked)]
 
 
 def make_figures(names: Sequence[str], source: Source, out: Path, again: bool = False) -> Iterator[Made]:
@@ -76,6 +79,7 @@ def make_figures(names: Sequence[str], source: Source, out: Path, again: bool = 
 
 def _make(name: str, source: Source, out: Path, again: bool) -> Made:
     entry = FIGURES[name]
+    source = replace(source, **entry.fixed)
     identity = _identity(entry, source)
     record = None if again else _made(out, name, identity)
     if again and source.kept is not None:
@@ -111,11 +115,12 @@ def _identity(entry: FigureEntry, source: Source) -> dict[str, Any]:
         "data": source.digests(),
         **{k: list(v) if isinstance(v, tuple) else v for k, v in options.items()},
     }
-    code = [f"{entry.module}.py"]
+    here = Path(__file__).parent
+    code = [here / f"{entry.module}.py", *sorted(here.glob(f"{entry.module}_*.py"))]
     if entry.results:
         found["results"] = sorted(result.to_dict()["sha256"] for result in source.result_files)
-        code.append("results.py")
-    text = b"".join(Path(__file__).with_name(name).read_bytes() for name in code)
+        code.append(here / "results.py")
+    text = b"".join(path.read_bytes() for path in code)
     return found | {"code": hashlib.sha256(text).hexdigest()}
 
 

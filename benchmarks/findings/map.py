@@ -2,7 +2,8 @@
 
 A method is fitted once on each task local/T, local-conv/T and local-fc/T, so on windows of the last two snapshots. It
 predicts windows at 100 places of all 20 snapshots of the test trainings. Where the official task has too few trainings, its
-five folds stand in for it: each training is tested once.
+five folds stand in for it, which test each training once; where those have too few, the same of all trainings above
+``LOWER`` accuracy.
 Source: Eilertsen et al. 2020, Section 5.3 and Supplement F.4, Figures 5, 20, 21.
 """
 
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -19,17 +19,17 @@ import numpy as np
 import pandas as pd
 
 import nws_data
-from benchmarks.findings import style
-from benchmarks.findings.source import MissingDataError, Source
+from benchmarks.findings.map_pictures import draw as draw
+from benchmarks.findings.map_pictures import explore as explore
+from benchmarks.findings.map_pictures import tell as tell
+from benchmarks.findings.source import LOWER, MissingDataError, Source
 from nws_data.atomic import atomic_file
-from nws_data.errors import NWSError, TaskNotAvailableError
+from nws_data.errors import TaskNotAvailableError
 from nws_data.space.architecture import Part
 from nws_data.space.trajectory import N_SNAPSHOTS
 from nws_data.tasks.metrics import Interval, clustered_accuracy, paired_difference
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from nws_data.tasks.task import Task
 
 PARTS: dict[Part, str] = {"all": "local", "conv": "local-conv", "fc": "local-fc"}
@@ -45,7 +45,6 @@ REGIONS = {"first": slice(0, 10), "middle": slice(40, 60), "last": slice(90, 100
 
 _VERSION = 1  # of the kept files
 _TOGETHER = 4  # trainings that are predicted at once
-_LABELS = {"all": "all weights", "conv": "convolutional weights", "fc": "fully connected weights"}
 
 
 def measure(source: Source) -> dict[str, pd.DataFrame]:
@@ -95,23 +94,24 @@ def _targets(source: Source) -> list[str]:
 
 
 def tested(source: Source, target: str, part: Part) -> list[Task]:
-    """Return the official task, or where that lacks trainings those of its five folds that do not.
+    """Return the official task, else those of its five folds that have enough trainings, else the same above ``LOWER``.
 
     Raises ``TaskNotAvailableError``.
     """
-    name = f"{PARTS[part]}/{target}"
-    try:
-        return [nws_data.load_task(name, source.root)]
-    except TaskNotAvailableError as error:
-        tasks = []
-        for fold in range(5):
-            try:
-                tasks.append(nws_data.load_task(f"{name}/fold={fold}", source.root))
-            except TaskNotAvailableError:
-                continue
-        if not tasks:
-            raise error
-        return tasks
+    official = f"{PARTS[part]}/{target}"
+    first: TaskNotAvailableError | None = None
+    for name in (official, f"{official}/threshold={LOWER}"):
+        for names in ([name], [f"{name}/fold={fold}" for fold in range(5)]):
+            tasks = []
+            for each in names:
+                try:
+                    tasks.append(nws_data.load_task(each, source.root))
+                except TaskNotAvailableError as error:
+                    first = first or error
+            if tasks:
+                return tasks
+    assert first is not None
+    raise first
 
 
 def _right(source: Source, target: str, part: Part) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
@@ -123,7 +123,8 @@ def _right(source: Source, target: str, part: Part) -> tuple[np.ndarray, np.ndar
     spill = [nws_data.FixedWindows(task.test.data, part=part).spill_share for task in tasks]
     facts = {
         "task": f"{PARTS[part]}/{target}",
-        "folds": 0 if tasks[0].official else len(tasks),
+        "folds": 0 if tasks[0].spec.fold is None else len(tasks),
+        "threshold": tasks[0].spec.threshold,
         "method": source.method,
         "classes": tasks[0].n_classes,
         "train_trainings": round(np.mean([sum(task.counts["train"].values()) for task in tasks])),
@@ -147,7 +148,7 @@ def _predicted(source: Source, task: Task) -> tuple[np.ndarray, np.ndarray]:
     except (OSError, ValueError, KeyError):
         pass
     checkpoints = source.kept / f"map-{stem}-{key}-fit"
-    ids, right = _fit_and_predict(source, task, checkpoints)
+    ids, right = _fit_and_predict(source, task, source.checkpoints or checkpoints)
     with atomic_file(path) as stream:
         np.savez_compressed(stream, ids=ids, right=right)
     shutil.rmtree(checkpoints, ignore_errors=True)
@@ -260,173 +261,3 @@ def compare(ids: np.ndarray, right: np.ndarray, other_ids: np.ndarray, other: np
 
 def _columns(name: str, interval: Interval) -> dict[str, float]:
     return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
-
-
-def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
-    """Return the maps, and accuracy over progress at the first, middle and last positions."""
-    return {"maps": _draw_maps(tables), "regions": _draw_regions(tables)}
-
-
-def _maps(tables: dict[str, pd.DataFrame]) -> Iterator[tuple[str, dict[str, pd.DataFrame], float, float]]:
-    """Yield each target with its cells by part, and the range of colours that its maps share."""
-    for target, own in tables["cells"].groupby("target", sort=False):
-        parts = {str(part): cells for part, cells in own.groupby("part", sort=False)}
-        low, high = float(own["accuracy"].min()), float(own["accuracy"].max())
-        yield str(target), parts, low, max(high, low + 0.01)
-
-
-def _matrix(cells: pd.DataFrame, column: str = "accuracy") -> np.ndarray:
-    """Return a column as ``(snapshots, positions)``."""
-    return cells.pivot(index="snapshot", columns="position", values=column).to_numpy()
-
-
-def _draw_maps(tables: dict[str, pd.DataFrame]) -> Figure:
-    tasks = tables["tasks"].set_index(["target", "part"])
-    targets = list(_maps(tables))
-    figure, axes = style.grid(len(targets), len(PARTS), 3.7, 2.4, sharex=True, sharey=True)
-    figure.get_layout_engine().set(wspace=0.05)  # type: ignore[union-attr, call-arg]
-    for line, (target, parts, low, high) in zip(axes, targets, strict=True):
-        for panel, (part, cells) in zip(line, parts.items(), strict=True):
-            # Cells reach half a step beyond 0 and 100 %.
-            extent = (-0.5, 100.5, 100 + 50 / (N_SNAPSHOTS - 1), -50 / (N_SNAPSHOTS - 1))
-            image = panel.imshow(
-                100 * _matrix(cells), cmap=style.MAP, vmin=100 * low, vmax=100 * high, aspect="auto", extent=extent
-            )
-            panel.set_title(f"{target}, {_LABELS[part]}")
-            panel.spines[:].set_visible(False)
-        chance = 100 * tasks.loc[(target, "all"), "chance"]
-        line[0].set_ylabel("training progress (%)")
-        figure.colorbar(image, ax=line[-1], label=f"accuracy (%), chance {chance:.0f}")
-    for panel in axes[-1]:
-        panel.set_xlabel("window position (%)")
-    return figure
-
-
-def _draw_regions(tables: dict[str, pd.DataFrame]) -> Figure:
-    regions, tasks = tables["regions"], tables["tasks"]
-    targets = list(dict.fromkeys(regions["target"]))
-    figure, axes = style.grid(len(targets), len(PARTS), 3.7, 2.2, sharex=True, sharey="row")
-    names = {"first": "first tenth of positions", "middle": "middle fifth", "last": "last tenth"}
-    progress = np.linspace(0, 100, N_SNAPSHOTS)
-    for line, target in zip(axes, targets, strict=True):
-        for panel, part in zip(line, PARTS, strict=True):
-            own = regions[(regions["target"] == target) & (regions["part"] == part)]
-            for colour, marker, (region, label) in zip(style.COLOURS, "o^s", names.items(), strict=False):
-                rows = own[own["region"] == region]
-                panel.plot(
-                    progress, 100 * rows["accuracy"], color=colour, label=label, marker=marker, markersize=3, linewidth=1.2
-                )
-                panel.fill_between(
-                    progress, 100 * rows["accuracy_low"], 100 * rows["accuracy_high"], color=colour, alpha=0.12, linewidth=0
-                )
-            chance = 100 * tasks.loc[tasks["target"] == target, "chance"].iloc[0]
-            panel.axhline(chance, color=style.INK, linestyle=":", linewidth=1, label="chance")
-            panel.set_title(f"{target}, {_LABELS[part]}")
-            panel.grid(True, axis="y")
-        line[0].set_ylabel("accuracy (%)")
-    for panel in axes[-1]:
-        panel.set_xlabel("training progress (%)")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
-    return figure
-
-
-def tell(tables: dict[str, pd.DataFrame]) -> str:
-    """Return how it was tested, how far initialization falls at the ends, and where the image set is told better."""
-    tasks, falls, parts = tables["tasks"], tables["falls"], tables["parts"]
-    first = tasks.iloc[0]
-    n = _range(tasks["test_trainings"])
-    folds = _range(tasks.loc[tasks["folds"] > 0, "folds"])
-    text = f"{first['method']} on windows of {n} test trainings"
-    text += f" (in {folds} folds where the official test side is too small)" if folds else ""
-    if "initialization" in set(falls["target"]):
-        own = falls[(falls["target"] == "initialization") & (falls["part"] == "all") & (falls["until"] == "mean")]
-        rows = own.set_index("region")
-        text += (
-            f": against its value at the start, accuracy on initialization is lower over the training by "
-            f"{_points(rows.loc['middle'], 'fall')} points at the middle positions; at the first positions it falls "
-            f"{_more(rows.loc['first'])}, at the last {_more(rows.loc['last'])}"
-        )
-    text += ". Converged, convolutional weights tell "
-    return text + "; ".join(f"{row.target} {_compared(row)}" for row in parts.itertuples()) + "."
-
-
-def _range(values: pd.Series) -> str:
-    if not len(values):
-        return ""
-    low, high = int(values.min()), int(values.max())
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
-def _points(row: pd.Series, name: str, sign: int = 1) -> str:
-    """Return a number and its interval in percentage points."""
-    ends = sorted(100 * sign * row[f"{name}{end}"] for end in ("_low", "_high"))
-    return f"{100 * sign * row[name]:.1f} [{ends[0]:.1f}, {ends[1]:.1f}]"
-
-
-def _more(row: pd.Series) -> str:
-    """Return by how much more or less than in the middle, or that it cannot be told."""
-    if row["beyond_middle_low"] > 0:
-        return f"{_points(row, 'beyond_middle')} more"
-    if row["beyond_middle_high"] < 0:
-        return f"{_points(row, 'beyond_middle', -1)} less"
-    return f"as far as can be told the same ({_points(row, 'beyond_middle')} more)"
-
-
-def _compared(row: Any) -> str:
-    """Return accuracies of both parts, and whether they differ."""
-    sure = row.difference_low > 0 or row.difference_high < 0
-    verdict = ("better" if row.difference > 0 else "worse") if sure else "about as well"
-    return f"{verdict} {'than' if sure else 'as'} fully connected ones ({100 * row.conv:.0f} and {100 * row.fc:.0f} %)"
-
-
-def explore(tables: dict[str, pd.DataFrame]) -> str:
-    """Return a page on which pointing at a cell of a map gives its accuracy, count and interval."""
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError as error:
-        raise NWSError("the page of the maps needs plotly; install it with pip install plotly") from error
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    rows = []
-    for target, parts, low, high in _maps(tables):
-        maps = [_interactive(f"{target}-{part}", cells, low, high) for part, cells in parts.items()]
-        rows.append((target, list(zip((_LABELS[part] for part in parts), maps, strict=True))))
-    folder = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(
-        loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("map.html.j2").render(rows=rows, plotly=get_plotlyjs(), shows=tell(tables))
-
-
-def _interactive(name: str, cells: pd.DataFrame, low: float, high: float) -> str:
-    """Return one map as a plotly element; the script must be on the page."""
-    import plotly.graph_objects as go
-
-    columns: Sequence[str] = ("right", "trainings", "low", "high")
-    known = np.stack([_matrix(cells, column) for column in columns], axis=-1)
-    known[..., 2:] *= 100
-    heat = go.Heatmap(
-        z=(100 * _matrix(cells)).round(2),
-        x=np.linspace(0, 100, N_POSITIONS).round(1),
-        y=np.linspace(0, 100, N_SNAPSHOTS).round(1),
-        customdata=known.round(2),
-        zmin=100 * low,
-        zmax=100 * high,
-        colorscale=style.MAP,
-        colorbar={"title": {"text": "%"}, "thickness": 12},
-        hovertemplate="position %{x} %, progress %{y} %<br>accuracy %{z:.1f} %, %{customdata[0]} of %{customdata[1]} "
-        "trainings<br>95 % interval %{customdata[2]:.1f} to %{customdata[3]:.1f} %<extra></extra>",
-    )
-    figure = go.Figure(heat)
-    figure.update_layout(
-        height=300,
-        margin={"l": 50, "r": 5, "t": 8, "b": 45},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        xaxis_title="window position (%)",
-        yaxis={"title": "training progress (%)", "autorange": "reversed"},
-    )
-    options = {"displayModeBar": False, "responsive": True}
-    made: str = figure.to_html(full_html=False, include_plotlyjs=False, config=options, div_id=name)
-    return made

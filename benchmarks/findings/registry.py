@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,13 +24,16 @@ class FigureEntry:
     Args:
         module: file of this folder with ``measure(source) -> {name: table}``, ``draw(tables) -> {name: picture}`` and
             ``tell(tables) -> text``: the numbers, their pictures, and what they show in one or two sentences. Pictures and
-            sentence follow from the tables alone, as they come back from their CSV files.
+            sentence follow from the tables alone, as they come back from their CSV files. Of a long one there may be files
+            ``MODULE_*.py`` beside it.
         title: of the section on the page.
         paper: which figures of the paper.
         found: what the paper found there.
         options: which options of ``nws figure`` change the numbers, of ``targets``, ``method`` and ``repeats``.
         results: whether it reads result files.
         explorable: whether there is ``explore(tables) -> html`` too: an interactive page.
+        fixed: options of ``nws figure`` that the figure has by itself.
+        asked: whether it is made only where it is named, not with ``all``: it trains for long.
     """
 
     module: str
@@ -40,6 +43,8 @@ class FigureEntry:
     options: tuple[str, ...] = ()
     results: bool = False
     explorable: bool = False
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    asked: bool = False
 
     def measure(self, source: Source) -> Tables:
         """Return the numbers by table; raises ``MissingDataError`` where the dataset or the results lack what it needs."""
@@ -99,6 +104,16 @@ FIGURES: dict[str, FigureEntry] = {
         options=("targets", "method"),
         explorable=True,
     ),
+    "map-deep": FigureEntry(
+        module="map",
+        title="The same of a deep meta-classifier",
+        paper="Figures 5, 20, 21",
+        found="The paper's maps are those of deep meta-classifiers; initialization is told nearly everywhere.",
+        options=("targets", "method"),
+        explorable=True,
+        fixed={"targets": ("initialization",), "method": "dmc-asinh-short"},
+        asked=True,
+    ),
     "statistics": FigureEntry(
         module="statistics",
         title="How the trainings went",
@@ -128,6 +143,14 @@ FIGURES: dict[str, FigureEntry] = {
         paper="Section 5.2, Supplement C",
         found="The paper's deep meta-classifiers learned from 1,758 whole networks and from windows of 8,035; it shows no "
         "smaller numbers.",
+        results=True,
+    ),
+    "epochs": FigureEntry(
+        module="epochs",
+        title="How many epochs it takes",
+        paper="Supplement F.1",
+        found="The paper's deep meta-classifiers trained for 100 epochs on whole vectors and 500 on windows; it shows no "
+        "fewer.",
         results=True,
     ),
     "batch-norm": FigureEntry(

@@ -46,14 +46,24 @@ def _words(folds: bool, has_threshold: bool, threshold: float, tier: str) -> str
 
 
 def labels_of(results: Sequence[Result]) -> list[str]:
-    """Return a name for each result's method: with those options that tell results of one method apart."""
+    """Return a name for each result's method: with those options that tell results of one method apart, but for defaults."""
     found = []
     for result in results:
         options = [other.options for other in results if other.method == result.method]
         names = sorted({name for o in options for name in o if len({str(p.get(name)) for p in options}) > 1})
-        shown = ", ".join(f"{name}={result.options.get(name, 'absent')}" for name in names)
+        usual = defaults_of(result.method)
+        values = {name: result.options.get(name, "absent") for name in names}
+        shown = ", ".join(f"{name}={value}" for name, value in values.items() if name not in usual or usual[name] != value)
         found.append(f"{result.method} ({shown})" if shown else result.method)
     return found
+
+
+def defaults_of(method: str) -> dict[str, Any]:
+    """Return the options of a registered method with their defaults, as result files have them; of others nothing."""
+    from baselines.registry import METHODS
+    from benchmarks.leaderboard.runs.plans import recorded_options
+
+    return recorded_options(method, {}) if method in METHODS else {}
 
 
 def is_trivial(label: str) -> bool:

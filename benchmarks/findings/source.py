@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LOWER = 0.15
+"""Test accuracy that networks must pass where too few pass the paper's thresholds: above chance in ten classes."""
+
 
 class MissingDataError(NWSError, ValueError):
     """The dataset, or the result files, lack what a figure shows; the text says what, and how to get it."""
@@ -37,6 +40,7 @@ class Source:
         method: a registered method, for figures that fit one.
         repeats: of fits, for error bars.
         kept: folder for what a long measurement keeps, so that an interrupted one goes on; by default nothing is kept.
+        checkpoints: folder where methods keep trainings of theirs; by default each figure's own, removed when it is made.
         without_batch_norm: a dataset of trainings without batch norm, for the comparison with those of ``root``.
     """
 
@@ -46,6 +50,7 @@ class Source:
     method: str = "svm-rbf-16"
     repeats: int = 10
     kept: Path | None = None
+    checkpoints: Path | None = None
     without_batch_norm: Path | None = None
 
     @cached_property

@@ -6,19 +6,23 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from baselines.registry import options_of
 from benchmarks.findings.make import KEPT, chosen, make_figures
 from benchmarks.findings.source import Source
+from benchmarks.leaderboard.board.write import read_results
 from benchmarks.leaderboard.runs.command import sentence
 from benchmarks.leaderboard.runs.leaks import run_checks
 from benchmarks.leaderboard.runs.plans import Plan, choose_methods, choose_tasks, make_plans
-from benchmarks.leaderboard.runs.runner import run_all
+from benchmarks.leaderboard.runs.runner import Keep, run_all
 from benchmarks.reference.budgets import Budget, Runs
 from builders.build import build
 from builders.images.sources import default_image_root, load_images
 from nws_data.atomic import atomic_file, write_bytes
+from nws_data.format.manifest import Manifest
 from nws_data.machine import usable_cores
 from nws_data.progress import FITS, progress_bar
 from nws_data.terminal import say
@@ -26,6 +30,7 @@ from nws_data.terminal import say
 SVHN_PART = "svhn_subset.npz"
 N_SVHN = 10_000
 DATA, ABLATION, RESULTS, FIGURES = "nws", "nws-without-batch-norm", "results", "figures"
+PREDICTIONS, CHECKPOINTS = "predictions", "checkpoints"
 LEAKS = "leaks.json"
 """Below the folder of the reference population."""
 
@@ -53,31 +58,67 @@ def svhn_part(root: Path, download: bool) -> Path:
 def run_reference(budget: Budget, out: Path) -> int:
     """Run the budget's methods on its tasks, check them for leaks, make all figures; returns how many runs failed."""
     data, results = (out / DATA).resolve(), (out / RESULTS).resolve()
-    plans = [plan for runs in budget.runs for plan in plans_of(runs, data)]
-    failed = 0
+    remove_stale(results, data)
+    checkpoints = (out / CHECKPOINTS).resolve()
+    plans = [plan for runs in budget.runs for plan in plans_of(runs, data, checkpoints)]
+    keep, failed = Keep(predictions=(out / PREDICTIONS).resolve()), 0
     with progress_bar(total=sum(plan.n_fits for plan in plans), bar_format=FITS) as bar:
-        for outcome in run_all(plans, data, results, tick=lambda name: bar.update()):
+        for outcome in run_all(plans, data, results, keep=keep, tick=lambda name: bar.update()):
             if not outcome.skipped:
                 say(sentence(outcome), error=outcome.result is None)
             failed += outcome.result is None
-    if not (out / LEAKS).exists():
-        checks = list(run_checks(budget.leaks.tasks, budget.leaks.methods, {}, budget.leaks.seeds, data))
-        write_bytes(out / LEAKS, json.dumps([asdict(check) for check in checks]).encode())
+    check_leaks(budget.leaks, data, out / LEAKS)
     figures = out / FIGURES
     ablation = out / ABLATION
-    source = Source(data, results, kept=figures / KEPT, without_batch_norm=ablation if ablation.exists() else None)
+    source = Source(
+        data,
+        results,
+        kept=figures / KEPT,
+        checkpoints=checkpoints,
+        without_batch_norm=ablation if ablation.exists() else None,
+    )
     for figure in make_figures(chosen(budget.figures), source, figures):
         say(f"{figure.name}: {figure.shows or f'not made: {figure.missing}'}")
     say(f"Next: nws reference report --out {out}")
     return failed
 
 
-def plans_of(runs: Runs, data: Path) -> Iterator[Plan]:
+def remove_stale(results: Path, data: Path) -> None:
+    """Remove result files of data that a population held before it grew: no board ranks them with others."""
+    manifest = Manifest.load(data)
+    digests = {manifest.population_digest(name) for name in manifest.populations}
+    if not any(results.glob("[!.]*/*.json")):
+        return
+    for path, result in read_results(results).items():
+        if result.data_digest not in digests:
+            path.unlink()
+            say(f"removed {path}: made on other data")
+
+
+def check_leaks(leaks: Runs, data: Path, path: Path) -> list[dict[str, Any]]:
+    """Return the checks for leaks as JSON values, from the file if they were made on these data, else made and written."""
+    made_of = {"data": Manifest.load(data).data_digest, "runs": json.loads(json.dumps(asdict(leaks)))}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["made_of"] == made_of:
+            return list(found["checks"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    checks = [asdict(check) for check in run_checks(leaks.tasks, leaks.methods, {}, leaks.seeds, data)]
+    write_bytes(path, json.dumps({"made_of": made_of, "checks": checks}).encode())
+    return checks
+
+
+def plans_of(runs: Runs, data: Path, checkpoints: Path) -> Iterator[Plan]:
     """Yield the runs that this dataset has trainings for; says which tasks it has not.
+
+    Methods that train for long keep their checkpoints in one folder: what differs in evaluation alone is trained once.
 
     Raises ``NWSError`` as :func:`choose_tasks` and :func:`choose_methods` do.
     """
     found, missing = choose_tasks(runs.tasks, data, runs.folds)
     for reason in missing:
         say(f"left out: {reason}", error=True)
-    yield from make_plans(found, choose_methods(runs.methods), dict(runs.options), runs.seeds, runs.folds)
+    methods = choose_methods(runs.methods)
+    folder = {"folder": str(checkpoints)} if any("folder" in options_of(method) for method in methods) else {}
+    yield from make_plans(found, methods, dict(runs.options) | folder, runs.seeds, runs.folds)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pandas as pd
 import nws_data
 from benchmarks.leaderboard.board.write import read_results
 from benchmarks.reference.budgets import Budget
-from benchmarks.reference.commands import DATA, LEAKS, RESULTS
+from benchmarks.reference.commands import DATA, LEAKS, RESULTS, check_leaks
 from builders.estimate.image_counts import ImageCounts
 from builders.plan.cost import training_flop
 from nws_data.format.manifest import Manifest
@@ -48,7 +47,7 @@ def measure_record(name: str, budget: Budget, out: Path) -> dict[str, Any]:
         "fits": len(runs),
         "fit_s": sum(run.fit_s for run in runs),
         "predict_s": sum(run.predict_s for run in runs),
-        "leaks": json.loads((out / LEAKS).read_text(encoding="utf-8")),
+        "leaks": check_leaks(budget.leaks, data, out / LEAKS),
     }
 
 

@@ -11,24 +11,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from benchmarks.findings.make import CLAIMS
 from benchmarks.findings.registry import FIGURES
-from benchmarks.findings.results import in_order, is_trivial
+from benchmarks.findings.results import in_order, is_trivial, percent, right_of
+from benchmarks.findings.source import LOWER
 from benchmarks.leaderboard.board.write import read_results, write_board
 from benchmarks.leaderboard.files.results import Result, main_metric
-from benchmarks.reference.budgets import LOWER, Budget
-from benchmarks.reference.commands import DATA, RESULTS
+from benchmarks.reference.budgets import Budget
+from benchmarks.reference.commands import DATA, PREDICTIONS, RESULTS
 from benchmarks.reference.commands import FIGURES as FIGURES_FOLDER
 from benchmarks.reference.record import measure_record
 from nws_data.atomic import write_bytes
+from nws_data.tasks.metrics import paired_difference
 from nws_data.tasks.table import parse_task
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 RECORD = "record.json"
+TRENDS, EPOCHS = "learning-curve-trends.csv", "epochs-accuracies.csv"
+"""Tables of figures that pages show."""
 ENTRIES = "entries"
 """Folder below the committed results, of ``nws bench submit``."""
 
@@ -43,10 +48,10 @@ def write_report(name: str, budget: Budget, out: Path) -> list[Path]:
     Raises ``FormatError`` or ``ResultError`` for a damaged dataset or result file; nothing is replaced then.
     """
     record = measure_record(name, budget, out)
-    write_board(out / RESULTS, out / RESULTS, out / DATA)
+    write_board(out / RESULTS, out / RESULTS, out / DATA, out / PREDICTIONS)
     replace_files(_COMMITTED, out / RESULTS, (".json",))
-    replace_files(_PICTURES, out / FIGURES_FOLDER, (".png", ".json", "learning-curve-trends.csv", CLAIMS))
-    write_board(_COMMITTED, _COMMITTED, out / DATA)
+    replace_files(_PICTURES, out / FIGURES_FOLDER, (".png", ".json", TRENDS, EPOCHS, CLAIMS))
+    write_board(_COMMITTED, _COMMITTED, out / DATA, out / PREDICTIONS)
     write_bytes(HERE / RECORD, (json.dumps(record, indent=1) + "\n").encode())
     written = pages()
     for path, text in written.items():
@@ -73,26 +78,41 @@ def pages() -> dict[Path, str]:
     environment = Environment(
         loader=FileSystemLoader(HERE), trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, autoescape=False
     )
+    found = list(read_results(_COMMITTED).values())
     values: dict[str, Any] = {
         "record": json.loads((HERE / RECORD).read_text(encoding="utf-8")),
-        "results": list(read_results(_COMMITTED).values()),
-        "figures": [(name, entry, _shown(name)) for name, entry in FIGURES.items()],
+        "results": found,
+        "figures": [(name, entry, _shown(name)) for name, entry in FIGURES.items() if _record(name).exists()],
         "claims": (_PICTURES / CLAIMS).read_text(encoding="utf-8"),
-        "trends": pd.read_csv(_PICTURES / "learning-curve-trends.csv").to_dict("records"),
+        "trends": _rows(TRENDS),
+        "epochs": _rows(EPOCHS),
+        "percent": percent,
         "table": scores_table,
+        "gain": gain_text,
+        "digest": next((r.data_digest[:8] for r in found if parse_task(r.task).family.population == "random"), ""),
     }
-    names = ("results.md", "findings.md", "reference-run.md", "dmc-case.md")
-    found = {ROOT / "docs" / name: environment.get_template(f"{name}.j2").render(values) for name in names}
+    names = ("results.md", "findings.md", "reference-run.md", "dmc-case.md", "window-methods.md")
+    written = {ROOT / "docs" / name: environment.get_template(f"{name}.j2").render(values) for name in names}
     before, begin, rest = (ROOT / "README.md").read_text(encoding="utf-8").partition(_BEGIN)
     _, end, after = rest.partition(_END)
     tables = environment.get_template("readme.md.j2").render(values)
-    return found | {ROOT / "README.md": f"{before}{begin}\n{tables}\n{end}{after}"}
+    return written | {ROOT / "README.md": f"{before}{begin}\n{tables}\n{end}{after}"}
+
+
+def _rows(name: str) -> list[dict[str, Any]]:
+    """Return the rows of a figure's table; none where it was not made."""
+    path = _PICTURES / name
+    return pd.read_csv(path).to_dict("records") if path.exists() else []
 
 
 def _shown(name: str) -> dict[str, Any]:
     """Return what a figure shows, or that it is ``missing``."""
-    found: dict[str, Any] = json.loads((_PICTURES / f"{name}.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(_record(name).read_text(encoding="utf-8"))
     return found
+
+
+def _record(name: str) -> Path:
+    return _PICTURES / f"{name}.json"
 
 
 def scores_table(results: Sequence[Result], tasks: Sequence[str], methods: Sequence[str] = (), folds: bool = True) -> str:
@@ -119,6 +139,24 @@ def scores_table(results: Sequence[Result], tasks: Sequence[str], methods: Seque
     lines.append("| *chance* | " + " | ".join(_text(r, r.summary["chance"]) for r in chances) + " |")
     sizes = [len(r.runs[0].score.trainings) for r in chances]
     return "\n".join([*lines, "| *test trainings* | " + " | ".join(map(str, sizes)) + " |"])
+
+
+def gain_text(results: Sequence[Result], task: str, method: str, other: str, first: int = 0) -> str:
+    """Return a method's accuracy less another's on the same networks in five folds, in points with the 95 % interval.
+
+    ``first``: on networks of this index or a later one alone.
+    """
+    name = f"{task}/threshold={LOWER}"
+    found = {r.method: r for r in results if r.task == name and r.folds and r.method in (method, other)}
+    if len(found) < 2:
+        return ""
+    (trainings, n, right), (same, _, others) = (right_of(found[key]) for key in (method, other))
+    assert trainings == same, f"{method} and {other} were tested on different networks"
+    kept = np.array([int(training.partition("-")[2]) >= first for training in trainings])
+    if not kept.any():
+        return ""
+    gain = paired_difference(n[kept], right[kept], others[kept])
+    return f"{100 * gain.estimate:+.1f} [{100 * gain.low:.1f}, {100 * gain.high:.1f}] of {kept.sum()}"
 
 
 def _cell(result: Result | None, best: float | None) -> str:

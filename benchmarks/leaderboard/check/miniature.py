@@ -48,10 +48,14 @@ _NARROW = {"filter_size": 7, "depth_conv": 3, "width_conv": 16, "width_fc": 64}
 _SCALE, _STEP = 0.04, 1.6
 _CORRELATION = 0.4
 _MEAN = 10.0
+_SHIFT = 0.01
 
 
 def _weights(facts: TrainingFacts) -> np.ndarray:
-    """Return noise, float32 ``(20, n_weights)``, whose spread and correlation tell the target, its mean the rate."""
+    """Return noise, float32 ``(20, n_weights)``, whose mean tells the rate.
+
+    Its spread and correlation tell the target, and that convolutional weights lie above the mean, others below.
+    """
     hyperparameters, n = facts.hyperparameters, facts.architecture.n_weights
     target = TARGETS[facts.population]
     level = CLASSES[target].index(getattr(hyperparameters, target))
@@ -60,7 +64,9 @@ def _weights(facts: TrainingFacts) -> np.ndarray:
     noise = noise[1:] + np.float32(_CORRELATION * level) * noise[:-1]
     noise *= np.float32(_SCALE * _STEP**level) / noise.std()
     noise += np.float32(_MEAN * hyperparameters.learning_rate)
-    return np.stack([noise[snapshot : snapshot + n] for snapshot in range(N_SNAPSHOTS)])
+    above = np.full(n, -_SHIFT * level, np.float32)
+    above[: facts.architecture.n_weights_conv] *= -1
+    return np.stack([noise[snapshot : snapshot + n] + above for snapshot in range(N_SNAPSHOTS)])
 
 
 def write_miniature(root: Path) -> None:

@@ -174,4 +174,21 @@ def test_one_dataset_is_enough_and_the_wrong_one_is_refused(source: Source) -> N
 
 def test_too_few_trainings(tiny_dataset: TinyDataset) -> None:
     with pytest.raises(MissingDataError, match="no hyper-parameter has enough trainings that pass"):
-        measure(Source(tiny_dataset.root, Path("nowhere")))
+        measure(Source(tiny_dataset.root, Path("nowhere"), ("filter_size",)))
+
+
+@pytest.mark.slow
+def test_trainings_of_one_threshold_are_compared(roots: tuple[Path, Path], tmp_path: Path) -> None:
+    staged = []
+    for index in range(60):
+        record = planted_record("random", index, index)
+        hyperparameters = replace(record.hyperparameters, batch_norm=False)
+        weights = record.weights[:, : Architecture.of(hyperparameters).n_weights]
+        curve = (*record.test_accuracy[:-1], 0.2)
+        staged.append(tmp_path / f"{record.training}.safetensors")
+        replace(record, hyperparameters=hyperparameters, weights=weights, test_accuracy=curve).save(staged[-1])
+    write(tmp_path / "failing", "random", staged)
+    source = Source(roots[0], tmp_path, ("augmentation",), METHOD, without_batch_norm=tmp_path / "failing")
+    found = measure(source)
+    assert found["cases"]["above"].eq(0.15).all() and set(found["cases"]["batch_norm"]) == {True, False}
+    assert "Too few are left for augmentation: those are of trainings above 15% accuracy." in tell(found)

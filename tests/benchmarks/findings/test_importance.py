@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.findings import importance
 from benchmarks.findings.importance import Labelled, coefficient_norms, draw, measure, repeat, tell
+from benchmarks.findings.importance_pictures import clear
 from benchmarks.findings.source import MissingDataError, Source
 from benchmarks.findings.style import theme
 from nws_data.features.statistics import STATISTICS
@@ -101,7 +102,7 @@ def test_norms_and_accuracy_by_hand(planted: dict[str, pd.DataFrame]) -> None:
 
 def test_the_planted_feature_is_recovered(planted: dict[str, pd.DataFrame]) -> None:
     features = planted["features"]
-    assert features["norm"].idxmax() == PLANTED and np.flatnonzero(importance.clear(features)).tolist() == [PLANTED]
+    assert features["norm"].idxmax() == PLANTED and np.flatnonzero(clear(features)).tolist() == [PLANTED]
     best = features.loc[PLANTED]
     times = f"{best['relative']:.1f} times the mean norm, {best['permuted']:.1f} under permuted labels"
     assert f"conv1.bias gradient p99 ({times})" in tell(planted)
@@ -123,7 +124,7 @@ def test_labels_without_an_effect_are_not_told() -> None:
     for seed in (1, 2, 3):
         tables = tables_of(*made_up(0.0, seed))
         assert "optimizer" in tell(tables) and "is not told" in tell(tables)
-        assert not importance.clear(tables["features"]).any() and not importance.clear(tables["groups"]).any()
+        assert not clear(tables["features"]).any() and not clear(tables["groups"]).any()
 
 
 def test_two_classes_count_as_two_machines() -> None:

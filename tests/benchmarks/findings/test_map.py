@@ -28,10 +28,10 @@ END = 0.35
 """Share of the vector at either end that forgets."""
 
 
-def write_fading(folder: Path, n: int = 60) -> Path:
+def write_fading(folder: Path, n: int = 60, accuracy: float = 0.99) -> Path:
     """Write trainings whose augmentation is the scale of all weights, which both ends lose from snapshot 10 on.
 
-    Optimizers take turns and set nothing. All trainings pass their thresholds.
+    Optimizers take turns and set nothing. All trainings end at ``accuracy``.
     """
     paths, seen = [], {"train": 0, "validation": 0, "test": 0}
     for index in range(n):
@@ -46,7 +46,7 @@ def write_fading(folder: Path, n: int = 60) -> Path:
         scale = np.full(weights.shape, 2.0 if hyperparameters.augmentation else 1.0, np.float32)
         end = int(END * weights.shape[1])
         scale[10:, :end] = scale[10:, -end:] = 1.4
-        curve = (*record.test_accuracy[:-1], 0.99)
+        curve = (*record.test_accuracy[:-1], accuracy)
         changed = {"hyperparameters": hyperparameters, "weights": weights * scale, "test_accuracy": curve}
         paths.append(folder / f"{record.training}.safetensors")
         replace(record, **changed).save(paths[-1])
@@ -197,3 +197,11 @@ def test_folds_stand_in_and_what_is_missing_is_said(tmp_path: Path) -> None:
         figure.measure(replace(source, targets=("augmentation", "filter_size")))
     with pytest.raises(MissingDataError, match="reads windows, svm-linear-480 does not"):
         figure.measure(replace(source, method="svm-linear-480"))
+
+
+@pytest.mark.slow
+def test_trainings_below_their_thresholds_stand_in_where_too_few_pass(tmp_path: Path) -> None:
+    root = write_fading(tmp_path, accuracy=0.2)
+    tables = figure.measure(Source(root, tmp_path, ("augmentation",), "majority"))
+    assert tables["tasks"]["threshold"].eq(0.15).all() and tables["tasks"]["folds"].eq(0).all()
+    assert "on augmentation of those above 15% accuracy" in figure.tell(tables)

@@ -10,15 +10,26 @@ import numpy as np
 import pytest
 
 import nws_data
-from benchmarks.leaderboard.board.write import read_results
+from benchmarks.leaderboard.board.write import _check_all, read_results
 from benchmarks.leaderboard.runs.plans import choose_methods
 from benchmarks.reference.budgets import BUDGETS, Budget, Runs
-from benchmarks.reference.commands import ABLATION, DATA, RESULTS, build_reference, run_reference
+from benchmarks.reference.commands import (
+    ABLATION,
+    DATA,
+    LEAKS,
+    PREDICTIONS,
+    RESULTS,
+    build_reference,
+    check_leaks,
+    remove_stale,
+    run_reference,
+)
 from benchmarks.reference.record import measure_record
-from benchmarks.reference.report import pages, replace_files, scores_table
+from benchmarks.reference.report import gain_text, pages, replace_files, scores_table
 from nws_data.format.manifest import Manifest
 from nws_data.tasks.table import parse_task
 from tests.baselines.planted import write_planted
+from tests.benchmarks.leaderboard.made_up import class_score, make_result
 
 MINI = replace(
     BUDGETS["cpu"],
@@ -68,10 +79,13 @@ def test_runs_are_those_of_the_plan_and_are_not_run_again(planted: Path, capsys:
     done = {(r.task, r.method) for r in results.values()}
     assert done == {("global/augmentation/threshold=0.15", method) for method in ("majority", "svm-linear-16")}
     assert "left out: task local/optimizer/fold=0 is not available" in capsys.readouterr().err
-    before = {path: path.stat().st_mtime_ns for path in results}
+    kept = [*results, planted / LEAKS]
+    before = {path: path.stat().st_mtime_ns for path in kept}
     capsys.readouterr()
     assert run_reference(MINI, planted) == 0
-    assert {path: path.stat().st_mtime_ns for path in read_results(planted / RESULTS)} == before
+    assert {path: path.stat().st_mtime_ns for path in kept} == before
+    standing = {result.path for result in results.values()}
+    assert _check_all(results, planted / RESULTS, planted / DATA, planted / PREDICTIONS) == standing
     record = measure_record("cpu", MINI, planted)
     frame = nws_data.open(planted / DATA, "fixed").trainings()
     found = record["populations"]["fixed"]
@@ -86,6 +100,22 @@ def test_runs_are_those_of_the_plan_and_are_not_run_again(planted: Path, capsys:
     assert "| svm-linear-16 | **100** [" in table and "| *chance* | 50 |" in table
 
 
+@pytest.mark.slow
+def test_what_was_made_on_other_data_is_made_again(planted: Path, tmp_path: Path) -> None:
+    root = planted / DATA
+    digest = Manifest.load(root).population_digest("fixed")
+    for made_on in ("d" * 64, digest):
+        make_result([class_score([9] * 4)], "global/augmentation", data_digest=made_on).save(tmp_path)
+    remove_stale(tmp_path, root)
+    assert [result.data_digest for result in read_results(tmp_path).values()] == [digest]
+    found = check_leaks(MINI.leaks, root, tmp_path / LEAKS)
+    stale = json.loads((tmp_path / LEAKS).read_text())
+    stale["made_of"]["data"], stale["checks"] = "d" * 64, []
+    (tmp_path / LEAKS).write_text(json.dumps(stale))
+    assert len(found) == 1 and check_leaks(MINI.leaks, root, tmp_path / LEAKS) == found
+    assert len(check_leaks(replace(MINI.leaks, methods=("svm-linear-16", "svm-rbf-16")), root, tmp_path / LEAKS)) == 2
+
+
 def test_entries_of_others_outlive_a_report(tmp_path: Path) -> None:
     for name in ("old/entries/theirs/entry.toml", "old/global.optimizer/a.json", "old/board.md"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -96,6 +126,17 @@ def test_entries_of_others_outlive_a_report(tmp_path: Path) -> None:
     replace_files(tmp_path / "old", tmp_path / "new", (".json",))
     left = {path.relative_to(tmp_path / "old").as_posix() for path in (tmp_path / "old").rglob("*") if path.is_file()}
     assert left == {"entries/theirs/entry.toml", "local.optimizer/b.json"}
+
+
+def test_gains_by_hand() -> None:
+    task, right = "local/augmentation/threshold=0.15", {"trees-window": (8, 7), "svm-rbf-16": (3, 5)}
+    results = [make_result([class_score(n, "random", folds=5)], task, m, folds=5) for m, n in right.items()]
+    each = np.repeat([0.5, 0.2], 5)  # gains of the first five networks and of the others
+    half = 1.959964 * each.std(ddof=1) / np.sqrt(10)
+    found = gain_text(results, "local/augmentation", "trees-window", "svm-rbf-16")
+    assert found == f"+35.0 [{100 * (0.35 - half):.1f}, {100 * (0.35 + half):.1f}] of 10"
+    assert gain_text(results, "local/augmentation", "trees-window", "svm-rbf-16", 5) == "+20.0 [20.0, 20.0] of 5"
+    assert gain_text(results, "local/augmentation", "trees-window", "svm-rbf-16", 10) == ""
 
 
 @pytest.mark.slow

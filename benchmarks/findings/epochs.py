@@ -1,0 +1,130 @@
+"""Accuracy of deep meta-classifiers over the epochs of their training, each number of epochs a run of its own.
+
+All numbers come from result files of methods with the option ``epochs``, that of a task's runs which name none being the
+budget's. A run's schedule of the learning rate ends with it, so a short run is no beginning of a long one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.findings import style
+from benchmarks.findings.results import accuracy_row, defaults_of, in_order, is_trivial
+from benchmarks.findings.source import MissingDataError, Source
+from nws_data.tasks.table import TaskSpec, parse_task
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from benchmarks.leaderboard.files.results import Result
+
+_MARKERS = "osD^vP"
+
+
+def measure(source: Source) -> dict[str, pd.DataFrame]:
+    """Return accuracies by task, method and epochs, and of the best other method; raises ``MissingDataError``."""
+    curves: dict[tuple[str, int, str], dict[int, Result]] = {}
+    others: dict[tuple[str, int], list[Result]] = {}
+    for result in source.result_files:
+        spec = parse_task(result.task)
+        if spec.family.regression or spec.fold is not None or spec.share is not None or spec.permuted is not None:
+            continue
+        if "epochs" in result.options and result.method.startswith("dmc"):
+            curves.setdefault((result.task, result.folds, _label(result)), {})[_epochs(result, spec)] = result
+        elif not is_trivial(result.method):
+            others.setdefault((result.task, result.folds), []).append(result)
+    tasks = {key[:2] for key, of_epochs in curves.items() if len(of_epochs) > 2}
+    if not tasks:
+        raise MissingDataError(
+            f"{source.results} has no results of this dataset for three numbers of epochs; make some with nws bench run "
+            f"--task global/optimizer --method dmc-asinh-short --option epochs=6 --data {source.root} --out "
+            f"{source.results}, and so on with other epochs"
+        )
+    rows = [
+        {"task": task, "folds": folds, "method": method, "epochs": n} | accuracy_row(result)
+        for (task, folds, method), of_epochs in sorted(curves.items())
+        for n, result in sorted(of_epochs.items())
+        if (task, folds) in tasks
+    ]
+    best = [
+        {"task": task, "folds": folds, "method": result.method} | accuracy_row(result)
+        for task, folds in sorted(tasks)
+        for result in sorted(others.get((task, folds), []), key=lambda r: -accuracy_row(r)["accuracy"])[:1]
+    ]
+    columns = ["task", "folds", "method", "accuracy", "low", "high", "sd_seeds", "seeds", "trainings", "chance"]
+    return {"accuracies": pd.DataFrame(rows), "others": pd.DataFrame(best, columns=columns)}
+
+
+def _label(result: Result) -> str:
+    """Return a method's name with the options, but for the epochs, that are not the defaults."""
+    usual = defaults_of(result.method)
+    shown = [f"{k}={v}" for k, v in sorted(result.options.items()) if k != "epochs" and usual.get(k) != v]
+    return f"{result.method} ({', '.join(shown)})" if shown else result.method
+
+
+def _epochs(result: Result, spec: TaskSpec) -> int:
+    """Return the epochs of a result's fits."""
+    from baselines.dmc.budget import BUDGETS
+    from baselines.registry import find_method
+
+    given = result.options["epochs"]
+    if given is not None:
+        return int(given)
+    name = result.options.get("budget") or find_method(result.method).options.get("budget", "paper")
+    budget = BUDGETS[str(name)]
+    return budget.epochs_local if spec.family.part else budget.epochs_global
+
+
+def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
+    """Return a panel for each task: accuracies with intervals over epochs, the best other method and chance as lines."""
+    table, others = tables["accuracies"], tables["others"]
+    panels = list(dict.fromkeys(zip(table["task"], table["folds"], strict=True)))
+    columns = min(2, len(panels))
+    figure, axes = style.grid(-(-len(panels) // columns), columns, 11 / columns, 3.4, sharey=True)
+    methods = in_order(list(table["method"]))
+    places = [panel for line in axes for panel in line]
+    lines: dict[str, Any] = {}
+    for panel, (task, folds) in zip(places, panels, strict=False):
+        own = table[(table["task"] == task) & (table["folds"] == folds)]
+        for method, rows in own.groupby("method", sort=False):
+            i = methods.index(str(method))
+            look: dict[str, Any] = {"color": style.COLOURS[i % 8], "marker": _MARKERS[i % 6], "markersize": 4}
+            spread = 100 * np.stack([rows["accuracy"] - rows["low"], rows["high"] - rows["accuracy"]])
+            x = rows["epochs"] * 1.03 ** (i - len(methods) / 2)
+            lines[str(method)] = panel.errorbar(x, 100 * rows["accuracy"], spread, elinewidth=0.8, linewidth=1.4, **look)
+        for row in others[(others["task"] == task) & (others["folds"] == folds)].itertuples():
+            panel.axhline(100 * row.accuracy, color=style.INK, linewidth=1, linestyle=":")
+            panel.text(own["epochs"].min(), 100 * row.accuracy + 1, row.method, fontsize=8, va="bottom")
+        panel.axhline(100 * own["chance"].max(), color=style.INK, linewidth=0.8, linestyle="--")
+        seeds = sorted(set(own["seeds"]))
+        panel.set_title(f"{task}; {own['trainings'].iloc[0]} test networks, {_between(seeds)} seeds", fontsize=9)
+        panel.set(xscale="log", ylim=(0, 104), xlabel="epochs of a run (logarithmic)")
+        panel.minorticks_off()
+        ticks = sorted(set(own["epochs"]))
+        panel.set_xticks(ticks, [str(n) for n in ticks])
+    for panel in places[len(panels) :]:
+        panel.set_visible(False)
+    for line in axes:
+        line[0].set_ylabel("accuracy (%)")
+    title = "95 % intervals, clustered by training; dotted: the best method without epochs; dashed: chance"
+    names = [method for method in methods if method in lines]
+    figure.legend([lines[m] for m in names], names, loc="outside lower center", ncols=3, fontsize=8, title=title)
+    return {"curves": figure}
+
+
+def _between(values: list[int]) -> str:
+    return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
+
+
+def tell(tables: dict[str, pd.DataFrame]) -> str:
+    """Return the accuracies of each task and method, with the fewest and the most epochs."""
+    parts = []
+    for (task, folds, method), own in tables["accuracies"].groupby(["task", "folds", "method"], sort=False):
+        ends = own.iloc[[0, -1]] if len(own) > 1 else own
+        kind = ", five folds" if folds else ""
+        said = [f"{100 * r.accuracy:.0f} % [{100 * r.low:.0f}, {100 * r.high:.0f}] at {r.epochs}" for r in ends.itertuples()]
+        parts.append(f"{task}{kind}, {method}: {', '.join(said)} epochs.")
+    return " ".join(parts)
