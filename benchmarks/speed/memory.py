@@ -67,7 +67,7 @@ def _train_largest(connection: Connection, bank_folder: Path, backend: str) -> N
     fleet.set_epoch(0, *member.next_epoch())
     for _ in range(CAPACITY):
         member.history.snapshots.add(vector.float().numpy())
-    fleet.run(N_STEPS)
+    fleet.run(min(N_STEPS, member.left))
     member.expect(fleet.evaluate(0))
     member.collect()
     connection.send(memory_mb())

@@ -304,7 +304,7 @@ def test_a_build_says_when_its_workers_may_lack_memory(tmp_path, monkeypatch, ca
     monkeypatch.setattr("builders.build.available_memory", lambda: free)
     build(config(tmp_path / "nws", fixed=1))
     notice = (
-        "2 workers and the images may need 0.4 GB of memory, 0.1 GB are free: if workers get killed, give fewer --workers"
+        "2 workers and the images may need 0.6 GB of memory, 0.1 GB are free: if workers get killed, give fewer --workers"
     )
     assert (notice in capsys.readouterr().err) == said
 
