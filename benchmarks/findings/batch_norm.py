@@ -206,7 +206,9 @@ def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
         panel.hlines(chance, x - width / 2, x + width / 2, color=style.INK, linestyle=":", linewidth=2, label=label)
     above = cases.groupby("target")["above"].first()
     marks = {target: "" if pd.isna(above[target]) else f"\nabove {above[target]:.0%}" for target in targets}
-    panel.set_xticks(range(len(targets)), [target.replace("_", " ") + marks[target] for target in targets])
+    n_cases = cases.dropna(subset=["accuracy"]).groupby("target").size()
+    middles = [i + (n_cases[target] - len(kinds)) * width / 2 for i, target in enumerate(targets)]  # of the bars there are
+    panel.set_xticks(middles, [target.replace("_", " ") + marks[target] for target in targets])
     panel.set(
         ylabel="accuracy on windows (%)", ylim=(0, 105), title="Tested on all weights, and without norm values and biases"
     )

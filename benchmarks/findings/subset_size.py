@@ -113,7 +113,7 @@ def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
                 1.02, 100 * rows["chance"].max(), "<", color=look["color"], transform=panel.get_yaxis_transform(),
                 clip_on=False, markersize=5,
             )  # fmt: skip
-        panel.set_title(f"{method}, {_part(family)}; {_sizes(own)}, {own['setting'].iloc[0]}", fontsize=9)
+        panel.set_title(f"{method}, {_part(family)}\n{_sizes(own)}, {own['setting'].iloc[0]}", fontsize=9)
         panel.set(xscale="log", ylim=(0, 100))
         panel.set_xticks(sorted(set(table["length"])), [f"{n:,}" for n in sorted(set(table["length"]))], minor=False)
         panel.tick_params(axis="x", labelbottom=True, rotation=30)
