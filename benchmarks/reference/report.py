@@ -51,7 +51,7 @@ def write_report(name: str, budget: Budget, out: Path) -> list[Path]:
     write_board(out / RESULTS, out / RESULTS, out / DATA, out / PREDICTIONS)
     replace_files(_COMMITTED, out / RESULTS, (".json",))
     replace_files(_PICTURES, out / FIGURES_FOLDER, (".png", ".json", TRENDS, EPOCHS, CLAIMS))
-    write_board(_COMMITTED, _COMMITTED, out / DATA, out / PREDICTIONS)
+    write_board(_COMMITTED, _COMMITTED)  # what anybody can make of the committed files: predictions are not among them
     write_bytes(HERE / RECORD, (json.dumps(record, indent=1) + "\n").encode())
     written = pages()
     for path, text in written.items():

@@ -153,7 +153,7 @@ def precision(job: Job, trainings: str) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         for name in ("float32", "bfloat16"):
-            job.emit(precision=name, seconds=built(job, Path(folder) / name, name, trainings, "1500", "40"))
+            job.emit(precision=name, seconds=built(job, Path(folder) / name, name, trainings, "1300", "40"))
             data = nws_data.open(Path(folder) / name, "fixed")
             job.emit(
                 precision=name, test_accuracy=float(data.trainings()["final_test_accuracy"].mean()), biases=conv_biases(data)
