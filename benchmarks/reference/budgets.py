@@ -114,7 +114,7 @@ _QUICK = (
     _above(_of("local", targets=tuple(CLASSES)), _ON_WINDOWS),
     _above(_of("local-conv", "local-fc", "vote"), (*_TRIVIAL, *_FEW)),
     _above(("local-fc/filter_size",), (*_TRIVIAL, *_FEW)),
-    _above(tuple(f"{task}@{n}" for task in _of("local") for n in (500, 2000, 20_000)), _FEW[:2]),
+    _above(tuple(f"{task}@{n}" for task in _of("local") for n in (100, 500, 2000, 20_000)), _FEW[:2]),
     Runs(tasks=_CURVES_GLOBAL, methods=("svm-linear-480", "boosting-480")),
     Runs(tasks=_CURVES_LOCAL, methods=("svm-rbf-16", "trees-window")),
     Runs(
