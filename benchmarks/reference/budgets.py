@@ -47,7 +47,7 @@ class Budget:
     leaks: Runs  # methods that are fitted to permuted labels, ``seeds`` times
     seed: int = 2020
     precision: str = "float32"
-    figures: tuple[str, ...] = ("all",)
+    figures: tuple[str, ...] = ("all", "map-deep")
     sources: tuple[str, ...] = ("mnist", "fashion_mnist", "cifar10")
 
     def configs(
