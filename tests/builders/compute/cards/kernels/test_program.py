@@ -95,7 +95,11 @@ def compare(trainings: dict[int, PlannedTraining], bank: DeviceBank, batch: int,
     state = run(trainings, vectors, bank, "float64", batch, steps)
     for slot, training in trainings.items():
         vector, loss = oracle(training, vectors[slot], bank, batch, steps)
-        torch.testing.assert_close(state.vectors[slot].cpu(), vector, rtol=0, atol=1e-8)
+        error = (state.vectors[slot].cpu() - vector).abs()
+        for layer in Architecture.of(training.hyperparameters).layers:
+            for tensor in layer.tensors:  # a bias before a norm has no true gradient: Adam makes its noise large
+                bound = 1e-5 if layer.is_conv and layer.has_norm and tensor.kind == "bias" else 1e-8
+                assert error[tensor.slice].max() < bound, (layer.name, tensor.kind)
         assert state.losses[slot].item() == pytest.approx(loss, abs=1e-10)
         assert state.slots[slot, 1:3].tolist() == [steps, steps]
     assert not state.vectors[-1].any() and not state.slots[-1].any()  # the idle one
