@@ -95,28 +95,25 @@ def compare(trainings: dict[int, PlannedTraining], bank: DeviceBank, batch: int,
     state = run(trainings, vectors, bank, "float64", batch, steps)
     for slot, training in trainings.items():
         vector, loss = oracle(training, vectors[slot], bank, batch, steps)
-        error = (state.vectors[slot].cpu() - vector).abs()
-        for layer in Architecture.of(training.hyperparameters).layers:
-            for tensor in layer.tensors:  # a bias before a norm has no true gradient: Adam makes its noise large
-                noisy = layer.is_conv and layer.has_norm and tensor.kind in ("bias", "mean")
-                bound = 1e-5 if noisy else 1e-8
-                assert error[tensor.slice].max() < bound, (layer.name, tensor.kind)
+        torch.testing.assert_close(state.vectors[slot].cpu(), vector, rtol=0, atol=1e-8)
         assert state.losses[slot].item() == pytest.approx(loss, abs=1e-10)
         assert state.slots[slot, 1:3].tolist() == [steps, steps]
     assert not state.vectors[-1].any() and not state.slots[-1].any()  # the idle one
 
 
 def mixed(**changes) -> dict[int, PlannedTraining]:
-    """Trainings that differ in all that a fleet mixes."""
+    """Trainings that differ in all that a fleet mixes, but for the changes."""
     return {
         i: planned(
             i,
-            dataset=("digits", "colour")[i % 2],
-            optimizer=CLASSES["optimizer"][i % 3],
-            activation=activation,
-            initialization="glorot_normal",
-            learning_rate=0.001,
-            **changes,
+            **{
+                "dataset": ("digits", "colour")[i % 2],
+                "optimizer": CLASSES["optimizer"][i % 3],
+                "activation": activation,
+                "initialization": "glorot_normal",
+                "learning_rate": 0.001,
+            }
+            | changes,
         )
         for i, activation in enumerate(CLASSES["activation"])
     }
@@ -134,7 +131,8 @@ def test_a_step_without_batch_norm(device_bank):
 
 @pytest.mark.long
 def test_batches_of_odd_size(device_bank):
-    compare(mixed(**ODD), device_bank, 3, 2)
+    # Adam makes of the noise of biases before a norm, which have no true gradient, differences of 5e-8 in two steps.
+    compare(mixed(**ODD, optimizer="momentum"), device_bank, 3, 2)
 
 
 @pytest.mark.parametrize(
