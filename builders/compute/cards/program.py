@@ -173,10 +173,10 @@ class Program:
                 **tiles,
             )  # fmt: skip
             dz = dx
-        dy: Tensor | None = dz
         for conv in reversed(layers):
-            assert dy is not None
-            dy = conv.backward(dy)
+            dz = conv.backward(dz)
+            if conv is not layers[0]:  # images need no gradient
+                dz = conv.data_gradient(dz)
 
     def _update(self) -> None:
         state, optimizer = self.state, self.state.optimizer
@@ -234,8 +234,8 @@ class ConvLayer:
         self._pointwise(norm.finish_kernel, self._z, state.vectors, program.statistics, self._y)
         return self._y
 
-    def backward(self, dy: Tensor) -> Tensor | None:
-        """Add the backward pass; return the gradient of x, None of images."""
+    def backward(self, dy: Tensor) -> Tensor:
+        """Add the gradients of all parameters; return that of z."""
         program, state, layer = self._program, self._program.state, self._layer
         n_tiles = -(-self._n_after // self._block_q)
         if layer.has_norm:
@@ -246,10 +246,12 @@ class ConvLayer:
         self._pointwise(norm.finish_gradient_kernel, dy, self._z, state.vectors, state.values, dz, sums)
         self._sum(sums, layer["bias"].start)
         self._kernel_gradient(dz)
-        if layer.n_in == IMAGE_SHAPE[0]:
-            return None
+        return dz
+
+    def data_gradient(self, dz: Tensor) -> Tensor:
+        """Add the gradient of x and return it."""
         dx = torch.zeros_like(self._x)
-        self._convolve(dz, dx, state.losses, backward=True)
+        self._convolve(dz, dx, self._program.state.losses, backward=True)
         return dx
 
     def _convolve(self, x: Tensor, out: Tensor, parts: Tensor, moments: bool = False, backward: bool = False) -> None:
