@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
+from builders.compute.cards.bank import DeviceBank
 from builders.compute.cards.kernels.images import images_kernel
 from builders.compute.cards.state import State
 from builders.recipe.augmentation import RANGES, augment, normal_quantiles, to_float
+
+
+def launched(state: State, bank: DeviceBank, bounds: Tensor) -> Tensor:
+    """The images of all slots, ``(slots, batch, 32, 32, 4)``, in the dtype of the parameters' bounds ``(10, 2)``."""
+    slots, longest, batch = state.rows.shape
+    ranges = torch.stack([bounds[:, 0], bounds[:, 1] - bounds[:, 0]], 1)
+    x = torch.full((slots, batch, 32, 32, 4), 9, dtype=bounds.dtype, device=bounds.device)
+    tensors = state.slots, state.rows, bank.images, ranges, normal_quantiles(bounds.device, torch.float32), x
+    images_kernel[(batch, slots)](*tensors, longest, BATCH=batch, AUGMENTING=True, enable_fp_fusion=False)
+    return x
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-12), (torch.float32, 2e-5)])
@@ -19,22 +31,7 @@ def test_images_are_those_of_the_definition(device_bank, dtype, bound):
     state.rows.copy_(rows.view(3, 2, 4))
     for slot, (seed, step) in enumerate(zip(seeds, steps, strict=True)):
         state.slots[slot] = torch.tensor([seed, step, slot % 2, 1, 0, int(slot > 0)])
-    bounds = torch.tensor(list(RANGES.values()), dtype=dtype, device=device)
-    ranges = torch.stack([bounds[:, 0], bounds[:, 1] - bounds[:, 0]], 1)
-    x = torch.full((3, 4, 32, 32, 4), 9, dtype=dtype, device=device)
-    quantiles = normal_quantiles(device, torch.float32)
-    images_kernel[(4, 3)](
-        state.slots,
-        state.rows,
-        device_bank.images,
-        ranges,
-        quantiles,
-        x,
-        2,
-        BATCH=4,
-        AUGMENTING=True,
-        enable_fp_fusion=False,
-    )
+    x = launched(state, device_bank, torch.tensor(list(RANGES.values()), dtype=dtype, device=device))
     assert x[..., 3].eq(0).all()
     for slot, (seed, step) in enumerate(zip(seeds, steps, strict=True)):
         raw = device_bank.images[state.rows[slot, slot % 2]]
@@ -50,19 +47,5 @@ def test_an_image_without_colour_stays_so(device_bank):
     state.slots[0] = torch.tensor([5, 1, 0, 1, 0, 1])
     bounds = torch.tensor(list(RANGES.values()), device=device)
     bounds[-1] = 0  # no noise
-    ranges = torch.stack([bounds[:, 0], bounds[:, 1] - bounds[:, 0]], 1)
-    x = torch.zeros(1, 2, 32, 32, 4, device=device)
-    quantiles = normal_quantiles(device, torch.float32)
-    images_kernel[(2, 1)](
-        state.slots,
-        state.rows,
-        device_bank.images,
-        ranges,
-        quantiles,
-        x,
-        1,
-        BATCH=2,
-        AUGMENTING=True,
-        enable_fp_fusion=False,
-    )
+    x = launched(state, device_bank, bounds)
     assert torch.equal(x[..., 0], x[..., 1]) and torch.equal(x[..., 0], x[..., 2]) and x.any()
