@@ -6,22 +6,22 @@ budget's. A run's schedule of the learning rate ends with it, so a short run is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from benchmarks.findings import style
-from benchmarks.findings.results import accuracy_row, defaults_of, in_order, is_trivial
+from benchmarks.findings.curves import draw_curves
+from benchmarks.findings.results import accuracy_row, defaults_of, is_trivial
 from benchmarks.findings.source import MissingDataError, Source
 from nws_data.tasks.table import TaskSpec, parse_task
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from benchmarks.leaderboard.files.results import Result
-
-_MARKERS = "osD^vP"
 
 
 def measure(source: Source) -> dict[str, pd.DataFrame]:
@@ -80,39 +80,22 @@ def _epochs(result: Result, spec: TaskSpec) -> int:
 
 def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
     """Return a panel for each task: accuracies with intervals over epochs, the best other method and chance as lines."""
-    table, others = tables["accuracies"], tables["others"]
-    panels = list(dict.fromkeys(zip(table["task"], table["folds"], strict=True)))
-    columns = min(2, len(panels))
-    figure, axes = style.grid(-(-len(panels) // columns), columns, 11 / columns, 3.4, sharey=True)
-    methods = in_order(list(table["method"]))
-    places = [panel for line in axes for panel in line]
-    lines: dict[str, Any] = {}
-    for panel, (task, folds) in zip(places, panels, strict=False):
-        own = table[(table["task"] == task) & (table["folds"] == folds)]
-        for method, rows in own.groupby("method", sort=False):
-            i = methods.index(str(method))
-            look: dict[str, Any] = {"color": style.COLOURS[i % 8], "marker": _MARKERS[i % 6], "markersize": 4}
-            spread = 100 * np.stack([rows["accuracy"] - rows["low"], rows["high"] - rows["accuracy"]])
-            x = rows["epochs"] * 1.03 ** (i - len(methods) / 2)
-            lines[str(method)] = panel.errorbar(x, 100 * rows["accuracy"], spread, elinewidth=0.8, linewidth=1.4, **look)
+    others = tables["others"]
+
+    def finish(panel: Axes, own: pd.DataFrame, colours: Mapping[str, str]) -> None:
+        task, folds = own["task"].iloc[0], own["folds"].iloc[0]
         for row in others[(others["task"] == task) & (others["folds"] == folds)].itertuples():
             panel.axhline(100 * row.accuracy, color=style.INK, linewidth=1, linestyle=":")
             panel.text(own["epochs"].min(), 100 * row.accuracy + 1, row.method, fontsize=8, va="bottom")
-        panel.axhline(100 * own["chance"].max(), color=style.INK, linewidth=0.8, linestyle="--")
         seeds = sorted(set(own["seeds"]))
         panel.set_title(f"{task}; {own['trainings'].iloc[0]} test networks, {_between(seeds)} seeds", fontsize=9)
-        panel.set(xscale="log", ylim=(0, 104), xlabel="epochs of a run (logarithmic)")
-        panel.minorticks_off()
+        panel.set(ylim=(0, 104), xlabel="epochs of a run (logarithmic)")
         ticks = sorted(set(own["epochs"]))
         panel.set_xticks(ticks, [str(n) for n in ticks])
-    for panel in places[len(panels) :]:
-        panel.set_visible(False)
-    for line in axes:
-        line[0].set_ylabel("accuracy (%)")
+
     title = "95 % intervals, clustered by training; dotted: the best method without epochs; dashed: chance"
-    names = [method for method in methods if method in lines]
-    figure.legend([lines[m] for m in names], names, loc="outside lower center", ncols=3, fontsize=8, title=title)
-    return {"curves": figure}
+    table = tables["accuracies"]
+    return {"curves": draw_curves(table, "epochs", finish, height=3.4, apart=1.03, n_columns=3, title=title)}
 
 
 def _between(values: list[int]) -> str:

@@ -8,13 +8,15 @@ the line, so what it gives at the paper's numbers is a guess, and kept between c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from benchmarks.findings import style
+from benchmarks.findings.curves import draw_curves
 from benchmarks.findings.results import accuracy_row, in_order, is_trivial, labels_of
 from benchmarks.findings.source import MissingDataError, Source
 from benchmarks.findings.subset_size import trend
@@ -22,14 +24,13 @@ from nws_data.tasks.table import parse_task
 from nws_data.tasks.task import load_task
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from benchmarks.leaderboard.files.results import Result
 
 PAPER = {"fixed": 1758, "random": 8035}
 """Training networks above the thresholds in the paper (Supplement C)."""
-
-_MARKERS = "osD^vP"
 
 
 def measure(source: Source) -> dict[str, pd.DataFrame]:
@@ -69,42 +70,27 @@ def n_training(source: Source, result: Result) -> int:
 
 def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
     """Return a panel for each task: accuracies with intervals, and trends up to the paper's number."""
-    table, trends = tables["accuracies"], tables["trends"]
-    panels = list(dict.fromkeys(zip(table["task"], table["folds"], strict=True)))
-    columns = min(2, len(panels))
-    figure, axes = style.grid(-(-len(panels) // columns), columns, 11 / columns, 3.6, sharey=True)
-    methods = in_order(list(table["method"]))
-    places = [panel for line in axes for panel in line]
-    lines: dict[str, Any] = {}
-    for panel, (task, folds) in zip(places, panels, strict=False):
-        own = table[(table["task"] == task) & (table["folds"] == folds)]
-        for method, rows in own.groupby("method", sort=False):
-            i = methods.index(str(method))
-            look: dict[str, Any] = {"color": style.COLOURS[i % 8], "marker": _MARKERS[i % 6], "markersize": 4}
-            spread = 100 * np.stack([rows["accuracy"] - rows["low"], rows["high"] - rows["accuracy"]])
-            x = rows["networks"] * 1.02 ** (i - len(methods) / 2)
-            lines[str(method)] = panel.errorbar(x, 100 * rows["accuracy"], spread, elinewidth=0.8, linewidth=1.4, **look)
+    trends = tables["trends"]
+
+    def finish(panel: Axes, own: pd.DataFrame, colours: Mapping[str, str]) -> None:
+        task, folds = own["task"].iloc[0], own["folds"].iloc[0]
+        for method, colour in colours.items():
             line = trends[(trends["task"] == task) & (trends["folds"] == folds) & (trends["method"] == method)].iloc[0]
-            ends = np.array([rows["networks"].max(), line["paper"]])
+            ends = np.array([own.loc[own["method"] == method, "networks"].max(), line["paper"]])
             height = line["at_target"] - line["slope"] * np.log2(line["paper"] / ends)
             height = height.clip(own["chance"].max(), 1)
-            panel.plot(ends, 100 * height, color=look["color"], linestyle=":", linewidth=1.2)
-        panel.axhline(100 * own["chance"].max(), color=style.INK, linewidth=0.8, linestyle="--")
+            panel.plot(ends, 100 * height, color=colour, linestyle=":", linewidth=1.2)
         kind = ", five folds" if folds else ""
         panel.set_title(f"{task}; {own['trainings'].iloc[0]} test networks{kind}", fontsize=9)
-        panel.set(xscale="log", ylim=(0, 102), xlabel="training networks (logarithmic); line: the paper's number")
-        panel.axvline(trends.loc[trends["task"] == task, "paper"].iloc[0], color=style.INK, linewidth=0.8)
-        panel.minorticks_off()
-        ticks = sorted({*own["networks"], int(trends.loc[trends["task"] == task, "paper"].iloc[0])})
+        panel.set(ylim=(0, 102), xlabel="training networks (logarithmic); line: the paper's number")
+        paper = int(trends.loc[trends["task"] == task, "paper"].iloc[0])
+        panel.axvline(paper, color=style.INK, linewidth=0.8)
+        ticks = sorted({*own["networks"], paper})
         panel.set_xticks(ticks, [f"{n:,}" for n in ticks])
-    for panel in places[len(panels) :]:
-        panel.set_visible(False)
-    for line in axes:
-        line[0].set_ylabel("accuracy (%)")
+
     title = "95 % intervals, clustered by training; dotted: trend on the logarithm; dashed: chance"
-    names = [method for method in methods if method in lines]
-    figure.legend([lines[m] for m in names], names, loc="outside lower center", ncols=4, fontsize=8, title=title)
-    return {"curves": figure}
+    table = tables["accuracies"]
+    return {"curves": draw_curves(table, "networks", finish, height=3.6, apart=1.02, n_columns=4, title=title)}
 
 
 def tell(tables: dict[str, pd.DataFrame]) -> str:
