@@ -20,7 +20,7 @@ from benchmarks.findings.registry import FIGURES
 from benchmarks.findings.results import in_order, is_trivial, percent, right_of
 from benchmarks.findings.source import LOWER
 from benchmarks.leaderboard.board.write import read_results, write_board
-from benchmarks.leaderboard.files.results import Result, main_metric
+from benchmarks.leaderboard.files.results import Result, ResultError, main_metric
 from benchmarks.reference.budgets import Budget
 from benchmarks.reference.commands import DATA, PREDICTIONS, RESULTS
 from benchmarks.reference.commands import FIGURES as FIGURES_FOLDER
@@ -144,14 +144,15 @@ def scores_table(results: Sequence[Result], tasks: Sequence[str], methods: Seque
 def gain_text(results: Sequence[Result], task: str, method: str, other: str, first: int = 0) -> str:
     """Return a method's accuracy less another's on the same networks in five folds, in points with the 95 % interval.
 
-    ``first``: on networks of this index or a later one alone.
+    ``first``: on networks of this index or a later one alone. Raises ``ResultError`` for results on different networks.
     """
     name = f"{task}/threshold={LOWER}"
     found = {r.method: r for r in results if r.task == name and r.folds and r.method in (method, other)}
     if len(found) < 2:
         return ""
     (trainings, n, right), (same, _, others) = (right_of(found[key]) for key in (method, other))
-    assert trainings == same, f"{method} and {other} were tested on different networks"
+    if trainings != same:
+        raise ResultError(f"{name}: {method} and {other} were tested on different networks; run both again on these data")
     kept = np.array([int(training.partition("-")[2]) >= first for training in trainings])
     if not kept.any():
         return ""

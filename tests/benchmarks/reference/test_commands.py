@@ -11,6 +11,7 @@ import pytest
 
 import nws_data
 from benchmarks.leaderboard.board.write import _check_all, read_results
+from benchmarks.leaderboard.files.results import ResultError
 from benchmarks.leaderboard.runs.plans import choose_methods
 from benchmarks.reference.budgets import BUDGETS, Budget, Runs
 from benchmarks.reference.commands import (
@@ -137,6 +138,9 @@ def test_gains_by_hand() -> None:
     assert found == f"+35.0 [{100 * (0.35 - half):.1f}, {100 * (0.35 + half):.1f}] of 10"
     assert gain_text(results, "local/augmentation", "trees-window", "svm-rbf-16", 5) == "+20.0 [20.0, 20.0] of 5"
     assert gain_text(results, "local/augmentation", "trees-window", "svm-rbf-16", 10) == ""
+    results[1] = make_result([class_score((3, 5), "random", start=3, folds=5)], task, "svm-rbf-16", folds=5)
+    with pytest.raises(ResultError, match="tested on different networks; run both again"):
+        gain_text(results, "local/augmentation", "trees-window", "svm-rbf-16")
 
 
 @pytest.mark.slow
