@@ -342,12 +342,11 @@ INLINE void load_inputs(const void *z, int bf16, long row, int n, int side, int 
         memcpy(w[0], load(z, bf16, row * n, n, buffer), (size_t)n * sizeof(real));
 }
 
-/* Backward of conv_forward: from dy to dz, and the gradients of gamma, beta and the convolution's bias.
+/* Backward of conv_forward: z becomes dz, row by row; the gradients of gamma, beta and the convolution's bias.
  * The bias has no true gradient in front of a norm; what is summed here is the rounding of dz, as in any framework. */
 void conv_backward(
-    const void *z, const void *y, const void *dy, int bf16, long images, int side, int channels, const real *gamma,
-    const real *beta, int pool, int activation, const real *mean, const real *rstd, void *dz, real *dgamma, real *dbeta,
-    real *dbias
+    void *z, const void *y, const void *dy, int bf16, long images, int side, int channels, const real *gamma,
+    const real *beta, int pool, int activation, const real *mean, const real *rstd, real *dgamma, real *dbeta, real *dbias
 ) {
     int n = side * channels, m = pool ? n / 2 : n, step = pool ? 2 : 1;
     real scale[UNITS], shift[UNITS], zero[UNITS], c1[UNITS], c2[UNITS];
@@ -399,8 +398,8 @@ void conv_backward(
 #define JOIN(C) join_row(side / 2, C, w[2 * k], w[2 * k + 1], row_out)
             if (pool) BY_CHANNELS(JOIN)
             const real *restrict out = pool ? row_out : w[0];
-            store(dz, bf16, (row + k) * n, n, out);
-            const real *restrict rounded = load(dz, bf16, (row + k) * n, n, buffer);
+            store(z, bf16, (row + k) * n, n, out);
+            const real *restrict rounded = load(z, bf16, (row + k) * n, n, buffer);
             for (int i = 0; i < n; i++) sb[i] += rounded[i];
         }
     }

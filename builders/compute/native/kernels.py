@@ -18,7 +18,7 @@ def _signatures(real: type) -> dict[str, list[type]]:
     return {
         "conv_forward": [_P, _I, _L, _I, _I, _P, _P, real, real, _I, _I, _P, _P, _P, _P, _P],
         "scale_pool_activate": [_P, _I, _L, _I, _I, _P, _P, _I, _I, _P],
-        "conv_backward": [_P, _P, _P, _I, _L, _I, _I, _P, _P, _I, _I, _P, _P, _P, _P, _P, _P],
+        "conv_backward": [_P, _P, _P, _I, _L, _I, _I, _P, _P, _I, _I, _P, _P, _P, _P, _P],
         "hidden_forward": [_P, _I, _I, _I, _P, _P, real, real, _I, _P, _L, _P, _P, _P, _P, _P],
         "hidden_backward": [_P, _P, _I, _I, _I, _P, _I, _P, _L, _P, _P, _P, _P, _P],
         "cross_entropy": [_P, _I, _I, _I, _P, _P],

@@ -111,7 +111,8 @@ class NativeTraining:
         bias = self._address(self._gradient, self._layers[-1]["bias"])
         loss = self._library.cross_entropy(x.data_ptr(), self._bf16, len(x), x.shape[1], labels.data_ptr(), bias)
         dy = x
-        for layer, x, z, y, unit in reversed(tape):
+        while tape:  # an activation's memory is free for the gradients of the layers before it
+            layer, x, z, y, unit = tape.pop()
             if layer.is_conv:
                 dy = self._conv_backward(layer, x, z, y, dy)
                 continue
@@ -157,18 +158,18 @@ class NativeTraining:
         return y, z
 
     def _conv_backward(self, layer: Layer, x: Tensor, z: Tensor, y: Tensor, dy: Tensor) -> Tensor:
-        """Write the layer's gradients; return that of its input, for the first layer whatever."""
+        """Write the layer's gradients, that of ``z`` into ``z``; return that of its input, for the first layer whatever."""
         batch, side, _, channels = z.shape
-        dz, norm = torch.empty_like(z), self._norms[layer.name]
+        norm = self._norms[layer.name]
         self._library.conv_backward(
             z.data_ptr(), y.data_ptr(), dy.data_ptr(), self._bf16, batch, side, channels, norm.gamma, norm.beta,
-            layer.pool_after, self._code, norm.mean, norm.rstd, dz.data_ptr(), norm.dgamma, norm.dbeta,
+            layer.pool_after, self._code, norm.mean, norm.rstd, norm.dgamma, norm.dbeta,
             self._address(self._gradient, layer["bias"]),
         )  # fmt: skip
         dx = self._convolutions[layer.name].backward(
-            x, dz, self._part(self._gradient, layer, "kernel"), needs_dx=layer is not self._layers[0]
+            x, z, self._part(self._gradient, layer, "kernel"), needs_dx=layer is not self._layers[0]
         )
-        return dz if dx is None else dx
+        return z if dx is None else dx
 
     def _hidden_forward(self, layer: Layer, u: Tensor, unit: int) -> Tensor:
         """Activate ``u`` in place; return the layer's output."""
