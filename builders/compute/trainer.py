@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 
@@ -21,21 +22,17 @@ from nws_data.format.records import TrainingRecord
 _IDLE_S = 0.0002  # the card works; the host looks again soon
 
 
-class Interrupted(Exception):
-    """Training was asked to stop; unfinished members are dropped and start from the beginning next time."""
+class Steps(NamedTuple):
+    """A step of a CPU, or some of a card, that were enqueued."""
+
+    n_images: int  # images x models
+    flop: float
 
 
-def train(
-    trainings: Iterable[PlannedTraining],
-    backend: OpenBackend,
-    *,
-    epoch_cap: int,
-    on_step: Callable[[int, float], None] = lambda n_images, flop: None,
-) -> Iterator[TrainingRecord]:
-    """Train trainings of any shapes for up to ``epoch_cap`` epochs, at least 19, and yield each as it finishes.
+def train(trainings: Iterable[PlannedTraining], backend: OpenBackend, *, epoch_cap: int) -> Iterator[TrainingRecord | Steps]:
+    """Train trainings of any shapes for up to ``epoch_cap`` epochs, at least 19; yield each as it finishes, and all steps.
 
-    ``on_step`` is called after each step of a CPU, or some of a card, with the images x models that were enqueued and their
-    operations; it may raise :class:`Interrupted`.
+    Who stops iterating drops unfinished trainings; they start from the beginning next time.
     """
     waiting = deque(_by_shape(trainings))
     lanes: list[Lane] = []
@@ -48,7 +45,7 @@ def train(
                 waiting.popleft()
         except torch.OutOfMemoryError:
             most = _fewer(len(lanes), backend.device)
-        full = yield from _serve(lanes, on_step)
+        full = yield from _serve(lanes)
         if full:
             lanes.remove(full)
             waiting.appendleft(list(full.unfinished.values()))  # they start again
@@ -59,7 +56,7 @@ def train(
         most = min(backend.n_fleets, most + n_ended)  # what follows is smaller
 
 
-def _serve(lanes: Sequence[Lane], on_step: Callable[[int, float], None]) -> Generator[TrainingRecord, None, Lane | None]:
+def _serve(lanes: Sequence[Lane]) -> Generator[TrainingRecord | Steps, None, Lane | None]:
     """Give every lane that is ready a turn; rest a little when none is. Holds no lane afterwards, nor its memory.
 
     Returns a lane that found no memory, which has to be closed.
@@ -72,7 +69,7 @@ def _serve(lanes: Sequence[Lane], on_step: Callable[[int, float], None]) -> Gene
             return lane
         yield from records
         if n_images:
-            on_step(n_images, float(n_images) * lane.flop_per_image)
+            yield Steps(n_images, float(n_images) * lane.flop_per_image)
     if not ready:
         time.sleep(_IDLE_S)
     return None

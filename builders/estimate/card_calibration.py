@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from builders.compute.backend import OpenBackend, open_backend
-from builders.compute.trainer import Interrupted, train
+from builders.compute.trainer import Steps, train
 from builders.estimate.calibration import (
     AUGMENTED_FLOP,
     IMAGE_FLOP,
@@ -63,18 +63,12 @@ def rates(trainings: Iterable[PlannedTraining], opened: OpenBackend, seconds: fl
         BuildError: there were fewer than three turns.
     """
     stamps: list[tuple[float, int, float]] = []
-
-    def on_step(n_images: int, flop: float) -> None:
-        cost = flop * (1 + SCORED / 3) + n_images * (IMAGE_FLOP + AUGMENTED_FLOP / 2)
-        stamps.append((time.monotonic(), n_images, cost))
-        if stamps[-1][0] - stamps[0][0] > seconds:
-            raise Interrupted
-
-    try:
-        for _ in train(trainings, opened, epoch_cap=_EPOCHS, on_step=on_step):
-            pass
-    except Interrupted:
-        pass
+    for event in train(trainings, opened, epoch_cap=_EPOCHS):
+        if isinstance(event, Steps):
+            cost = event.flop * (1 + SCORED / 3) + event.n_images * (IMAGE_FLOP + AUGMENTED_FLOP / 2)
+            stamps.append((time.monotonic(), event.n_images, cost))
+            if stamps[-1][0] - stamps[0][0] > seconds:
+                break
     if len(stamps) < 3:
         raise BuildError(f"--calibrate {seconds:g}: too few steps were taken in that time; give more seconds")
     middle = (stamps[0][0] + stamps[-1][0]) / 2

@@ -14,12 +14,11 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from builders.compute.compute_path import enter_compute_path
-from builders.compute.trainer import Interrupted
 from builders.plan.jobs import Job
 from builders.run.messages import Finished, Message, Notice
 from builders.run.processes import exit_code, start_process
 from builders.run.queue import JobQueue
-from builders.run.worker import Reporter, WorkerSettings, run_job
+from builders.run.worker import WorkerSettings, run_job
 from nws_data.errors import BuildError, NWSError
 
 _PATIENCE_S = 10.0  # how long a worker may take to stop by itself
@@ -128,10 +127,12 @@ def run_worker(connection: Connection, settings: WorkerSettings) -> None:
     try:
         connection.send(None)
         while (job := connection.recv()) is not None:
-            # The only message during a job is: stop. A closed pipe says it too.
-            run_job(job, settings, Reporter(connection.send, connection.poll, job.name))
+            for message in run_job(job, settings):
+                connection.send(message)
+                if connection.poll():  # the only message during a job is: stop; a closed pipe says it too
+                    return
             connection.send(None)
-    except (EOFError, ConnectionError, Interrupted):
+    except (EOFError, ConnectionError):
         return
     except NWSError as error:
         connection.send(BuildError(str(error)))

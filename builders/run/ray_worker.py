@@ -1,4 +1,4 @@
-"""What runs on the nodes of a Ray cluster: a job, after a look at whether the node fits the build, and the message board.
+"""What runs on the nodes of a Ray cluster: a job, after a look at whether the node fits the build.
 
 Loads nothing but the standard library until it has looked, so that a node without torch can say so.
 """
@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import pickle
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from builders.run.messages import Finished, Progress
 
-_PATIENCE_S = 5.0  # for a network file system to show the token, for a message to arrive
+_PATIENCE_S = 5.0  # for a network file system to show the token
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,6 @@ class Order:
     token: str | None
     torch_version: str
     compute_path: str
-
-
-@dataclass(frozen=True)
-class Done:
-    """The job is staged."""
-
-    finished: tuple[Finished, ...]
 
 
 @dataclass(frozen=True)
@@ -49,38 +42,27 @@ class Unfit:
     reason: str
 
 
-def run_order(order: Order, board: Any) -> Done | Failed | Unfit:
-    """Run a job on this node. An ``NWSError`` is an answer, not an exception: it is no reason to try again."""
+def run_order(order: Order) -> Iterator[Progress | Finished | Failed | Unfit]:
+    """Run a job on this node; yield its messages. An ``NWSError`` is one, not an exception: it is no reason to try again."""
     import ray
 
     if problem := _missing(order):
-        return Failed(problem)
+        yield Failed(problem)
+        return
     from builders.compute.compute_path import enter_compute_path, path_of
-    from builders.compute.trainer import Interrupted
-    from builders.run.worker import Reporter, run_job
+    from builders.run.worker import run_job
     from nws_data.errors import NWSError
-
-    finished: list[Finished] = []
-    posted: list[Any] = []  # the last one
-
-    def send(message: Progress | Finished) -> None:
-        if isinstance(message, Finished):
-            finished.append(message)
-        posted[:] = [board.post.remote(message)]  # waits for nothing: a slow or dead board costs nothing
 
     enter_compute_path()
     try:
         job, settings = pickle.loads(order.content)
         if (path := path_of(settings.backend, settings.precision)) != order.compute_path:
             reason = f"{_node()} computes by {path}, this build by {order.compute_path}"
-            return Unfit(str(ray.get_runtime_context().get_node_id()), reason)
-        run_job(job, settings, Reporter(send, lambda: False, job.name))
-        ray.wait(posted, timeout=_PATIENCE_S)
-        return Done(tuple(finished))
+            yield Unfit(str(ray.get_runtime_context().get_node_id()), reason)
+        else:
+            yield from run_job(job, settings)
     except NWSError as error:
-        return Failed(f"{_node()}: {error}")
-    except Interrupted:
-        return Failed(f"{_node()}: the build's folder {order.staging} belongs to another build now")
+        yield Failed(f"{_node()}: {error}")
 
 
 def _missing(order: Order) -> str | None:
@@ -106,22 +88,6 @@ def _missing(order: Order) -> str | None:
             "share and mount under the same path"
         )
     return None
-
-
-class Board:
-    """An actor that keeps the workers' messages until the driver takes them."""
-
-    def __init__(self) -> None:
-        self._messages: list[Progress | Finished] = []
-
-    def post(self, message: Progress | Finished) -> None:
-        """Leave a message."""
-        self._messages.append(message)
-
-    def take(self) -> list[Progress | Finished]:
-        """Return the messages since the last call."""
-        taken, self._messages = self._messages, []
-        return taken
 
 
 def _node() -> str:
