@@ -15,8 +15,7 @@ import torch
 import nws_data
 from builders.compute.backend import BACKENDS
 from builders.compute.compute_path import backend_of, path_of
-from builders.images.prepare import ImageOptions
-from builders.images.recorded import prepare_recorded, recorded_images
+from builders.images.prepare import ImageOptions, prepare_recorded, recorded_images
 from builders.plan.jobs import make_jobs
 from builders.plan.trainings import PlannedTraining, plan_training
 from builders.run.local import run_jobs

@@ -31,12 +31,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.speed.alternate import command_line, count, show
-from benchmarks.speed.eager import random_bank
 from builders.compute.backend import CARD_PRECISIONS
 from builders.compute.cards.bank import DeviceBank
 from builders.compute.cards.fleet import DeviceFleet
 from builders.compute.cards.self_check import made_up
-from builders.images.bank import ImageBank
+from builders.images.bank import ImageBank, random_bank
 from builders.plan.shape import Shape
 from builders.recipe.initialization import initial_vector
 from nws_data.space.architecture import IMAGE_SHAPE, Architecture, all_architectures

@@ -15,11 +15,10 @@ import torch
 
 from benchmarks.speed.card_counts import ARCHITECTURES, SET, full_fleet
 from benchmarks.speed.cards import write_line
-from benchmarks.speed.eager import random_bank
 from builders.compute.cards.bank import DeviceBank
-from builders.compute.cards.compute_path import enter_device_path, find_device
+from builders.compute.cards.card import enter_device_path, find_device
 from builders.compute.cards.fleet import DeviceFleet, on_stream
-from builders.images.bank import ImageBank
+from builders.images.bank import ImageBank, random_bank
 from builders.plan.shape import Shape
 
 ROOT = Path(__file__).parents[2]

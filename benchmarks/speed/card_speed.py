@@ -14,8 +14,7 @@ from torch import Tensor
 from benchmarks.speed.card_counts import ARCHITECTURES, SET, TRAIN_IMAGES, floor_bytes
 from benchmarks.speed.card_job import Job
 from benchmarks.speed.eager import Eager
-from builders.compute.cards.card import MAX_FLEETS, open_card
-from builders.compute.cards.compute_path import find_device
+from builders.compute.cards.card import MAX_FLEETS, find_device, open_card
 from builders.compute.lane import Member
 from builders.estimate.card_calibration import rates
 from builders.plan.cost import forward_flop

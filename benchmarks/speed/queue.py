@@ -27,11 +27,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.speed.alternate import Setup, Work, alternate, command_line, compared, count, show
-from benchmarks.speed.eager import Eager, random_bank
+from benchmarks.speed.eager import Eager
 from builders.compute.backend import CPU_BACKENDS, CPU_PRECISIONS, open_backend
 from builders.compute.compute_path import enter_compute_path
 from builders.compute.lane import Member
-from builders.images.bank import ImageBank
+from builders.images.bank import ImageBank, random_bank
 from builders.plan.cost import forward_flop, training_flop
 from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining, plan_trainings
@@ -95,7 +95,6 @@ def _train_eager(planned: PlannedTraining, bank: ImageBank) -> None:
 
 
 def _train_epochs(planned: PlannedTraining, bank: ImageBank, precision: str, backend: str) -> None:
-    """Run a backend's steps and evaluations of the same epochs, each entered into the history."""
     hp = planned.hyperparameters
     fleet = open_backend(backend, bank, precision).fleet(Shape.of(hp), 0, 1)
     member = Member(planned, bank, N_EPOCHS, fleet.device)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from builders.compute.backend import Scored, Training
-from builders.compute.evaluation import n_correct
 from builders.images.bank import ImageBank
 from builders.plan.trainings import PlannedTraining
 
@@ -55,9 +54,10 @@ class SingleFleet:
         logits, counts = self._training.scorer(), []
         for part, positions in self._scored.values():
             images, labels = self._images(part)
-            chunks = ((images[rows], labels[rows]) for rows in positions.split(_CHUNK))
-            counts.append(n_correct(logits, chunks))
-        return torch.stack(counts), self._training.vector.to("cpu", torch.float32, copy=True)
+            counts.append(
+                sum(int((logits(images[rows]).argmax(1) == labels[rows]).sum()) for rows in positions.split(_CHUNK))
+            )
+        return torch.tensor(counts), self._training.vector.to("cpu", torch.float32, copy=True)
 
     def clear(self, slot: int) -> None:
         """Nothing is kept that the next training does not overwrite."""

@@ -20,8 +20,7 @@ import torch
 
 from builders.compute.backend import open_backend
 from builders.compute.compute_path import enter_compute_path
-from builders.images.arrays import image_arrays
-from builders.images.bank import ImageBank, write_bank
+from builders.images.bank import ImageBank, random_bank
 from builders.plan.cost import forward_flop, training_flop
 from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
@@ -95,11 +94,9 @@ def calibrate(
         KeyboardInterrupt: Ctrl-C; nothing is left behind.
     """
     chosen = sample_by_cost(works, n_workers * _SHAPES_EACH)
-    pixels = np.random.default_rng(0).integers(0, 256, (_N_IMAGES, 3, 32, 32), np.uint8)
-    images = (pixels, np.arange(_N_IMAGES) % 10)
     processes = []
     with tempfile.TemporaryDirectory(prefix="nws-plan-") as folder:
-        write_bank(folder, [image_arrays(SET, images, images, "random pixels")])
+        random_bank(Path(folder), {SET: (_N_IMAGES, _N_IMAGES)})
         say(f"measuring this machine for {seconds:g} s", error=True)
         try:
             for i in range(n_workers):

@@ -12,8 +12,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from builders.compute.backend import OpenBackend, open_backend
 from builders.compute.trainer import Steps, train
 from builders.estimate.calibration import (
@@ -26,8 +24,7 @@ from builders.estimate.calibration import (
     Work,
     sample_by_cost,
 )
-from builders.images.arrays import image_arrays
-from builders.images.bank import ImageBank, write_bank
+from builders.images.bank import ImageBank, random_bank
 from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
 from nws_data.errors import BuildError
@@ -43,11 +40,7 @@ def calibrate_card(
     """Measure for about so many seconds from the first step on; raises ``BuildError`` when there were too few steps."""
     say(f"measuring {device} for {seconds:g} s, after its first fleets have opened", error=True)
     with tempfile.TemporaryDirectory(prefix="nws-plan-") as folder:
-        rng = np.random.default_rng(0)
-        train_part, test_part = (
-            (rng.integers(0, 256, (n, 3, 32, 32), np.uint8), np.arange(n) % 10) for n in (_N_TRAIN, _N_TEST)
-        )
-        write_bank(folder, [image_arrays(SET, train_part, test_part, "random pixels")])
+        random_bank(Path(folder), {SET: (_N_TRAIN, _N_TEST)})
         opened = open_backend(backend, ImageBank.open(Path(folder)), precision, device)
         shapes = {Shape.of(one.hyperparameters) for one in sample_by_cost(works, 2 * opened.n_fleets)}
         of_shapes = (one for one in works if Shape.of(one.hyperparameters) in shapes)

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from builders.images.arrays import SIDE, ImageArrays
+from builders.images.arrays import SIDE, ImageArrays, Labelled, image_arrays
 from nws_data.atomic import atomic_file, remove_stale, write_bytes
 from nws_data.errors import BuildError
+from nws_data.space.architecture import N_CLASSES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,6 +69,20 @@ def write_bank(folder: Path | str, sets: Iterable[ImageArrays]) -> list[BankedSe
         if old.name not in [item.file for item in described]:
             old.unlink()
     return described
+
+
+def random_bank(folder: Path, sizes: Mapping[str, tuple[int, int]], gray: Collection[str] = ()) -> list[BankedSet]:
+    """Write a bank of random pixels, to measure with: speed does not depend on what images show.
+
+    ``sizes`` has the numbers of training and test images by set; those in ``gray`` have one plane.
+    """
+    generator = np.random.default_rng(0)
+
+    def part(name: str, n: int) -> Labelled:
+        return generator.integers(0, 256, (n, 1 if name in gray else 3, SIDE, SIDE), np.uint8), np.arange(n) % N_CLASSES
+
+    sets = (image_arrays(name, part(name, a), part(name, b), "random pixels") for name, (a, b) in sizes.items())
+    return write_bank(folder, sets)
 
 
 def _write_set(folder: Path, arrays: ImageArrays) -> BankedSet:

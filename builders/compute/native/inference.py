@@ -8,7 +8,7 @@ from torch import Tensor
 
 from builders.compute.evaluation import FoldedNetwork
 from builders.compute.native.convolution import Convolution
-from builders.compute.native.kernels import images_in, required_kernels
+from builders.compute.native.library import images_in, required_kernels
 from builders.recipe.constants import ACTIVATION_CODES
 from nws_data.space.architecture import IMAGE_SHAPE, Architecture
 

@@ -5,7 +5,7 @@
  * channels' coefficients are repeated to the length of a row, so that every loop is one of equal, independent lanes.
  *
  * Compiled without fast-math and without contraction into fused multiply-adds: the bits follow from this text alone, not
- * from the compiler or the width of its vectors. The names are those of builders/compute/native/kernels.py, which calls.
+ * from the compiler or the width of its vectors. The names are those of builders/compute/native/library.py, which loads.
  */
 
 #include <math.h>

@@ -19,7 +19,7 @@ from builders.compute.backend import compute_dtype, vector_dtype
 from builders.compute.native.augmentation import augment
 from builders.compute.native.convolution import Convolution
 from builders.compute.native.inference import NativeInference
-from builders.compute.native.kernels import images_in, required_kernels
+from builders.compute.native.library import images_in, required_kernels
 from builders.plan.shape import Shape
 from builders.recipe.constants import ACTIVATION_CODES
 from builders.recipe.optimizers import OPTIMIZERS

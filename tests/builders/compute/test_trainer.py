@@ -112,7 +112,7 @@ def oracle_vectors(bank: ImageBank, training: PlannedTraining) -> list[np.ndarra
     for epoch in range(CAP):
         for rows in epoch_batches(split, labels, seed, epoch, 32):
             batch = augment(images[rows], seed, step) if hp.augmentation else to_float(images[rows])
-            keep = dropout_mask([seed], [step], 32, 64 + 32)[0]
+            keep = dropout_mask(seed, step, 32, 64 + 32)
             oracle.step(batch.double(), labels[rows].long(), keep, epoch)
             step += 1
         vectors.append(oracle.vector().numpy().copy())
