@@ -75,7 +75,8 @@ def _build_population(
     recorded = _with_recorded(stored, image_sets)
     check_appendable(config.out, population, identity, recorded)
     names = [item.name for item in image_sets]
-    plan = list(plan_trainings(population, n, config.seed, names, config.batch_norm))[config.n_stored(stored, population) :]
+    n_stored = config.n_stored(stored, population)
+    plan = list(plan_trainings(population, n, config.seed, names, config.batch_norm, n_stored))
     bank = ImageBank.open(workspace.images)
     _check_batches(plan, bank)
     workspace.claim_plan(population, identity)

@@ -32,8 +32,7 @@ from builders.compute.backend import CPU_BACKENDS, CPU_PRECISIONS, open_backend
 from builders.compute.compute_path import enter_compute_path
 from builders.compute.lane import Member
 from builders.images.bank import ImageBank, random_bank
-from builders.plan.cost import forward_flop, training_flop
-from builders.plan.shape import Shape
+from builders.plan.shape import Shape, forward_flop, training_flop
 from builders.plan.trainings import PlannedTraining, plan_trainings
 from builders.recipe.epochs import split_images
 from builders.recipe.initialization import initial_vector

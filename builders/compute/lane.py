@@ -10,8 +10,7 @@ from torch import Tensor
 
 from builders.compute.backend import OpenBackend, Scored
 from builders.images.bank import ImageBank
-from builders.plan.cost import training_flop
-from builders.plan.shape import Shape
+from builders.plan.shape import Shape, training_flop
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.epochs import EpochSampler, split_images
 from builders.recipe.history import History

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import TracebackType
 
 from builders.images.bank import ImageBank
-from builders.plan.cost import training_flop
+from builders.plan.shape import training_flop
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.epochs import steps_per_epoch
 from builders.recipe.stopping import MIN_EPOCH_CAP

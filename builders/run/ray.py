@@ -22,8 +22,8 @@ from builders.run.messages import Finished, Message, Notice, Progress
 from builders.run.queue import JobQueue
 from builders.run.ray_cluster import connected, import_ray
 from builders.run.ray_worker import Failed, Order, Unfit, run_order
-from builders.run.token import staging_token
 from builders.run.worker import WorkerSettings
+from builders.run.workspace import staging_token
 from nws_data.errors import BuildError
 
 _POLL_S = 0.5

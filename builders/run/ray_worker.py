@@ -70,8 +70,8 @@ def _missing(order: Order) -> str | None:
     try:
         import torch
 
-        from builders.run.token import sees_token
         from builders.run.worker import run_job  # noqa: F401 - whether all it needs is installed
+        from builders.run.workspace import sees_token
     except ImportError as error:
         return (
             f"{_node()} cannot import {error.name} ({error}): install the same packages on all nodes, such as "

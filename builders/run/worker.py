@@ -12,7 +12,7 @@ from builders.compute.trainer import Steps, train
 from builders.images.bank import ImageBank
 from builders.plan.jobs import Job
 from builders.run.messages import Finished, Progress
-from builders.run.token import sees_token
+from builders.run.workspace import sees_token
 from nws_data.errors import BuildError, FormatError
 from nws_data.format.records import TrainingRecord
 
@@ -29,7 +29,7 @@ class WorkerSettings:
     precision: str
     device: str  # "cpu" or "cuda"
     backend: str  # how it computes, see builders/compute/backend.py
-    token: str | None = None  # the file that allows writing into the staging folder, see builders/run/token.py
+    token: str | None = None  # the file that allows writing into the staging folder, see builders/run/workspace.py
 
 
 def run_job(job: Job, settings: WorkerSettings) -> Iterator[Progress | Finished]:

@@ -124,7 +124,7 @@ def step_errors(fleet: DeviceFleet, shape: Shape, bank: DeviceBank, reference: s
         for slot in range(n):
             fleet.clear(slot)
         name, item = next(iter(bank.host.sets.items()))
-        rows = torch.arange(shape.batch_size, device=bank.device) % item.n_train + bank.first_row(name, "train")
+        rows = torch.arange(shape.batch_size, device=bank.device) % item.n_train + bank.first_row[name, "train"]
         images, labels = bank.gather(rows)
         for planned, vector, moment in zip(trainings, *found, strict=True):
             hyperparameters, plain = planned.hyperparameters, PlainTraining(shape, reference, bank.device)

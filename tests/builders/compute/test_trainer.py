@@ -12,7 +12,7 @@ from builders.compute import trainer
 from builders.compute.backend import CPU_BACKENDS, open_backend
 from builders.compute.trainer import Steps
 from builders.images.bank import ImageBank
-from builders.plan.cost import training_flop
+from builders.plan.shape import training_flop
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.augmentation import augment, to_float
 from builders.recipe.dropout import dropout_mask

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from builders.plan.cost import training_flop
+from builders.plan.shape import training_flop
 from builders.run.messages import Finished, Notice, Progress
 from builders.run.progress import BuildProgress, _clock
 from nws_data.space.architecture import Architecture

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from builders.run.messages import Finished, Progress
-from builders.run.token import remove_tokens, staging_token
 from builders.run.worker import run_job
+from builders.run.workspace import remove_tokens, staging_token
 from nws_data.errors import BuildError
 from nws_data.format.records import TrainingRecord
 

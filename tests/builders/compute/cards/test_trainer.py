@@ -18,7 +18,7 @@ from builders.compute import trainer
 from builders.compute.backend import OpenBackend, open_backend
 from builders.compute.cards.card import open_card
 from builders.compute.trainer import Steps
-from builders.plan.cost import training_flop
+from builders.plan.shape import training_flop
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.initialization import initial_vector
 from nws_data.errors import BuildError

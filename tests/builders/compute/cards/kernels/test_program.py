@@ -41,7 +41,7 @@ def start(training: PlannedTraining) -> Tensor:
 
 
 def rows_of(training: PlannedTraining, bank: DeviceBank, batch: int, steps: int) -> Tensor:
-    first = bank.first_row(training.hyperparameters.dataset, "train") + training.seed % 50
+    first = bank.first_row[training.hyperparameters.dataset, "train"] + training.seed % 50
     return torch.arange(first, first + batch * steps, dtype=torch.int32, device=bank.device).view(steps, batch)
 
 
