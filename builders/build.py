@@ -63,7 +63,6 @@ def build(config: BuildConfig) -> list[BuildReport]:
 def _build_population(
     config: BuildConfig, workspace: Workspace, image_sets: tuple[ImageSet, ...], population: str, n: int
 ) -> BuildReport:
-    """Train what is missing of a population and append it to the dataset."""
     started_s = time.monotonic()
     stored = check_appendable(config.out)
     recorded_path = (workspace.recorded_plan(stored, population) or {}).get("compute_path")

@@ -102,7 +102,6 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_image_options(parser: argparse.ArgumentParser, default: str | None = None) -> None:
-    """Add the fields of ``ImageOptions``."""
     sources = f"{', '.join(SOURCES)}, NAME=FILE.npz or NAME=FOLDER"
     root = "torchvision's folder (default: ~/.cache/nws/images)"
     limit = "use only N {} images of each set: a multiple of ten, the first of each class"

@@ -92,7 +92,6 @@ def images_of(folder: Path, training: str, sources: Sequence[str] | None = None)
 
 
 def _rows(folder: Path, training: str) -> NWSDataset:
-    """Return the rows of a training, one a snapshot; raises ``SelectionError`` when the dataset does not hold it."""
     population, _ = parse_id(training)
     data = nws_data.open(folder, population)
     if training not in data["training"]:

@@ -131,16 +131,17 @@ def shapes(job: Job, precision: str, filter_size: str) -> None:
         shape = Shape(architecture, 32 if job.on_card else 1)
         with on_stream(torch.cuda.Stream() if job.on_card else None):
             fleet = DeviceFleet(shape, images, "triton", precision, 4 if job.on_card else 2)
-            errors = step_errors(fleet, shape, images, "bfloat16" if precision == "bfloat16" else "float64")
+            share, errors = step_errors(fleet, shape, images, "bfloat16" if precision == "bfloat16" else "float64")
             found = [
                 step_bits(fleet, shape, images, *how)
                 for how in ((False, False), (False, False), (True, False), (False, True))
             ]
         worst = max(errors, key=lambda place: errors[place] if errors[place] == errors[place] else float("inf"))
         job.emit(
-            architecture=str(architecture), right=all(error <= ALLOWED[precision] for error in errors.values()), worst=worst,
-            error=errors[worst], median=statistics.median(errors.values()), repeats=torch.equal(found[0], found[1]),
-            moves=torch.equal(found[0], found[2].flip(0)), contains_nan=torch.equal(found[0][1:], found[3][1:]),
+            architecture=str(architecture), scored_otherwise=share, worst=worst, error=errors[worst],
+            right=all(error <= ALLOWED[precision] for error in errors.values()), median=statistics.median(errors.values()),
+            repeats=torch.equal(found[0], found[1]), moves=torch.equal(found[0], found[2].flip(0)),
+            contains_nan=torch.equal(found[0][1:], found[3][1:]),
         )  # fmt: skip
 
 

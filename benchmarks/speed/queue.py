@@ -75,7 +75,6 @@ def contender(bank: Path, n: int, backend: str, precision: str) -> Work:
 
 
 def _train_eager(planned: PlannedTraining, bank: ImageBank) -> None:
-    """Train some epochs with evaluations, as the trainer does them."""
     name, eager = planned.hyperparameters.dataset, Eager(planned)
     member = Member(planned, bank, N_EPOCHS, torch.device("cpu"))
 

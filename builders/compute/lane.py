@@ -78,7 +78,6 @@ class Lane:
             self._members[slot].expect(self._fleet.evaluate(slot))
 
     def _end_epochs(self) -> list[TrainingRecord]:
-        """Read the scores of members whose epoch has ended; let them stop or go on."""
         ended = [slot for slot, member in self._members.items() if member.left == 0]
         records = []
         for slot in ended:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -19,16 +19,12 @@ class SingleFleet:
 
     def __init__(self, training: Training, bank: ImageBank) -> None:
         self.slots, self.steps_a_turn, self.ready = 1, 1, True
-        self.device = torch.device("cpu")
+        self.device, self.turn = torch.device("cpu"), nullcontext
         self._training, self._bank = training, bank
         self._dataset = ""
         self._scored: Scored = {}
         self._rows, self._rates = torch.empty(0), [0.0]
         self._step = self._cursor = 0
-
-    def turn(self) -> AbstractContextManager[object]:
-        """Nothing is needed."""
-        return nullcontext()
 
     def load(self, slot: int, planned: PlannedTraining, vector: Tensor, scored: Scored) -> None:
         """Start a training."""

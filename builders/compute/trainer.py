@@ -86,7 +86,6 @@ def _fewer(n_lanes: int, device: str) -> int:
 
 
 def _by_shape(trainings: Iterable[PlannedTraining]) -> list[list[PlannedTraining]]:
-    """Return the trainings of each shape in plan order, the costliest shape first."""
     by_shape: dict[Shape, list[PlannedTraining]] = defaultdict(list)
     for planned in trainings:
         by_shape[Shape.of(planned.hyperparameters)].append(planned)

@@ -131,7 +131,6 @@ def sample_by_cost(works: Mapping[PlannedTraining, Work], n: int) -> list[Planne
 def _measure_all(
     connection: Connection, bank: Path, share: Sequence[PlannedTraining], precision: str, backend: str, seconds: float
 ) -> None:
-    """Process entry: measure one shape after another until the time is over."""
     enter_compute_path()
     images, end_s = ImageBank.open(bank), time.monotonic() + seconds
     each_s, samples = max(_LEAST_S, seconds / _MOST_SHARE), []

@@ -110,7 +110,6 @@ def estimate(config: BuildConfig, *, epochs: float | None = None, seconds: float
 def _checked_backend(
     config: BuildConfig, workspace: Workspace, stored: Manifest | None, image_sets: list[str], population: str
 ) -> str:
-    """Return what will compute a population; raises ``BuildError`` as the build would."""
     known = workspace.recorded_plan(stored, population)
     config = config.continuing((known or {}).get("compute_path"))
     mine = config.identity(()) | {"image_sets": [[name, ""] for name in image_sets]}

@@ -86,7 +86,6 @@ def random_bank(folder: Path, sizes: Mapping[str, tuple[int, int]], gray: Collec
 
 
 def _write_set(folder: Path, arrays: ImageArrays) -> BankedSet:
-    """Write the file of one set."""
     gray = _is_gray(arrays)
     channels, n_train, n_test = 1 if gray else 3, len(arrays.train_labels), len(arrays.test_labels)
     digest = hashlib.sha256(f"nws-images/1 {channels} {n_train} {n_test}\n".encode())
@@ -99,7 +98,6 @@ def _write_set(folder: Path, arrays: ImageArrays) -> BankedSet:
 
 
 def _is_gray(arrays: ImageArrays) -> bool:
-    """Whether all channels are equal in all images of the set."""
     for images in (arrays.train_images, arrays.test_images):
         if images.strides[1] != 0 and not all(np.array_equal(images[:, 0], images[:, c]) for c in (1, 2)):
             return False

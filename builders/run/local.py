@@ -9,7 +9,7 @@ import os
 import signal
 import traceback
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -26,14 +26,6 @@ _OF_A_CARD = "CUDA error", "Triton Error [CUDA]", "cuDNN error"  # in messages o
 _CARD_FAILED = 75  # exit code of a worker: the system's "try again"
 
 
-@dataclass(eq=False)
-class _Worker:
-    """A process and what it is at."""
-
-    process: BaseProcess
-    job: Job | None = None
-
-
 def run_jobs(jobs: Iterable[Job], settings: WorkerSettings, n_workers: int, report: Callable[[Message], None]) -> None:
     """Run all jobs; finished trainings stand in the staging folder, whatever happens.
 
@@ -44,53 +36,65 @@ def run_jobs(jobs: Iterable[Job], settings: WorkerSettings, n_workers: int, repo
         BuildError: a worker failed, or a job lost its worker too often.
         KeyboardInterrupt: passed on after the workers have stopped.
     """
-    queue = JobQueue(jobs)
-    workers: dict[Connection, _Worker] = {}
+    pool = _Pool(JobQueue(jobs), settings, report)
     try:
-        for _ in range(min(n_workers, len(queue))):
-            _start(workers, settings)
-        while workers:
-            for connection in wait(list(workers), timeout=1.0):
-                if isinstance(connection, Connection):
-                    _serve(workers, connection, queue, settings, report)
+        pool.run(n_workers)
     finally:
-        _stop(workers)
+        pool.stop()
 
 
-def _start(workers: dict[Connection, _Worker], settings: WorkerSettings) -> None:
-    process, connection = start_process(run_worker, settings, device=settings.device)
-    workers[connection] = _Worker(process)
+class _Pool:
+    def __init__(self, queue: JobQueue, settings: WorkerSettings, report: Callable[[Message], None]) -> None:
+        self._queue, self._settings, self._report = queue, settings, report
+        self._workers: dict[Connection, BaseProcess] = {}
+        self._jobs: dict[Connection, Job] = {}  # that workers are at
 
+    def run(self, n_workers: int) -> None:
+        for _ in range(min(n_workers, len(self._queue))):
+            self._start()
+        while self._workers:
+            for connection in wait(list(self._workers), timeout=1.0):
+                if isinstance(connection, Connection):
+                    self._serve(connection)
 
-def _serve(
-    workers: dict[Connection, _Worker],
-    connection: Connection,
-    queue: JobQueue,
-    settings: WorkerSettings,
-    report: Callable[[Message], None],
-) -> None:
-    """Act on a worker's message or death; raises ``BuildError`` when the build cannot go on."""
-    worker = workers[connection]
-    try:
-        message = connection.recv()
-        if message is None:  # it wants a job
-            worker.job = queue.take()
-            connection.send(worker.job)
-            if worker.job is None:
-                worker.process.join()
-                del workers[connection]
+    def stop(self) -> None:
+        """Ask the workers to stop, wait a little, and end those that do not."""
+        for connection in self._workers:
+            with suppress(OSError):
+                connection.send(None)
+        for process in self._workers.values():
+            process.join(_PATIENCE_S)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+    def _start(self) -> None:
+        process, connection = start_process(run_worker, self._settings, device=self._settings.device)
+        self._workers[connection] = process
+
+    def _serve(self, connection: Connection) -> None:
+        """Act on a worker's message or death; raises ``BuildError`` when the build cannot go on."""
+        try:
+            message = connection.recv()
+            if message is None:  # it wants a job
+                self._jobs.pop(connection, None)
+                if job := self._queue.take():
+                    self._jobs[connection] = job
+                connection.send(job)
+                if job is None:
+                    self._workers.pop(connection).join()
+                return
+        except (EOFError, OSError):
+            process, job = self._workers.pop(connection), self._jobs.pop(connection, None)
+            process.join(_PATIENCE_S)
+            self._report(Notice(self._queue.lost(job, _cause_of_death(exit_code(process)))))
+            self._start()
             return
-    except (EOFError, OSError):
-        worker.process.join(_PATIENCE_S)
-        del workers[connection]
-        report(Notice(queue.lost(worker.job, _cause_of_death(exit_code(worker.process)))))
-        _start(workers, settings)
-        return
-    if isinstance(message, BuildError):
-        raise message
-    if isinstance(message, Finished):
-        queue.note(message)
-    report(message)
+        if isinstance(message, BuildError):
+            raise message
+        if isinstance(message, Finished):
+            self._queue.note(message)
+        self._report(message)
 
 
 def _cause_of_death(exit_code: int | None) -> str:
@@ -105,20 +109,6 @@ def _cause_of_death(exit_code: int | None) -> str:
     hint = " (often: out of memory; give fewer --workers)" if exit_code == -signal.SIGKILL else ""
     known = -exit_code in set(signal.Signals)
     return f"a worker process was killed by {signal.Signals(-exit_code).name if known else f'signal {-exit_code}'}{hint}"
-
-
-def _stop(workers: dict[Connection, _Worker]) -> None:
-    """Ask the workers to stop, wait a little, and end those that do not."""
-    for connection in workers:
-        try:
-            connection.send(None)
-        except OSError:
-            continue
-    for worker in workers.values():
-        worker.process.join(_PATIENCE_S)
-        if worker.process.is_alive():
-            worker.process.kill()
-            worker.process.join()
 
 
 def run_worker(connection: Connection, settings: WorkerSettings) -> None:

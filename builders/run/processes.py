@@ -113,7 +113,6 @@ def _held_back() -> Iterator[None]:
 def _run(
     target: Callable[..., None], connection: Connection, arguments: tuple[object, ...], environment: dict[str, str]
 ) -> None:
-    """Process entry."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     os.environ.clear()  # a server has the variables of when it started

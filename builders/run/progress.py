@@ -109,7 +109,6 @@ class BuildProgress:
         return f"{_clock(left_s)} left, {(n1 - n0) / (t1 - t0):,.0f} images x models/s"
 
     def _flop_left(self) -> float:
-        """Return the operations of what is not finished, less what is done of it."""
         epochs = sum(self._epochs) / len(self._epochs) if self._epochs else self._guess
         at_least = min(_AT_LEAST_LEFT * epochs, self._epoch_cap - MIN_EPOCH_CAP)  # no training stops before the least cap
         flop_per_epoch = sum(self._unfinished.values())

@@ -67,8 +67,6 @@ def run_jobs(
 
 
 class _Tasks:
-    """The jobs that Ray has at the moment."""
-
     def __init__(
         self, queue: JobQueue, settings: WorkerSettings, gpus_per_fleet: float, report: Callable[[Message], None]
     ) -> None:
@@ -103,7 +101,6 @@ class _Tasks:
                 del self._jobs[ends[end]]
 
     def _submit(self) -> None:
-        """Hand jobs to Ray, for nodes that fit."""
         unfit = {"label_selector": {_NODE_LABEL: f"!in({','.join(sorted(self._unfit))})"}} if self._unfit else {}
         task = self._task.options(num_returns="streaming", max_retries=0, **self._needs, **unfit)
         settings = self._settings
@@ -139,7 +136,6 @@ class _Tasks:
         self._report(message)
 
     def _leave_unused(self, unfit: Unfit) -> None:
-        """Use a node no more; raises ``BuildError`` when none is left."""
         if unfit.node_id not in self._unfit:
             self._unfit.add(unfit.node_id)
             self._report(Notice(f"{unfit.reason}: the bits would differ, so it is left unused"))

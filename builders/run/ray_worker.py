@@ -66,7 +66,6 @@ def run_order(order: Order) -> Iterator[Progress | Finished | Failed | Unfit]:
 
 
 def _missing(order: Order) -> str | None:
-    """Return what the node lacks for the build, in words."""
     try:
         import torch
 

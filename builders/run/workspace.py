@@ -64,7 +64,6 @@ class Workspace:
         return self._plans().get(population) if any(self.staging.glob(f"{population}-*")) else None
 
     def _plans(self) -> dict[str, dict[str, Any]]:
-        """Return the recorded plans by population; none when the file is missing or damaged."""
         try:
             return dict(json.loads((self.folder / _PLANS).read_bytes()))
         except (FileNotFoundError, ValueError, TypeError):
@@ -106,31 +105,24 @@ def open_workspace(out: Path) -> Iterator[Workspace]:
     Raises:
         BuildError: another build runs in this folder, or it cannot be written.
     """
-    workspace = Workspace(out)
+    workspace, refusal = Workspace(out), f"another build runs in {out}; wait for it or choose another --out"
     try:
         with ExitStack() as stack:
-            _enter(workspace, stack)
+            try:
+                workspace.folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(workspace.folder / _LOCK, refusal))
+                stack.callback(workspace.clear)
+                workspace.staging.mkdir(exist_ok=True)
+                remove_tokens(workspace.staging)  # workers that outlived a killed build stop writing here
+            except (FileNotFoundError, FileExistsError) as error:  # a build that ends now removed the folder
+                raise BuildError(refusal) from error
+            except OSError as error:
+                raise BuildError(f"{out} cannot be used as output folder: {error.strerror}; choose another --out") from error
             yield workspace
     finally:
         for folder in (workspace.folder, out):
             with suppress(OSError):  # not empty: something waits there, or the next build has begun
                 folder.rmdir()
-
-
-def _enter(workspace: Workspace, stack: ExitStack) -> None:
-    """Lock the workspace, which is cleared and unlocked when ``stack`` closes; raises as :func:`open_workspace`."""
-    out = workspace.folder.parent
-    refusal = f"another build runs in {out}; wait for it or choose another --out"
-    try:
-        workspace.folder.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(locked(workspace.folder / _LOCK, refusal))
-        stack.callback(workspace.clear)
-        workspace.staging.mkdir(exist_ok=True)
-        remove_tokens(workspace.staging)  # workers that outlived a killed build stop writing here
-    except (FileNotFoundError, FileExistsError) as error:  # a build that ends now removed the folder
-        raise BuildError(refusal) from error
-    except OSError as error:
-        raise BuildError(f"{out} cannot be used as output folder: {error.strerror}; choose another --out") from error
 
 
 @contextmanager

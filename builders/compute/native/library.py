@@ -119,7 +119,6 @@ def _cached_or_compiled(flags: tuple[str, ...], folder: Path, real64: bool) -> c
 
 
 def _run(*command: str) -> bytes:
-    """Return what a command prints; raises ``OSError`` or ``SubprocessError`` where it fails or takes too long."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=True)
     return done.stdout
 
