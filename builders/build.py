@@ -17,7 +17,6 @@ from builders.plan.jobs import Job, make_card_jobs, make_jobs
 from builders.plan.trainings import PlannedTraining, plan_trainings
 from builders.recipe.epochs import enough_images, split_images, steps_per_epoch, too_few_images
 from builders.run import local, ray
-from builders.run.messages import Notice
 from builders.run.progress import BuildProgress, flop_per_epoch
 from builders.run.worker import WorkerSettings
 from builders.run.workspace import Workspace, open_workspace
@@ -106,7 +105,7 @@ def _train(
         jobs = _jobs(config, todo)
         n_workers = config.workers if config.device == "cpu" else len(jobs)
         if notice := _little_memory(config, sum(item.nbytes for item in bank.sets.values())):
-            progress.report(Notice(notice))
+            progress.report(notice)
         where = (workspace.images, workspace.staging, config.epoch_cap, config.precision, config.device)
         settings = WorkerSettings(*where, config.backend or default_backend(config.device))
         if config.engine == "local":

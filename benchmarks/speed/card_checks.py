@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -235,13 +236,8 @@ def conv_biases(data: Any) -> dict[str, list[float]]:
     """
     last = data.select(snapshot=int(data["snapshot"].max()), finite=True)
     layers = [layer for layer in ARCHITECTURES["fixed"].layers if layer.is_conv]
-    found: dict[str, list[list[float]]] = {}
-    for i, optimizer in enumerate(last["optimizer"]):
-        sizes = [float(last.vector(i)[layer["bias"].slice].square().mean().sqrt()) for layer in layers]
-        found.setdefault(optimizer, []).append(sizes)
-    return {
-        optimizer: [statistics.median(column) for column in zip(*sizes, strict=True)] for optimizer, sizes in found.items()
-    }
-
-
-TASKS = (environment, compile, shapes, graph, pytest, sanitizer, build, precision)
+    sizes = [
+        [float(last.vector(i)[layer["bias"].slice].square().mean().sqrt()) for layer in layers] for i in range(len(last))
+    ]
+    medians = pd.DataFrame(sizes).groupby(last["optimizer"]).median()
+    return dict(zip(medians.index, medians.to_numpy().tolist(), strict=True))

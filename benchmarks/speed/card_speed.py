@@ -198,6 +198,3 @@ def tiles(job: Job, which: str) -> None:
             except Exception as problem:  # noqa: BLE001 - too much shared memory and the like: the next one
                 job.emit(kernel=kernel, **change, failed=str(problem)[:100])
         setattr(program, f"{kernel}_tiles", defaults[i])
-
-
-TASKS = (ceilings, launches, step, evaluation, host, lanes, queue, eager, tiles)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +18,13 @@ from builders.recipe.history import History
 from builders.recipe.initialization import initial_vector
 from builders.recipe.optimizers import epoch_rates
 from nws_data.format.records import TrainingRecord
+
+
+class Steps(NamedTuple):
+    """A step of a CPU, or some of a card, that were enqueued."""
+
+    n_images: int  # images x models
+    flop: float
 
 
 class Lane:
@@ -33,7 +41,7 @@ class Lane:
         self._members: dict[int, Member] = {}
         self.unfinished = {planned.id: planned for planned in self._queue}  # what has not been returned
         shape = Shape.of(self._queue[0].hyperparameters)
-        self.flop_per_image = training_flop(shape.architecture)
+        self._flop_per_image = training_flop(shape.architecture)
         self._batch_size = shape.batch_size
         self._fleet = backend.fleet(shape, number, len(self._queue))
         with self._fleet.turn():
@@ -49,18 +57,14 @@ class Lane:
         """Whether all that was enqueued is done."""
         return self._fleet.ready
 
-    def turn(self) -> tuple[list[TrainingRecord], int]:
-        """Enqueue the next piece of work of a lane that is ready.
-
-        Returns:
-            Trainings that have ended, and the number of images x models that were enqueued.
-        """
+    def turn(self) -> list[TrainingRecord | Steps]:
+        """Enqueue the next piece of work of a lane that is ready; return trainings that have ended, and the steps."""
         with self._fleet.turn():
             records = self._end_epochs()
-            n_images = self._enqueue() if self._members else 0
+            steps = [self._enqueue()] if self._members else []
         for record in records:
             del self.unfinished[record.training]
-        return records, n_images
+        return [*records, *steps]
 
     def _refill(self) -> None:
         """Fill free slots from the queue; a new member is scored before its first step."""
@@ -93,7 +97,7 @@ class Lane:
         self._refill()
         return records
 
-    def _enqueue(self) -> int:
+    def _enqueue(self) -> Steps:
         """Enqueue steps up to the nearest end of an epoch, and the evaluations that follow it."""
         n = min(self._fleet.steps_a_turn, *(member.left for member in self._members.values()))
         self._fleet.run(n)
@@ -101,7 +105,8 @@ class Lane:
             member.left -= n
             if member.left == 0:
                 member.expect(self._fleet.evaluate(slot))
-        return n * len(self._members) * self._batch_size
+        n_images = n * len(self._members) * self._batch_size
+        return Steps(n_images, float(n_images) * self._flop_per_image)
 
 
 class Member:

@@ -8,25 +8,17 @@ from __future__ import annotations
 import time
 from collections import defaultdict, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 import torch
 
 from builders.compute.backend import OpenBackend
-from builders.compute.lane import Lane
+from builders.compute.lane import Lane, Steps
 from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
 from nws_data.errors import BuildError
 from nws_data.format.records import TrainingRecord
 
 _IDLE_S = 0.0002  # the card works; the host looks again soon
-
-
-class Steps(NamedTuple):
-    """A step of a CPU, or some of a card, that were enqueued."""
-
-    n_images: int  # images x models
-    flop: float
 
 
 def train(trainings: Iterable[PlannedTraining], backend: OpenBackend, *, epoch_cap: int) -> Iterator[TrainingRecord | Steps]:
@@ -64,12 +56,10 @@ def _serve(lanes: Sequence[Lane]) -> Generator[TrainingRecord | Steps, None, Lan
     ready = [lane for lane in lanes if lane.ready]
     for lane in ready:
         try:
-            records, n_images = lane.turn()
+            events = lane.turn()
         except torch.OutOfMemoryError:
             return lane
-        yield from records
-        if n_images:
-            yield Steps(n_images, float(n_images) * lane.flop_per_image)
+        yield from events
     if not ready:
         time.sleep(_IDLE_S)
     return None

@@ -24,7 +24,8 @@ import torch
 
 from builders.compute.backend import OpenBackend, open_backend
 from builders.compute.compute_path import enter_compute_path
-from builders.compute.trainer import Steps, train
+from builders.compute.lane import Steps
+from builders.compute.trainer import train
 from builders.images.bank import ImageBank, random_bank
 from builders.plan.shape import Shape, forward_flop, training_flop
 from builders.plan.trainings import PlannedTraining
@@ -107,7 +108,7 @@ def calibrate(
         try:
             for i in range(n_workers):
                 what = (Path(folder), chosen[i::n_workers], precision, backend, seconds)
-                processes.append(start_process(_measure_all, *what, duplex=False))
+                processes.append(start_process(_measure_all, *what))
             samples = [sample for _, connection in processes for sample in connection.recv()]
         except EOFError:
             raise BuildError("a calibrating process ended (often: out of memory); give fewer --workers") from None

@@ -15,7 +15,7 @@ from multiprocessing.process import BaseProcess
 
 from builders.compute.compute_path import enter_compute_path
 from builders.plan.jobs import Job
-from builders.run.messages import Finished, Message, Notice
+from builders.run.messages import Finished, Message
 from builders.run.processes import exit_code, start_process
 from builders.run.queue import JobQueue
 from builders.run.worker import WorkerSettings, run_job
@@ -87,7 +87,7 @@ class _Pool:
         except (EOFError, OSError):
             process, job = self._workers.pop(connection), self._jobs.pop(connection, None)
             process.join(_PATIENCE_S)
-            self._report(Notice(self._queue.lost(job, _cause_of_death(exit_code(process)))))
+            self._report(self._queue.lost(job, _cause_of_death(exit_code(process))))
             self._start()
             return
         if isinstance(message, BuildError):

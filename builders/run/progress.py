@@ -12,7 +12,7 @@ from builders.plan.shape import training_flop
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.epochs import steps_per_epoch
 from builders.recipe.stopping import MIN_EPOCH_CAP
-from builders.run.messages import Finished, Message, Notice, Progress
+from builders.run.messages import Finished, Message, Progress
 from nws_data.progress import progress_bar
 from nws_data.space.architecture import Architecture
 from nws_data.terminal import say
@@ -67,8 +67,8 @@ class BuildProgress:
         """Take a message of a worker or of the engine."""
         if isinstance(message, Finished):
             self._finish(message)
-        elif isinstance(message, Notice):
-            say(f"{self._population}: {message.text}", error=True)
+        elif isinstance(message, str):
+            say(f"{self._population}: {message}", error=True)
         else:
             self._advance(message)
 

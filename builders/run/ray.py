@@ -18,10 +18,10 @@ import torch
 from builders.compute.compute_path import path_of
 from builders.plan.jobs import Job
 from builders.run.interrupts import deferred_interrupts
-from builders.run.messages import Finished, Message, Notice, Progress
+from builders.run.messages import Finished, Message, Progress
 from builders.run.queue import JobQueue
 from builders.run.ray_cluster import connected, import_ray
-from builders.run.ray_worker import Failed, Order, Unfit, run_order
+from builders.run.ray_worker import Unfit, run_order
 from builders.run.worker import WorkerSettings
 from builders.run.workspace import staging_token
 from nws_data.errors import BuildError
@@ -58,7 +58,7 @@ def run_jobs(
         deferred_interrupts() as check_interrupt,
         connected(address, n_workers) as description,
     ):
-        report(Notice(description))
+        report(description)
         tasks = _Tasks(queue, replace(settings, token=token), gpus_per_fleet, report)
         try:
             tasks.run(check_interrupt)
@@ -105,14 +105,13 @@ class _Tasks:
         task = self._task.options(num_returns="streaming", max_retries=0, **self._needs, **unfit)
         settings = self._settings
         while len(self._jobs) < _AT_ONCE and (job := self._queue.take()) is not None:
-            content = pickle.dumps((job, settings))
-            order = Order(content, str(settings.staging), settings.token, str(torch.__version__), self._path)
-            self._jobs[task.remote(order)] = job
+            must_have = settings.staging, settings.token, str(torch.__version__), self._path
+            self._jobs[task.remote(pickle.dumps((job, settings)), *must_have)] = job
 
     def _take(self, task: Any) -> None:
         """Act on a task's next message, or its end; raises ``BuildError`` when the build cannot go on."""
         try:
-            message: Progress | Finished | Failed | Unfit = self._ray.get(next(task))
+            message: Progress | Finished | BuildError | Unfit = self._ray.get(next(task))
         except StopIteration:
             del self._jobs[task]
             return
@@ -122,10 +121,10 @@ class _Tasks:
             raise BuildError(f"Ray could not bring the code to a node: {error}") from error
         except self._ray.exceptions.RayError as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            self._report(Notice(self._queue.lost(self._jobs.pop(task), f"a worker or its node died ({first})")))
+            self._report(self._queue.lost(self._jobs.pop(task), f"a worker or its node died ({first})"))
             return
-        if isinstance(message, Failed):
-            raise BuildError(message.message)
+        if isinstance(message, BuildError):
+            raise message
         if isinstance(message, Unfit):
             self._queue.put_back(self._jobs.pop(task))
             self._leave_unused(message)
@@ -138,7 +137,7 @@ class _Tasks:
     def _leave_unused(self, unfit: Unfit) -> None:
         if unfit.node_id not in self._unfit:
             self._unfit.add(unfit.node_id)
-            self._report(Notice(f"{unfit.reason}: the bits would differ, so it is left unused"))
+            self._report(f"{unfit.reason}: the bits would differ, so it is left unused")
         others = [node for node in self._ray.nodes() if node["Alive"] and node["NodeID"] not in self._unfit]
         if not any(node["Resources"].get("CPU") for node in others):
             raise BuildError(

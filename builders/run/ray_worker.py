@@ -1,6 +1,6 @@
 """What runs on the nodes of a Ray cluster: a job, after a look at whether the node fits the build.
 
-Loads nothing but the standard library until it has looked, so that a node without torch can say so.
+Loads nothing heavy until it has looked, so that a node without torch can say so.
 """
 
 from __future__ import annotations
@@ -12,26 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builders.run.messages import Finished, Progress
+from nws_data.errors import BuildError, NWSError
 
 _PATIENCE_S = 5.0  # for a network file system to show the token
-
-
-@dataclass(frozen=True)
-class Order:
-    """A job, and what a node must have for it."""
-
-    content: bytes  # of (job, settings), pickled; unpickled once torch is known to be there
-    staging: str
-    token: str | None
-    torch_version: str
-    compute_path: str
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The build cannot go on."""
-
-    message: str
 
 
 @dataclass(frozen=True)
@@ -42,30 +25,34 @@ class Unfit:
     reason: str
 
 
-def run_order(order: Order) -> Iterator[Progress | Finished | Failed | Unfit]:
-    """Run a job on this node; yield its messages. An ``NWSError`` is one, not an exception: it is no reason to try again."""
+def run_order(
+    content: bytes, staging: Path, token: str, torch_version: str, compute_path: str
+) -> Iterator[Progress | Finished | BuildError | Unfit]:
+    """Run a job on this node; yield its messages. An error is one, not an exception: it is no reason to try again.
+
+    ``content`` is (job, settings), pickled: loaded once torch is known to be there. The rest is what a node must have.
+    """
     import ray
 
-    if problem := _missing(order):
-        yield Failed(problem)
+    if problem := _missing(staging, token, torch_version):
+        yield BuildError(problem)
         return
     from builders.compute.compute_path import enter_compute_path, path_of
     from builders.run.worker import run_job
-    from nws_data.errors import NWSError
 
     enter_compute_path()
     try:
-        job, settings = pickle.loads(order.content)
-        if (path := path_of(settings.backend, settings.precision)) != order.compute_path:
-            reason = f"{_node()} computes by {path}, this build by {order.compute_path}"
+        job, settings = pickle.loads(content)
+        if (path := path_of(settings.backend, settings.precision)) != compute_path:
+            reason = f"{_node()} computes by {path}, this build by {compute_path}"
             yield Unfit(str(ray.get_runtime_context().get_node_id()), reason)
         else:
             yield from run_job(job, settings)
     except NWSError as error:
-        yield Failed(f"{_node()}: {error}")
+        yield BuildError(f"{_node()}: {error}")
 
 
-def _missing(order: Order) -> str | None:
+def _missing(staging: Path, token: str, torch_version: str) -> str | None:
     try:
         import torch
 
@@ -76,14 +63,14 @@ def _missing(order: Order) -> str | None:
             f"{_node()} cannot import {error.name} ({error}): install the same packages on all nodes, such as "
             "`pip install nws-data[build,ray]`, and run the same command again"
         )
-    if torch.__version__ != order.torch_version:
+    if torch.__version__ != torch_version:
         return (
-            f"{_node()} has torch {torch.__version__}, this machine {order.torch_version}: the bits would differ; install "
+            f"{_node()} has torch {torch.__version__}, this machine {torch_version}: the bits would differ; install "
             "the same version on all nodes and run the same command again"
         )
-    if not sees_token(Path(order.staging), str(order.token), _PATIENCE_S):
+    if not sees_token(staging, token, _PATIENCE_S):
         return (
-            f"{_node()} does not see the build's folder {order.staging}: --out has to lie on a file system that all nodes "
+            f"{_node()} does not see the build's folder {staging}: --out has to lie on a file system that all nodes "
             "share and mount under the same path"
         )
     return None

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builders.compute.backend import open_backend
-from builders.compute.trainer import Steps, train
+from builders.compute.lane import Steps
+from builders.compute.trainer import train
 from builders.images.bank import ImageBank
 from builders.plan.jobs import Job
 from builders.run.messages import Finished, Progress

@@ -10,7 +10,7 @@ import pytest
 import builders.compute.lane
 from builders.compute import trainer
 from builders.compute.backend import CPU_BACKENDS, open_backend
-from builders.compute.trainer import Steps
+from builders.compute.lane import Steps
 from builders.images.bank import ImageBank
 from builders.plan.shape import training_flop
 from builders.plan.trainings import PlannedTraining

@@ -18,7 +18,7 @@ import torch
 from builders.build import build
 from builders.config import BuildConfig
 from builders.plan.jobs import Job
-from builders.run.messages import Finished, Message, Notice, Progress
+from builders.run.messages import Finished, Message, Progress
 from builders.run.ray import run_jobs
 from builders.run.ray_cluster import ROOT, _start_or_join, connected
 from builders.run.worker import run_job
@@ -88,7 +88,7 @@ def run(cluster, settings) -> Callable[..., list[Message]]:
 
 
 def notices(messages: list[Message]) -> list[str]:
-    return [message.text for message in messages if isinstance(message, Notice)]
+    return [message for message in messages if isinstance(message, str)]
 
 
 def n_images(messages: list[Message]) -> int:

@@ -13,7 +13,8 @@ from builders.build import build
 from builders.compute.backend import BACKENDS, check_arithmetic, implementation
 from builders.compute.cards.card import open_card
 from builders.compute.compute_path import resolve_device
-from builders.compute.trainer import Steps, train
+from builders.compute.lane import Steps
+from builders.compute.trainer import train
 from builders.config import BuildConfig
 from builders.images.prepare import ImageOptions
 from builders.plan.jobs import make_card_jobs

@@ -17,7 +17,7 @@ import builders.compute.lane
 from builders.compute import trainer
 from builders.compute.backend import OpenBackend, open_backend
 from builders.compute.cards.card import open_card
-from builders.compute.trainer import Steps
+from builders.compute.lane import Steps
 from builders.plan.shape import training_flop
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.initialization import initial_vector
