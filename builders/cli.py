@@ -133,7 +133,7 @@ def config_of(options: argparse.Namespace) -> BuildConfig:
     return BuildConfig(**values | given)
 
 
-def image_options_of(options: argparse.Namespace, preset: ImageOptions | None = None) -> ImageOptions:
+def image_options_of(options: argparse.Namespace, preset: ImageOptions | None) -> ImageOptions:
     """Turn the options of the group images into :class:`ImageOptions`, over those of a preset; raises ``BuildError``."""
     given = _given(options, ImageOptions)
     given["sources"] = tuple(given.get("sources", preset.sources if preset else ()))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import nullcontext
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -23,8 +25,8 @@ class SingleFleet:
         self._training, self._bank = training, bank
         self._dataset = ""
         self._scored: Scored = {}
-        self._rows, self._rates = torch.empty(0), [0.0]
-        self._step = self._cursor = 0
+        self._batches: Iterator[tuple[Tensor, float]] = iter(())
+        self._step = 0
 
     def load(self, slot: int, planned: PlannedTraining, vector: Tensor, scored: Scored) -> None:
         """Start a training."""
@@ -33,16 +35,14 @@ class SingleFleet:
 
     def set_epoch(self, slot: int, rows: Tensor, rates: Tensor) -> None:
         """Give it its next epoch."""
-        self._rows, self._rates, self._cursor = rows, rates.tolist(), 0
+        self._batches = zip(rows, rates.tolist(), strict=True)
 
     def run(self, n_steps: int) -> None:
         """Take steps."""
         images, labels = self._images("train")
-        for _ in range(n_steps):
-            rows = self._rows[self._cursor]
-            self._training.step(images[rows], labels[rows], self._step, self._rates[self._cursor])
+        for rows, rate in islice(self._batches, n_steps):
+            self._training.step(images[rows], labels[rows], self._step, rate)
             self._step += 1
-            self._cursor += 1
 
     @torch.inference_mode()
     def evaluate(self, slot: int) -> tuple[Tensor, Tensor]:

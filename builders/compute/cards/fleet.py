@@ -40,10 +40,10 @@ class DeviceFleet:
         bank: DeviceBank,
         backend: str,
         precision: str,
-        slots: int | None = None,
+        slots: int,
         stream: torch.cuda.Stream | None = None,
     ) -> None:
-        self.slots, self.steps_a_turn = shape.card_slots if slots is None else slots, _STEPS_A_TURN
+        self.slots, self.steps_a_turn = slots, _STEPS_A_TURN
         self.device, self._bank = bank.device, bank
         self._stream, self._event = stream, torch.cuda.Event() if stream is not None else None
         self._loaded: dict[int, tuple[PlannedTraining, list[Tensor]]] = {}  # and the rows of its scored images

@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "recipe.h" /* the codes of the activations, DROPOUT_SCALE, ROW and UNITS; library.py generates it */
+/* Codes of the activations, DROPOUT_SCALE, ROW and UNITS are defined by library.py. */
 
 #ifndef REAL64
 typedef float real;

@@ -40,6 +40,11 @@ LONGEST_ROW = 384
 """Values in the longest row of an image that the kernels hold: 32 x 12, 16 x 24 or 8 x 48."""
 MOST_UNITS = 192
 
+_CODES = {name.upper(): code for name, code in ACTIVATION_CODES.items()}
+_VALUES = _CODES | {"DROPOUT_SCALE": DROPOUT_SCALE, "ROW": LONGEST_ROW, "UNITS": MOST_UNITS}
+_DEFINED = tuple(f"-D{name}={value}" for name, value in _VALUES.items())
+"""What kernels.c takes from the recipe and from the limits that Python checks."""
+
 _COMPILERS = ("cc", "gcc", "clang")
 _TIMEOUT_S = 300.0
 
@@ -73,7 +78,7 @@ def load_library(real64: bool = False) -> ctypes.CDLL | None:
     for tuning in _TUNING:
         for folder in _folders():  # one that is full, or whose files must not run, leaves it to the next
             with suppress(OSError, AttributeError, ValueError, BuildError, subprocess.SubprocessError):
-                return _cached_or_compiled((*_FLAGS, *tuning, *(("-DREAL64",) if real64 else ())), folder, real64)
+                return _cached_or_compiled((*_FLAGS, *tuning, *_DEFINED, *(("-DREAL64",) if real64 else ())), folder, real64)
     return None
 
 
@@ -99,7 +104,6 @@ def _cached_or_compiled(flags: tuple[str, ...], folder: Path, real64: bool) -> c
     compiler, *options = shlex.split(os.environ.get("CC", "")) or list(filter(shutil.which, _COMPILERS))[:1]
     parts = (
         SOURCE.read_bytes(),
-        _header().encode(),
         _run(compiler, *options, "--version"),
         " ".join((*options, *flags)).encode(),
         _processor().encode(),
@@ -111,8 +115,7 @@ def _cached_or_compiled(flags: tuple[str, ...], folder: Path, real64: bool) -> c
         say("compiling the kernels of the native CPU path, once: some ten seconds", error=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".compile-") as temporary:
         result = Path(temporary, "kernels.so")
-        Path(temporary, "recipe.h").write_text(_header(), encoding="utf-8")
-        _run(compiler, *options, *flags, "-I", temporary, "-o", str(result), str(SOURCE), "-lm")
+        _run(compiler, *options, *flags, "-o", str(result), str(SOURCE), "-lm")
         library = _loaded(result, real64)
         write_bytes(path, result.read_bytes())
     return library
@@ -130,13 +133,6 @@ def _loaded(path: Path, real64: bool) -> ctypes.CDLL:
         function = getattr(library, name)
         function.argtypes, function.restype = types, ctypes.c_double if name == "cross_entropy" else None
     return library
-
-
-def _header() -> str:
-    """Return what kernels.c takes from the recipe and from the limits that Python checks."""
-    codes = [f"{name.upper()} = {code}" for name, code in ACTIVATION_CODES.items()]
-    values = {"DROPOUT_SCALE": DROPOUT_SCALE, "ROW": LONGEST_ROW, "UNITS": MOST_UNITS}
-    return "\n".join([f"enum {{ {', '.join(codes)} }};", *(f"#define {name} {value}" for name, value in values.items()), ""])
 
 
 def _processor() -> str:
