@@ -128,6 +128,8 @@ def config_of(options: argparse.Namespace) -> BuildConfig:
         if not options.population or options.trainings is None:
             raise BuildError("--population and --trainings belong together; give both, or a --preset alone")
         values["trainings"] = {options.population: options.trainings}
+    if not values["trainings"]:
+        raise BuildError("nothing to build: give --population and --trainings, or a --preset")
     values["images"] = image_options_of(options, values.get("images"))
     given = {name: value for name, value in _given(options, BuildConfig).items() if name != "trainings"}
     return BuildConfig(**values | given)

@@ -79,7 +79,7 @@ class Lane:
             self._members[slot] = member
         # After all copies to a card: each of them waits for the stream, and would wait for the evaluations before it.
         for slot in filled:
-            self._members[slot].expect(self._fleet.evaluate(slot))
+            self._members[slot].pending.append(self._fleet.evaluate(slot))
 
     def _end_epochs(self) -> list[TrainingRecord]:
         ended = [slot for slot, member in self._members.items() if member.left == 0]
@@ -104,7 +104,7 @@ class Lane:
         for slot, member in self._members.items():
             member.left -= n
             if member.left == 0:
-                member.expect(self._fleet.evaluate(slot))
+                member.pending.append(self._fleet.evaluate(slot))
         n_images = n * len(self._members) * self._batch_size
         return Steps(n_images, float(n_images) * self._flop_per_image)
 
@@ -126,7 +126,7 @@ class Member:
         self.left = 0  # steps until the epoch ends
         self._epoch = 0
         self._sampler = EpochSampler(split, labels, planned.seed, hp.batch_size, device)
-        self._pending: list[tuple[Tensor, Tensor]] = []
+        self.pending: list[tuple[Tensor, Tensor]] = []  # evaluations that Fleet.evaluate has enqueued
 
     def next_epoch(self) -> tuple[Tensor, Tensor]:
         """Return the rows ``(steps, batch)`` and rates ``(steps,)`` of the next epoch, which begins now."""
@@ -137,14 +137,10 @@ class Member:
         self.left = steps
         return rows, rates
 
-    def expect(self, evaluation: tuple[Tensor, Tensor]) -> None:
-        """Take an evaluation that :meth:`Fleet.evaluate` has enqueued."""
-        self._pending.append(evaluation)
-
     def collect(self) -> None:
-        """Enter all expected evaluations into the history, when the fleet is ready."""
-        for counts, weights in self._pending:
+        """Enter all pending evaluations into the history, when the fleet is ready."""
+        for counts, weights in self.pending:
             sizes = ((name, len(positions)) for name, (_, positions) in self.scored.items())
             accuracies = {name: n / size for n, (name, size) in zip(counts.tolist(), sizes, strict=True)}
             self.history.add(accuracies, weights.numpy())
-        self._pending.clear()
+        self.pending.clear()
