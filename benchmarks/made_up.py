@@ -11,13 +11,16 @@ import numpy as np
 from nws_data.format.records import TrainingFacts
 from nws_data.format.shards import SHARD_SIZES
 from nws_data.randomness import GENERATOR
-from nws_data.space.hyperparameters import HyperParameters
+from nws_data.read.dataset import NWSDataset
+from nws_data.read.dataset import open as open_dataset
+from nws_data.space.hyperparameters import IMAGE_SETS, HyperParameters, sample_hyperparameters
 from nws_data.space.identity import training_id, training_seed
 from nws_data.space.image_sets import ImageSet
 from nws_data.space.trajectory import CURVES, N_SNAPSHOTS
 from nws_data.write.writer import write_population
 
 BUILD_SEED = 0
+_RANDOM_SHARD = 64_000_000  # bytes
 
 
 @dataclass(frozen=True)
@@ -78,3 +81,19 @@ def write_made_up(
         card_template="",
         shard_sizes=shard_sizes,
     )
+
+
+def write_random_dataset(root: Path, n_trainings: int) -> NWSDataset:
+    """Write ``n_trainings`` random trainings of the fixed architecture (7.4 MB each) as a dataset and open it."""
+    facts = []
+    for index in range(n_trainings):
+        seed = training_seed(BUILD_SEED, "fixed", index)
+        accuracies = np.random.default_rng(seed).random(N_SNAPSHOTS).tolist()
+        facts.append(made_up_facts("fixed", index, sample_hyperparameters(seed, "fixed"), accuracies))
+
+    def weights(facts: TrainingFacts) -> np.ndarray:
+        shape = (N_SNAPSHOTS, facts.architecture.n_weights)
+        return np.random.default_rng(facts.seed).standard_normal(shape, np.float32)
+
+    write_made_up(root, "fixed", facts, weights, IMAGE_SETS, (_RANDOM_SHARD,))
+    return open_dataset(root, "fixed")

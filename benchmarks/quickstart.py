@@ -129,7 +129,6 @@ def _print_lines(title: str | None, lines: Sequence[str]) -> None:
 
 
 def _contents(out: Path, trainings: pd.DataFrame) -> list[str]:
-    """Return lines on what was built, and on the best of the networks."""
     manifest = Manifest.load(out)
     n_bytes = sum(shard.nbytes for shard in manifest.shards)
     n = sum(split.n_trainings for population in manifest.populations.values() for split in population.splits.values())
@@ -206,7 +205,6 @@ def _draw_bars(axes: Axes, readings: Sequence[Reading]) -> None:
 
 
 def _draw_curves(axes: Axes, trainings: pd.DataFrame) -> None:
-    """Draw test accuracy over the progress of each training, and the mean of each initialization."""
     alpha = float(np.clip(20 / len(trainings), 0.05, 0.4))
     for name, colour in _COLOURS.items():
         group = trainings.loc[trainings["initialization"] == name, "test_accuracy"]

@@ -17,7 +17,6 @@ from builders.plan.jobs import Job, make_card_jobs, make_jobs
 from builders.plan.trainings import PlannedTraining, plan_trainings
 from builders.recipe.epochs import enough_images, split_images, steps_per_epoch, too_few_images
 from builders.run import local, ray
-from builders.run.messages import Notice
 from builders.run.progress import BuildProgress, flop_per_epoch
 from builders.run.worker import WorkerSettings
 from builders.run.workspace import Workspace, open_workspace
@@ -63,7 +62,6 @@ def build(config: BuildConfig) -> list[BuildReport]:
 def _build_population(
     config: BuildConfig, workspace: Workspace, image_sets: tuple[ImageSet, ...], population: str, n: int
 ) -> BuildReport:
-    """Train what is missing of a population and append it to the dataset."""
     started_s = time.monotonic()
     stored = check_appendable(config.out)
     recorded_path = (workspace.recorded_plan(stored, population) or {}).get("compute_path")
@@ -75,7 +73,8 @@ def _build_population(
     recorded = _with_recorded(stored, image_sets)
     check_appendable(config.out, population, identity, recorded)
     names = [item.name for item in image_sets]
-    plan = list(plan_trainings(population, n, config.seed, names, config.batch_norm))[config.n_stored(stored, population) :]
+    n_stored = config.n_stored(stored, population)
+    plan = list(plan_trainings(population, n, config.seed, names, config.batch_norm, n_stored))
     bank = ImageBank.open(workspace.images)
     _check_batches(plan, bank)
     workspace.claim_plan(population, identity)
@@ -106,7 +105,7 @@ def _train(
         jobs = _jobs(config, todo)
         n_workers = config.workers if config.device == "cpu" else len(jobs)
         if notice := _little_memory(config, sum(item.nbytes for item in bank.sets.values())):
-            progress.report(Notice(notice))
+            progress.report(notice)
         where = (workspace.images, workspace.staging, config.epoch_cap, config.precision, config.device)
         settings = WorkerSettings(*where, config.backend or default_backend(config.device))
         if config.engine == "local":

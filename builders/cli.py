@@ -102,7 +102,6 @@ def _add_build_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_image_options(parser: argparse.ArgumentParser, default: str | None = None) -> None:
-    """Add the fields of ``ImageOptions``."""
     sources = f"{', '.join(SOURCES)}, NAME=FILE.npz or NAME=FOLDER"
     root = "torchvision's folder (default: ~/.cache/nws/images)"
     limit = "use only N {} images of each set: a multiple of ten, the first of each class"
@@ -136,7 +135,7 @@ def config_of(options: argparse.Namespace) -> BuildConfig:
     return BuildConfig(**values | given)
 
 
-def image_options_of(options: argparse.Namespace, preset: ImageOptions | None = None) -> ImageOptions:
+def image_options_of(options: argparse.Namespace, preset: ImageOptions | None) -> ImageOptions:
     """Turn the options of the group images into :class:`ImageOptions`, over those of a preset; raises ``BuildError``."""
     given = _given(options, ImageOptions)
     given["sources"] = tuple(given.get("sources", preset.sources if preset else ()))

@@ -15,10 +15,9 @@ import torch
 import nws_data
 from builders.compute.backend import BACKENDS
 from builders.compute.compute_path import backend_of, path_of
-from builders.images.prepare import ImageOptions
-from builders.images.recorded import prepare_recorded, recorded_images
+from builders.images.prepare import ImageOptions, prepare_recorded, recorded_images
 from builders.plan.jobs import make_jobs
-from builders.plan.trainings import PlannedTraining, plan_training
+from builders.plan.trainings import PlannedTraining, plan_trainings
 from builders.run.local import run_jobs
 from builders.run.progress import BuildProgress, flop_per_epoch
 from builders.run.worker import WorkerSettings
@@ -93,7 +92,6 @@ def images_of(folder: Path, training: str, sources: Sequence[str] | None = None)
 
 
 def _rows(folder: Path, training: str) -> NWSDataset:
-    """Return the rows of a training, one a snapshot; raises ``SelectionError`` when the dataset does not hold it."""
     population, _ = parse_id(training)
     data = nws_data.open(folder, population)
     if training not in data["training"]:
@@ -128,7 +126,8 @@ def _check_origin(training: str, plan: Mapping[str, Any], stored: Mapping[str, A
 def _planned(rows: NWSDataset, training: str, plan: Mapping[str, Any], stored: Mapping[str, Any]) -> PlannedTraining:
     """Return the training as its plan draws it; raises ``BuildError`` when the dataset's columns say otherwise."""
     names = [name for name, _ in plan["image_sets"]]
-    planned = plan_training(*parse_id(training), plan["build_seed"], names, plan["batch_norm"])
+    population, index = parse_id(training)
+    planned = next(plan_trainings(population, index + 1, plan["build_seed"], names, plan["batch_norm"], first=index))
     drawn = planned.hyperparameters.to_dict() | {"seed": planned.seed}
     found = {name: rows[name][0] for name in COLUMNS} | {"seed": stored["seed"]}
     if different := [name for name in drawn if drawn[name] != found[name]]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import nws_data
-from builders.images.recorded import prepare_recorded, recorded_images
+from builders.images.prepare import prepare_recorded, recorded_images
 from builders.recipe.augmentation import to_float
 from nws_data.errors import BuildError
 from nws_data.format.manifest import Manifest

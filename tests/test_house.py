@@ -114,7 +114,7 @@ FOLDERS = {
 
 ENTRY_POINTS = {
     "nws_data": {"__init__", "__main__", "cli"},
-    "builders": {"__init__", "__main__", "cli", "config", "build", "rebuild", "rescore"},
+    "builders": {"__init__", "cli", "config", "build", "rebuild", "rescore"},
 }
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.run.messages import Finished, Notice, Progress
+from builders.run.messages import Finished, Progress
 from builders.run.progress import BuildProgress
 from nws_data.cli import main
 from tests.conftest import TinyDataset
@@ -158,7 +158,7 @@ def _build() -> None:
         for i in range(9):
             progress.report(Progress(2_469_134, 2.8e12))
             progress.report(Finished(f"random-{i:06}", 60))
-        progress.report(Notice("a worker died"))
+        progress.report("a worker died")
         progress._bar.refresh()
     print("done")
 

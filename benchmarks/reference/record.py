@@ -13,7 +13,7 @@ from benchmarks.leaderboard.board.write import read_results
 from benchmarks.reference.budgets import Budget
 from benchmarks.reference.commands import DATA, LEAKS, RESULTS, check_leaks
 from builders.estimate.image_counts import ImageCounts
-from builders.plan.cost import training_flop
+from builders.plan.shape import training_flop
 from nws_data.format.manifest import Manifest
 from nws_data.format.metadata import read_table
 from nws_data.machine import usable_cores

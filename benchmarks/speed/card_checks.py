@@ -1,27 +1,95 @@
-"""Tasks of ``benchmarks.speed.cards`` that show whether a card computes what it should."""
+"""Tasks of ``benchmarks.speed.cards`` that show whether a card computes what it should, and what all its tasks share."""
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 
-from benchmarks.speed.card_counts import ARCHITECTURES
-from benchmarks.speed.card_job import ROOT, Job
+from benchmarks.speed.card_counts import ARCHITECTURES, SET, full_fleet
+from benchmarks.speed.cards import write_line
 from builders.compute.cards.bank import DeviceBank
+from builders.compute.cards.card import enter_device_path, find_device
 from builders.compute.cards.fleet import DeviceFleet, on_stream
 from builders.compute.cards.self_check import ALLOWED, load_made_up, step_errors
+from builders.images.bank import ImageBank, random_bank
 from builders.plan.shape import Shape
 from nws_data.space.architecture import Architecture, all_architectures
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A task that runs."""
+
+    file: Path  # of the results
+    device: str  # "cuda" or "cpu"
+    name: str
+    arguments: tuple[str, ...]
+
+    @property
+    def on_card(self) -> bool:
+        """Whether there is something to measure."""
+        return self.device != "cpu"
+
+    def emit(self, **values: object) -> None:
+        """Write a result."""
+        write_line(self.file, {"task": self.name, "arguments": self.arguments} | values)
+
+    def bank(self, n_train: int = 60_000, n_test: int = 8_000) -> DeviceBank:
+        """Return a bank of random images on the device; a CPU's is small."""
+        enter_device_path(find_device(self.device))
+        return DeviceBank(self.host_bank(n_train, n_test), find_device(self.device))
+
+    def host_bank(self, n_train: int, n_test: int) -> ImageBank:
+        """Return the same in the memory of the host."""
+        with tempfile.TemporaryDirectory() as folder:  # mapped already when it goes
+            random_bank(Path(folder), {SET: (n_train, n_test) if self.on_card else (400, 100)})
+            return ImageBank.open(Path(folder))
+
+    def fleet_of(self, name: str, batch: int, slots: int, precision: str, images: DeviceBank) -> DeviceFleet:
+        """Return a full fleet on a stream of its own."""
+        stream = torch.cuda.Stream() if self.on_card else None
+        with on_stream(stream):
+            made = full_fleet(Shape(ARCHITECTURES[name], batch), images, precision, slots, stream=stream)
+        self.sync()
+        return made
+
+    def sync(self) -> None:
+        """Wait for the card."""
+        if self.on_card:
+            torch.cuda.synchronize()
+
+    def median_s(self, work: Callable[[], object], rounds: int = 7) -> float:
+        """Return the median seconds of some work after a first time; of no rounds, those of the first."""
+        seconds = []
+        for _ in range(rounds + 1 if self.on_card else 1):
+            self.sync()
+            started_s = time.perf_counter()
+            work()
+            self.sync()
+            seconds.append(time.perf_counter() - started_s)
+        return statistics.median(seconds[1:] or seconds)
+
+    def command(self, *arguments: str, environment: dict[str, str] | None = None) -> None:
+        """Run a program in the checkout; write how it ended and the end of what it said."""
+        result = subprocess.run(
+            arguments, cwd=ROOT, capture_output=True, encoding="utf-8", env=os.environ | (environment or {})
+        )
+        self.emit(exit=result.returncode, said=(result.stdout + result.stderr)[-1000:])
 
 
 def environment(job: Job) -> None:
@@ -64,16 +132,17 @@ def shapes(job: Job, precision: str, filter_size: str) -> None:
         shape = Shape(architecture, 32 if job.on_card else 1)
         with on_stream(torch.cuda.Stream() if job.on_card else None):
             fleet = DeviceFleet(shape, images, "triton", precision, 4 if job.on_card else 2)
-            errors = step_errors(fleet, shape, images, "bfloat16" if precision == "bfloat16" else "float64")
+            share, errors = step_errors(fleet, shape, images, "bfloat16" if precision == "bfloat16" else "float64")
             found = [
                 step_bits(fleet, shape, images, *how)
                 for how in ((False, False), (False, False), (True, False), (False, True))
             ]
         worst = max(errors, key=lambda place: errors[place] if errors[place] == errors[place] else float("inf"))
         job.emit(
-            architecture=str(architecture), right=all(error <= ALLOWED[precision] for error in errors.values()), worst=worst,
-            error=errors[worst], median=statistics.median(errors.values()), repeats=torch.equal(found[0], found[1]),
-            moves=torch.equal(found[0], found[2].flip(0)), contains_nan=torch.equal(found[0][1:], found[3][1:]),
+            architecture=str(architecture), scored_otherwise=share, worst=worst, error=errors[worst],
+            right=all(error <= ALLOWED[precision] for error in errors.values()), median=statistics.median(errors.values()),
+            repeats=torch.equal(found[0], found[1]), moves=torch.equal(found[0], found[2].flip(0)),
+            contains_nan=torch.equal(found[0][1:], found[3][1:]),
         )  # fmt: skip
 
 
@@ -167,13 +236,8 @@ def conv_biases(data: Any) -> dict[str, list[float]]:
     """
     last = data.select(snapshot=int(data["snapshot"].max()), finite=True)
     layers = [layer for layer in ARCHITECTURES["fixed"].layers if layer.is_conv]
-    found: dict[str, list[list[float]]] = {}
-    for i, optimizer in enumerate(last["optimizer"]):
-        sizes = [float(last.vector(i)[layer["bias"].slice].square().mean().sqrt()) for layer in layers]
-        found.setdefault(optimizer, []).append(sizes)
-    return {
-        optimizer: [statistics.median(column) for column in zip(*sizes, strict=True)] for optimizer, sizes in found.items()
-    }
-
-
-TASKS = (environment, compile, shapes, graph, pytest, sanitizer, build, precision)
+    sizes = [
+        [float(last.vector(i)[layer["bias"].slice].square().mean().sqrt()) for layer in layers] for i in range(len(last))
+    ]
+    medians = pd.DataFrame(sizes).groupby(last["optimizer"]).median()
+    return dict(zip(medians.index, medians.to_numpy().tolist(), strict=True))

@@ -31,12 +31,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.speed.alternate import command_line, count, show
-from benchmarks.speed.eager import random_bank
 from builders.compute.backend import CARD_PRECISIONS
 from builders.compute.cards.bank import DeviceBank
 from builders.compute.cards.fleet import DeviceFleet
 from builders.compute.cards.self_check import made_up
-from builders.images.bank import ImageBank
+from builders.images.bank import ImageBank, random_bank
 from builders.plan.shape import Shape
 from builders.recipe.initialization import initial_vector
 from nws_data.space.architecture import IMAGE_SHAPE, Architecture, all_architectures
@@ -124,11 +123,9 @@ def _touched_bytes(touched: Sequence[tuple[bool, np.ndarray]], tensors: Sequence
     return total
 
 
-def full_fleet(
-    shape: Shape, bank: DeviceBank, precision: str, slots: int | None = None, backend: str = "triton", **options: Any
-) -> DeviceFleet:
+def full_fleet(shape: Shape, bank: DeviceBank, precision: str, slots: int | None, **options: Any) -> DeviceFleet:
     """Return a fleet with a training in every slot, half of them augmenting, at the beginning of an epoch."""
-    fleet = DeviceFleet(shape, bank, backend, precision, slots, **options)
+    fleet = DeviceFleet(shape, bank, "triton", precision, slots or shape.card_slots, **options)
     n_train, n_test = (item := bank.host.sets[SET]).n_train, item.n_test
     scored = {"a": ("train", torch.arange(n_train // 5)), "b": ("test", torch.arange(n_test))}
     steps = max(1, n_train * 9 // 10 // shape.batch_size)

@@ -11,15 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.speed.card_checks import Job
 from benchmarks.speed.card_counts import ARCHITECTURES, SET, TRAIN_IMAGES, floor_bytes
-from benchmarks.speed.card_job import Job
 from benchmarks.speed.eager import Eager
-from builders.compute.cards.card import MAX_FLEETS, open_card
-from builders.compute.cards.compute_path import find_device
+from builders.compute.cards.card import MAX_FLEETS, find_device, open_card
 from builders.compute.lane import Member
-from builders.estimate.card_calibration import rates
-from builders.plan.cost import forward_flop
-from builders.plan.shape import Shape
+from builders.estimate.calibration import rates
+from builders.plan.shape import Shape, forward_flop
 from builders.plan.trainings import plan_trainings
 from builders.recipe.initialization import initial_vector
 
@@ -200,6 +198,3 @@ def tiles(job: Job, which: str) -> None:
             except Exception as problem:  # noqa: BLE001 - too much shared memory and the like: the next one
                 job.emit(kernel=kernel, **change, failed=str(problem)[:100])
         setattr(program, f"{kernel}_tiles", defaults[i])
-
-
-TASKS = (ceilings, launches, step, evaluation, host, lanes, queue, eager, tiles)

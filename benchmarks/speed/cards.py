@@ -143,10 +143,9 @@ def run_task(file: str, device: str, name: str, *arguments: str) -> None:
     if device == "cpu":
         os.environ["TRITON_INTERPRET"] = "1"  # before triton is imported
     from benchmarks.speed import card_checks, card_speed
-    from benchmarks.speed.card_job import Job
+    from benchmarks.speed.card_checks import Job
 
-    (function,) = (one for one in (*card_checks.TASKS, *card_speed.TASKS) if one.__name__ == name)
-    function(Job(Path(file), device, name, arguments), *arguments)
+    (vars(card_checks) | vars(card_speed))[name](Job(Path(file), device, name, arguments), *arguments)
 
 
 if __name__ == "__main__":

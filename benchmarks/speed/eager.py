@@ -1,18 +1,14 @@
-"""The baseline of the trainings: one network after another as plain PyTorch, and banks of random pixels to train on."""
+"""The baseline of the trainings: one network after another as plain PyTorch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from builders.images.arrays import image_arrays
-from builders.images.bank import BankedSet, write_bank
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.augmentation import augment, to_float
 from builders.recipe.initialization import initial_vector
@@ -59,18 +55,3 @@ class Eager:
         """Return how many images the network gets right."""
         self.model.eval()
         return int(sum((self.model(to_float(raw)).argmax(1) == labels).sum() for raw, labels in batches))
-
-
-def random_bank(folder: Path, sizes: Mapping[str, tuple[int, int]], gray: Iterable[str] = ()) -> list[BankedSet]:
-    """Write a bank of random images, ``gray`` sets among them: speed does not depend on what images show.
-
-    ``sizes`` has the numbers of training and test images by set.
-    """
-    generator = np.random.default_rng(0)
-
-    def part(name: str, n: int) -> tuple[np.ndarray, np.ndarray]:
-        planes = generator.integers(0, 256, (n, 1 if name in gray else 3, 32, 32), np.uint8)
-        return np.broadcast_to(planes, (n, 3, 32, 32)), np.arange(n) % 10
-
-    sets = (image_arrays(name, part(name, a), part(name, b), "random pixels") for name, (a, b) in sizes.items())
-    return write_bank(folder, sets)

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.made_up import write_random_dataset
 from benchmarks.speed.alternate import Setup, Work, alternate, command_line, compared, count, show
-from benchmarks.speed.random_data import write_random_dataset
 from nws_data.features.extract import statistics_features
 from nws_data.features.statistics import PERCENTILES
 from nws_data.read.dataset import open as open_dataset

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch.utils.data import DataLoader
 
+from benchmarks.made_up import write_random_dataset
 from benchmarks.speed.alternate import command_line, compared, count, show
-from benchmarks.speed.random_data import write_random_dataset
 from nws_data.read.dataset import NWSDataset
 from nws_data.read.store import VALUE_BYTES
 from nws_data.read.views import GlobalVectors, RandomWindows, WeightView

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.speed.alternate import show
-from benchmarks.speed.eager import random_bank
 from builders.compute.backend import CPU_BACKENDS, open_backend
 from builders.compute.compute_path import enter_compute_path
 from builders.compute.lane import Member
 from builders.estimate.image_counts import OFFICIAL
-from builders.images.bank import ImageBank
+from builders.images.bank import ImageBank, random_bank
 from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining, plan_trainings
 from builders.recipe.initialization import initial_vector
@@ -68,7 +67,7 @@ def _train_largest(connection: Connection, bank_folder: Path, backend: str) -> N
     for _ in range(CAPACITY):
         member.history.snapshots.add(vector.float().numpy())
     fleet.run(min(N_STEPS, member.left))
-    member.expect(fleet.evaluate(0))
+    member.pending.append(fleet.evaluate(0))
     member.collect()
     connection.send(memory_mb())
 

@@ -27,13 +27,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.speed.alternate import Setup, Work, alternate, command_line, compared, count, show
-from benchmarks.speed.eager import Eager, random_bank
+from benchmarks.speed.eager import Eager
 from builders.compute.backend import CPU_BACKENDS, CPU_PRECISIONS, open_backend
 from builders.compute.compute_path import enter_compute_path
 from builders.compute.lane import Member
-from builders.images.bank import ImageBank
-from builders.plan.cost import forward_flop, training_flop
-from builders.plan.shape import Shape
+from builders.images.bank import ImageBank, random_bank
+from builders.plan.shape import Shape, forward_flop, training_flop
 from builders.plan.trainings import PlannedTraining, plan_trainings
 from builders.recipe.epochs import split_images
 from builders.recipe.initialization import initial_vector
@@ -76,7 +75,6 @@ def contender(bank: Path, n: int, backend: str, precision: str) -> Work:
 
 
 def _train_eager(planned: PlannedTraining, bank: ImageBank) -> None:
-    """Train some epochs with evaluations, as the trainer does them."""
     name, eager = planned.hyperparameters.dataset, Eager(planned)
     member = Member(planned, bank, N_EPOCHS, torch.device("cpu"))
 
@@ -95,17 +93,16 @@ def _train_eager(planned: PlannedTraining, bank: ImageBank) -> None:
 
 
 def _train_epochs(planned: PlannedTraining, bank: ImageBank, precision: str, backend: str) -> None:
-    """Run a backend's steps and evaluations of the same epochs, each entered into the history."""
     hp = planned.hyperparameters
     fleet = open_backend(backend, bank, precision).fleet(Shape.of(hp), 0, 1)
     member = Member(planned, bank, N_EPOCHS, fleet.device)
     fleet.load(0, planned, initial_vector(hp, planned.seed), member.scored)
-    member.expect(fleet.evaluate(0))
+    member.pending.append(fleet.evaluate(0))
     for _ in range(N_EPOCHS):
         rows, rates = member.next_epoch()
         fleet.set_epoch(0, rows, rates)
         fleet.run(len(rows))
-        member.expect(fleet.evaluate(0))
+        member.pending.append(fleet.evaluate(0))
         member.collect()
 
 

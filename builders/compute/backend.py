@@ -36,19 +36,17 @@ class Backend:
 
     device: str  # "cpu" or "cuda"
     version: str  # of the arithmetic: the first part of the compute paths
-    precisions: tuple[str, ...]
     where: str  # module:name of its Training, or of a card's Program
 
 
 BACKENDS = {
-    "native": Backend("cpu", "cpu-native-1", CPU_PRECISIONS, "builders.compute.native.training:NativeTraining"),
-    "plain": Backend("cpu", "cpu-plain-1", CPU_PRECISIONS, "builders.compute.plain:PlainTraining"),
-    "triton": Backend("cuda", "cuda-fleet-3", CARD_PRECISIONS, "builders.compute.cards.program:Program"),
+    "native": Backend("cpu", "cpu-native-1", "builders.compute.native.training:NativeTraining"),
+    "plain": Backend("cpu", "cpu-plain-1", "builders.compute.plain:PlainTraining"),
+    "triton": Backend("cuda", "cuda-fleet-3", "builders.compute.cards.program:Program"),
 }
 """By name: C kernels around oneDNN's convolutions; the definition, plain PyTorch; and Triton kernels on cards."""
 
 CPU_BACKENDS = tuple(name for name, row in BACKENDS.items() if row.device == "cpu")
-CARD_BACKENDS = tuple(name for name, row in BACKENDS.items() if row.device == "cuda")
 
 
 class Training(Protocol):
@@ -178,7 +176,7 @@ def check_arithmetic(device: str, backend: str, precision: str) -> None:
     if precision not in precisions:
         hint = "; tf32 needs --device cuda" if precision == "tf32" else ""
         raise BuildError(f"--precision on {device}: {one_of(precision, precisions)}{hint}")
-    backends = CPU_BACKENDS if device == "cpu" else CARD_BACKENDS
+    backends = [name for name, row in BACKENDS.items() if row.device == device]
     if backend not in backends:
         raise BuildError(f"--backend on {device}: {one_of(backend, backends)}")
 

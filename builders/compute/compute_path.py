@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from builders.compute.backend import BACKENDS, CPU_BACKENDS, DEVICES
-from builders.compute.native.library import load_library
+from builders.compute.native.library import required_kernels
 from nws_data.errors import BuildError, one_of
 from nws_data.machine import keep_freed_memory
 
@@ -20,16 +20,13 @@ def enter_compute_path() -> None:
 def path_of(backend: str, precision: str) -> str:
     """Return the compute path of this process: version of the arithmetic, and what computes; raises ``BuildError``."""
     if backend not in CPU_BACKENDS:
-        from builders.compute.cards.compute_path import card_path, find_device
+        from builders.compute.cards.card import card_path, find_device
 
         return card_path(find_device("cuda"), backend, precision)
-    if backend == "native" and load_library() is None:
-        raise BuildError(
-            "--backend native needs a C compiler (cc, gcc, clang or $CC), and there is none that works; install one. "
-            "Without one a new dataset can be built with --backend plain, but none of the native backend can be extended"
-        )
     import torch
 
+    if backend == "native":
+        required_kernels(torch.float32)
     bf16 = "+bf16" if torch.cpu._is_avx512_bf16_supported() else ""
     return f"{BACKENDS[backend].version}/{torch.backends.cpu.get_cpu_capability()}{bf16}"
 
@@ -49,7 +46,7 @@ def resolve_device(name: str) -> str:
         raise BuildError(f"--device: {one_of(name, DEVICES)}")
     import torch
 
-    from builders.compute.cards.compute_path import find_device
+    from builders.compute.cards.card import find_device
 
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"

@@ -7,8 +7,6 @@ were rounded to, so that anybody who scores a snapshot again finds the recorded 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -44,14 +42,6 @@ class FoldedNetwork:
                 x = F.linear(x.permute(0, 2, 3, 1).flatten(1) if x.dim() == 4 else x, kernel, bias)
                 x = x if layer.is_output else self._activation(x)
         return x
-
-
-def n_correct(logits: Callable[[Tensor], Tensor], chunks: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
-    """Return how many images have their label as the largest output, an int64 scalar where the images are.
-
-    ``chunks``, at least one, are images uint8 ``(n, 1 or 3, 32, 32)`` and labels ``(n,)``.
-    """
-    return torch.stack([(logits(images).argmax(1) == labels).sum() for images, labels in chunks]).sum()
 
 
 def _fold(vector: Tensor, architecture: Architecture) -> list[tuple[Tensor, Tensor]]:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from builders.compute.backend import OpenBackend, Scored
 from builders.images.bank import ImageBank
-from builders.plan.cost import training_flop
-from builders.plan.shape import Shape
+from builders.plan.shape import Shape, training_flop
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.epochs import EpochSampler, split_images
 from builders.recipe.history import History
 from builders.recipe.initialization import initial_vector
 from builders.recipe.optimizers import epoch_rates
 from nws_data.format.records import TrainingRecord
+
+
+class Steps(NamedTuple):
+    """A step of a CPU, or some of a card, that were enqueued."""
+
+    n_images: int  # images x models
+    flop: float
 
 
 class Lane:
@@ -34,7 +41,7 @@ class Lane:
         self._members: dict[int, Member] = {}
         self.unfinished = {planned.id: planned for planned in self._queue}  # what has not been returned
         shape = Shape.of(self._queue[0].hyperparameters)
-        self.flop_per_image = training_flop(shape.architecture)
+        self._flop_per_image = training_flop(shape.architecture)
         self._batch_size = shape.batch_size
         self._fleet = backend.fleet(shape, number, len(self._queue))
         with self._fleet.turn():
@@ -50,18 +57,14 @@ class Lane:
         """Whether all that was enqueued is done."""
         return self._fleet.ready
 
-    def turn(self) -> tuple[list[TrainingRecord], int]:
-        """Enqueue the next piece of work of a lane that is ready.
-
-        Returns:
-            Trainings that have ended, and the number of images x models that were enqueued.
-        """
+    def turn(self) -> list[TrainingRecord | Steps]:
+        """Enqueue the next piece of work of a lane that is ready; return trainings that have ended, and the steps."""
         with self._fleet.turn():
             records = self._end_epochs()
-            n_images = self._enqueue() if self._members else 0
+            steps = [self._enqueue()] if self._members else []
         for record in records:
             del self.unfinished[record.training]
-        return records, n_images
+        return [*records, *steps]
 
     def _refill(self) -> None:
         """Fill free slots from the queue; a new member is scored before its first step."""
@@ -76,10 +79,9 @@ class Lane:
             self._members[slot] = member
         # After all copies to a card: each of them waits for the stream, and would wait for the evaluations before it.
         for slot in filled:
-            self._members[slot].expect(self._fleet.evaluate(slot))
+            self._members[slot].pending.append(self._fleet.evaluate(slot))
 
     def _end_epochs(self) -> list[TrainingRecord]:
-        """Read the scores of members whose epoch has ended; let them stop or go on."""
         ended = [slot for slot, member in self._members.items() if member.left == 0]
         records = []
         for slot in ended:
@@ -95,15 +97,16 @@ class Lane:
         self._refill()
         return records
 
-    def _enqueue(self) -> int:
+    def _enqueue(self) -> Steps:
         """Enqueue steps up to the nearest end of an epoch, and the evaluations that follow it."""
         n = min(self._fleet.steps_a_turn, *(member.left for member in self._members.values()))
         self._fleet.run(n)
         for slot, member in self._members.items():
             member.left -= n
             if member.left == 0:
-                member.expect(self._fleet.evaluate(slot))
-        return n * len(self._members) * self._batch_size
+                member.pending.append(self._fleet.evaluate(slot))
+        n_images = n * len(self._members) * self._batch_size
+        return Steps(n_images, float(n_images) * self._flop_per_image)
 
 
 class Member:
@@ -123,7 +126,7 @@ class Member:
         self.left = 0  # steps until the epoch ends
         self._epoch = 0
         self._sampler = EpochSampler(split, labels, planned.seed, hp.batch_size, device)
-        self._pending: list[tuple[Tensor, Tensor]] = []
+        self.pending: list[tuple[Tensor, Tensor]] = []  # evaluations that Fleet.evaluate has enqueued
 
     def next_epoch(self) -> tuple[Tensor, Tensor]:
         """Return the rows ``(steps, batch)`` and rates ``(steps,)`` of the next epoch, which begins now."""
@@ -134,14 +137,10 @@ class Member:
         self.left = steps
         return rows, rates
 
-    def expect(self, evaluation: tuple[Tensor, Tensor]) -> None:
-        """Take an evaluation that :meth:`Fleet.evaluate` has enqueued."""
-        self._pending.append(evaluation)
-
     def collect(self) -> None:
-        """Enter all expected evaluations into the history, when the fleet is ready."""
-        for counts, weights in self._pending:
+        """Enter all pending evaluations into the history, when the fleet is ready."""
+        for counts, weights in self.pending:
             sizes = ((name, len(positions)) for name, (_, positions) in self.scored.items())
             accuracies = {name: n / size for n, (name, size) in zip(counts.tolist(), sizes, strict=True)}
             self.history.add(accuracies, weights.numpy())
-        self._pending.clear()
+        self.pending.clear()

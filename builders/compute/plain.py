@@ -55,8 +55,7 @@ class PlainTraining:
         device, statistics = self.vector.device, Statistics()
         images, labels = images.to(device), labels.to(device)
         x = augment(images, self._seed, step) if self._hyperparameters.augmentation else to_float(images)
-        seed, step_ = (torch.tensor([value], device=device) for value in (self._seed, step))
-        keep = dropout_mask(seed, step_, len(images), self._n_hidden)[0]
+        keep = dropout_mask(self._seed, step, len(images), self._n_hidden, device)
         leaf = self.vector.clone().requires_grad_()
         loss = F.cross_entropy(self._forward(leaf, x.to(self._dtype), keep, statistics), labels.long())
         (gradient,) = torch.autograd.grad(loss, leaf)

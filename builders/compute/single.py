@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import nullcontext
+from itertools import islice
 
 import torch
 from torch import Tensor
 
 from builders.compute.backend import Scored, Training
-from builders.compute.evaluation import n_correct
 from builders.images.bank import ImageBank
 from builders.plan.trainings import PlannedTraining
 
@@ -20,16 +21,12 @@ class SingleFleet:
 
     def __init__(self, training: Training, bank: ImageBank) -> None:
         self.slots, self.steps_a_turn, self.ready = 1, 1, True
-        self.device = torch.device("cpu")
+        self.device, self.turn = torch.device("cpu"), nullcontext
         self._training, self._bank = training, bank
         self._dataset = ""
         self._scored: Scored = {}
-        self._rows, self._rates = torch.empty(0), [0.0]
-        self._step = self._cursor = 0
-
-    def turn(self) -> AbstractContextManager[object]:
-        """Nothing is needed."""
-        return nullcontext()
+        self._batches: Iterator[tuple[Tensor, float]] = iter(())
+        self._step = 0
 
     def load(self, slot: int, planned: PlannedTraining, vector: Tensor, scored: Scored) -> None:
         """Start a training."""
@@ -38,16 +35,14 @@ class SingleFleet:
 
     def set_epoch(self, slot: int, rows: Tensor, rates: Tensor) -> None:
         """Give it its next epoch."""
-        self._rows, self._rates, self._cursor = rows, rates.tolist(), 0
+        self._batches = zip(rows, rates.tolist(), strict=True)
 
     def run(self, n_steps: int) -> None:
         """Take steps."""
         images, labels = self._images("train")
-        for _ in range(n_steps):
-            rows = self._rows[self._cursor]
-            self._training.step(images[rows], labels[rows], self._step, self._rates[self._cursor])
+        for rows, rate in islice(self._batches, n_steps):
+            self._training.step(images[rows], labels[rows], self._step, rate)
             self._step += 1
-            self._cursor += 1
 
     @torch.inference_mode()
     def evaluate(self, slot: int) -> tuple[Tensor, Tensor]:
@@ -55,9 +50,10 @@ class SingleFleet:
         logits, counts = self._training.scorer(), []
         for part, positions in self._scored.values():
             images, labels = self._images(part)
-            chunks = ((images[rows], labels[rows]) for rows in positions.split(_CHUNK))
-            counts.append(n_correct(logits, chunks))
-        return torch.stack(counts), self._training.vector.to("cpu", torch.float32, copy=True)
+            counts.append(
+                sum(int((logits(images[rows]).argmax(1) == labels[rows]).sum()) for rows in positions.split(_CHUNK))
+            )
+        return torch.tensor(counts), self._training.vector.to("cpu", torch.float32, copy=True)
 
     def clear(self, slot: int) -> None:
         """Nothing is kept that the next training does not overwrite."""

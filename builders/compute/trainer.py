@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 
 import torch
 
 from builders.compute.backend import OpenBackend
-from builders.compute.lane import Lane
+from builders.compute.lane import Lane, Steps
 from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
 from nws_data.errors import BuildError
@@ -21,21 +21,10 @@ from nws_data.format.records import TrainingRecord
 _IDLE_S = 0.0002  # the card works; the host looks again soon
 
 
-class Interrupted(Exception):
-    """Training was asked to stop; unfinished members are dropped and start from the beginning next time."""
+def train(trainings: Iterable[PlannedTraining], backend: OpenBackend, *, epoch_cap: int) -> Iterator[TrainingRecord | Steps]:
+    """Train trainings of any shapes for up to ``epoch_cap`` epochs, at least 19; yield each as it finishes, and all steps.
 
-
-def train(
-    trainings: Iterable[PlannedTraining],
-    backend: OpenBackend,
-    *,
-    epoch_cap: int,
-    on_step: Callable[[int, float], None] = lambda n_images, flop: None,
-) -> Iterator[TrainingRecord]:
-    """Train trainings of any shapes for up to ``epoch_cap`` epochs, at least 19, and yield each as it finishes.
-
-    ``on_step`` is called after each step of a CPU, or some of a card, with the images x models that were enqueued and their
-    operations; it may raise :class:`Interrupted`.
+    Who stops iterating drops unfinished trainings; they start from the beginning next time.
     """
     waiting = deque(_by_shape(trainings))
     lanes: list[Lane] = []
@@ -48,7 +37,7 @@ def train(
                 waiting.popleft()
         except torch.OutOfMemoryError:
             most = _fewer(len(lanes), backend.device)
-        full = yield from _serve(lanes, on_step)
+        full = yield from _serve(lanes)
         if full:
             lanes.remove(full)
             waiting.appendleft(list(full.unfinished.values()))  # they start again
@@ -59,7 +48,7 @@ def train(
         most = min(backend.n_fleets, most + n_ended)  # what follows is smaller
 
 
-def _serve(lanes: Sequence[Lane], on_step: Callable[[int, float], None]) -> Generator[TrainingRecord, None, Lane | None]:
+def _serve(lanes: Sequence[Lane]) -> Generator[TrainingRecord | Steps, None, Lane | None]:
     """Give every lane that is ready a turn; rest a little when none is. Holds no lane afterwards, nor its memory.
 
     Returns a lane that found no memory, which has to be closed.
@@ -67,12 +56,10 @@ def _serve(lanes: Sequence[Lane], on_step: Callable[[int, float], None]) -> Gene
     ready = [lane for lane in lanes if lane.ready]
     for lane in ready:
         try:
-            records, n_images = lane.turn()
+            events = lane.turn()
         except torch.OutOfMemoryError:
             return lane
-        yield from records
-        if n_images:
-            on_step(n_images, float(n_images) * lane.flop_per_image)
+        yield from events
     if not ready:
         time.sleep(_IDLE_S)
     return None
@@ -89,7 +76,6 @@ def _fewer(n_lanes: int, device: str) -> int:
 
 
 def _by_shape(trainings: Iterable[PlannedTraining]) -> list[list[PlannedTraining]]:
-    """Return the trainings of each shape in plan order, the costliest shape first."""
     by_shape: dict[Shape, list[PlannedTraining]] = defaultdict(list)
     for planned in trainings:
         by_shape[Shape.of(planned.hyperparameters)].append(planned)

@@ -1,4 +1,8 @@
-"""Measures how fast this machine trains: steps and evaluations of shapes of the plan, in as many processes as the build has.
+"""Measures how fast this machine trains.
+
+On a CPU steps and evaluations of shapes of the plan, in as many processes as the build has. On a card the build's own
+trainer, on some shapes with all their trainings: fleets open, fill and are refilled as in a build; what opening takes in the
+first half, compiling among it, is left out.
 
 Time is operations, and a constant for each image that is trained on, times one factor. Shapes are drawn in proportion to
 their cost, which makes the mean of their factors that of the sum. Processor time is what counts: other programs disturb it
@@ -9,7 +13,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,12 +22,12 @@ from statistics import fmean, stdev
 import numpy as np
 import torch
 
-from builders.compute.backend import open_backend
+from builders.compute.backend import OpenBackend, open_backend
 from builders.compute.compute_path import enter_compute_path
-from builders.images.arrays import image_arrays
-from builders.images.bank import ImageBank, write_bank
-from builders.plan.cost import forward_flop, training_flop
-from builders.plan.shape import Shape
+from builders.compute.lane import Steps
+from builders.compute.trainer import train
+from builders.images.bank import ImageBank, random_bank
+from builders.plan.shape import Shape, forward_flop, training_flop
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.initialization import initial_vector
 from builders.recipe.optimizers import epoch_rates
@@ -42,11 +46,13 @@ Measured on a core of an AMD EPYC 9005: with them the time of a shape is proport
 
 SET, _N_IMAGES = "random", 512
 _PIECE = 256  # images trained on between evaluations, and at least two steps
-SCORED = 0.63  # images that an evaluation scores for each trained one, as in the paper's dataset
+_SCORED = 0.63  # images that an evaluation scores for each trained one, as in the paper's dataset
 _SHAPES_EACH = 40  # more than a worker has time for
 _LEAST_S, _MOST_SHARE = 0.6, 12  # time for a shape: at least this, and a twelfth of the whole
+_N_TRAIN, _N_TEST = 20_000, 4_000  # on a card; with a validation split, _SCORED of those trained on are scored
+_EPOCHS = 1000  # nothing ends before the time is over
 _LEAST_ERROR = 0.05  # of a total, however many shapes were measured
-UNKNOWN_SCATTER = 0.3  # of one shape, where one alone was measured
+_UNKNOWN_SCATTER = 0.3  # of one shape, where one alone was measured
 
 
 @dataclass(frozen=True)
@@ -95,16 +101,14 @@ def calibrate(
         KeyboardInterrupt: Ctrl-C; nothing is left behind.
     """
     chosen = sample_by_cost(works, n_workers * _SHAPES_EACH)
-    pixels = np.random.default_rng(0).integers(0, 256, (_N_IMAGES, 3, 32, 32), np.uint8)
-    images = (pixels, np.arange(_N_IMAGES) % 10)
     processes = []
     with tempfile.TemporaryDirectory(prefix="nws-plan-") as folder:
-        write_bank(folder, [image_arrays(SET, images, images, "random pixels")])
+        random_bank(Path(folder), {SET: (_N_IMAGES, _N_IMAGES)})
         say(f"measuring this machine for {seconds:g} s", error=True)
         try:
             for i in range(n_workers):
                 what = (Path(folder), chosen[i::n_workers], precision, backend, seconds)
-                processes.append(start_process(_measure_all, *what, duplex=False))
+                processes.append(start_process(_measure_all, *what))
             samples = [sample for _, connection in processes for sample in connection.recv()]
         except EOFError:
             raise BuildError("a calibrating process ended (often: out of memory); give fewer --workers") from None
@@ -116,7 +120,7 @@ def calibrate(
     if not samples:
         raise BuildError(f"--calibrate {seconds:g}: no shape could be measured in that time; give more seconds")
     mean = fmean(samples)
-    return Speed(mean, len(samples), stdev(samples) / mean if len(samples) > 1 else UNKNOWN_SCATTER)
+    return Speed(mean, len(samples), stdev(samples) / mean if len(samples) > 1 else _UNKNOWN_SCATTER)
 
 
 def sample_by_cost(works: Mapping[PlannedTraining, Work], n: int) -> list[PlannedTraining]:
@@ -128,7 +132,6 @@ def sample_by_cost(works: Mapping[PlannedTraining, Work], n: int) -> list[Planne
 def _measure_all(
     connection: Connection, bank: Path, share: Sequence[PlannedTraining], precision: str, backend: str, seconds: float
 ) -> None:
-    """Process entry: measure one shape after another until the time is over."""
     enter_compute_path()
     images, end_s = ImageBank.open(bank), time.monotonic() + seconds
     each_s, samples = max(_LEAST_S, seconds / _MOST_SHARE), []
@@ -149,7 +152,7 @@ def measure(planned: PlannedTraining, bank: ImageBank, precision: str, backend: 
     fleet, steps = open_backend(backend, bank, precision).fleet(Shape.of(hp), 0, 1), max(2, _PIECE // hp.batch_size)
     n_trained, n_pieces = steps * hp.batch_size, 0
     rows = torch.arange(n_trained).view(steps, hp.batch_size) % _N_IMAGES
-    scored = torch.arange(round(SCORED * n_trained)) % _N_IMAGES
+    scored = torch.arange(round(_SCORED * n_trained)) % _N_IMAGES
     vector, rates = initial_vector(hp, planned.seed), epoch_rates(hp.optimizer, hp.learning_rate, 0, 0, steps)
     fleet.load(0, replace(planned, hyperparameters=hp), vector, {"test_accuracy": ("test", scored)})
 
@@ -165,3 +168,39 @@ def measure(planned: PlannedTraining, bank: ImageBank, precision: str, backend: 
         n_pieces += 1
     work = work_of(planned, n_pieces * n_trained, n_pieces * len(scored))
     return (time.thread_time() - started_s) / work.cost
+
+
+def calibrate_card(
+    works: Mapping[PlannedTraining, Work], precision: str, backend: str, seconds: float, *, device: str
+) -> Speed:
+    """Measure for about so many seconds from the first step on; raises ``BuildError`` when there were too few steps."""
+    say(f"measuring {device} for {seconds:g} s, after its first fleets have opened", error=True)
+    with tempfile.TemporaryDirectory(prefix="nws-plan-") as folder:
+        random_bank(Path(folder), {SET: (_N_TRAIN, _N_TEST)})
+        opened = open_backend(backend, ImageBank.open(Path(folder)), precision, device)
+        shapes = {Shape.of(one.hyperparameters) for one in sample_by_cost(works, 2 * opened.n_fleets)}
+        of_shapes = (one for one in works if Shape.of(one.hyperparameters) in shapes)
+        trainings = [replace(one, hyperparameters=replace(one.hyperparameters, dataset=SET)) for one in of_shapes]
+        _, cost = rates(trainings, opened, seconds)
+    return Speed(1 / cost, len(shapes), _UNKNOWN_SCATTER)
+
+
+def rates(trainings: Iterable[PlannedTraining], opened: OpenBackend, seconds: float) -> tuple[float, float]:
+    """Train for so many seconds from the first step on; return images x models and :class:`Work` cost a second.
+
+    Raises:
+        BuildError: there were fewer than three turns.
+    """
+    stamps: list[tuple[float, int, float]] = []
+    for event in train(trainings, opened, epoch_cap=_EPOCHS):
+        if isinstance(event, Steps):
+            cost = event.flop * (1 + _SCORED / 3) + event.n_images * (IMAGE_FLOP + AUGMENTED_FLOP / 2)
+            stamps.append((time.monotonic(), event.n_images, cost))
+            if stamps[-1][0] - stamps[0][0] > seconds:
+                break
+    if len(stamps) < 3:
+        raise BuildError(f"--calibrate {seconds:g}: too few steps were taken in that time; give more seconds")
+    middle = (stamps[0][0] + stamps[-1][0]) / 2
+    later = [(n, cost) for at, n, cost in stamps if at > middle]
+    elapsed_s = stamps[-1][0] - middle
+    return sum(n for n, _ in later) / elapsed_s, sum(cost for _, cost in later) / elapsed_s

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
 from builders.compute.backend import default_backend
 from builders.config import BuildConfig
-from builders.estimate.calibration import Speed, Work, calibrate, work_of
-from builders.estimate.card_calibration import calibrate_card
+from builders.estimate.calibration import Speed, Work, calibrate, calibrate_card, work_of
 from builders.estimate.image_counts import image_counts
 from builders.plan.trainings import PlannedTraining, plan_trainings
 from builders.run.workspace import Workspace
@@ -72,18 +71,17 @@ def estimate(config: BuildConfig, *, epochs: float | None = None, seconds: float
     mean = min(float(config.epoch_cap), epochs or MEAN_EPOCHS)
     stored, workspace = check_appendable(config.out), Workspace(config.out)
     entries, speed = stored.populations if stored else {}, None
+    plans: dict[str, list[PlannedTraining]] = {}
     works: dict[str, dict[PlannedTraining, Work]] = {}
-    found: dict[str, PopulationEstimate] = {}
     for name, n in config.trainings.items():
         backend = _checked_backend(config, workspace, stored, list(counts), name)
-        plan = list(plan_trainings(name, n, config.seed, list(counts), config.batch_norm))
+        plans[name] = list(plan_trainings(name, n, config.seed, list(counts), config.batch_norm))
         waiting = {path.stem for path in workspace.staging.glob(f"{name}-*.safetensors")}
         works[name] = {}
-        for planned in plan[config.n_stored(stored, name) :]:
+        for planned in plans[name][config.n_stored(stored, name) :]:
             own, batch_size = counts[planned.hyperparameters.dataset], planned.hyperparameters.batch_size
             if planned.id not in waiting:
                 works[name][planned] = work_of(planned, mean * own.epoch_images(batch_size), (mean + 1) * own.n_scored)
-        found[name] = _estimated(plan, sum(works[name].values(), Work()), entries.get(name))
     everything = {planned: work for part in works.values() for planned, work in part.items()}
     if seconds is not None and everything:
         how = config.precision, backend, seconds
@@ -91,11 +89,14 @@ def estimate(config: BuildConfig, *, epochs: float | None = None, seconds: float
             n_workers, speed = config.workers, calibrate(everything, *how, n_workers=config.workers)
         else:
             n_workers, speed = torch.cuda.device_count(), calibrate_card(everything, *how, device=config.device)
-        for name, item in found.items():
+    found = {}
+    for name, part in works.items():
+        work, wall_s = sum(part.values(), Work()), None
+        if speed:
             # A CPU trains one training after another; a card many, none of which makes it wait.
-            longest = max((work.cost for work in works[name].values()), default=0.0) if config.device == "cpu" else 0.0
-            wall_s = speed.seconds_per_cost * max(item.work.cost / n_workers, longest)
-            found[name] = replace(item, wall_s=wall_s)
+            longest = max((one.cost for one in part.values()), default=0.0) if config.device == "cpu" else 0.0
+            wall_s = speed.seconds_per_cost * max(work.cost / n_workers, longest)
+        found[name] = _estimated(plans[name], work, wall_s, entries.get(name))
     others = (split for name, entry in entries.items() if name not in found for split in entry.splits.values())
     return Estimate(
         populations=found,
@@ -109,7 +110,6 @@ def estimate(config: BuildConfig, *, epochs: float | None = None, seconds: float
 def _checked_backend(
     config: BuildConfig, workspace: Workspace, stored: Manifest | None, image_sets: list[str], population: str
 ) -> str:
-    """Return what will compute a population; raises ``BuildError`` as the build would."""
     known = workspace.recorded_plan(stored, population)
     config = config.continuing((known or {}).get("compute_path"))
     mine = config.identity(()) | {"image_sets": [[name, ""] for name in image_sets]}
@@ -123,8 +123,9 @@ def _checked_backend(
     return config.backend or default_backend(config.device)
 
 
-def _estimated(plan: list[PlannedTraining], work: Work, stored: PopulationEntry | None) -> PopulationEstimate:
-    """Return the estimate of one population, without a time."""
+def _estimated(
+    plan: list[PlannedTraining], work: Work, wall_s: float | None, stored: PopulationEntry | None
+) -> PopulationEstimate:
     there = stored.splits if stored else {}
     todo = plan[stored.n_trainings if stored else 0 :]
     vectors = [(planned.id, Architecture.of(planned.hyperparameters).n_weights) for planned in todo]
@@ -134,7 +135,7 @@ def _estimated(plan: list[PlannedTraining], work: Work, stored: PopulationEntry 
         n_trainings=len(plan),
         n_there=len(plan) - work.n_trainings,
         work=work,
-        wall_s=None,
+        wall_s=wall_s,
         n_shards=len(shards),
         nbytes=sum(shards),
         staging_bytes=sum(4 * N_SNAPSHOTS * n_weights for _, n_weights in vectors),

@@ -48,7 +48,6 @@ def image_arrays(name: str, train: Labelled, test: Labelled, source: str) -> Ima
 
 
 def _checked(what: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the labels as uint8, or raise ``BuildError``."""
     if images.ndim == 0 or len(images) == 0:
         raise BuildError(f"{what}: no images; an image set needs training and test images")
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
@@ -84,7 +83,6 @@ def prepare(name: str, images: np.ndarray) -> np.ndarray:
 
 
 def _resize(images: np.ndarray) -> np.ndarray:
-    """Resize uint8 ``(N, C, H, W)`` to 32x32."""
     import torch
     import torch.nn.functional as F
 
@@ -102,6 +100,11 @@ def shrink_by_means(images: np.ndarray) -> np.ndarray:
     k = images.shape[-1] // SIDE
     blocks = images.reshape(*images.shape[:2], SIDE, k, SIDE, k)
     return np.rint(blocks.sum(axis=(3, 5), dtype=np.uint32) / (k * k)).astype(np.uint8)
+
+
+def split_image_arrays(name: str, images: np.ndarray, labels: np.ndarray, source: str) -> ImageArrays:
+    """Return a set that is split by :func:`split_by_position`; raises as :func:`image_arrays`."""
+    return image_arrays(name, *split_by_position(images, labels), f"{source}, split 80/20 by position in each class")
 
 
 def split_by_position(images: np.ndarray, labels: np.ndarray) -> tuple[Labelled, Labelled]:
@@ -144,7 +147,6 @@ def recorded_limits(source: str) -> tuple[int | None, int | None]:
 
 
 def _first_of_each_class(what: str, labels: np.ndarray, n: int) -> np.ndarray:
-    """Return ascending positions of the first n / 10 labels of each class."""
     positions = [np.flatnonzero(labels == label)[: n // N_CLASSES] for label in range(N_CLASSES)]
     for label, found in enumerate(positions):
         if len(found) < n // N_CLASSES:

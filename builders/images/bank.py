@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from builders.images.arrays import SIDE, ImageArrays
+from builders.images.arrays import SIDE, ImageArrays, Labelled, image_arrays
 from nws_data.atomic import atomic_file, remove_stale, write_bytes
 from nws_data.errors import BuildError
+from nws_data.space.architecture import N_CLASSES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,8 +71,21 @@ def write_bank(folder: Path | str, sets: Iterable[ImageArrays]) -> list[BankedSe
     return described
 
 
+def random_bank(folder: Path, sizes: Mapping[str, tuple[int, int]], gray: Collection[str] = ()) -> list[BankedSet]:
+    """Write a bank of random pixels, to measure with: speed does not depend on what images show.
+
+    ``sizes`` has the numbers of training and test images by set; those in ``gray`` have one plane.
+    """
+    generator = np.random.default_rng(0)
+
+    def part(name: str, n: int) -> Labelled:
+        return generator.integers(0, 256, (n, 1 if name in gray else 3, SIDE, SIDE), np.uint8), np.arange(n) % N_CLASSES
+
+    sets = (image_arrays(name, part(name, a), part(name, b), "random pixels") for name, (a, b) in sizes.items())
+    return write_bank(folder, sets)
+
+
 def _write_set(folder: Path, arrays: ImageArrays) -> BankedSet:
-    """Write the file of one set."""
     gray = _is_gray(arrays)
     channels, n_train, n_test = 1 if gray else 3, len(arrays.train_labels), len(arrays.test_labels)
     digest = hashlib.sha256(f"nws-images/1 {channels} {n_train} {n_test}\n".encode())
@@ -84,7 +98,6 @@ def _write_set(folder: Path, arrays: ImageArrays) -> BankedSet:
 
 
 def _is_gray(arrays: ImageArrays) -> bool:
-    """Whether all channels are equal in all images of the set."""
     for images in (arrays.train_images, arrays.test_images):
         if images.strides[1] != 0 and not all(np.array_equal(images[:, 0], images[:, c]) for c in (1, 2)):
             return False

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from builders.images.arrays import SIDE, ImageArrays, Labelled, image_arrays, prepare, split_by_position
+from builders.images.arrays import SIDE, ImageArrays, Labelled, image_arrays, prepare, split_image_arrays
 from nws_data.errors import BuildError
 from nws_data.space.architecture import N_CLASSES
 
@@ -41,8 +41,7 @@ def load_npz(name: str, path: Path) -> ImageArrays:
         images, labels = arrays["images"], arrays["labels"]
         if images.ndim == 0 or labels.shape != images.shape[:1]:
             raise BuildError(f"{name}: images {images.shape} and labels {labels.shape}; give one label for each image")
-        train, test = split_by_position(images, labels)
-        return image_arrays(name, train, test, f"{source}, split 80/20 by position in each class")
+        return split_image_arrays(name, images, labels, source)
     raise BuildError(
         f"{name}: {path} holds the arrays {', '.join(found) or 'none'}; "
         f"it needs {', '.join(_SPLIT_KEYS)}, or {', '.join(_WHOLE_KEYS)} (split 80/20)"
@@ -64,8 +63,7 @@ def load_folder(name: str, folder: Path) -> ImageArrays:
             )
         train, test = (_read_classes(name, folder / part, classes) for part in ("train", "test"))
         return image_arrays(name, train, test, source)
-    train, test = split_by_position(*_read_classes(name, folder, _classes(name, folder)))
-    return image_arrays(name, train, test, f"{source}, split 80/20 by position in each class")
+    return split_image_arrays(name, *_read_classes(name, folder, _classes(name, folder)), source)
 
 
 def _recorded(name: str, path: Path) -> str:
@@ -77,7 +75,6 @@ def _recorded(name: str, path: Path) -> str:
 
 
 def _classes(name: str, folder: Path) -> list[str]:
-    """Return the sorted names of the class folders; there must be ten."""
     classes = sorted(path.name for path in _listed(name, folder) if path.is_dir())
     if len(classes) != N_CLASSES:
         listed = f" ({', '.join(classes[:12])})" if classes else ""
@@ -89,7 +86,6 @@ def _classes(name: str, folder: Path) -> list[str]:
 
 
 def _listed(name: str, folder: Path) -> list[Path]:
-    """Return the visible entries of a folder; raises ``BuildError`` when it cannot be read."""
     try:
         return [path for path in folder.iterdir() if not path.name.startswith(".")]
     except OSError as error:
@@ -107,7 +103,6 @@ def _read_classes(name: str, folder: Path, classes: list[str]) -> Labelled:
 
 
 def _read_image(name: str, path: Path) -> np.ndarray:
-    """Return uint8 ``(H, W, 3)`` of one 8-bit image file, turned as its EXIF says, or raise ``BuildError``."""
     from PIL import Image, ImageOps
 
     if path.suffix.lower() not in _SUFFIXES or not path.is_file():

@@ -1,14 +1,16 @@
-"""From image options to a bank: which sets, from where, how many images of each."""
+"""From image options, or from what a dataset records, to a bank: which sets, from where, how many images of each."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from builders.images.arrays import limit_images
-from builders.images.bank import write_bank
-from builders.images.sources import image_set_name, load_images
+from builders.images.arrays import limit_images, recorded_limits
+from builders.images.bank import ImageBank, write_bank
+from builders.images.sources import SOURCES, image_set_name, load_images
 from nws_data.errors import BuildError
+from nws_data.format.manifest import Manifest
 from nws_data.space.architecture import N_CLASSES
 from nws_data.space.image_sets import ImageSet, threshold_of
 
@@ -46,3 +48,26 @@ def prepare_images(folder: Path, options: ImageOptions) -> tuple[ImageSet, ...]:
     return tuple(
         ImageSet(threshold=threshold_of(item.name), **{name: getattr(item, name) for name in kept}) for item in described
     )
+
+
+def recorded_images(manifest: Manifest, name: str, sources: Sequence[str] | None = None) -> ImageOptions:
+    """Return the options that a dataset records for an image set, as far as it does; ``sources`` is what a person says.
+
+    Raises ``BuildError`` where the images were somebody's own, so that only ``sources`` can say where they are.
+    """
+    if sources is None and name not in SOURCES:
+        raise BuildError(f"{name} is a set of your own; say where it is: --images {name}=FILE.npz")
+    source = next(item.source for item in manifest.image_sets if item.name == name)
+    n_train, n_test = recorded_limits(source)
+    return ImageOptions(sources=tuple(sources or [name]), n_train=n_train, n_test=n_test)
+
+
+def prepare_recorded(folder: Path, manifest: Manifest, name: str, images: ImageOptions) -> ImageBank:
+    """Return a bank in a folder of one image set of a dataset; raises ``BuildError`` unless it has the recorded digest."""
+    digest = next(item.digest for item in manifest.image_sets if item.name == name)
+    mine = tuple(source for source in images.sources if image_set_name(source) == name)
+    found = prepare_images(folder, replace(images, sources=mine))[0].digest if mine else None
+    if found != digest:
+        what = "differs: give the same --train-images and --test-images" if mine else "is not among --images"
+        raise BuildError(f"the dataset was built with image set {name} ({digest[:12]}...), which {what}")
+    return ImageBank.open(folder)

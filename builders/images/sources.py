@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from builders.images.arrays import ImageArrays, image_arrays, shrink_by_means, split_by_position
+from builders.images.arrays import ImageArrays, image_arrays, shrink_by_means, split_image_arrays
 from builders.images.files import load_folder, load_npz
 from nws_data.errors import BuildError, one_of
 from nws_data.home import expanded, user_cache
@@ -65,8 +65,6 @@ def load_images(spec: str, root: Path | None = None, download: bool = False) -> 
 
 @dataclass(frozen=True)
 class _TorchvisionSet:
-    """How a dataset of torchvision is used."""
-
     class_name: str
     files: str  # below torchvision's root folder
     parts: tuple[dict[str, Any], dict[str, Any]]  # the class's arguments for training and test images
@@ -89,7 +87,6 @@ TORCHVISION = {
 
 
 def _torchvision(name: str, root: Path | None, download: bool) -> ImageArrays:
-    """Load a set of :data:`TORCHVISION`; raises ``BuildError`` when it is not there or damaged."""
     folder, item, parts = root or default_image_root(), TORCHVISION[name], []
     try:
         from torchvision import datasets
@@ -124,10 +121,7 @@ def _digits(root: Path | None, download: bool) -> ImageArrays:
         raise BuildError("image set digits needs scikit-learn: pip install 'nws-data[build]'") from error
     digits = load_digits()
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
-    train, test = split_by_position(images, digits.target)
-    return image_arrays(
-        "digits", train, test, "scikit-learn load_digits, bilinear from 8x8, split 80/20 by position in each class"
-    )
+    return split_image_arrays("digits", images, digits.target, "scikit-learn load_digits, bilinear from 8x8")
 
 
 SOURCES: dict[str, Callable[[Path | None, bool], ImageArrays]] = {

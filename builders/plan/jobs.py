@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from builders.plan.cost import training_flop
-from builders.plan.shape import Shape
+from builders.plan.shape import Shape, training_flop
 from builders.plan.trainings import PlannedTraining
 from nws_data.space.architecture import Architecture
 

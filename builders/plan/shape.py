@@ -1,10 +1,11 @@
-"""What trainings that are stepped as one program have in common."""
+"""What trainings that are stepped as one program have in common, and what they cost in floating-point operations."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from nws_data.space.architecture import Architecture
+from nws_data.space.architecture import IMAGE_SHAPE, Architecture
 from nws_data.space.hyperparameters import HyperParameters
 
 _CARD_IMAGES_FIXED = 4096
@@ -31,3 +32,17 @@ class Shape:
         the paper's dataset has 13 on average, and several small fleets run at once.
         """
         return _CARD_IMAGES_FIXED // self.batch_size if self.architecture.is_fixed else _CARD_SLOTS_RANDOM
+
+
+def forward_flop(architecture: Architecture) -> int:
+    """Return the operations of one image's forward pass: two for each multiply-add of convolutions and matrices."""
+    area, flop = math.prod(IMAGE_SHAPE[1:]), 0
+    for layer in architecture.layers:
+        flop += 2 * math.prod(layer["kernel"].shape) * (area if layer.is_conv else 1)
+        area //= 4 if layer.pool_after else 1
+    return flop
+
+
+def training_flop(architecture: Architecture) -> int:
+    """Return the operations of training on one image once: forward, and twice that backward."""
+    return 3 * forward_flop(architecture)

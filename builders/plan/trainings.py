@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from nws_data.space.hyperparameters import HyperParameters, sample_hyperparameters, sample_many
+from nws_data.space.hyperparameters import HyperParameters, sample_many
 from nws_data.space.identity import training_id, training_seed
 
 _DRAWN_AT_ONCE = 1000
@@ -21,25 +21,15 @@ class PlannedTraining:
 
 
 def plan_trainings(
-    population: str, n: int, build_seed: int, image_sets: Sequence[str], batch_norm: bool = True
+    population: str, n: int, build_seed: int, image_sets: Sequence[str], batch_norm: bool = True, first: int = 0
 ) -> Iterator[PlannedTraining]:
-    """Yield the first ``n`` trainings of a population's plan.
+    """Yield the first ``n`` trainings of a population's plan, from the one with index ``first`` on.
 
     Build seed, population and plan index decide everything; ``dataset`` is drawn from ``image_sets``. ``batch_norm`` is off
     only for the ablation of Supplement F.3.
     """
-    for first in range(0, n, _DRAWN_AT_ONCE):
-        indices = range(first, min(n, first + _DRAWN_AT_ONCE))
+    for start in range(first, n, _DRAWN_AT_ONCE):
+        indices = range(start, min(n, start + _DRAWN_AT_ONCE))
         seeds = [training_seed(build_seed, population, index) for index in indices]
         for index, seed, drawn in zip(indices, seeds, sample_many(seeds, population, image_sets, batch_norm), strict=True):
             yield PlannedTraining(training_id(population, index), seed, drawn)
-
-
-def plan_training(
-    population: str, index: int, build_seed: int, image_sets: Sequence[str], batch_norm: bool = True
-) -> PlannedTraining:
-    """Return the training with a plan index, as :func:`plan_trainings` yields it."""
-    seed = training_seed(build_seed, population, index)
-    return PlannedTraining(
-        training_id(population, index), seed, sample_hyperparameters(seed, population, image_sets, batch_norm)
-    )

@@ -74,16 +74,11 @@ def augment(images: Tensor, seed: int, step: int, dtype: torch.dtype = torch.flo
     chunk = CPU_CHUNK if device.type == "cpu" else max(n, 1)
     for rows in (slice(start, min(start + chunk, n)) for start in range(0, n, chunk)):
         own = {name: value[rows] for name, value in parameters.items()}
-        change(images[rows], own, draw_noise(seed, step, rows, dtype, device), out[rows])
+        x = transform(images[rows], own, dtype)
+        noise = draw_noise(seed, step, rows, dtype, device)
+        torch.mul(noise, own["noise_std"].to(dtype).view(-1, 1, 1), out=out[rows].view(noise.shape))
+        out[rows].add_(x).clamp_(0, 1)
     return out
-
-
-def change(images: Tensor, parameters: dict[str, Tensor], noise: Tensor, out: Tensor) -> None:
-    """Write augmented uint8 images ``(n, 1 or 3, 32, 32)`` into ``out`` ``(n, 3, 32, 32)``, of the noise's dtype, given what
-    :func:`parameters_of` and :func:`draw_noise` return."""
-    x = transform(images, parameters, out.dtype)
-    torch.mul(noise, parameters["noise_std"].to(out.dtype).view(-1, 1, 1), out=out.view(noise.shape))
-    out.add_(x).clamp_(0, 1)
 
 
 def transform(images: Tensor, parameters: dict[str, Tensor], dtype: torch.dtype) -> Tensor:

@@ -1,4 +1,4 @@
-"""Constants of a training that every backend takes: in Python from here, in C by a generated header, in Triton as constexpr.
+"""Constants of a training that every backend takes: in Python from here, in C as macros, in Triton as constexpr.
 
 What belongs to a published network as well (the activations as functions, epsilon and momentum of batch norm) stands in
 ``nws_data/space/network.py``; rates and coefficients in ``optimizers.py`` beside this file.

@@ -57,7 +57,7 @@ class EpochSampler:
     """The batches of a training's epochs, drawn on any device without a value going back to the host.
 
     Draws n images of each class, n the number of the rarest, shuffles them and drops the incomplete last batch. Labels are
-    those of all training images of the set, ``(n_images,)`` on the CPU. Raises ``BuildError`` where they fill no batch.
+    those of all training images of the set, ``(n_images,)`` on the CPU. They fill a batch, which a build has checked.
     """
 
     def __init__(
@@ -66,10 +66,6 @@ class EpochSampler:
         train_labels = labels[split.train]
         counts = _class_counts(train_labels)
         n, self.steps = int(counts.min()), steps_per_epoch(train_labels, batch_size)
-        if self.steps < 1:
-            raise BuildError(
-                f"batch size {batch_size} needs {batch_size} images an epoch, but {N_CLASSES} x {n} are balanced; use more"
-            )
         self._seed, self._batch_size, self._device = seed, batch_size, device
         self._class_key = (train_labels.long() << 32).to(device)
         # One stable sort by (class, random word) puts each class's draw in front of its block.

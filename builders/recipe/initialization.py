@@ -38,7 +38,6 @@ def initial_vector(hyperparameters: HyperParameters, seed: int) -> Tensor:
 
 
 def _kernel(initialization: str, u: Tensor, layer: Layer) -> Tensor:
-    """Map uniforms in (0, 1) to a kernel's values."""
     fans = layer.fan_in + layer.fan_out
     if initialization == "constant":
         return torch.full_like(u, CONSTANT)

@@ -55,8 +55,6 @@ def rate(optimizer: str, learning_rate: float, epoch: int, step: int) -> float:
 
 def epoch_rates(optimizer: str, learning_rate: float, epoch: int, first_step: int, n_steps: int) -> Tensor:
     """Return :func:`rate` of every step of an epoch that begins with step ``first_step``, float64 ``(n_steps,)``."""
-    if not OPTIMIZERS[optimizer].bias_corrected:
-        return torch.full((n_steps,), rate(optimizer, learning_rate, epoch, first_step), dtype=torch.float64)
     steps = range(first_step, first_step + n_steps)
     return torch.tensor([rate(optimizer, learning_rate, epoch, step) for step in steps], dtype=torch.float64)
 

@@ -40,13 +40,8 @@ class EarlyStopping:
         """Take the next validation accuracy; return the reason to stop, or None to go on."""
         self.evaluations += 1
         if self.evaluations == 1:
-            self._average = v
-        else:
-            self._count(v)
-        self._last = v
-        return self._reason()
-
-    def _count(self, v: float) -> None:
+            self._average = self._last = v
+            return None
         self._average = _SMOOTHING * self._average + (1 - _SMOOTHING) * v
         if v < self._last:
             self.falling += 1
@@ -54,8 +49,7 @@ class EarlyStopping:
             self.falling = 0
         self.below_average += v < self._average
         self.stationary = self.stationary + 1 if abs(v - self._last) < _TOLERANCE else 0
-
-    def _reason(self) -> str | None:
+        self._last = v
         if self.evaluations >= MIN_EVALUATIONS:
             if self.falling >= _FALLING:
                 return "falling"

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 @contextmanager
 def same_handlers() -> Iterator[None]:
     """Undo what the block does to the handlers of Ctrl-C and its like."""
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         yield
     finally:
@@ -41,7 +41,7 @@ def deferred_interrupts() -> Iterator[Callable[[], None]]:
         if asked:
             raise KeyboardInterrupt(asked.pop())
 
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     mine = {number: handler for number, handler in before.items() if callable(handler)}
     _set(dict.fromkeys(mine, note))
     try:

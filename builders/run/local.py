@@ -9,30 +9,21 @@ import os
 import signal
 import traceback
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from builders.compute.compute_path import enter_compute_path
-from builders.compute.trainer import Interrupted
 from builders.plan.jobs import Job
-from builders.run.messages import Finished, Message, Notice
+from builders.run.messages import Finished, Message
 from builders.run.processes import exit_code, start_process
 from builders.run.queue import JobQueue
-from builders.run.worker import Reporter, WorkerSettings, run_job
+from builders.run.worker import WorkerSettings, run_job
 from nws_data.errors import BuildError, NWSError
 
 _PATIENCE_S = 10.0  # how long a worker may take to stop by itself
 _OF_A_CARD = "CUDA error", "Triton Error [CUDA]", "cuDNN error"  # in messages of PyTorch and Triton
 _CARD_FAILED = 75  # exit code of a worker: the system's "try again"
-
-
-@dataclass(eq=False)
-class _Worker:
-    """A process and what it is at."""
-
-    process: BaseProcess
-    job: Job | None = None
 
 
 def run_jobs(jobs: Iterable[Job], settings: WorkerSettings, n_workers: int, report: Callable[[Message], None]) -> None:
@@ -45,53 +36,65 @@ def run_jobs(jobs: Iterable[Job], settings: WorkerSettings, n_workers: int, repo
         BuildError: a worker failed, or a job lost its worker too often.
         KeyboardInterrupt: passed on after the workers have stopped.
     """
-    queue = JobQueue(jobs)
-    workers: dict[Connection, _Worker] = {}
+    pool = _Pool(JobQueue(jobs), settings, report)
     try:
-        for _ in range(min(n_workers, len(queue))):
-            _start(workers, settings)
-        while workers:
-            for connection in wait(list(workers), timeout=1.0):
-                if isinstance(connection, Connection):
-                    _serve(workers, connection, queue, settings, report)
+        pool.run(n_workers)
     finally:
-        _stop(workers)
+        pool.stop()
 
 
-def _start(workers: dict[Connection, _Worker], settings: WorkerSettings) -> None:
-    process, connection = start_process(run_worker, settings, device=settings.device)
-    workers[connection] = _Worker(process)
+class _Pool:
+    def __init__(self, queue: JobQueue, settings: WorkerSettings, report: Callable[[Message], None]) -> None:
+        self._queue, self._settings, self._report = queue, settings, report
+        self._workers: dict[Connection, BaseProcess] = {}
+        self._jobs: dict[Connection, Job] = {}  # that workers are at
 
+    def run(self, n_workers: int) -> None:
+        for _ in range(min(n_workers, len(self._queue))):
+            self._start()
+        while self._workers:
+            for connection in wait(list(self._workers), timeout=1.0):
+                if isinstance(connection, Connection):
+                    self._serve(connection)
 
-def _serve(
-    workers: dict[Connection, _Worker],
-    connection: Connection,
-    queue: JobQueue,
-    settings: WorkerSettings,
-    report: Callable[[Message], None],
-) -> None:
-    """Act on a worker's message or death; raises ``BuildError`` when the build cannot go on."""
-    worker = workers[connection]
-    try:
-        message = connection.recv()
-        if message is None:  # it wants a job
-            worker.job = queue.take()
-            connection.send(worker.job)
-            if worker.job is None:
-                worker.process.join()
-                del workers[connection]
+    def stop(self) -> None:
+        """Ask the workers to stop, wait a little, and end those that do not."""
+        for connection in self._workers:
+            with suppress(OSError):
+                connection.send(None)
+        for process in self._workers.values():
+            process.join(_PATIENCE_S)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+    def _start(self) -> None:
+        process, connection = start_process(run_worker, self._settings, device=self._settings.device)
+        self._workers[connection] = process
+
+    def _serve(self, connection: Connection) -> None:
+        """Act on a worker's message or death; raises ``BuildError`` when the build cannot go on."""
+        try:
+            message = connection.recv()
+            if message is None:  # it wants a job
+                self._jobs.pop(connection, None)
+                if job := self._queue.take():
+                    self._jobs[connection] = job
+                connection.send(job)
+                if job is None:
+                    self._workers.pop(connection).join()
+                return
+        except (EOFError, OSError):
+            process, job = self._workers.pop(connection), self._jobs.pop(connection, None)
+            process.join(_PATIENCE_S)
+            self._report(self._queue.lost(job, _cause_of_death(exit_code(process))))
+            self._start()
             return
-    except (EOFError, OSError):
-        worker.process.join(_PATIENCE_S)
-        del workers[connection]
-        report(Notice(queue.lost(worker.job, _cause_of_death(exit_code(worker.process)))))
-        _start(workers, settings)
-        return
-    if isinstance(message, BuildError):
-        raise message
-    if isinstance(message, Finished):
-        queue.note(message)
-    report(message)
+        if isinstance(message, BuildError):
+            raise message
+        if isinstance(message, Finished):
+            self._queue.note(message)
+        self._report(message)
 
 
 def _cause_of_death(exit_code: int | None) -> str:
@@ -108,30 +111,18 @@ def _cause_of_death(exit_code: int | None) -> str:
     return f"a worker process was killed by {signal.Signals(-exit_code).name if known else f'signal {-exit_code}'}{hint}"
 
 
-def _stop(workers: dict[Connection, _Worker]) -> None:
-    """Ask the workers to stop, wait a little, and end those that do not."""
-    for connection in workers:
-        try:
-            connection.send(None)
-        except OSError:
-            continue
-    for worker in workers.values():
-        worker.process.join(_PATIENCE_S)
-        if worker.process.is_alive():
-            worker.process.kill()
-            worker.process.join()
-
-
 def run_worker(connection: Connection, settings: WorkerSettings) -> None:
     """Process entry: ask for jobs, by None, until the answer is None or the parent is gone; an error is the last word."""
     enter_compute_path()
     try:
         connection.send(None)
         while (job := connection.recv()) is not None:
-            # The only message during a job is: stop. A closed pipe says it too.
-            run_job(job, settings, Reporter(connection.send, connection.poll, job.name))
+            for message in run_job(job, settings):
+                connection.send(message)
+                if connection.poll():  # the only message during a job is: stop; a closed pipe says it too
+                    return
             connection.send(None)
-    except (EOFError, ConnectionError, Interrupted):
+    except (EOFError, ConnectionError):
         return
     except NWSError as error:
         connection.send(BuildError(str(error)))

@@ -23,11 +23,5 @@ class Finished:
     job: str = ""
 
 
-@dataclass(frozen=True)
-class Notice:
-    """A line for the user."""
-
-    text: str
-
-
-Message = Progress | Finished | Notice
+Message = Progress | Finished | str
+"""Text is a line for the user."""

@@ -19,11 +19,10 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 
-from builders.run.interrupts import deferred_interrupts
+from builders.run.interrupts import SIGNALS, deferred_interrupts
 
 # Not our own modules: the server may find others of these names than this process has.
 _PRELOADED = ["torch"]
-_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _SERVER_GONE = 255  # what multiprocessing says of a process whose server, which alone could know, has ended
 
 
@@ -32,20 +31,18 @@ def are_forked(device: str) -> bool:
     return sys.platform == "linux" and device == "cpu"
 
 
-def start_process(
-    target: Callable[..., None], *arguments: object, duplex: bool = True, device: str = "cpu"
-) -> tuple[BaseProcess, Connection]:
+def start_process(target: Callable[..., None], *arguments: object, device: str = "cpu") -> tuple[BaseProcess, Connection]:
     """Start a process that calls ``target(connection, *arguments)``; it ends with this one.
 
-    It never sees Ctrl-C: only this process does, and tells its workers. ``device`` is what it computes on, see the module;
-    with ``duplex`` this process can send, too. Returns the process and this end of the pipe.
+    It never sees Ctrl-C: only this process does, and tells its workers. ``device`` is what it computes on, see the module.
+    Returns the process and this end of the pipe.
     """
     if are_forked(device):
         try:
-            return _start(_server(), target, arguments, duplex)
+            return _start(_server(), target, arguments)
         except (OSError, EOFError):
             pass  # no socket can be made (TMPDIR is a very long path), somebody removed it, or the server was killed
-    return _start(get_context("spawn"), target, arguments, duplex)
+    return _start(get_context("spawn"), target, arguments)
 
 
 def exit_code(process: BaseProcess) -> int | None:
@@ -57,12 +54,12 @@ def exit_code(process: BaseProcess) -> int | None:
 
 
 def _start(
-    context: ForkServerContext | SpawnContext, target: Callable[..., None], arguments: tuple[object, ...], duplex: bool
+    context: ForkServerContext | SpawnContext, target: Callable[..., None], arguments: tuple[object, ...]
 ) -> tuple[BaseProcess, Connection]:
     started: list[BaseProcess] = []
     try:
         with deferred_interrupts(), _held_back():
-            ours, theirs = context.Pipe(duplex)
+            ours, theirs = context.Pipe()
             process = context.Process(target=_run, args=(target, theirs, arguments, dict(os.environ)), daemon=True)
             process.start()
             started.append(process)
@@ -103,7 +100,7 @@ def _wait_for_server() -> None:
 def _held_back() -> Iterator[None]:
     """Block signals in this thread; children inherit it: none is ended in the middle of an import, the server not at all."""
     resource_tracker.ensure_running()  # it unblocks SIGINT when it starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
@@ -113,9 +110,8 @@ def _held_back() -> Iterator[None]:
 def _run(
     target: Callable[..., None], connection: Connection, arguments: tuple[object, ...], environment: dict[str, str]
 ) -> None:
-    """Process entry."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     os.environ.clear()  # a server has the variables of when it started
     os.environ.update(environment)
     target(connection, *arguments)

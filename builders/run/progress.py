@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from types import TracebackType
 
 from builders.images.bank import ImageBank
-from builders.plan.cost import training_flop
+from builders.plan.shape import training_flop
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.epochs import steps_per_epoch
 from builders.recipe.stopping import MIN_EPOCH_CAP
-from builders.run.messages import Finished, Message, Notice, Progress
+from builders.run.messages import Finished, Message, Progress
 from nws_data.progress import progress_bar
 from nws_data.space.architecture import Architecture
 from nws_data.terminal import say
@@ -67,8 +67,8 @@ class BuildProgress:
         """Take a message of a worker or of the engine."""
         if isinstance(message, Finished):
             self._finish(message)
-        elif isinstance(message, Notice):
-            say(f"{self._population}: {message.text}", error=True)
+        elif isinstance(message, str):
+            say(f"{self._population}: {message}", error=True)
         else:
             self._advance(message)
 
@@ -109,7 +109,6 @@ class BuildProgress:
         return f"{_clock(left_s)} left, {(n1 - n0) / (t1 - t0):,.0f} images x models/s"
 
     def _flop_left(self) -> float:
-        """Return the operations of what is not finished, less what is done of it."""
         epochs = sum(self._epochs) / len(self._epochs) if self._epochs else self._guess
         at_least = min(_AT_LEAST_LEFT * epochs, self._epoch_cap - MIN_EPOCH_CAP)  # no training stops before the least cap
         flop_per_epoch = sum(self._unfinished.values())

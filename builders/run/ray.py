@@ -10,6 +10,7 @@ import pickle
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,12 +18,12 @@ import torch
 from builders.compute.compute_path import path_of
 from builders.plan.jobs import Job
 from builders.run.interrupts import deferred_interrupts
-from builders.run.messages import Finished, Message, Notice
+from builders.run.messages import Finished, Message, Progress
 from builders.run.queue import JobQueue
 from builders.run.ray_cluster import connected, import_ray
-from builders.run.ray_worker import Board, Done, Failed, Order, Unfit, run_order
-from builders.run.token import staging_token
+from builders.run.ray_worker import Unfit, run_order
 from builders.run.worker import WorkerSettings
+from builders.run.workspace import staging_token
 from nws_data.errors import BuildError
 
 _POLL_S = 0.5
@@ -57,7 +58,7 @@ def run_jobs(
         deferred_interrupts() as check_interrupt,
         connected(address, n_workers) as description,
     ):
-        report(Notice(description))
+        report(description)
         tasks = _Tasks(queue, replace(settings, token=token), gpus_per_fleet, report)
         try:
             tasks.run(check_interrupt)
@@ -66,8 +67,6 @@ def run_jobs(
 
 
 class _Tasks:
-    """The jobs that Ray has at the moment, by reference."""
-
     def __init__(
         self, queue: JobQueue, settings: WorkerSettings, gpus_per_fleet: float, report: Callable[[Message], None]
     ) -> None:
@@ -76,85 +75,69 @@ class _Tasks:
         self._path = path_of(settings.backend, settings.precision)
         self._needs = {"num_cpus": 1.0} | ({"num_gpus": gpus_per_fleet} if settings.device != "cpu" else {})
         self._task = ray.remote(run_order)
-        self._jobs: dict[Any, Job] = {}
+        self._jobs: dict[Any, Job] = {}  # by Ray's generator of a task's messages
         self._unfit: set[str] = set()
-        here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
-            ray.get_runtime_context().get_node_id(), soft=True
-        )
-        self._board = ray.remote(Board).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
 
     def run(self, check_interrupt: Callable[[], None]) -> None:
         """Run the queue until it is empty; ``check_interrupt`` may raise ``KeyboardInterrupt`` at any turn."""
         while True:
             check_interrupt()
             self._submit()
-            if not self._jobs:
+            if not (tasks := list(self._jobs)):
                 return
-            ready, _ = self._ray.wait(list(self._jobs), timeout=_POLL_S)
-            self._pass_on()
-            for reference in ready:
-                self._settle(reference)
+            if self._ray.wait(tasks, timeout=_POLL_S)[0]:
+                for task in self._ray.wait(tasks, num_returns=len(tasks), timeout=0)[0]:
+                    self._take(task)
 
     def stop(self) -> None:
         """Cancel what runs, wait a little, and end what does not stop."""
         for force in (False, True):
             if not self._jobs:
                 return
-            for reference in self._jobs:
-                self._ray.cancel(reference, force=force)
-            ready, _ = self._ray.wait(list(self._jobs), num_returns=len(self._jobs), timeout=_PATIENCE_S)
-            for reference in ready:
-                del self._jobs[reference]
+            for task in self._jobs:
+                self._ray.cancel(task, force=force)
+            ends = {task.completed(): task for task in self._jobs}
+            for end in self._ray.wait(list(ends), num_returns=len(ends), timeout=_PATIENCE_S)[0]:
+                del self._jobs[ends[end]]
 
     def _submit(self) -> None:
-        """Hand jobs to Ray, for nodes that fit."""
         unfit = {"label_selector": {_NODE_LABEL: f"!in({','.join(sorted(self._unfit))})"}} if self._unfit else {}
-        task = self._task.options(max_retries=0, **self._needs, **unfit)
+        task = self._task.options(num_returns="streaming", max_retries=0, **self._needs, **unfit)
         settings = self._settings
         while len(self._jobs) < _AT_ONCE and (job := self._queue.take()) is not None:
-            content = pickle.dumps((job, settings))
-            order = Order(content, str(settings.staging), settings.token, str(torch.__version__), self._path)
-            self._jobs[task.remote(order, self._board)] = job
+            must_have = settings.staging, settings.token, str(torch.__version__), self._path
+            self._jobs[task.remote(pickle.dumps((job, settings)), *must_have)] = job
 
-    def _pass_on(self) -> None:
-        """Report what workers have posted; messages of a board that dies are lost, no more."""
+    def _take(self, task: Any) -> None:
+        """Act on a task's next message, or its end; raises ``BuildError`` when the build cannot go on."""
         try:
-            messages = self._ray.get(self._board.take.remote(), timeout=_PATIENCE_S)
-        except self._ray.exceptions.RayError:
+            message: Progress | Finished | BuildError | Unfit = self._ray.get(next(task))
+        except StopIteration:
+            del self._jobs[task]
             return
-        for message in messages:
-            if isinstance(message, Finished):
-                self._queue.note(message)
-            self._report(message)
-
-    def _settle(self, reference: Any) -> None:
-        """Act on a task that has ended; raises ``BuildError`` when the build cannot go on."""
-        job = self._jobs.pop(reference)
-        try:
-            outcome: Done | Failed | Unfit = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError:  # an error of the code
             raise
         except self._ray.exceptions.RuntimeEnvSetupError as error:
             raise BuildError(f"Ray could not bring the code to a node: {error}") from error
         except self._ray.exceptions.RayError as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            self._report(Notice(self._queue.lost(job, f"a worker or its node died ({first})")))
+            self._report(self._queue.lost(self._jobs.pop(task), f"a worker or its node died ({first})"))
             return
-        if isinstance(outcome, Failed):
-            raise BuildError(outcome.message)
-        if isinstance(outcome, Unfit):
-            self._queue.put_back(job)
-            self._leave_unused(outcome)
+        if isinstance(message, BuildError):
+            raise message
+        if isinstance(message, Unfit):
+            self._queue.put_back(self._jobs.pop(task))
+            self._leave_unused(message)
             return
-        for message in outcome.finished:
-            self._report(message)
-        self._wait_for_files(outcome)
+        if isinstance(message, Finished):
+            self._queue.note(message)
+            self._wait_for_file(self._settings.staging / f"{message.training}.safetensors")
+        self._report(message)
 
     def _leave_unused(self, unfit: Unfit) -> None:
-        """Use a node no more; raises ``BuildError`` when none is left."""
         if unfit.node_id not in self._unfit:
             self._unfit.add(unfit.node_id)
-            self._report(Notice(f"{unfit.reason}: the bits would differ, so it is left unused"))
+            self._report(f"{unfit.reason}: the bits would differ, so it is left unused")
         others = [node for node in self._ray.nodes() if node["Alive"] and node["NodeID"] not in self._unfit]
         if not any(node["Resources"].get("CPU") for node in others):
             raise BuildError(
@@ -162,15 +145,13 @@ class _Tasks:
                 "do the work"
             )
 
-    def _wait_for_files(self, done: Done) -> None:
+    def _wait_for_file(self, path: Path) -> None:
         """Wait until this machine sees what another has written; raises ``BuildError`` when it never does."""
         deadline = time.monotonic() + _LAG_S
-        for message in done.finished:
-            path = self._settings.staging / f"{message.training}.safetensors"
-            while not path.exists():
-                if time.monotonic() > deadline:
-                    raise BuildError(
-                        f"a worker has staged {path.name}, but {path.parent} does not show it here: --out has to lie on a "
-                        "file system that all nodes share"
-                    )
-                time.sleep(_POLL_S)
+        while not path.exists():
+            if time.monotonic() > deadline:
+                raise BuildError(
+                    f"a worker has staged {path.name}, but {path.parent} does not show it here: --out has to lie on a file "
+                    "system that all nodes share"
+                )
+            time.sleep(_POLL_S)

@@ -101,7 +101,6 @@ def _check_answers(address: str | None) -> None:
 
 
 def _no_ray(address: str | None, error: Exception) -> str:
-    """Return what to do when Ray cannot be used."""
     where = f"at {address}" if address else "on this machine"
     return (
         f"cannot use Ray {where}: {str(error).strip().rstrip('.')}. `ray status` shows whether a cluster runs; "

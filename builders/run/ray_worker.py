@@ -1,44 +1,20 @@
-"""What runs on the nodes of a Ray cluster: a job, after a look at whether the node fits the build, and the message board.
+"""What runs on the nodes of a Ray cluster: a job, after a look at whether the node fits the build.
 
-Loads nothing but the standard library until it has looked, so that a node without torch can say so.
+Loads nothing heavy until it has looked, so that a node without torch can say so.
 """
 
 from __future__ import annotations
 
 import pickle
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from builders.run.messages import Finished, Progress
+from nws_data.errors import BuildError, NWSError
 
-_PATIENCE_S = 5.0  # for a network file system to show the token, for a message to arrive
-
-
-@dataclass(frozen=True)
-class Order:
-    """A job, and what a node must have for it."""
-
-    content: bytes  # of (job, settings), pickled; unpickled once torch is known to be there
-    staging: str
-    token: str | None
-    torch_version: str
-    compute_path: str
-
-
-@dataclass(frozen=True)
-class Done:
-    """The job is staged."""
-
-    finished: tuple[Finished, ...]
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The build cannot go on."""
-
-    message: str
+_PATIENCE_S = 5.0  # for a network file system to show the token
 
 
 @dataclass(frozen=True)
@@ -49,79 +25,55 @@ class Unfit:
     reason: str
 
 
-def run_order(order: Order, board: Any) -> Done | Failed | Unfit:
-    """Run a job on this node. An ``NWSError`` is an answer, not an exception: it is no reason to try again."""
+def run_order(
+    content: bytes, staging: Path, token: str, torch_version: str, compute_path: str
+) -> Iterator[Progress | Finished | BuildError | Unfit]:
+    """Run a job on this node; yield its messages. An error is one, not an exception: it is no reason to try again.
+
+    ``content`` is (job, settings), pickled: loaded once torch is known to be there. The rest is what a node must have.
+    """
     import ray
 
-    if problem := _missing(order):
-        return Failed(problem)
+    if problem := _missing(staging, token, torch_version):
+        yield BuildError(problem)
+        return
     from builders.compute.compute_path import enter_compute_path, path_of
-    from builders.compute.trainer import Interrupted
-    from builders.run.worker import Reporter, run_job
-    from nws_data.errors import NWSError
-
-    finished: list[Finished] = []
-    posted: list[Any] = []  # the last one
-
-    def send(message: Progress | Finished) -> None:
-        if isinstance(message, Finished):
-            finished.append(message)
-        posted[:] = [board.post.remote(message)]  # waits for nothing: a slow or dead board costs nothing
+    from builders.run.worker import run_job
 
     enter_compute_path()
     try:
-        job, settings = pickle.loads(order.content)
-        if (path := path_of(settings.backend, settings.precision)) != order.compute_path:
-            reason = f"{_node()} computes by {path}, this build by {order.compute_path}"
-            return Unfit(str(ray.get_runtime_context().get_node_id()), reason)
-        run_job(job, settings, Reporter(send, lambda: False, job.name))
-        ray.wait(posted, timeout=_PATIENCE_S)
-        return Done(tuple(finished))
+        job, settings = pickle.loads(content)
+        if (path := path_of(settings.backend, settings.precision)) != compute_path:
+            reason = f"{_node()} computes by {path}, this build by {compute_path}"
+            yield Unfit(str(ray.get_runtime_context().get_node_id()), reason)
+        else:
+            yield from run_job(job, settings)
     except NWSError as error:
-        return Failed(f"{_node()}: {error}")
-    except Interrupted:
-        return Failed(f"{_node()}: the build's folder {order.staging} belongs to another build now")
+        yield BuildError(f"{_node()}: {error}")
 
 
-def _missing(order: Order) -> str | None:
-    """Return what the node lacks for the build, in words."""
+def _missing(staging: Path, token: str, torch_version: str) -> str | None:
     try:
         import torch
 
-        from builders.run.token import sees_token
         from builders.run.worker import run_job  # noqa: F401 - whether all it needs is installed
+        from builders.run.workspace import sees_token
     except ImportError as error:
         return (
             f"{_node()} cannot import {error.name} ({error}): install the same packages on all nodes, such as "
             "`pip install nws-data[build,ray]`, and run the same command again"
         )
-    if torch.__version__ != order.torch_version:
+    if torch.__version__ != torch_version:
         return (
-            f"{_node()} has torch {torch.__version__}, this machine {order.torch_version}: the bits would differ; install "
+            f"{_node()} has torch {torch.__version__}, this machine {torch_version}: the bits would differ; install "
             "the same version on all nodes and run the same command again"
         )
-    if not sees_token(Path(order.staging), str(order.token), _PATIENCE_S):
+    if not sees_token(staging, token, _PATIENCE_S):
         return (
-            f"{_node()} does not see the build's folder {order.staging}: --out has to lie on a file system that all nodes "
+            f"{_node()} does not see the build's folder {staging}: --out has to lie on a file system that all nodes "
             "share and mount under the same path"
         )
     return None
-
-
-class Board:
-    """An actor that keeps the workers' messages until the driver takes them."""
-
-    def __init__(self) -> None:
-        self._messages: list[Progress | Finished] = []
-
-    def post(self, message: Progress | Finished) -> None:
-        """Leave a message."""
-        self._messages.append(message)
-
-    def take(self) -> list[Progress | Finished]:
-        """Return the messages since the last call."""
-        taken, self._messages = self._messages, []
-        return taken
 
 
 def _node() -> str:

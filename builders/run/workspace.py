@@ -1,15 +1,21 @@
-"""The hidden folder of an unfinished build: lock, plan, images and finished trainings that wait for their shard."""
+"""The hidden folder of an unfinished build: lock, plan, images and finished trainings that wait for their shard.
+
+The token of a running engine is a file in the staging folder that its workers have to see before they write there. It shows
+that a worker on another machine sees the same folder, and keeps a worker that outlived its build (the parent was killed)
+from writing into a later one. Its name is new every time, so that no cache of a network file system knows it.
+"""
 
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from builders.run.token import remove_tokens
 from nws_data.atomic import remove_stale, write_bytes
 from nws_data.errors import BuildError, FormatError
 from nws_data.format.manifest import Manifest
@@ -18,7 +24,7 @@ from nws_data.format.records import TrainingRecord
 from nws_data.lock import locked
 
 FOLDER = ".build"
-_LOCK, _PLANS = "lock", "plans.json"
+_LOCK, _PLANS, _TOKEN = "lock", "plans.json", "token-"
 
 
 class Workspace:
@@ -58,7 +64,6 @@ class Workspace:
         return self._plans().get(population) if any(self.staging.glob(f"{population}-*")) else None
 
     def _plans(self) -> dict[str, dict[str, Any]]:
-        """Return the recorded plans by population; none when the file is missing or damaged."""
         try:
             return dict(json.loads((self.folder / _PLANS).read_bytes()))
         except (FileNotFoundError, ValueError, TypeError):
@@ -100,10 +105,19 @@ def open_workspace(out: Path) -> Iterator[Workspace]:
     Raises:
         BuildError: another build runs in this folder, or it cannot be written.
     """
-    workspace = Workspace(out)
+    workspace, refusal = Workspace(out), f"another build runs in {out}; wait for it or choose another --out"
     try:
         with ExitStack() as stack:
-            _enter(workspace, stack)
+            try:
+                workspace.folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(workspace.folder / _LOCK, refusal))
+                stack.callback(workspace.clear)
+                workspace.staging.mkdir(exist_ok=True)
+                remove_tokens(workspace.staging)  # workers that outlived a killed build stop writing here
+            except (FileNotFoundError, FileExistsError) as error:  # a build that ends now removed the folder
+                raise BuildError(refusal) from error
+            except OSError as error:
+                raise BuildError(f"{out} cannot be used as output folder: {error.strerror}; choose another --out") from error
             yield workspace
     finally:
         for folder in (workspace.folder, out):
@@ -111,17 +125,29 @@ def open_workspace(out: Path) -> Iterator[Workspace]:
                 folder.rmdir()
 
 
-def _enter(workspace: Workspace, stack: ExitStack) -> None:
-    """Lock the workspace, which is cleared and unlocked when ``stack`` closes; raises as :func:`open_workspace`."""
-    out = workspace.folder.parent
-    refusal = f"another build runs in {out}; wait for it or choose another --out"
+@contextmanager
+def staging_token(staging: Path) -> Iterator[str]:
+    """Write a new token, remove those of dead builds, and yield its name; it goes in the end. Raises ``BuildError``."""
+    remove_tokens(staging)
+    name = _TOKEN + secrets.token_hex(8)
+    write_bytes(staging / name, b"")
     try:
-        workspace.folder.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(locked(workspace.folder / _LOCK, refusal))
-        stack.callback(workspace.clear)
-        workspace.staging.mkdir(exist_ok=True)
-        remove_tokens(workspace.staging)  # workers that outlived a killed build stop writing here
-    except (FileNotFoundError, FileExistsError) as error:  # a build that ends now removed the folder
-        raise BuildError(refusal) from error
-    except OSError as error:
-        raise BuildError(f"{out} cannot be used as output folder: {error.strerror}; choose another --out") from error
+        yield name
+    finally:
+        (staging / name).unlink(missing_ok=True)
+
+
+def remove_tokens(staging: Path) -> None:
+    """Remove all tokens, so that workers of an earlier build stop."""
+    for old in staging.glob(f"{_TOKEN}*"):
+        old.unlink(missing_ok=True)
+
+
+def sees_token(staging: Path, name: str, patience_s: float = 0.0) -> bool:
+    """Whether the token is there, or comes up within ``patience_s`` seconds (network file systems lag)."""
+    deadline = time.monotonic() + patience_s
+    while not (staging / name).exists():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.2)
+    return True

@@ -17,9 +17,10 @@ def lines(file) -> list[dict]:
 
 
 def test_every_task_is_there_and_no_call_is_longer_than_ten_minutes(tmp_path, capsys):
-    assert {task.name for tasks in PARTS.values() for task in tasks} == {
-        one.__name__ for one in (*card_checks.TASKS, *card_speed.TASKS)
-    }
+    found = vars(card_checks) | vars(card_speed)
+    own = [one for one in found.values() if getattr(one, "__module__", "") in (card_checks.__name__, card_speed.__name__)]
+    takes_job = {one.__name__ for one in own if list(getattr(one, "__annotations__", ()))[:1] == ["job"]}
+    assert {task.name for tasks in PARTS.values() for task in tasks} == takes_job - {"built"}
     with pytest.raises(SystemExit):
         cards.main(["smoke", "--seconds", "601", "--out", str(tmp_path)])
     assert "at most 600" in capsys.readouterr().err

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.made_up import write_random_dataset
 from benchmarks.speed import features
-from benchmarks.speed.random_data import write_random_dataset
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks.made_up import write_random_dataset
 from benchmarks.speed import loading
 from benchmarks.speed.loading import Pieces, memcpy
-from benchmarks.speed.random_data import write_random_dataset
 from nws_data.read.dataset import NWSDataset
 
 

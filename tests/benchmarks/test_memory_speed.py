@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from benchmarks.speed import memory
-from benchmarks.speed.eager import random_bank
 from builders.config import WORKER_BYTES
+from builders.images.bank import random_bank
 
 
 @pytest.mark.slow

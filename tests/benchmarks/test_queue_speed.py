@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.speed import queue
 from builders.images.bank import ImageBank
-from builders.plan.cost import forward_flop
+from builders.plan.shape import forward_flop
 from nws_data.space.architecture import Architecture
 
 

@@ -20,7 +20,7 @@ from builders.cli import config_of
 from builders.images.prepare import ImageOptions
 from builders.plan.jobs import make_jobs
 from builders.plan.trainings import plan_trainings
-from builders.run.worker import Reporter, WorkerSettings, run_job
+from builders.run.worker import WorkerSettings, run_job
 from nws_data.check.verify import verify
 from nws_data.cli import main
 from nws_data.errors import BuildError, FormatError
@@ -269,7 +269,7 @@ def test_a_full_disk_stops_the_worker_and_leaves_no_half_training(built, tmp_pat
     settings = WorkerSettings(tmp_path / "images", staging, 19, "float32", "cpu", "native")
     monkeypatch.setattr(os, "fsync", no_space)
     with pytest.raises(BuildError, match=r"(?i)no space left"):
-        run_job(job, settings, Reporter(lambda message: None, lambda: False, 1))
+        list(run_job(job, settings))
     assert list(staging.iterdir()) == []
 
 

@@ -82,7 +82,7 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on(goal: Path, tmp_path: 
     else:
         for size in SIZES:
             limit = {"k": 1, "m": 1024}[size[-1]] * int(size[:-1]) // 4
-            limited = [sys.executable, "-m", "builders", *command(out)]
+            limited = [sys.executable, "-m", "nws_data", *command(out)]
             call = ["bash", "-c", f'ulimit -f {limit}; exec "$@"', "bash", *limited]
             result = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
             assert result.returncode == 2, result.stderr

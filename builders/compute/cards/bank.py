@@ -24,22 +24,18 @@ class DeviceBank:
         n_rows = sum(item.n_train + item.n_test for item in bank.sets.values())
         self.images = torch.empty(n_rows, 3, SIDE, SIDE, dtype=torch.uint8, device=device)
         self.labels = torch.empty(n_rows, dtype=torch.int64, device=device)
-        self._first: dict[tuple[str, str], int] = {}
+        self.first_row: dict[tuple[str, str], int] = {}  # of a set and its part
         first = 0
         for name in bank.sets:
             for part in PARTS:
                 images, labels = bank.images(name, part), bank.labels(name, part)
-                self._first[name, part], rows = first, slice(first, first + len(labels))
+                self.first_row[name, part], rows = first, slice(first, first + len(labels))
                 for to, chunk in zip(self.images[rows].split(_COPY), images.split(_COPY), strict=True):
                     to.copy_(chunk)
                 self.labels[rows] = labels.to(device)
                 first = rows.stop
         if device.type == "cuda":
             torch.cuda.synchronize(device)  # fleets read it from streams of their own
-
-    def first_row(self, name: str, part: str) -> int:
-        """Return the row of the first image of ``"train"`` or ``"test"`` of a set."""
-        return self._first[name, part]
 
     def gather(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return images uint8 ``(n, 3, 32, 32)`` and labels int64 ``(n,)`` of rows, an integer tensor ``(n,)``."""

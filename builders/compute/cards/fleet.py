@@ -40,10 +40,10 @@ class DeviceFleet:
         bank: DeviceBank,
         backend: str,
         precision: str,
-        slots: int | None = None,
+        slots: int,
         stream: torch.cuda.Stream | None = None,
     ) -> None:
-        self.slots, self.steps_a_turn = shape.card_slots if slots is None else slots, _STEPS_A_TURN
+        self.slots, self.steps_a_turn = slots, _STEPS_A_TURN
         self.device, self._bank = bank.device, bank
         self._stream, self._event = stream, torch.cuda.Event() if stream is not None else None
         self._loaded: dict[int, tuple[PlannedTraining, list[Tensor]]] = {}  # and the rows of its scored images
@@ -51,6 +51,7 @@ class DeviceFleet:
         sets = bank.host.sets
         longest = max(1, *(steps_per_epoch(bank.host.labels(name, "train"), shape.batch_size) for name in sets))
         self.state = State((self.slots, n, longest, shape.batch_size), dtype, bank.device)
+        self.vectors = self.state.vectors  # (slots, n_weights)
         # One network and all images that it is scored on.
         chunk = _CHUNK if bank.device.type == "cuda" else _CHUNK_CPU
         n_chunks = -(-max(item.n_train + item.n_test for item in sets.values()) // chunk)
@@ -60,11 +61,6 @@ class DeviceFleet:
         self.program = program(shape.architecture, self.state, bank, compute_dtype(precision), PRODUCTS[precision])
         score = program(shape.architecture, self._scoring, bank, dtype, SCORING, self.correct)
         self._step, self._score = self._captured(self.program.run), self._captured(score.run)
-
-    @property
-    def vectors(self) -> Tensor:
-        """Weight vectors ``(slots, n_weights)``."""
-        return self.state.vectors
 
     @property
     def ready(self) -> bool:
@@ -82,14 +78,14 @@ class DeviceFleet:
     def load(self, slot: int, planned: PlannedTraining, vector: Tensor, scored: Scored) -> None:
         """Start a training in a free slot."""
         dataset = planned.hyperparameters.dataset
-        rows = [positions + self._bank.first_row(dataset, part) for part, positions in scored.values()]
+        rows = [positions + self._bank.first_row[dataset, part] for part, positions in scored.values()]
         self._loaded[slot] = planned, [to_device(part.to(torch.int32), self.device) for part in rows]
         self.state.load(slot, planned, vector)
 
     def set_epoch(self, slot: int, rows: Tensor, rates: Tensor) -> None:
         """Give a slot its next epoch."""
         planned, _ = self._loaded[slot]
-        self.state.set_epoch(slot, rows + self._bank.first_row(planned.hyperparameters.dataset, "train"), rates)
+        self.state.set_epoch(slot, rows + self._bank.first_row[planned.hyperparameters.dataset, "train"], rates)
 
     def clear(self, slot: int) -> None:
         """Make a slot idle."""

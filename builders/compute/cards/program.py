@@ -65,6 +65,9 @@ class Program:
         correct: Tensor | None = None,
     ) -> None:
         self.state, self.dtype, self.precision, self.correct = state, dtype, precision, correct
+        # Products of full float32, off the matrix units: a deep tile would only cost registers.
+        self.exact = dtype != torch.bfloat16 and precision == "ieee"
+        self._depth = 16 if self.exact else 32
         self.size, self._longest, self._batch = state.rows.shape
         self.n_weights, self._layers = architecture.n_weights, architecture.layers
         self._units = sum(layer.n_out for layer in self._layers if not layer.is_conv and not layer.is_output)
@@ -121,23 +124,19 @@ class Program:
         for layer in self._layers[len(convs) : -1]:
             y = self.zeros(self._batch, layer.n_out)
             a = torch.zeros_like(y) if self.correct is None else y  # while scoring nobody reads it
-            self._hidden(layer, inputs[-1], a, y, unit)
+            tiles = self._dense_tiles()
+            grid = (-(-self._batch // tiles["BLOCK_B"]), -(-layer.n_out // tiles["BLOCK_N"]), self.size)
+            self.launch(
+                dense.hidden_kernel, grid, inputs[-1], state.vectors, state.values, a, y, layer["kernel"].start,
+                self.n_weights, unit, self._units, N_IN=layer.n_in, N_OUT=layer.n_out, TRAINING=self.correct is None,
+                NORM=layer.has_norm, EPS=BATCH_NORM_EPS, **tiles,
+            )  # fmt: skip
             inputs += [a, y]
             unit += layer.n_out
         self._output(bank, inputs)
         return layers, inputs
 
-    def _hidden(self, layer: Layer, x: Tensor, a: Tensor, y: Tensor, unit: int) -> None:
-        state, tiles = self.state, self._dense_tiles()
-        grid = (-(-self._batch // tiles["BLOCK_B"]), -(-layer.n_out // tiles["BLOCK_N"]), self.size)
-        self.launch(
-            dense.hidden_kernel, grid, x, state.vectors, state.values, a, y, layer["kernel"].start, self.n_weights, unit,
-            self._units, N_IN=layer.n_in, N_OUT=layer.n_out, TRAINING=self.correct is None, NORM=layer.has_norm,
-            EPS=BATCH_NORM_EPS, **tiles,
-        )  # fmt: skip
-
     def _output(self, bank: DeviceBank, inputs: list[Tensor]) -> None:
-        """Add the output layer; while training it gives the gradient of the logits."""
         state, layer, out = self.state, self._layers[-1], self.correct
         if out is None:
             out = self.zeros(self._batch, layer.n_out)
@@ -151,7 +150,6 @@ class Program:
         )  # fmt: skip
 
     def _backward(self, layers: list[ConvLayer], inputs: list[Tensor]) -> None:
-        """Add the backward pass, the output layer first."""
         state, tiles, depth = self.state, self._dense_tiles(), self._depth
         *hidden, dz = inputs
         dense_layers, unit = self._layers[len(layers) :], self._units
@@ -189,17 +187,7 @@ class Program:
             MOMENTUM=BATCH_NORM_MOMENTUM, BLOCK=_ELEMENTS,
         )  # fmt: skip
 
-    @property
-    def exact(self) -> bool:
-        """Whether products are those of full float32, off the matrix units: a deep tile would only cost registers."""
-        return self.dtype != torch.bfloat16 and self.precision == "ieee"
-
-    @property
-    def _depth(self) -> int:
-        return 16 if self.exact else 32
-
     def _dense_tiles(self) -> dict[str, Any]:
-        """Return batch, precision and launch options of a product of a fully connected layer."""
         rows = max(16, _power_of_two(self._batch)) if self.correct is None else _SCORED_ROWS
         sizes = {"BATCH": self._batch, "BLOCK_B": rows, "BLOCK_N": 16, "BLOCK_K": self._depth}
         return sizes | {"PRECISION": self.precision, "num_warps": 8 if rows > 64 else 4}
@@ -212,6 +200,9 @@ class ConvLayer:
         self._program, self._layer, self._x, self._packed_at = program, layer, x, packed_at
         _, batch, self._side, _, self._n_in = x.shape
         self._n_out, self._filter_size = layer.n_out, layer["kernel"].shape[-1]
+        self._norm_at = layer["bias"].stop  # where beta, gamma, mean and variance lie in a vector, if the layer has them
+        # Output pixels of an elementwise tile, which has all channels; Triton wants powers of two.
+        self._block_q = _ELEMENTS // _power_of_two(layer.n_out)
         self._n_pixels = batch * self._side**2
         after = self._side // 2 if layer.pool_after else self._side
         self._n_after = batch * after**2
@@ -292,16 +283,6 @@ class ConvLayer:
             self._n_after, H=self._side, W=self._side, C=self._n_out, POOL=layer.pool_after, NORM=layer.has_norm,
             EPS=BATCH_NORM_EPS, BLOCK_Q=self._block_q, BLOCK_C=_power_of_two(self._n_out),
         )  # fmt: skip
-
-    @property
-    def _norm_at(self) -> int:
-        """Where beta, gamma, mean and variance lie in a vector, if the layer has them."""
-        return self._layer["bias"].stop
-
-    @property
-    def _block_q(self) -> int:
-        """Output pixels of an elementwise tile, which has all channels; Triton wants powers of two."""
-        return _ELEMENTS // _power_of_two(self._n_out)
 
 
 def conv_tiles(n_in: int, n_out: int, filter_size: int, dtype: torch.dtype, exact: bool, scoring: bool) -> dict[str, int]:

@@ -41,21 +41,21 @@ _NEXT = (
 
 
 def check_fleet(fleet: DeviceFleet, shape: Shape, bank: DeviceBank, precision: str) -> None:
-    """Take a step with every activation, as far as there are slots, score the networks, and leave the slots free.
+    """Compare a step with every activation, as far as there are slots, and the scores of the networks; see ``step_errors``.
 
     The first shape of a process takes seconds, in which PyTorch loads its libraries, others a fraction of one.
 
     Raises:
         BuildError: a tensor differs from the plain backend's by more than rounding, or a score from the plain network's.
     """
-    if not (share := scoring_error(fleet, shape, bank)) <= ALLOWED_SCORES:
+    share, errors = step_errors(fleet, shape, bank, precision)
+    if not share <= ALLOWED_SCORES:
         raise BuildError(
             f"--device {fleet.device}: of {shape.architecture}, {share:.0%} of the images are scored otherwise than by the "
             f"plain network, allowed {ALLOWED_SCORES:.0%}. {_NEXT}"
         )
-    errors, allowed = step_errors(fleet, shape, bank, precision), ALLOWED[precision]
-    wrong = {place: error for place, error in errors.items() if error > allowed}
-    if wrong:
+    allowed = ALLOWED[precision]
+    if wrong := {place: error for place, error in errors.items() if error > allowed}:
         place = max(wrong, key=lambda name: wrong[name])
         raise BuildError(
             f"--device {fleet.device}: a training step in {precision} is not that of the plain backend: of "
@@ -90,12 +90,21 @@ def load_made_up(fleet: DeviceFleet, shape: Shape, bank: DeviceBank, order: Sequ
     return trainings
 
 
-def scoring_error(fleet: DeviceFleet, shape: Shape, bank: DeviceBank) -> float:
-    """Return the largest share of images, over the activations, that a fleet scores otherwise than the plain network."""
-    shares = []
+def step_errors(fleet: DeviceFleet, shape: Shape, bank: DeviceBank, reference: str) -> tuple[float, dict[str, float]]:
+    """Take a step with every activation, score the networks, and leave the slots free.
+
+    Returns the largest share of images, over the activations, that are scored otherwise than by the plain network, and the
+    relative errors of the step: of each tensor's gradient and running statistic in the second best of the trainings, of each
+    activation in the second best of the hidden kernels, and of each optimizer's update. ``reference`` is the plain backend's
+    precision.
+    """
+    shares: list[float] = []
+    groups: dict[str, list[float]] = defaultdict(list)
+    tensors = [(layer, tensor) for layer in shape.architecture.layers for tensor in layer.tensors]
     with fleet.turn():
         trainings = load_made_up(fleet, shape, bank, range(MADE_UP))
-        fleet.run(1)  # running statistics are others than at first, then
+        fleet.run(1)
+        found = [t[: len(trainings)].to("cpu", torch.float64, copy=True) for t in (fleet.vectors, fleet.state.optimizer.m)]
         for slot, planned in enumerate(trainings):
             fleet.evaluate(slot)
             (rows,) = fleet.scored(slot)
@@ -103,28 +112,9 @@ def scoring_error(fleet: DeviceFleet, shape: Shape, bank: DeviceBank) -> float:
             network = FoldedNetwork(fleet.vectors[slot], shape.architecture, planned.hyperparameters.activation)
             correct = network.logits(images).argmax(1) == labels
             shares.append((correct != fleet.correct[: len(rows)]).double().mean().item())
-        for slot in range(len(trainings)):
-            fleet.clear(slot)
-    return max(shares)
-
-
-def step_errors(fleet: DeviceFleet, shape: Shape, bank: DeviceBank, reference: str) -> dict[str, float]:
-    """Return the relative errors of a step: of each tensor's gradient and running statistic in the second best of the
-    trainings, of each activation in the second best of the hidden kernels, and of each optimizer's update.
-
-    ``reference`` is the precision of the plain backend.
-    """
-    groups: dict[str, list[float]] = defaultdict(list)
-    tensors = [(layer, tensor) for layer in shape.architecture.layers for tensor in layer.tensors]
-    with fleet.turn():
-        trainings = load_made_up(fleet, shape, bank, range(MADE_UP))
-        n = len(trainings)
-        fleet.run(1)
-        found = [t[:n].to("cpu", torch.float64, copy=True) for t in (fleet.vectors, fleet.state.optimizer.m)]
-        for slot in range(n):
             fleet.clear(slot)
         name, item = next(iter(bank.host.sets.items()))
-        rows = torch.arange(shape.batch_size, device=bank.device) % item.n_train + bank.first_row(name, "train")
+        rows = torch.arange(shape.batch_size, device=bank.device) % item.n_train + bank.first_row[name, "train"]
         images, labels = bank.gather(rows)
         for planned, vector, moment in zip(trainings, *found, strict=True):
             hyperparameters, plain = planned.hyperparameters, PlainTraining(shape, reference, bank.device)
@@ -143,7 +133,7 @@ def step_errors(fleet: DeviceFleet, shape: Shape, bank: DeviceBank, reference: s
                 if tensor.kind == "kernel" and not layer.is_output:
                     groups[f"hidden layers with {hyperparameters.activation}"].append(error)
             groups[f"the update by {hyperparameters.optimizer}"] = [_update_error(hyperparameters, start, vector, moment)]
-    return {name: sorted(errors)[min(1, len(errors) - 1)] for name, errors in groups.items()}
+    return max(shares), {name: sorted(errors)[min(1, len(errors) - 1)] for name, errors in groups.items()}
 
 
 def _update_error(hyperparameters: HyperParameters, start: Tensor, vector: Tensor, moment: Tensor) -> float:

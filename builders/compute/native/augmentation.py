@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from builders.compute.native.kernels import required_kernels
+from builders.compute.native.library import required_kernels
 from builders.recipe.augmentation import (
     CPU_CHUNK,
     NOISE_BLOCKS,

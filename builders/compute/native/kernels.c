@@ -5,14 +5,14 @@
  * channels' coefficients are repeated to the length of a row, so that every loop is one of equal, independent lanes.
  *
  * Compiled without fast-math and without contraction into fused multiply-adds: the bits follow from this text alone, not
- * from the compiler or the width of its vectors. The names are those of builders/compute/native/kernels.py, which calls.
+ * from the compiler or the width of its vectors. The names are those of builders/compute/native/library.py, which loads.
  */
 
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
-#include "recipe.h" /* the codes of the activations, DROPOUT_SCALE, ROW and UNITS; library.py generates it */
+/* Codes of the activations, DROPOUT_SCALE, ROW and UNITS are defined by library.py. */
 
 #ifndef REAL64
 typedef float real;
@@ -135,9 +135,7 @@ INLINE void fold(const double *restrict lanes, int n, int channels, double *rest
  * costs no digits; within an image in `real`, over images in double. */
 static void channel_moments(const void *z, int bf16, long images, int rows, int n, int channels, real *mean, real *variance) {
     real buffer[ROW], origin[ROW], s1[ROW], s2[ROW];
-    double t1[ROW], t2[ROW], sum1[UNITS], sum2[UNITS];
-    memset(t1, 0, sizeof t1);
-    memset(t2, 0, sizeof t2);
+    double t1[ROW] = {0}, t2[ROW] = {0}, sum1[UNITS], sum2[UNITS];
     repeat(load(z, bf16, 0, channels, buffer), channels, n, origin);
     for (long image = 0; image < images; image++) {
         memset(s1, 0, sizeof s1);
@@ -350,8 +348,8 @@ void conv_backward(
 ) {
     int n = side * channels, m = pool ? n / 2 : n, step = pool ? 2 : 1;
     real scale[UNITS], shift[UNITS], zero[UNITS], c1[UNITS], c2[UNITS];
-    real g[ROW], w[4][ROW], s1[ROW], s2[ROW], sb[ROW], row_out[ROW], buffer[ROW];
-    double t1[ROW], t2[ROW], sum1[UNITS], sum2[UNITS];
+    real g[ROW], w[4][ROW], s1[ROW], s2[ROW], sb[ROW] = {0}, row_out[ROW], buffer[ROW];
+    double t1[ROW] = {0}, t2[ROW] = {0}, sum1[UNITS], sum2[UNITS];
     Tables t;
     for (int c = 0; c < channels; c++) {
         scale[c] = gamma ? gamma[c] * rstd[c] : 1;
@@ -362,8 +360,6 @@ void conv_backward(
     repeat(shift, channels, n, t.shift);
     repeat(gamma ? mean : zero, channels, n, t.mean);
     if (gamma) {
-        memset(t1, 0, sizeof t1);
-        memset(t2, 0, sizeof t2);
         for (long image = 0; image < images; image++) {
             memset(s1, 0, sizeof s1);
             memset(s2, 0, sizeof s2);
@@ -386,7 +382,6 @@ void conv_backward(
     }
     repeat(c1, channels, n, t.c1);
     repeat(c2, channels, n, t.c2);
-    memset(sb, 0, sizeof sb);
     for (long row = 0; row < images * side; row += step) {
         output_gradients(y, dy, bf16, row / step * m, m, activation, g);
         load_inputs(z, bf16, row, n, side, channels, pool, w);
@@ -442,10 +437,7 @@ void hidden_backward(
     long stride, const real *mean, const real *rstd, real *dgamma, real *dbeta, real *dbias
 ) {
     real bv[UNITS], bd[UNITS], g[UNITS], scale[UNITS], c1[UNITS], c2[UNITS], m[UNITS];
-    double s1[UNITS], s2[UNITS], sb[UNITS];
-    memset(s1, 0, sizeof s1);
-    memset(s2, 0, sizeof s2);
-    memset(sb, 0, sizeof sb);
+    double s1[UNITS] = {0}, s2[UNITS] = {0}, sb[UNITS] = {0};
     for (int i = 0; i < units; i++) {
         m[i] = gamma ? mean[i] : 0;
         scale[i] = gamma ? gamma[i] * rstd[i] : 1;
@@ -485,8 +477,7 @@ void hidden_backward(
 /* Mean cross-entropy of logits (batch, classes), which become its gradient; dbias is the gradient's sum over the batch. */
 double cross_entropy(void *logits, int bf16, int batch, int classes, const uint8_t *labels, real *dbias) {
     real buffer[UNITS], p[UNITS];
-    double loss = 0, sb[UNITS];
-    memset(sb, 0, sizeof sb);
+    double loss = 0, sb[UNITS] = {0};
     for (int b = 0; b < batch; b++) {
         const real *restrict x = load(logits, bf16, (long)b * classes, classes, buffer);
         real largest = x[0], sum = 0;

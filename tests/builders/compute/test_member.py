@@ -32,7 +32,7 @@ def score(one: Member, bank, n: int) -> None:
     fleet = SingleFleet(implementation("plain")(Shape.of(hp), "float32"), bank)
     fleet.load(0, one.planned, initial_vector(hp, seed), one.scored)
     for _ in range(n):
-        one.expect(fleet.evaluate(0))
+        one.pending.append(fleet.evaluate(0))
     one.collect()
 
 
@@ -80,7 +80,7 @@ def test_snapshots_are_copies_in_the_order_of_time(bank):
     vector = torch.zeros(Architecture.of(one.planned.hyperparameters).n_weights)
     for evaluation in range(31):
         vector[0] = evaluation
-        one.expect((torch.tensor([1, 2, 3]), vector))
+        one.pending.append((torch.tensor([1, 2, 3]), vector))
         one.collect()
         if one.history.stop_reason is not None:
             break

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 import builders.compute.lane
 from builders.compute import trainer
 from builders.compute.backend import CPU_BACKENDS, open_backend
-from builders.compute.trainer import Interrupted
+from builders.compute.lane import Steps
 from builders.images.bank import ImageBank
-from builders.plan.cost import training_flop
+from builders.plan.shape import training_flop
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.augmentation import augment, to_float
 from builders.recipe.dropout import dropout_mask
@@ -31,10 +33,11 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 def train(
-    trainings: list[PlannedTraining], bank: ImageBank, epoch_cap: int = CAP, *, backend: str, precision="float32", **options
+    trainings: list[PlannedTraining], bank: ImageBank, epoch_cap: int = CAP, *, backend: str, precision="float32"
 ) -> dict[str, TrainingRecord]:
     """Train one after another; return the records by id."""
-    records = list(trainer.train(trainings, open_backend(backend, bank, precision), epoch_cap=epoch_cap, **options))
+    events = trainer.train(trainings, open_backend(backend, bank, precision), epoch_cap=epoch_cap)
+    records = [event for event in events if isinstance(event, TrainingRecord)]
     assert len({record.training for record in records}) == len(records) == len(trainings)
     return {record.training: record for record in records}
 
@@ -109,7 +112,7 @@ def oracle_vectors(bank: ImageBank, training: PlannedTraining) -> list[np.ndarra
     for epoch in range(CAP):
         for rows in epoch_batches(split, labels, seed, epoch, 32):
             batch = augment(images[rows], seed, step) if hp.augmentation else to_float(images[rows])
-            keep = dropout_mask([seed], [step], 32, 64 + 32)[0]
+            keep = dropout_mask(seed, step, 32, 64 + 32)
             oracle.step(batch.double(), labels[rows].long(), keep, epoch)
             step += 1
         vectors.append(oracle.vector().numpy().copy())
@@ -178,18 +181,10 @@ def test_a_training_that_diverges_is_kept_and_flagged(bank, worker_path, backend
     assert_same(records[tame.id], train([tame], bank, backend=backend)[tame.id])
 
 
-def test_steps_are_reported_and_can_be_interrupted(bank, worker_path, backend):
-    seen: list[int] = []
-
-    def stop_after_five(n_images: int, flop: float) -> None:
-        assert flop == n_images * training_flop(Architecture.of(mixed(1)[0].hyperparameters))
-        seen.append(n_images)
-        if len(seen) == 5:
-            raise Interrupted
-
-    with pytest.raises(Interrupted):
-        train(mixed(3), bank, on_step=stop_after_five, backend=backend)
-    assert seen == [32] * 5
+def test_steps_are_reported(bank, worker_path, backend):
+    events = trainer.train(mixed(3), open_backend(backend, bank, "float32"), epoch_cap=CAP)
+    flop = 32.0 * training_flop(Architecture.of(mixed(1)[0].hyperparameters))
+    assert list(itertools.islice(events, 5)) == [Steps(32, flop)] * 5
 
 
 def test_an_empty_queue_trains_nothing(bank):

@@ -65,7 +65,7 @@ def run_oracle(hp: HyperParameters, seed: int, steps: int, break_ties: bool = Fa
     oracle = Oracle(hp, start(hp, seed, break_ties))
     units = sum(hp.width_fc // 2**i for i in range(hp.depth_fc - 1))
     for t, (images, labels) in enumerate(batches(seed, steps, hp.batch_size)):
-        oracle.step(to_float(images).double(), labels, dropout_mask([seed], [t], hp.batch_size, units)[0], t // 2)
+        oracle.step(to_float(images).double(), labels, dropout_mask(seed, t, hp.batch_size, units), t // 2)
     return oracle.vector()
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from builders.compute.backend import default_backend
 from builders.estimate.calibration import AUGMENTED_FLOP, IMAGE_FLOP, Speed, Work, calibrate, sample_by_cost, work_of
-from builders.plan.cost import forward_flop
+from builders.plan.shape import forward_flop
 from builders.plan.trainings import plan_trainings
 from nws_data.errors import BuildError
 from nws_data.space.architecture import Architecture

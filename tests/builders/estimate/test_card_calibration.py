@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 
 from builders.compute.cards.card import open_card
-from builders.estimate.calibration import IMAGE_FLOP
-from builders.estimate.card_calibration import calibrate_card, rates
-from builders.plan.cost import training_flop
-from builders.plan.shape import Shape
+from builders.estimate.calibration import IMAGE_FLOP, calibrate_card, rates
+from builders.plan.shape import Shape, training_flop
 from nws_data.errors import BuildError
 from nws_data.space.architecture import Architecture
 from tests.builders.compute.cards.plain_program import use_plain

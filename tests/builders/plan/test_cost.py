@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from builders.plan.cost import forward_flop, training_flop
+from builders.plan.shape import forward_flop, training_flop
 from nws_data.space.architecture import Architecture, all_architectures
 from nws_data.space.hyperparameters import FIXED_ARCHITECTURE
 

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from builders.plan.cost import training_flop
 from builders.plan.jobs import make_card_jobs, make_jobs
+from builders.plan.shape import training_flop
 from builders.plan.trainings import plan_trainings
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import CLASSES

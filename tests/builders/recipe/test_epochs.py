@@ -8,7 +8,6 @@ import torch
 from scipy import stats
 
 from builders.recipe.epochs import ImageSplit, enough_images, split_images, steps_per_epoch
-from nws_data.errors import BuildError
 from nws_data.space.hyperparameters import CLASSES
 from tests.builders.conftest import epoch_batches
 
@@ -125,14 +124,6 @@ def test_batches_mix_the_classes():
     assert place.pvalue > 1e-3
 
 
-def test_too_few_images():
-    labels = torch.arange(30, dtype=torch.uint8) % 10
-    with pytest.raises(BuildError, match="batch size 32 needs 32 images an epoch, but 10 x 3 are balanced; use more"):
-        epoch_batches(whole(30), labels, 1, 0, 32)
-    assert steps_per_epoch(labels, 32) == 0
-
-
-def test_a_class_that_is_missing_means_too_few():
-    labels = torch.arange(900, dtype=torch.uint8) % 9
-    with pytest.raises(BuildError, match="10 x 0 are balanced"):
-        epoch_batches(whole(900), labels, 1, 0, 32)
+def test_too_few_images_are_no_step():
+    assert steps_per_epoch(torch.arange(30, dtype=torch.uint8) % 10, 32) == 0
+    assert steps_per_epoch(torch.arange(900, dtype=torch.uint8) % 9, 32) == 0  # one class is missing

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from builders.run.local import run_jobs
-from builders.run.messages import Finished, Notice, Progress
+from builders.run.messages import Finished, Progress
 from builders.run.worker import WorkerSettings
 from nws_data.errors import BuildError
 from nws_data.format.records import TrainingRecord
@@ -33,7 +33,7 @@ def test_a_killed_worker_is_replaced(jobs, settings, staged):
     run_jobs(jobs, settings, 1, report)
     assert staged() == {planned.id for job in jobs for planned in job.trainings}
     assert [TrainingRecord.load(path).n_epochs for path in settings.staging.glob("*.safetensors")] == [19] * 5
-    (notice,) = [m.text for m in messages if isinstance(m, Notice)]
+    (notice,) = [m for m in messages if isinstance(m, str)]
     assert "killed by SIGKILL (often: out of memory" in notice
     assert "(1 of 3 retries)" in notice
     assert len({m.training for m in messages if isinstance(m, Finished)}) == 5
@@ -53,7 +53,7 @@ def test_a_failed_card_is_a_lost_worker(jobs, settings, staged):
     messages = []
     run_jobs(jobs[:1], FailingCard(**vars(settings)), 1, messages.append)
     assert staged() == {planned.id for planned in jobs[0].trainings}
-    (notice,) = [message.text for message in messages if isinstance(message, Notice)]
+    (notice,) = [message for message in messages if isinstance(message, str)]
     assert "a worker's card failed" in notice and "(1 of 3 retries)" in notice
 
 

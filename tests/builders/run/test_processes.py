@@ -43,7 +43,7 @@ def test_a_worker_has_this_process_s_variables_and_folder_of_now(device, monkeyp
         (tmp_path / value).mkdir()
         monkeypatch.setenv("NWS_TEST_VARIABLE", value)
         monkeypatch.chdir(tmp_path / value)
-        process, connection = start_process(tell, 1, "two", duplex=False, device=device)
+        process, connection = start_process(tell, 1, "two", device=device)
         assert connection.recv() == (value, str(tmp_path / value), are_forked(device), (1, "two"))
         process.join()
         assert process.exitcode == 0
@@ -90,7 +90,7 @@ def run_script(folder: Path, cwd: Path, **variables: str) -> str:
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
         "from tests.builders.run.test_processes import start_process, tell\n"
         "if __name__ == '__main__':\n"
-        "    process, connection = start_process(tell, 5, duplex=False)\n"
+        "    process, connection = start_process(tell, 5)\n"
         "    print(connection.recv()[2:])\n"
     )
     environment = os.environ | variables

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from builders.plan.cost import training_flop
-from builders.run.messages import Finished, Notice, Progress
+from builders.plan.shape import training_flop
+from builders.run.messages import Finished, Progress
 from builders.run.progress import BuildProgress, _clock
 from nws_data.space.architecture import Architecture
 from tests.builders.conftest import planned
@@ -128,7 +128,7 @@ def test_a_training_counts_once_and_leaves_nothing_under_way(capsys, clock):
 
 def test_a_notice_is_a_line_of_its_own(capsys, clock):
     with BuildProgress("random", work([planned(0)]), 0, 19) as progress:
-        progress.report(Notice("a worker died"))
+        progress.report("a worker died")
         assert capsys.readouterr().err == "random: a worker died\n"
 
 

@@ -7,22 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from builders.compute.trainer import Interrupted
 from builders.run.messages import Finished, Progress
-from builders.run.token import remove_tokens, staging_token
-from builders.run.worker import Reporter, run_job
+from builders.run.worker import run_job
+from builders.run.workspace import remove_tokens, staging_token
 from nws_data.errors import BuildError
 from nws_data.format.records import TrainingRecord
 
 
-def run(job, settings, should_stop=lambda: False) -> list[Progress | Finished]:
-    messages = []
-    run_job(job, settings, Reporter(messages.append, should_stop, job.name))
-    return messages
-
-
 def test_a_job_is_staged_and_reported(jobs, settings, staged, worker_path):
-    messages = run(jobs[-1], settings)
+    messages = list(run_job(jobs[-1], settings))
     names = [planned.id for planned in jobs[-1].trainings]
     assert staged() == set(names)
     assert [m for m in messages if isinstance(m, Finished)] == [Finished(name, 19, jobs[-1].name) for name in names]
@@ -37,10 +30,10 @@ def test_a_job_is_staged_and_reported(jobs, settings, staged, worker_path):
 def test_a_job_run_again_trains_only_what_is_missing(jobs, settings, worker_path):
     job = max(jobs, key=lambda job: len(job.trainings))
     first, *_, last = [settings.staging / f"{planned.id}.safetensors" for planned in job.trainings]
-    n_images = sum(m.n_images for m in run(job, settings) if isinstance(m, Progress))
+    n_images = sum(m.n_images for m in run_job(job, settings) if isinstance(m, Progress))
     kept, weights = first.read_bytes(), TrainingRecord.load(last).weights
     last.write_bytes(last.read_bytes()[:-1])  # damaged: counts as missing
-    messages = run(job, settings)
+    messages = list(run_job(job, settings))
     assert {m.training for m in messages if isinstance(m, Finished)} == {planned.id for planned in job.trainings}
     assert first.read_bytes() == kept  # its provenance too
     assert np.array_equal(TrainingRecord.load(last).weights, weights)
@@ -48,19 +41,18 @@ def test_a_job_run_again_trains_only_what_is_missing(jobs, settings, worker_path
 
 
 def test_a_worker_that_is_told_to_stop_stages_nothing_half(jobs, settings, worker_path):
-    with pytest.raises(Interrupted):
-        run(jobs[0], settings, should_stop=lambda: True)
+    assert isinstance(next(run_job(jobs[0], settings)), Progress)
     assert list(settings.staging.iterdir()) == []
 
 
 def test_a_worker_of_a_dead_build_does_not_write_into_the_next(jobs, settings, staged, worker_path):
     with staging_token(settings.staging) as mine:
         remove_tokens(settings.staging)  # as the next build does
-        with staging_token(settings.staging), pytest.raises(Interrupted):
-            run(jobs[-1], replace(settings, token=mine))
+        with staging_token(settings.staging), pytest.raises(BuildError, match="belongs to another build now"):
+            list(run_job(jobs[-1], replace(settings, token=mine)))
     assert staged() == set()
 
 
 def test_a_card_that_is_not_there_is_refused(jobs, settings):
     with pytest.raises(BuildError, match=r"--device cuda:99: "):
-        run(jobs[0], replace(settings, device="cuda:99", backend="triton"))
+        next(run_job(jobs[0], replace(settings, device="cuda:99", backend="triton")))

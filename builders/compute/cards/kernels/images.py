@@ -55,7 +55,6 @@ def images_kernel(
 
 @triton.jit
 def _plain(image, pixel, T: tl.constexpr):
-    """Load the three channels, over 255."""
     red = _scaled(tl.load(image + pixel), T)
     green = _scaled(tl.load(image + SIDE * SIDE + pixel), T)
     return red, green, _scaled(tl.load(image + 2 * SIDE * SIDE + pixel), T)
@@ -70,14 +69,12 @@ def _scaled(x, T: tl.constexpr):
 
 @triton.jit
 def _parameter(words, ranges_ptr, lane, K: tl.constexpr, T: tl.constexpr):
-    """Return the K-th parameter from its word."""
     word = tl.sum(tl.where(lane == K // 4, words[K % 4].to(T), 0.0), axis=0)
     return tl.load(ranges_ptr + 2 * K) + tl.load(ranges_ptr + 2 * K + 1) * (word * 2.0**-32)
 
 
 @triton.jit
 def _augmented(image, pixel, place, seed, step, ranges_ptr, quantiles_ptr, T: tl.constexpr):
-    """Return the three channels after all nine augmentations."""
     lane = tl.arange(0, 4)
     words = tl.philox(seed, place * PARAMETER_BLOCKS + lane, step.to(tl.uint32), AUGMENTATION, 0)
     x, y = _source(words, ranges_ptr, lane, pixel, T)
@@ -99,7 +96,6 @@ def _augmented(image, pixel, place, seed, step, ranges_ptr, quantiles_ptr, T: tl
 
 @triton.jit
 def _source(words, ranges_ptr, lane, pixel, T: tl.constexpr):
-    """Return the positions in the image that the pixels show."""
     angle, shear = _parameter(words, ranges_ptr, lane, ROTATION, T), _parameter(words, ranges_ptr, lane, SHEAR, T)
     zoom = _parameter(words, ranges_ptr, lane, ZOOM, T)
     sine, cosine, tangent = _sine(angle), _cosine(angle), _sine(shear) / _cosine(shear)

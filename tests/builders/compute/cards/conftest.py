@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from builders.compute.cards.bank import DeviceBank
-from builders.compute.cards.compute_path import enter_device_path, find_device
+from builders.compute.cards.card import enter_device_path, find_device
 from builders.images.bank import ImageBank
 from tests.builders.compute.cards.plain_program import use_plain
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from builders.compute.backend import BACKENDS, CARD_PRECISIONS, Backend
+from builders.compute.backend import BACKENDS, Backend
 from builders.compute.cards.bank import DeviceBank
 from builders.compute.cards.state import State
 from builders.compute.evaluation import FoldedNetwork
@@ -20,7 +20,7 @@ from nws_data.space.hyperparameters import CLASSES
 
 def use_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Add the backend ``slots``; ``kernels/test_program.py`` says that Triton computes the same."""
-    monkeypatch.setitem(BACKENDS, "slots", Backend("cuda", "cuda-fleet-3", CARD_PRECISIONS, f"{__name__}:PlainProgram"))
+    monkeypatch.setitem(BACKENDS, "slots", Backend("cuda", "cuda-fleet-3", f"{__name__}:PlainProgram"))
 
 
 class PlainProgram:

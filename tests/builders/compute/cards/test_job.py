@@ -13,13 +13,14 @@ from builders.build import build
 from builders.compute.backend import BACKENDS, check_arithmetic, implementation
 from builders.compute.cards.card import open_card
 from builders.compute.compute_path import resolve_device
+from builders.compute.lane import Steps
 from builders.compute.trainer import train
 from builders.config import BuildConfig
 from builders.images.prepare import ImageOptions
 from builders.plan.jobs import make_card_jobs
 from builders.plan.shape import Shape
 from builders.run.messages import Progress
-from builders.run.worker import Reporter, WorkerSettings, run_job
+from builders.run.worker import WorkerSettings, run_job
 from nws_data.errors import BuildError
 from nws_data.format.records import TrainingRecord
 from tests.builders.conftest import planned
@@ -39,12 +40,13 @@ def device_path():
 
 @pytest.mark.slow
 def test_a_job_trains_all_its_shapes(bank, worker_path, device_path):
-    steps: list[tuple[int, float]] = []
     trainings = [planned(0), planned(1, batch_size=64)]
     card = open_card("slots", bank, "float32", "cpu", most=1)
-    records = list(train(trainings, card, epoch_cap=19, on_step=lambda *step: steps.append(step)))
-    assert {record.training for record in records} == {training.id for training in trainings}
-    assert sum(n for n, _ in steps) == 19 * (64 + 64)  # an epoch of the 80 to 90 training images has 64 or so
+    events = list(train(trainings, card, epoch_cap=19))
+    ids = {event.training for event in events if isinstance(event, TrainingRecord)}
+    assert ids == {training.id for training in trainings}
+    # An epoch of the 80 to 90 training images has 64 or so.
+    assert sum(event.n_images for event in events if isinstance(event, Steps)) == 19 * (64 + 64)
     assert torch.are_deterministic_algorithms_enabled()
 
 
@@ -84,9 +86,8 @@ def test_a_build_on_a_card_is_refused_without_one_else_done(bank, tmp_path):
 def test_a_worker_stages_what_a_device_trains(bank, worker_path, device_path, tmp_path, monkeypatch):
     monkeypatch.setattr(Shape, "card_slots", 1)  # on a CPU idle slots cost as much as others
     (job,) = make_card_jobs([planned(0)], ["cpu"])  # stands in for a card
-    messages: list[object] = []
     settings = WorkerSettings(bank.folder, tmp_path, 19, "float32", "cuda", "slots")
-    run_job(job, settings, Reporter(messages.append, lambda: False))
+    messages = list(run_job(job, settings))
     record = TrainingRecord.load(tmp_path / "random-000000.safetensors")
     assert record.compute_path == "cuda-fleet-3/slots/cpu/float32" and record.n_epochs == 19
     images = sum(message.n_images for message in messages if isinstance(message, Progress))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,8 +17,8 @@ import builders.compute.lane
 from builders.compute import trainer
 from builders.compute.backend import OpenBackend, open_backend
 from builders.compute.cards.card import open_card
-from builders.compute.trainer import Interrupted
-from builders.plan.cost import training_flop
+from builders.compute.lane import Steps
+from builders.plan.shape import training_flop
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.initialization import initial_vector
 from nws_data.errors import BuildError
@@ -40,8 +41,8 @@ def card(bank) -> Iterator[Callable[..., OpenBackend]]:
     torch.backends.cudnn.deterministic = False
 
 
-def train(trainings: list[PlannedTraining], card: OpenBackend, **options) -> dict[str, TrainingRecord]:
-    records = list(trainer.train(trainings, card, epoch_cap=19, **options))
+def train(trainings: list[PlannedTraining], card: OpenBackend) -> dict[str, TrainingRecord]:
+    records = [event for event in trainer.train(trainings, card, epoch_cap=19) if isinstance(event, TrainingRecord)]
     assert len({record.training for record in records}) == len(records) == len(trainings)
     return {record.training: record for record in records}
 
@@ -65,7 +66,7 @@ def test_trainings_equal_those_of_the_cpu_path(card, bank, worker_path):
     trainings = mixed(3)
     records = train(trainings, card("float64"))
     for training in trainings:
-        (expected,) = trainer.train([training], open_backend("native", bank, "float64"), epoch_cap=19)
+        (expected,) = train([training], open_backend("native", bank, "float64")).values()
         record = records[training.id]
         assert np.abs(record.weights - expected.weights).max() < 1e-6
         for name in (*CURVES, "stop_reason", "snapshot_epochs", "snapshot_stride", "seed", "hyperparameters"):
@@ -103,19 +104,12 @@ def test_a_non_finite_training_is_kept_and_harms_no_companion(card, worker_path,
     assert_same(records[trainings[2].id], healthy)  # in a slot that a non-finite training left
 
 
-def test_steps_are_counted_and_can_be_interrupted(card, worker_path):
-    seen: list[tuple[int, float]] = []
-
-    def stop_after_five(n_images: int, flop: float) -> None:
-        seen.append((n_images, flop))
-        if len(seen) == 5:
-            raise Interrupted
-
+def test_steps_are_counted(card, worker_path):
     trainings = [planned(i) for i in range(2)]
-    with pytest.raises(Interrupted):
-        train(trainings, card(), on_step=stop_after_five)
+    events = trainer.train(trainings, card(), epoch_cap=19)
     per_image = training_flop(Architecture.of(trainings[0].hyperparameters))
-    assert seen == [(128, 128.0 * per_image)] * 5  # two members, two steps an epoch, batches of 32
+    # Two members, two steps an epoch, batches of 32.
+    assert list(itertools.islice(events, 5)) == [Steps(128, 128.0 * per_image)] * 5
 
 
 @pytest.mark.slow

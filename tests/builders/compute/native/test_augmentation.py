@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from builders.compute.native.augmentation import augment as native_augment
-from builders.compute.native.kernels import required_kernels
+from builders.compute.native.library import required_kernels
 from builders.recipe.augmentation import augment
 from nws_data.randomness import Purpose, words
 

@@ -27,7 +27,7 @@ def test_images_are_those_of_the_definition(device_bank, dtype, bound):
     device = device_bank.device
     state = State((3, 1, 2, 4), dtype, device)
     seeds, steps = [0, 2**62 + 12345, 7], [0, 99_999, 2**32 - 1]
-    rows = device_bank.first_row("colour", "train") + torch.arange(24, dtype=torch.int32, device=device)
+    rows = device_bank.first_row["colour", "train"] + torch.arange(24, dtype=torch.int32, device=device)
     state.rows.copy_(rows.view(3, 2, 4))
     for slot, (seed, step) in enumerate(zip(seeds, steps, strict=True)):
         state.slots[slot] = torch.tensor([seed, step, slot % 2, 1, 0, int(slot > 0)])
@@ -43,7 +43,7 @@ def test_images_are_those_of_the_definition(device_bank, dtype, bound):
 def test_an_image_without_colour_stays_so(device_bank):
     device = device_bank.device
     state = State((1, 1, 1, 2), torch.float32, device)
-    state.rows.copy_(device_bank.first_row("digits", "train") + torch.tensor([[[3, 4]]]))
+    state.rows.copy_(device_bank.first_row["digits", "train"] + torch.tensor([[[3, 4]]]))
     state.slots[0] = torch.tensor([5, 1, 0, 1, 0, 1])
     bounds = torch.tensor(list(RANGES.values()), device=device)
     bounds[-1] = 0  # no noise

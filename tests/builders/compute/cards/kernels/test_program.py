@@ -41,7 +41,7 @@ def start(training: PlannedTraining) -> Tensor:
 
 
 def rows_of(training: PlannedTraining, bank: DeviceBank, batch: int, steps: int) -> Tensor:
-    first = bank.first_row(training.hyperparameters.dataset, "train") + training.seed % 50
+    first = bank.first_row[training.hyperparameters.dataset, "train"] + training.seed % 50
     return torch.arange(first, first + batch * steps, dtype=torch.int32, device=bank.device).view(steps, batch)
 
 
@@ -75,7 +75,7 @@ def oracle(training: PlannedTraining, vector: Tensor, bank: DeviceBank, batch: i
     units = sum(hp.width_fc // 2**i for i in range(hp.depth_fc - 1))
     for step, rows in enumerate(rows_of(training, bank, batch, steps)):
         images, labels = (values.cpu() for values in bank.gather(rows))
-        keep = dropout_mask([training.seed], [step], batch, units)[0]
+        keep = dropout_mask(training.seed, step, batch, units)
         loss = plain.step(to_float(images).double(), labels.long(), keep, 0)
     return plain.vector(), loss
 

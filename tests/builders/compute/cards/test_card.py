@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from builders.compute.backend import CPU_BACKENDS
-from builders.compute.cards.compute_path import card_path, enter_device_path, find_device
+from builders.compute.cards.card import card_path, enter_device_path, find_device
 from builders.compute.compute_path import backend_of, path_of
 from nws_data.errors import BuildError
 
