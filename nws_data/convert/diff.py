@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from nws_data.convert.stored import StoredDataset
-from nws_data.convert.writing import Progress
 from nws_data.format.manifest import MANIFEST
 from nws_data.format.plan import plan_differences
 from nws_data.format.shards import tensor_nbytes
 from nws_data.format.untrusted import parse_json, read_file
+from nws_data.progress import Progress
 from nws_data.space.trajectory import snapshots_text
 
 _MAX_NAMED = 5  # trainings in a line

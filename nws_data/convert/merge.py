@@ -6,10 +6,10 @@ from pathlib import Path
 
 from nws_data.convert.diff import different_weights
 from nws_data.convert.stored import StoredDataset, write_copy
-from nws_data.convert.writing import Progress
 from nws_data.errors import BuildError
 from nws_data.format.manifest import Manifest
 from nws_data.format.plan import plan_differences
+from nws_data.progress import Progress
 from nws_data.space.identity import parse_id
 from nws_data.space.trajectory import snapshots_text
 

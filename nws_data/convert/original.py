@@ -11,12 +11,13 @@ from typing import Any
 from nws_data.convert.cards import EVALUATION, IMPORTED
 from nws_data.convert.original_folder import COMPUTE_PATH, UNKNOWN, OriginalFolder
 from nws_data.convert.original_lists import Row, check_row, match, population_of, read_lists, unlisted_ids
-from nws_data.convert.writing import Progress, write_populations
 from nws_data.errors import FormatError
 from nws_data.format.manifest import Manifest
+from nws_data.progress import Progress
 from nws_data.space.hyperparameters import IMAGE_SETS, POPULATIONS
 from nws_data.space.identity import UNLISTED_FROM
 from nws_data.space.image_sets import ImageSet, threshold_of
+from nws_data.write.writer import write_dataset
 
 _N_IMAGES = {
     "mnist": (55_000, 10_000),
@@ -158,7 +159,7 @@ def _write(out: Path, found: dict[str, _Found], skipped: list[str], progress: Pr
         "unlisted_from": UNLISTED_FROM,
     }
     populations = {name: (plan, population.sources) for name, population in found.items()}
-    write_populations(out, image_sets, populations, IMPORTED, progress)
+    write_dataset(out, populations=populations, image_sets=image_sets, card_template=IMPORTED, whole=True, progress=progress)
     counts = {name: _counts(population, {s.name: s for s in image_sets}) for name, population in found.items()}
     return ImportReport(counts, tuple(skipped))
 
