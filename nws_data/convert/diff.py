@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -34,10 +33,6 @@ class Difference:
         """Whether nothing was found."""
         return not (self.general or self.only_in_a or self.only_in_b or self.values or self.weights)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as values that JSON can hold."""
-        return {"equal": self.equal} | asdict(self)
-
 
 def diff(a: str | Path, b: str | Path, *, progress: Progress | None = None) -> Difference:
     """Compare two datasets: trainings, their values and weights, plans, image sets and format.
@@ -48,7 +43,11 @@ def diff(a: str | Path, b: str | Path, *, progress: Progress | None = None) -> D
 
     Raises ``FormatError`` where a dataset is damaged, or shards that must be read are not here.
     """
-    one, two = StoredDataset(a), StoredDataset(b)
+    return compare(StoredDataset(a), StoredDataset(b), progress)
+
+
+def compare(one: StoredDataset, two: StoredDataset, progress: Progress | None = None) -> Difference:
+    """Do what :func:`diff` does."""
     common = [name for name in one.rows if name in two.rows]
     rows_a = {training: row for rows in one.rows.values() for training, row in rows.items()}
     rows_b = {training: row for rows in two.rows.values() for training, row in rows.items()}
@@ -67,7 +66,7 @@ def diff(a: str | Path, b: str | Path, *, progress: Progress | None = None) -> D
         only_in_a=tuple(training for training in rows_a if training not in rows_b),
         only_in_b=tuple(training for training in rows_b if training not in rows_a),
         values=values,
-        weights=tuple(different_weights(one, two, shared, progress)),
+        weights=tuple(_different_weights(one, two, shared, progress)),
     )
 
 
@@ -90,12 +89,10 @@ def _general(one: StoredDataset, two: StoredDataset) -> list[str]:
     return found
 
 
-def different_weights(one: StoredDataset, two: StoredDataset, shared: list[str], progress: Progress | None) -> list[str]:
+def _different_weights(one: StoredDataset, two: StoredDataset, shared: list[str], progress: Progress | None) -> list[str]:
     """Return those trainings of both datasets whose weights differ in a bit, in the snapshots that both hold."""
     snapshots = [number for number in one.manifest.snapshots if number in two.manifest.snapshots]
-    if not snapshots:
-        return []
-    pairs = [(one.source(training, snapshots), two.source(training, snapshots)) for training in shared]
+    pairs = [(one.source(t, snapshots), two.source(t, snapshots)) for t in shared if snapshots]
     pairs = [(a, b) for a, b in pairs if a.shard.sha256 != b.shard.sha256]
     total = sum(tensor_nbytes(a.facts.architecture.n_weights, len(snapshots)) for a, _ in pairs)
     done, found = 0, []

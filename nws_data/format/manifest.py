@@ -96,6 +96,11 @@ class Manifest:
         return version_for(self.trainings, self.snapshots)
 
     @property
+    def default_population(self) -> str:
+        """What is opened without a name: ``fixed`` where present, else ``random``."""
+        return "fixed" if "fixed" in self.populations else "random"
+
+    @property
     def shards(self) -> list[ShardEntry]:
         """All shards of all populations and splits."""
         return [shard for p in self.populations.values() for split in p.splits.values() for shard in split.shards]

@@ -44,16 +44,8 @@ _LIMITS: dict[str, tuple[float, float]] = {
 
 _ROW_GROUP = 20_000  # rows; part of what makes the bytes reproducible
 _SCHEMA_HINT = "fetch it again or rebuild the dataset"
-_HYPERPARAMETER_TYPES = {
-    "dataset": pa.string(),
-    "learning_rate": pa.float64(),
-    "augmentation": pa.bool_(),
-    "optimizer": pa.string(),
-    "activation": pa.string(),
-    "initialization": pa.string(),
-    "batch_norm": pa.bool_(),
-}
-_HYPERPARAMETER_FIELDS = [(name, _HYPERPARAMETER_TYPES.get(name, pa.int32())) for name in COLUMNS]
+_TYPES = {"str": pa.string(), "float": pa.float64(), "bool": pa.bool_(), "int": pa.int32()}
+_HYPERPARAMETER_FIELDS = [(field.name, _TYPES[str(field.type)]) for field in fields(HyperParameters)]
 _LENGTH_FIELDS = [("n_weights", pa.int32()), ("n_weights_conv", pa.int32())]
 
 _TEXT, _INT, _LONG = pa.string(), pa.int32(), pa.int64()

@@ -7,7 +7,6 @@ the files of FORMAT.md are sent, whatever else lies in the folder, and of these 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,15 +18,13 @@ from nws_data.format.partial import Pulled
 from nws_data.format.root import CHECKSUMS, OPTIONAL_FILES, README, is_data_file
 from nws_data.hashing import file_sha256
 from nws_data.hub.repository import Repository, parse_repository, translated_errors
+from nws_data.progress import Progress
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 COMMIT_FILES = 50
 """Files of a commit; the hub asks for fewer than 100."""
-
-Progress = Callable[[str, int, int], None]
-"""Called as (path of the file, bytes sent so far, bytes of all files to send)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +108,7 @@ def push(
         root: the dataset's folder. Every byte of it is checked first.
         private: whether a repository that is made is private.
         commit_files: most files of a commit.
-        progress: see :data:`Progress`.
+        progress: called with (path of the file, bytes sent so far, bytes of all files to send).
 
     Returns:
         What was to do and is done; ``commit`` is the one that holds the dataset.

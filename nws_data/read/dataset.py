@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 _ARCHITECTURE = ("filter_size", "depth_conv", "depth_fc", "width_conv", "width_fc", "batch_norm")
 
 
-DEFAULT_POPULATION = "fixed"
-
-
 class NWSDataset:
     """Snapshots with their metadata, one row each; made by :func:`open` and narrowed by :meth:`select`.
 
@@ -291,8 +288,7 @@ def open_rows(root: Path, population: str | None = None, split: str | None = Non
     present = manifest.populations
     if not present:
         raise SelectionError(f"{root}: the dataset holds no trainings yet; build some with `nws build`")
-    if population is None:
-        population = DEFAULT_POPULATION if DEFAULT_POPULATION in present else next(iter(present))
+    population = population or manifest.default_population
     if population not in present:
         raise SelectionError(f"{root}: population: {one_of(population, present)}")
     entry = present[population]

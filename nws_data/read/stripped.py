@@ -11,7 +11,7 @@ from torch import Tensor
 from nws_data.errors import SelectionError, one_of
 from nws_data.read.dataset import NWSDataset
 from nws_data.read.views import FixedWindows
-from nws_data.read.windows import N_OFFICIAL, check_length, official_starts, spills, start_range
+from nws_data.read.windows import N_OFFICIAL
 from nws_data.space.architecture import KINDS, Architecture, Part, TensorKind
 
 NOT_KERNELS = KINDS[1:]
@@ -46,19 +46,16 @@ class StrippedWindows(FixedWindows):
         target: str | None = None,
         windows_per_vector: int = N_OFFICIAL,
     ) -> None:
-        super().__init__(data, length, part, target=target, windows_per_vector=windows_per_vector)
         for kind in without:
             if kind not in NOT_KERNELS:
                 raise SelectionError(f"without: {one_of(kind, NOT_KERNELS)}")
-        architectures, self._which = data.architectures()
-        self._kept = [_kept(architecture, without) for architecture in architectures]
-        n = np.array([len(kept) for kept in self._kept])[self._which]
-        n_conv = [(kept < a.n_weights_conv).sum() for a, kept in zip(architectures, self._kept, strict=True)]
-        sizes = n, np.array(n_conv)[self._which]
-        check_length(length, n)
-        self.first_start, self.last_start = start_range(part, self.length, *sizes)
-        self._spills = spills(part, self.length, *sizes)
-        self._starts = official_starts(self.first_start, self.last_start, self.per_vector)
+        self._architectures, self._which = data.architectures()
+        self._kept = [_kept(architecture, without) for architecture in self._architectures]
+        super().__init__(data, length, part, target=target, windows_per_vector=windows_per_vector)
+
+    def _sizes(self) -> tuple[np.ndarray, np.ndarray]:
+        n_conv = [(kept < a.n_weights_conv).sum() for a, kept in zip(self._architectures, self._kept, strict=True)]
+        return np.array([len(kept) for kept in self._kept])[self._which], np.array(n_conv)[self._which]
 
     def _weights(self, items: np.ndarray, rows: np.ndarray) -> Tensor:
         found = torch.empty(len(items), self.length)
