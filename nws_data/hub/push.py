@@ -70,7 +70,7 @@ def plan_push(repository: str, root: str | Path, *, deep: bool = False) -> PushP
         raise UploadError(f"{root} holds a part only; `nws pull {name} --tier full --out {root}` fetches the rest")
     manifest = Manifest.load(root)
     with translated_errors(parsed, "", sending=True):
-        commit, there, is_tagged = _remote(_api(), parsed.name, tag := f"format-{manifest.format_version}")
+        commit, there, is_tagged = _remote(parsed.name, tag := f"format-{manifest.format_version}")
     local = _local_files(root, manifest)
     missing = [path for path in local if path not in there or not _is_same(root, manifest, path, there[path])]
     surplus = [path for path in there if is_data_file(path) and path not in local]
@@ -157,9 +157,9 @@ def _send(
     plan: PushPlan, root: Path, manifest: Manifest, private: bool, commit_files: int, progress: Progress | None
 ) -> str:
     """Send what a plan names; return the commit that holds all."""
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
-    api, head, n_sent = _api(), plan.commit, 0
+    api, head, n_sent = HfApi(), plan.commit, 0
     if head is None:
         api.create_repo(plan.repository, repo_type="dataset", private=private)
         head = str(api.repo_info(plan.repository, repo_type="dataset").sha)
@@ -198,16 +198,11 @@ def _send(
     return head
 
 
-def _api() -> HfApi:
-    from huggingface_hub import HfApi
-
-    return HfApi()
-
-
-def _remote(api: HfApi, name: str, tag: str) -> tuple[str | None, dict[str, Any], bool]:
+def _remote(name: str, tag: str) -> tuple[str | None, dict[str, Any], bool]:
     """Return a repository's commit, its files by path, and whether the commit has the tag; None without one."""
-    from huggingface_hub import errors
+    from huggingface_hub import HfApi, errors
 
+    api = HfApi()
     try:
         commit = str(api.repo_info(name, repo_type="dataset").sha)
     except errors.GatedRepoError:

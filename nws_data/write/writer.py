@@ -51,7 +51,7 @@ from nws_data.write.planned_shards import planned_shards
 from nws_data.write.sources import Source, StagedFile, read_ahead
 
 _NOTHING = PopulationEntry(plan={}, splits={})
-_EMPTY = Manifest(data_digest="", image_sets=(), populations={}, trainings={}, provenance="", sha256={})
+_EMPTY = Manifest(image_sets=(), populations={}, trainings={}, provenance="", sha256={})
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 Trainings = tuple[Mapping[str, Any], Sequence[str | Path | Source]]
@@ -254,8 +254,7 @@ class _Run:
                 trainings[split] = self._table(f"trainings/{split}-00000-of-00001", TRAINING_SCHEMA, rows, before)
         rows = [provenance_row(facts) for facts, _ in self.trainings]
         provenance = self._table("provenance/trainings", PROVENANCE_SCHEMA, rows, old.provenance)
-        manifest = Manifest(
-            data_digest="",
+        return Manifest(
             image_sets=tuple(image_sets),
             populations=populations,
             trainings=trainings,
@@ -263,7 +262,6 @@ class _Run:
             sha256=self._sha256 | {path: old.sha256[path] for path in kept},
             snapshots=self.snapshots,
         )
-        return replace(manifest, data_digest=manifest.digest())
 
     def _population(self, name: str, plan: dict[str, Any]) -> PopulationEntry:
         """Write the new shards of a population, and its tables of old rows and new ones."""
