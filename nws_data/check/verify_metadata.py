@@ -35,13 +35,8 @@ class Damage(str):
 class MetadataCheck:
     """Checks all tables, and the trainings that they describe against shards and plans.
 
-    Args:
-        members: all trainings of the shards that could be read.
-        unread: split, first and last id of the shards that could not.
-
-    Attributes:
-        problems: what is wrong.
-        finite: whether metadata/trainings says that all values of a training are finite, by id.
+    ``members`` are all trainings of the shards that could be read, ``unread`` split, first and last id of the others. Then
+    ``problems`` says what is wrong, ``finite`` what metadata/trainings says of each training, by id.
     """
 
     def __init__(self, root: Path, manifest: Manifest, members: Members, unread: Sequence[tuple[str, str, str]]) -> None:

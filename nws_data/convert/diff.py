@@ -38,10 +38,9 @@ def diff(a: str | Path, b: str | Path, *, progress: Progress | None = None) -> D
     """Compare two datasets: trainings, their values and weights, plans, image sets and format.
 
     Not compared are provenance, README.md, and into which shards the weights are divided. Weights are read where the
-    manifests give their shards different SHA-256s; ``nws verify`` checks that the shards are what manifests say. Of datasets
-    that hold other snapshots those that both hold are compared, and not ``finite``, which is of the snapshots that are held.
-
-    Raises ``FormatError`` where a dataset is damaged, or shards that must be read are not here.
+    manifests give their shards different SHA-256s. Of datasets that hold other snapshots those that both hold are compared,
+    and not ``finite``, which is of the snapshots that are held. Raises ``FormatError`` where a dataset is damaged, or shards
+    that must be read are not here.
     """
     return compare(StoredDataset(a), StoredDataset(b), progress)
 

@@ -14,15 +14,11 @@ from nws_data.space.trajectory import snapshots_text
 
 
 def merge(a: str | Path, b: str | Path, out: str | Path, *, progress: Progress | None = None) -> Manifest:
-    """Write the trainings of two datasets as one; return its manifest.
+    """Write the trainings of two datasets as one; return its manifest. Interrupted, the same call goes on.
 
-    They may hold different populations, or different or overlapping parts of one that was built with one plan. Interrupted,
-    the same call goes on.
-
-    Raises:
-        BuildError: plans or image sets contradict each other, snapshots or a training of both differ, or ``out`` holds
-            another dataset.
-        FormatError: a dataset is damaged, or its shards are not here.
+    They may hold different populations, or different or overlapping parts of one that was built with one plan. Raises
+    ``BuildError`` where plans or image sets contradict each other, snapshots or a training of both differ, or ``out`` holds
+    another dataset; ``FormatError`` where a dataset is damaged, or its shards are not here.
     """
     one, two = StoredDataset(a), StoredDataset(b)
     if one.manifest.snapshots != two.manifest.snapshots:

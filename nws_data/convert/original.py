@@ -64,9 +64,8 @@ def import_original(
         skip_bad: leave out what is bad instead of raising.
         progress: called after every training.
 
-    Raises:
-        FormatError: a folder is incomplete, or has a wrong length or an unknown code; a list does not fit.
-        BuildError: ``out`` holds something else.
+    Raises ``FormatError`` where a folder is incomplete, or has a wrong length or an unknown code, or a list does not fit;
+    ``BuildError`` where ``out`` holds something else.
     """
     root, out = Path(root).resolve(), Path(out)
     if out.resolve().is_relative_to(root):

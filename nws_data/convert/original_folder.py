@@ -98,14 +98,9 @@ def parse_hyperparameters(row: Mapping[str, str | None], where: str) -> HyperPar
 
 
 class OriginalFolder:
-    """A training's folder, a source for the writer: everything but the weights is read and checked at once.
+    """A training's folder, a source for the writer under the id ``training``, checked at once in all but its weights.
 
-    Args:
-        path: the folder.
-        training: the id that the training gets.
-
-    Raises:
-        FormatError: something is missing, has the wrong length or an unknown code; the message names the folder.
+    Raises ``FormatError`` where something is missing, has the wrong length or an unknown code; the message names the folder.
     """
 
     def __init__(self, path: Path, training: str) -> None:

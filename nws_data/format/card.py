@@ -33,10 +33,9 @@ _SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K
 def render_card(root: Path, manifest: Manifest, template: str, tables: Mapping[str, pa.Table] = MappingProxyType({})) -> str:
     """Return README.md: a YAML header and the template with its ``{placeholders}`` replaced.
 
-    The header has licence, one config per population and ``trainings``, with files, features and row counts. The
-    metadata files that the manifest names must exist; manifest.json need not. ``tables`` are those of them that are at hand,
-    by path; others are read.
-    Raises ``FormatError`` for a placeholder that has no value.
+    The header has licence, one config per population and ``trainings``, with files, features and row counts. ``tables`` are
+    those of the metadata files that are at hand, by path; others are read. Raises ``FormatError`` for a placeholder that has
+    no value.
     """
     import yaml  # type: ignore[import-untyped]
 

@@ -63,11 +63,7 @@ _TYPES = {"bool": "sc:Boolean", "int32": "sc:Integer", "int64": "sc:Integer", "d
 def croissant_json(root: Path, manifest: Manifest, card: str, date: str) -> bytes:
     """Return croissant.json of a dataset whose tables are written.
 
-    Args:
-        root: the dataset's folder.
-        manifest: what it holds.
-        card: README.md, whose sections are quoted.
-        date: of the last training, ISO 8601, or empty where it is not known.
+    ``card`` is README.md, whose sections are quoted; ``date`` the last training's, ISO 8601, or empty where it is not known.
     """
     sections = card_sections(card)
     nbytes = {shard.path: shard.nbytes for shard in manifest.shards}

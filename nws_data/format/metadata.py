@@ -166,16 +166,9 @@ def schema_of(path: str) -> pa.Schema:
 
 
 def read_table(root: Path, manifest: Manifest, path: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a metadata file, all columns or some: the bytes that the manifest names, and values that the format allows.
+    """Read a metadata file, by its path in the dataset: all columns or some, from the bytes that the manifest names.
 
-    Args:
-        root: the dataset's folder.
-        manifest: its manifest.
-        path: of the file, inside the dataset.
-        columns: names; by default all.
-
-    Raises:
-        FormatError: missing, damaged, of another schema, or with values that cannot be.
+    Raises ``FormatError`` where it is missing, damaged, of another schema, or has values that the format does not allow.
     """
     schema = schema_of(path)
     expected = pa.schema([schema.field(name) for name in columns or schema.names])

@@ -123,11 +123,7 @@ def cached(
     """Return the folder of a commit in the hub's cache that holds a tier of one population, or of one split of it.
 
     With ``stream`` it holds the metadata, and such shards as were there; a tier is not needed then. Files that are there are
-    not fetched again, nor asked for; without a network what is there is enough.
-
-    Raises:
-        DownloadError: as :func:`pull`.
-        SelectionError: no tier, or a tier, population or split that the dataset does not hold.
+    not fetched again, nor asked for; without a network what is there is enough. Raises as :func:`pull`.
     """
     if tier is None and not stream:
         raise SelectionError(
@@ -251,10 +247,7 @@ class _Source:
         return manifest
 
     def add(self, manifest: Manifest, shards: Sequence[ShardEntry], progress: Progress | None) -> list[ShardEntry]:
-        """Fetch all metadata and these shards, as far as they are not here or damaged; note and return the shards that came.
-
-        Raises ``DownloadError``.
-        """
+        """Fetch metadata and these shards, as far as they are not here or damaged; note and return those that came."""
         paths = [(shard, self.root / shard.path) for shard in shards]
         missing = [shard for shard, path in paths if not path.is_file() or path.stat().st_size != shard.nbytes]
         _check_space(self.root, missing)

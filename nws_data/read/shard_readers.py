@@ -18,11 +18,7 @@ _OTHER_BUILD = "metadata and shards are of different builds; load the dataset ag
 
 
 class ShardReader:
-    """Reads vectors out of the shards of one dataset: the header once a shard, then the bytes of each vector.
-
-    Args:
-        root: the dataset's folder, or an address such as ``hf://datasets/owner/nws``.
-    """
+    """Reads vectors out of the shards of one dataset, a folder or an address: the header once a shard, then each vector."""
 
     def __init__(self, root: str) -> None:
         self._root = root

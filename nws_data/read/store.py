@@ -78,18 +78,11 @@ class WeightStore:
         self._forget()
 
     def gather(self, shards: np.ndarray, starts: np.ndarray, length: int) -> Tensor:
-        """Copy pieces of equal length into one tensor.
+        """Copy pieces of ``length`` values into one tensor, float32 ``(n, length)``, owned by the caller.
 
-        Args:
-            shards: int ``(n,)``, positions in :attr:`shards`.
-            starts: int64 ``(n,)``, where each piece starts, in values (of 4 bytes) from the beginning of its file.
-            length: values of a piece.
-
-        Returns:
-            float32 ``(n, length)``, owned by the caller.
-
-        Raises:
-            FormatError: a shard is missing, truncated or not the one that the metadata describe.
+        ``shards``, int ``(n,)``, are positions in :attr:`shards`; ``starts``, int64 ``(n,)``, where each piece starts, in
+        values from the beginning of its file. Raises ``FormatError`` where a shard is missing, truncated or not the one that
+        the metadata describe.
         """
         out = self._buffers.take((len(starts), length))
         starts_list = starts.tolist()

@@ -122,13 +122,9 @@ def check_appendable(
     image_sets: Sequence[ImageSet] = (),
     snapshots: Sequence[int] = SNAPSHOTS,
 ) -> Manifest | None:
-    """Check before any work what :func:`write_dataset` will refuse, with arguments as there; nothing is written.
+    """Check before any work what :func:`write_dataset` will refuse, raising as it does; nothing is written.
 
     Without a population the folder alone is checked. Returns the manifest of the dataset that is there, or None.
-
-    Raises:
-        BuildError: the folder holds something else, or plan, image sets or snapshots do not fit the dataset.
-        FormatError: the dataset is damaged or of another version.
     """
     root = Path(root)
     check_ours(root)
