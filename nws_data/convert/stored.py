@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,6 +31,7 @@ class StoredTraining:
     shard: ShardEntry
     dataset: StoredDataset
     snapshots: tuple[int, ...]  # which of the dataset's snapshots are read
+    files: ClassVar[tuple[Path, ...]] = ()  # a shard is read whole before, for its checksum
 
     @property
     def origin(self) -> str:
@@ -41,11 +42,6 @@ class StoredTraining:
     def fingerprint(self) -> str:
         """See :class:`nws_data.write.sources.Source`."""
         return repr((self.shard.sha256, self.facts))
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Nothing: a shard is read whole before, for its checksum."""
-        return ()
 
     def weights(self) -> np.ndarray:
         """Read the weights, float32 ``(snapshots, n_weights)``."""

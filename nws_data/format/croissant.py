@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,31 +67,28 @@ def croissant_json(root: Path, manifest: Manifest, card: str, date: str) -> byte
     sections = card_sections(card)
     nbytes = {shard.path: shard.nbytes for shard in manifest.shards}
     files = [path for path in manifest.file_sha256 if path != manifest.provenance]
-    return _json(
-        {
-            "@context": _CONTEXT,
-            "@type": "sc:Dataset",
-            "conformsTo": ["http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0"],
-            "name": "nws",
-            "alternateName": TITLE,
-            "description": sections.get(TITLE, TITLE),
-            "license": LICENCE_URL,
-            "citeAs": CITATION,
-            "keywords": list(TAGS),
-            **({"datePublished": date} if date else {}),
-            "version": f"1.0.0+{manifest.data_digest[:12]}",
-            **{field: sections[heading] for field, heading in RAI_SECTIONS.items() if heading in sections},
-            "distribution": [_file(root, path, manifest.file_sha256[path], nbytes.get(path)) for path in sorted(files)],
-            "recordSet": [
-                *(
-                    _record_set(f"{population}/{split}", stored.metadata, SNAPSHOT_SCHEMA)
-                    for population, entry in manifest.populations.items()
-                    for split, stored in entry.splits.items()
-                ),
-                *(_record_set(f"trainings/{split}", path, TRAINING_SCHEMA) for split, path in manifest.trainings.items()),
-            ],
-        }
-    )
+    tables = {
+        f"{population}/{split}": (stored.metadata, SNAPSHOT_SCHEMA)
+        for population, entry in manifest.populations.items()
+        for split, stored in entry.splits.items()
+    } | {f"trainings/{split}": (path, TRAINING_SCHEMA) for split, path in manifest.trainings.items()}
+    content = {
+        "@context": _CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": ["http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0"],
+        "name": "nws",
+        "alternateName": TITLE,
+        "description": sections.get(TITLE, TITLE),
+        "license": LICENCE_URL,
+        "citeAs": CITATION,
+        "keywords": list(TAGS),
+        **({"datePublished": date} if date else {}),
+        "version": f"1.0.0+{manifest.data_digest[:12]}",
+        **{field: sections[heading] for field, heading in RAI_SECTIONS.items() if heading in sections},
+        "distribution": [_file(root, path, manifest.file_sha256[path], nbytes.get(path)) for path in sorted(files)],
+        "recordSet": [_record_set(name, path, schema) for name, (path, schema) in tables.items()],
+    }
+    return (json.dumps(content, ensure_ascii=False) + "\n").encode()
 
 
 def card_sections(card: str) -> dict[str, str]:
@@ -134,7 +130,3 @@ def _field(parent: str, path: str, column: pa.Field, within: str = "") -> dict[s
     if pa.types.is_struct(kind):
         return about | {"subField": [_field(name, path, part, column.name) for part in kind]}
     return about | {"dataType": _TYPES[str(kind)], "source": source}
-
-
-def _json(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, ensure_ascii=False) + "\n").encode()

@@ -105,14 +105,8 @@ class Manifest:
         """All shards of all populations and splits."""
         return [shard for p in self.populations.values() for split in p.splits.values() for shard in split.shards]
 
-    @property
-    def metadata_files(self) -> list[str]:
-        """Paths of all Parquet files: populations, trainings, provenance."""
-        snapshots = [split.metadata for p in self.populations.values() for split in p.splits.values()]
-        return [*snapshots, *self.trainings.values(), self.provenance]
-
     def n_rows(self, path: str) -> int:
-        """Return how many rows one of :attr:`metadata_files` has."""
+        """Return how many rows a Parquet file has, by its path."""
         entries = [(split, stored) for p in self.populations.values() for split, stored in p.splits.items()]
         snapshots = {stored.metadata: len(self.snapshots) * stored.n_trainings for _, stored in entries}
         if path in snapshots:

@@ -160,17 +160,12 @@ def parquet_bytes(table: pa.Table) -> bytes:
     return stream.getvalue()
 
 
-def schema_of(path: str) -> pa.Schema:
-    """Return the columns of a metadata file, by its path inside the dataset."""
-    return {"trainings": TRAINING_SCHEMA, "provenance": PROVENANCE_SCHEMA}.get(path.split("/")[1], SNAPSHOT_SCHEMA)
-
-
 def read_table(root: Path, manifest: Manifest, path: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a metadata file, by its path in the dataset: all columns or some, from the bytes that the manifest names.
 
     Raises ``FormatError`` where it is missing, damaged, of another schema, or has values that the format does not allow.
     """
-    schema = schema_of(path)
+    schema = {"trainings": TRAINING_SCHEMA, "provenance": PROVENANCE_SCHEMA}.get(path.split("/")[1], SNAPSHOT_SCHEMA)
     expected = pa.schema([schema.field(name) for name in columns or schema.names])
     try:
         raw = read_file(root / path, MAX_TABLE_NBYTES)

@@ -98,7 +98,6 @@ def push(
     root: str | Path,
     *,
     private: bool = False,
-    commit_files: int = COMMIT_FILES,
     progress: Progress | None = None,
 ) -> PushPlan:
     """Send a dataset. Stopped at any time and run again, it sends what is missing; a second run sends nothing.
@@ -107,7 +106,6 @@ def push(
         repository: ``owner/name`` on the Hugging Face hub; it is made if there is none.
         root: the dataset's folder. Every byte of it is checked first.
         private: whether a repository that is made is private.
-        commit_files: most files of a commit.
         progress: called with (path of the file, bytes sent so far, bytes of all files to send).
 
     Returns:
@@ -123,7 +121,7 @@ def push(
     disable_progress_bars()  # the bar is ours
     try:
         with translated_errors(Repository(plan.repository), "", sending=True):
-            commit = _send(plan, root, Manifest.load(root), private, commit_files, progress)
+            commit = _send(plan, root, Manifest.load(root), private, progress)
     finally:
         if not were_disabled:
             enable_progress_bars()
@@ -153,9 +151,7 @@ def format_plan(plan: PushPlan, root: Path, done: bool = False) -> str:
     return "\n".join(lines)
 
 
-def _send(
-    plan: PushPlan, root: Path, manifest: Manifest, private: bool, commit_files: int, progress: Progress | None
-) -> str:
+def _send(plan: PushPlan, root: Path, manifest: Manifest, private: bool, progress: Progress | None) -> str:
     """Send what a plan names; return the commit that holds all."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
@@ -183,8 +179,8 @@ def _send(
         return operation
 
     shards = [path for path in plan.files if path.startswith("weights/")]
-    for i in range(0, len(shards), commit_files):
-        batch = shards[i : i + commit_files]
+    for i in range(0, len(shards), COMMIT_FILES):
+        batch = shards[i : i + COMMIT_FILES]
         commit([uploaded(path) for path in batch], f"Shards {i + 1} to {i + len(batch)} of {len(shards)}")
     last = [uploaded(path) for path in plan.files if path not in shards]
     last += [CommitOperationDelete(path) for path in plan.removed]

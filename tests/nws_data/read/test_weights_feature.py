@@ -238,7 +238,7 @@ def test_shards_of_a_folder_hold_no_descriptor(tiny_dataset: Any) -> None:
     from nws_data.read.shard_readers import ShardReader
 
     reader, places = ShardReader(str(tiny_dataset.root)), {}
-    for path in tiny_dataset.manifest.metadata_files:
+    for path in tiny_dataset.manifest.sha256:
         if "weights" in pq.read_schema(tiny_dataset.root / path).names:
             rows = pq.read_table(tiny_dataset.root / path, columns=["training", "snapshot", "weights"]).to_pylist()
             places |= {row["weights"]["shard"]: row for row in rows}
