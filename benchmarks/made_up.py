@@ -17,7 +17,7 @@ from nws_data.space.hyperparameters import IMAGE_SETS, HyperParameters, sample_h
 from nws_data.space.identity import training_id, training_seed
 from nws_data.space.image_sets import ImageSet
 from nws_data.space.trajectory import CURVES, N_SNAPSHOTS
-from nws_data.write.writer import write_population
+from nws_data.write.writer import write_dataset
 
 BUILD_SEED = 0
 _RANDOM_SHARD = 64_000_000  # bytes
@@ -72,12 +72,11 @@ def write_made_up(
 ) -> None:
     """Write a population into a folder; ``weights`` gives those of a training, float32 ``(20, n_weights)``."""
     sets = [ImageSet(name=s, threshold=0.5, source="made up", n_train=1, n_test=1, digest="0" * 64) for s in image_sets]
-    write_population(
+    plan = {"build_seed": BUILD_SEED, "image_sets": [[s.name, s.digest] for s in sets]}
+    write_dataset(
         root,
-        population=population,
-        plan={"build_seed": BUILD_SEED, "image_sets": [[s.name, s.digest] for s in sets]},
+        populations={population: (plan, [_MadeUp(facts, weights) for facts in trainings])},
         image_sets=sets,
-        records=[_MadeUp(facts, weights) for facts in trainings],
         card_template="",
         shard_sizes=shard_sizes,
     )

@@ -27,7 +27,7 @@ from nws_data.space.identity import training_id
 from nws_data.space.image_sets import ImageSet
 from nws_data.terminal import say
 from nws_data.write.folder import check_ours
-from nws_data.write.writer import check_appendable, write_population
+from nws_data.write.writer import check_appendable, write_dataset
 
 _TRAININGS_A_CARD = 512  # of a job that any card of a cluster may take
 CARD_TEMPLATE = Path(__file__).parents[1] / "dataset_card.md"
@@ -82,12 +82,10 @@ def _build_population(
     todo = [planned for planned in plan if planned.id not in staged]
     n_images = _train(config, workspace, bank, population, todo, n - len(todo))
     # Also when nothing is new: a writer that was killed at its very end is completed.
-    write_population(
+    write_dataset(
         config.out,
-        population=population,
-        plan=identity,
+        populations={population: (identity, [workspace.path_of(planned.id) for planned in plan])},
         image_sets=recorded,
-        records=[workspace.path_of(planned.id) for planned in plan],
         card_template=CARD_TEMPLATE.read_text(encoding="utf-8"),
     )
     # Those of an earlier run too, which was killed before it came to this.

@@ -10,6 +10,9 @@ from typing import Any
 
 from nws_data.terminal import plain
 
+Progress = Callable[[str, int, int], None]
+"""Called as (what, such as the path of a file; bytes so far, bytes in all)."""
+
 FITS = "{n_fmt}/{total_fmt} fits {bar} {remaining} left{postfix}"
 
 
@@ -27,7 +30,7 @@ def progress_bar(*, shown: bool = True, **options: Any) -> Any:
 
 
 @contextmanager
-def bytes_bar(shown: bool = True) -> Iterator[Callable[[str, int, int], None]]:
+def bytes_bar(shown: bool = True) -> Iterator[Progress]:
     """Give a function of (path, bytes so far, bytes in all) that draws them."""
     form = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt}, {rate_fmt}, {remaining} left{postfix}"
     with progress_bar(shown=shown, unit="B", unit_scale=True, bar_format=form) as bar:

@@ -23,7 +23,7 @@ from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import sample_hyperparameters
 from nws_data.space.identity import training_id, training_seed
 from nws_data.space.image_sets import ImageSet, threshold_of
-from nws_data.write.writer import write_population
+from nws_data.write.writer import write_dataset
 
 ROOT = Path(__file__).parents[1]
 # What is cached, compiled kernels above all, outlives a run and goes with `make clean`; features are those of one run.
@@ -162,12 +162,10 @@ def stage(folder: Path, population: str, indices: Iterable[int]) -> list[Path]:
 
 def write(root: Path, population: str, records: list[Path], shard_sizes: tuple[int, ...] = SHARD_SIZES) -> Manifest:
     """Write staged trainings into ``root`` by the real writer, with the tests' plan, image sets and card."""
-    return write_population(
+    return write_dataset(
         root,
-        population=population,
-        plan=PLANS[population],
+        populations={population: (PLANS[population], records)},
         image_sets=IMAGE_SETS,
-        records=records,
         card_template=CARD_TEMPLATE,
         shard_sizes=shard_sizes,
     )

@@ -187,7 +187,7 @@ assert not {"datasets", "pyarrow"} & sys.modules.keys()
 assert dir(nws_data) == nws_data.__all__ == sorted(nws_data.__all__)
 assert set(re.findall("``([A-Za-z_]+)``", nws_data.__doc__)) - {"datasets"} <= set(nws_data.__all__), nws_data.__doc__
 from nws_data import *
-assert open is nws_data.open and issubclass(TaskNotAvailableError, NWSError) and "write_population" not in dir(nws_data)
+assert open is nws_data.open and issubclass(TaskNotAvailableError, NWSError) and "write_dataset" not in dir(nws_data)
 errors = [value for value in vars(nws_data.errors).values() if isinstance(value, type) and issubclass(value, NWSError)]
 assert {error.__name__ for error in errors} <= set(nws_data.__all__)
 try:

@@ -6,31 +6,28 @@ What cannot be compared, because a file that it needs is reported already, is le
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nws_data.check.verify_metadata import Damage, Members, check_metadata
+from nws_data.check.verify_metadata import Damage, Members, MetadataCheck
 from nws_data.errors import FormatError
 from nws_data.format.card import header_problems
 from nws_data.format.manifest import MANIFEST, Manifest, ShardEntry, SplitEntry
 from nws_data.format.partial import restricted, wanted_shards
-from nws_data.format.records import TrainingHeader
 from nws_data.format.root import CHECKSUMS, OPTIONAL_FILES, README, UNFINISHED, listed_files, read_checksums, visible_files
 from nws_data.format.shards import SHARD_SIZES, ShardHeader, read_header
 from nws_data.format.tiers import tier_name
 from nws_data.format.untrusted import read_file
 from nws_data.hashing import sha256_of
+from nws_data.progress import Progress
 from nws_data.space.identity import split_of, training_id
 from nws_data.space.trajectory import snapshots_text
 
 ALTERED = "its SHA-256 is not the recorded one; fetch it again or rebuild the dataset"
-
-Progress = Callable[[str, int, int], None]
-"""Called as (path of the shard, bytes read so far, bytes in all)."""
 
 _MAX_PROBLEM = 2_000  # characters: an error may quote megabytes of a file
 _Problems = Iterator[str]
@@ -94,10 +91,10 @@ def verify(
     }
     splits = [split for population in manifest.populations.values() for split in population.splits.items()]
     unread = [(name, s.first, s.last) for name, split in splits for s in split.shards if s not in headers]
-    trainings, found = check_metadata(root, manifest, members, unread)
-    problems += found
+    metadata = MetadataCheck(root, manifest, members, unread)
+    problems += metadata.problems
     if deep:
-        problems += _data_problems(root, headers, trainings, progress)
+        problems += _data_problems(root, headers, metadata.finite, progress)
     n_left = len(manifest.shards) - len(wanted)
     return VerifyReport(
         root=str(root),
@@ -209,7 +206,7 @@ def _ids(header: ShardHeader) -> list[str]:
 def _data_problems(
     root: Path,
     headers: Mapping[ShardEntry, ShardHeader],
-    trainings: Mapping[str, TrainingHeader],
+    described: Mapping[str, bool],
     progress: Progress | None,
 ) -> list[str]:
     """Read every shard once: its SHA-256, and whether each training's values are finite as its row says."""
@@ -223,7 +220,7 @@ def _data_problems(
                 data = stream.read(position.nbytes)
                 digest.update(data)
                 finite = bool(np.isfinite(np.frombuffer(data, dtype="<f4")).all())
-                if training in trainings and trainings[training].finite != finite:
+                if described.get(training, finite) != finite:
                     problems.append(f"{training}: its values are {'' if finite else 'not '}finite, metadata says otherwise")
                 n_done += position.nbytes
                 if progress:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
 from nws_data.commands import JSON, Commands, add_command, arg
+from nws_data.progress import bytes_bar
 from nws_data.terminal import plain, say, say_json
 
 _NEW = arg("--out", type=Path, required=True, help="folder of the new dataset")
@@ -53,27 +55,25 @@ def add_commands(commands: Commands) -> None:
 
 def _import(options: argparse.Namespace) -> int:
     from nws_data.convert.original import format_import, import_original
-    from nws_data.progress import bytes_bar
 
     with bytes_bar(shown=not options.json) as show:
         report = import_original(options.folder, options.out, skip_bad=options.skip_bad, progress=show)
-    say_json(report.to_dict()) if options.json else say(plain(format_import(report, options.out), keep="\n"))
+    say_json(asdict(report)) if options.json else say(plain(format_import(report, options.out), keep="\n"))
     return 0
 
 
 def _diff(options: argparse.Namespace) -> int:
     from nws_data.convert.diff import diff, format_diff
-    from nws_data.progress import bytes_bar
 
     with bytes_bar(shown=not options.json) as show:
         found = diff(options.a, options.b, progress=show)
-    say_json(found.to_dict()) if options.json else say(plain(format_diff(found, options.a, options.b), keep="\n"))
+    values = {"equal": found.equal} | asdict(found)
+    say_json(values) if options.json else say(plain(format_diff(found, options.a, options.b), keep="\n"))
     return 0 if found.equal else 1
 
 
 def _subset(options: argparse.Namespace) -> int:
     from nws_data.convert.subset import subset
-    from nws_data.progress import bytes_bar
 
     with bytes_bar(shown=not options.json) as show:
         chosen = {"populations": options.population, "snapshots": options.snapshots}
@@ -83,7 +83,6 @@ def _subset(options: argparse.Namespace) -> int:
 
 def _merge(options: argparse.Namespace) -> int:
     from nws_data.convert.merge import merge
-    from nws_data.progress import bytes_bar
 
     with bytes_bar(shown=not options.json) as show:
         merge(options.a, options.b, options.out, progress=show)

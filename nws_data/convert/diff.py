@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from nws_data.convert.stored import StoredDataset
-from nws_data.convert.writing import Progress
 from nws_data.format.manifest import MANIFEST
 from nws_data.format.plan import plan_differences
 from nws_data.format.shards import tensor_nbytes
 from nws_data.format.untrusted import parse_json, read_file
+from nws_data.progress import Progress
 from nws_data.space.trajectory import snapshots_text
 
 _MAX_NAMED = 5  # trainings in a line
@@ -34,21 +33,20 @@ class Difference:
         """Whether nothing was found."""
         return not (self.general or self.only_in_a or self.only_in_b or self.values or self.weights)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as values that JSON can hold."""
-        return {"equal": self.equal} | asdict(self)
-
 
 def diff(a: str | Path, b: str | Path, *, progress: Progress | None = None) -> Difference:
     """Compare two datasets: trainings, their values and weights, plans, image sets and format.
 
     Not compared are provenance, README.md, and into which shards the weights are divided. Weights are read where the
-    manifests give their shards different SHA-256s; ``nws verify`` checks that the shards are what manifests say. Of datasets
-    that hold other snapshots those that both hold are compared, and not ``finite``, which is of the snapshots that are held.
-
-    Raises ``FormatError`` where a dataset is damaged, or shards that must be read are not here.
+    manifests give their shards different SHA-256s. Of datasets that hold other snapshots those that both hold are compared,
+    and not ``finite``, which is of the snapshots that are held. Raises ``FormatError`` where a dataset is damaged, or shards
+    that must be read are not here.
     """
-    one, two = StoredDataset(a), StoredDataset(b)
+    return compare(StoredDataset(a), StoredDataset(b), progress)
+
+
+def compare(one: StoredDataset, two: StoredDataset, progress: Progress | None = None) -> Difference:
+    """Do what :func:`diff` does."""
     common = [name for name in one.rows if name in two.rows]
     rows_a = {training: row for rows in one.rows.values() for training, row in rows.items()}
     rows_b = {training: row for rows in two.rows.values() for training, row in rows.items()}
@@ -67,7 +65,7 @@ def diff(a: str | Path, b: str | Path, *, progress: Progress | None = None) -> D
         only_in_a=tuple(training for training in rows_a if training not in rows_b),
         only_in_b=tuple(training for training in rows_b if training not in rows_a),
         values=values,
-        weights=tuple(different_weights(one, two, shared, progress)),
+        weights=tuple(_different_weights(one, two, shared, progress)),
     )
 
 
@@ -90,12 +88,10 @@ def _general(one: StoredDataset, two: StoredDataset) -> list[str]:
     return found
 
 
-def different_weights(one: StoredDataset, two: StoredDataset, shared: list[str], progress: Progress | None) -> list[str]:
+def _different_weights(one: StoredDataset, two: StoredDataset, shared: list[str], progress: Progress | None) -> list[str]:
     """Return those trainings of both datasets whose weights differ in a bit, in the snapshots that both hold."""
     snapshots = [number for number in one.manifest.snapshots if number in two.manifest.snapshots]
-    if not snapshots:
-        return []
-    pairs = [(one.source(training, snapshots), two.source(training, snapshots)) for training in shared]
+    pairs = [(one.source(t, snapshots), two.source(t, snapshots)) for t in shared if snapshots]
     pairs = [(a, b) for a, b in pairs if a.shard.sha256 != b.shard.sha256]
     total = sum(tensor_nbytes(a.facts.architecture.n_weights, len(snapshots)) for a, _ in pairs)
     done, found = 0, []

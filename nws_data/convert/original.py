@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nws_data.convert.cards import EVALUATION, IMPORTED
 from nws_data.convert.original_folder import COMPUTE_PATH, UNKNOWN, OriginalFolder
 from nws_data.convert.original_lists import Row, check_row, match, population_of, read_lists, unlisted_ids
-from nws_data.convert.writing import Progress, write_populations
 from nws_data.errors import FormatError
 from nws_data.format.manifest import Manifest
+from nws_data.progress import Progress
 from nws_data.space.hyperparameters import IMAGE_SETS, POPULATIONS
-from nws_data.space.identity import UNLISTED_FROM
+from nws_data.space.identity import NO_SPLIT, UNLISTED_FROM
 from nws_data.space.image_sets import ImageSet, threshold_of
+from nws_data.write.writer import write_dataset
 
 _N_IMAGES = {
     "mnist": (55_000, 10_000),
@@ -38,8 +39,6 @@ class ImportedPopulation:
     n_train: int  # of the train list: splits train and validation
     n_test: int
     n_unlisted: int  # in no list
-    n_listed_below: int  # in a list, though their final accuracy does not exceed the threshold of their image set
-    n_unlisted_above: int  # in no list, though it does
 
 
 @dataclass(frozen=True)
@@ -48,18 +47,6 @@ class ImportReport:
 
     populations: dict[str, ImportedPopulation]
     skipped: tuple[str, ...]  # what was left out, each with its folder or line, and why
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as values that JSON can hold."""
-        return asdict(self)
-
-
-@dataclass
-class _Found:
-    """A population's trainings: those of a list with its row, the others without."""
-
-    sources: list[OriginalFolder]
-    rows: dict[Path, Row]
 
 
 def import_original(
@@ -77,9 +64,8 @@ def import_original(
         skip_bad: leave out what is bad instead of raising.
         progress: called after every training.
 
-    Raises:
-        FormatError: a folder is incomplete, or has a wrong length or an unknown code; a list does not fit.
-        BuildError: ``out`` holds something else.
+    Raises ``FormatError`` where a folder is incomplete, or has a wrong length or an unknown code, or a list does not fit;
+    ``BuildError`` where ``out`` holds something else.
     """
     root, out = Path(root).resolve(), Path(out)
     if out.resolve().is_relative_to(root):
@@ -87,7 +73,7 @@ def import_original(
     folders, lists = _walk(root)
     rows = read_lists(lists)
     problems: list[str] = []
-    found: dict[str, _Found] = {name: _read(root, folders, name, rows.get(name), problems) for name in POPULATIONS}
+    found = {name: _read(root, folders, name, rows.get(name), problems) for name in POPULATIONS}
     problems += [f"{path}: the path names neither fixed nor main" for path in folders if _population(root, path) is None]
     if problems and not skip_bad:
         n = len(problems)
@@ -95,12 +81,11 @@ def import_original(
         for problem in problems[:_MAX_NAMED]:
             error.add_note(f"  {problem}")
         raise error
-    found = {name: population for name, population in found.items() if population.sources}
-    if not found:
+    if not any(found.values()):
         raise FormatError(
             f"{root}: no training of the 2020 release that can be read: folders with meta.csv; give its folder"
         )
-    return _write(out, found, problems, progress)
+    return _write(out, {name: sources for name, sources in found.items() if sources}, problems, progress)
 
 
 def _walk(root: Path) -> tuple[list[Path], list[Path]]:
@@ -123,11 +108,13 @@ def _population(root: Path, path: Path) -> str | None:
     return population_of((root.name, *path.relative_to(root).parts))
 
 
-def _read(root: Path, folders: Sequence[Path], name: str, rows: list[Row] | None, problems: list[str]) -> _Found:
+def _read(
+    root: Path, folders: Sequence[Path], name: str, rows: list[Row] | None, problems: list[str]
+) -> list[OriginalFolder]:
     """Check a population's folders against themselves and its lists, and give each its id; append what is wrong."""
     of_population = [path for path in folders if _population(root, path) == name]
     if not of_population:
-        return _Found([], {})
+        return []
     if rows is None:
         raise FormatError(f"{root}: no lists of {name}, which say the splits; put nws_*_train.csv and nws_*_test.csv there")
     listed, found = match(rows, of_population)
@@ -143,10 +130,10 @@ def _read(root: Path, folders: Sequence[Path], name: str, rows: list[Row] | None
             sources.append(folder)
         except FormatError as error:
             problems.append(str(error))
-    return _Found(sources, listed)
+    return sources
 
 
-def _write(out: Path, found: dict[str, _Found], skipped: list[str], progress: Progress | None) -> ImportReport:
+def _write(out: Path, found: dict[str, list[OriginalFolder]], skipped: list[str], progress: Progress | None) -> ImportReport:
     image_sets = [_image_set(name) for name in IMAGE_SETS]
     plan = {
         "build_seed": None,
@@ -157,9 +144,12 @@ def _write(out: Path, found: dict[str, _Found], skipped: list[str], progress: Pr
         "evaluation": EVALUATION,
         "unlisted_from": UNLISTED_FROM,
     }
-    populations = {name: (plan, population.sources) for name, population in found.items()}
-    write_populations(out, image_sets, populations, IMPORTED, progress)
-    counts = {name: _counts(population, {s.name: s for s in image_sets}) for name, population in found.items()}
+    populations = {name: (plan, sources) for name, sources in found.items()}
+    write_dataset(out, populations=populations, image_sets=image_sets, card_template=IMPORTED, whole=True, progress=progress)
+    counts = {}
+    for name, sources in found.items():
+        n = Counter(source.facts.split for source in sources)
+        counts[name] = ImportedPopulation(n.total(), n["train"] + n["validation"], n["test"], n[NO_SPLIT])
     return ImportReport(counts, tuple(skipped))
 
 
@@ -167,24 +157,6 @@ def _image_set(name: str) -> ImageSet:
     n_train, n_test = _N_IMAGES[name]
     source = "as the authors read it in 2020 (their Supplement A.1); the images themselves are unknown"
     return ImageSet(name=name, threshold=threshold_of(name), source=source, n_train=n_train, n_test=n_test, digest=UNKNOWN)
-
-
-def _counts(population: _Found, image_sets: dict[str, ImageSet]) -> ImportedPopulation:
-    listed = [source for source in population.sources if source.path in population.rows]
-    others = [source for source in population.sources if source.path not in population.rows]
-    n_test = sum(source.facts.split == "test" for source in listed)
-
-    def passing(sources: Sequence[OriginalFolder]) -> Iterator[bool]:
-        return (image_sets[s.hyperparameters.dataset].passes(s.facts.test_accuracy[-1]) for s in sources)
-
-    return ImportedPopulation(
-        n_trainings=len(population.sources),
-        n_train=len(listed) - n_test,
-        n_test=n_test,
-        n_unlisted=len(others),
-        n_listed_below=len(listed) - sum(passing(listed)),
-        n_unlisted_above=sum(passing(others)),
-    )
 
 
 def format_import(report: ImportReport, out: Path) -> str:
@@ -195,11 +167,6 @@ def format_import(report: ImportReport, out: Path) -> str:
             f"{name}: {p.n_trainings:,} trainings: {p.n_train:,} of the train list, {p.n_test:,} of the test list, "
             f"{p.n_unlisted:,} in none"
         )
-        if p.n_listed_below or p.n_unlisted_above:
-            lines.append(
-                f"  {p.n_listed_below:,} in a list do not exceed the threshold of their image set, "
-                f"{p.n_unlisted_above:,} in none do"
-            )
     if report.skipped:
         lines += [f"left out: {len(report.skipped):,}", *(f"  {problem}" for problem in report.skipped)]
     digest = Manifest.load(out).data_digest

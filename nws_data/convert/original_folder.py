@@ -10,7 +10,6 @@ then input channel, then rows of the filter; fully connected by output unit.
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from itertools import pairwise
@@ -99,14 +98,9 @@ def parse_hyperparameters(row: Mapping[str, str | None], where: str) -> HyperPar
 
 
 class OriginalFolder:
-    """A training's folder, a source for the writer: everything but the weights is read and checked at once.
+    """A training's folder, a source for the writer under the id ``training``, checked at once in all but its weights.
 
-    Args:
-        path: the folder.
-        training: the id that the training gets.
-
-    Raises:
-        FormatError: something is missing, has the wrong length or an unknown code; the message names the folder.
+    Raises ``FormatError`` where something is missing, has the wrong length or an unknown code; the message names the folder.
     """
 
     def __init__(self, path: Path, training: str) -> None:
@@ -221,18 +215,16 @@ class OriginalFolder:
         Raises ``FormatError`` for a file that was changed since it was checked.
         """
         n = self._sizes[0][0] // _FLOAT64.itemsize
-        one = np.empty(n, _FLOAT64)
         weights = np.empty((N_SNAPSHOTS, n), np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
             for row, path in zip(weights, self.files, strict=True):
                 try:
-                    with open(path, "rb", buffering=0) as stream:
-                        complete = stream.readinto(one.data) == one.nbytes == os.fstat(stream.fileno()).st_size
+                    values = np.fromfile(path, _FLOAT64, n + 1)
                 except OSError as error:
                     raise FormatError(f"{path}: cannot be read ({error.strerror}); import again") from error
-                if not complete:
+                if len(values) != n:
                     raise FormatError(f"{path}: was changed during the import; import again")
-                row[:] = one
+                row[:] = values
         return weights
 
 

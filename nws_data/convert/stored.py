@@ -6,20 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from nws_data.convert.cards import derived_card
-from nws_data.convert.writing import Progress, write_populations
 from nws_data.errors import BuildError, FormatError
 from nws_data.format.manifest import MANIFEST, Manifest, ShardEntry
-from nws_data.format.metadata import TRAINING_SCHEMA, Row, header_from_rows, read_table
+from nws_data.format.metadata import TRAINING_SCHEMA, Row, facts_from_rows, read_table
 from nws_data.format.records import TrainingFacts
 from nws_data.format.shards import Position, read_header, shard_key
 from nws_data.hashing import file_sha256
+from nws_data.progress import Progress
 from nws_data.space.identity import parse_id
 from nws_data.space.image_sets import ImageSet
+from nws_data.write.writer import write_dataset
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class StoredTraining:
     shard: ShardEntry
     dataset: StoredDataset
     snapshots: tuple[int, ...]  # which of the dataset's snapshots are read
+    files: ClassVar[tuple[Path, ...]] = ()  # a shard is read whole before, for its checksum
 
     @property
     def origin(self) -> str:
@@ -40,11 +42,6 @@ class StoredTraining:
     def fingerprint(self) -> str:
         """See :class:`nws_data.write.sources.Source`."""
         return repr((self.shard.sha256, self.facts))
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Nothing: a shard is read whole before, for its checksum."""
-        return ()
 
     def weights(self) -> np.ndarray:
         """Read the weights, float32 ``(snapshots, n_weights)``."""
@@ -87,7 +84,7 @@ class StoredDataset:
         for shard in stored.shards if stored else ():
             if parse_id(shard.first)[1] <= index <= parse_id(shard.last)[1] and training in self._provenance:
                 numbers = tuple(snapshots) or self.manifest.snapshots
-                return StoredTraining(header_from_rows(row, self._provenance[training]), shard, self, numbers)
+                return StoredTraining(facts_from_rows(row, self._provenance[training]), shard, self, numbers)
         raise FormatError(f"{self.root}: {training} is in no shard; `nws verify {self.root}` says more")
 
     def _checked(self, shard: ShardEntry) -> tuple[Path, Mapping[str, Position]]:
@@ -121,4 +118,5 @@ def write_copy(
         raise BuildError(f"{out} is read from; give another folder for the new dataset")
     snapshots = sources[0].snapshots
     card = derived_card([plan for plan, _ in populations.values()], snapshots)
-    return write_populations(out, image_sets, populations, card, progress, snapshots)
+    data: Any = {"populations": populations, "image_sets": image_sets, "card_template": card, "snapshots": snapshots}
+    return write_dataset(out, **data, whole=True, progress=progress)

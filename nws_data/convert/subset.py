@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow as pa
 
 from nws_data.convert.stored import StoredDataset, write_copy
-from nws_data.convert.writing import Progress
 from nws_data.errors import SelectionError, one_of
 from nws_data.format.manifest import Manifest
 from nws_data.format.metadata import TRAINING_SCHEMA, Row
+from nws_data.progress import Progress
 from nws_data.space.trajectory import CURVES, snapshots_text
 
 _CONDITION = re.compile(r"([a-z_]+)\s*(!=|<=|>=|=|<|>)\s*(.+)")

@@ -33,10 +33,9 @@ _SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K
 def render_card(root: Path, manifest: Manifest, template: str, tables: Mapping[str, pa.Table] = MappingProxyType({})) -> str:
     """Return README.md: a YAML header and the template with its ``{placeholders}`` replaced.
 
-    The header has licence, one config per population and ``trainings``, with files, features and row counts. The
-    metadata files that the manifest names must exist; manifest.json need not. ``tables`` are those of them that are at hand,
-    by path; others are read.
-    Raises ``FormatError`` for a placeholder that has no value.
+    The header has licence, one config per population and ``trainings``, with files, features and row counts. ``tables`` are
+    those of the metadata files that are at hand, by path; others are read. Raises ``FormatError`` for a placeholder that has
+    no value.
     """
     import yaml  # type: ignore[import-untyped]
 
@@ -52,7 +51,7 @@ def render_card(root: Path, manifest: Manifest, template: str, tables: Mapping[s
     }
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the one in C takes a tenth of the time
     text = yaml.dump(header, Dumper=dumper, sort_keys=False, allow_unicode=True).rstrip()
-    values = _values(info)
+    values = _values(info, manifest.default_population)
     for name in _PLACEHOLDER.findall(template):
         if name not in values:
             raise FormatError(f"dataset card: unknown placeholder: {one_of(name, values)}")
@@ -110,14 +109,9 @@ def _description(manifest: Manifest, config: str) -> tuple[list[dict[str, Any]],
     return yaml_features(schema), {split: manifest.n_rows(path) for split, path in _files(manifest)[config].items()}
 
 
-def default_config(manifest: Manifest) -> str:
-    """Return the config that ``load_dataset`` takes without a name: ``fixed`` where present, else ``random``."""
-    return "fixed" if "fixed" in manifest.populations else "random"
-
-
 def _files(manifest: Manifest) -> dict[str, dict[str, str]]:
     """Return config: split: path, the default config first."""
-    names = sorted(manifest.populations, key=lambda name: name != default_config(manifest))
+    names = sorted(manifest.populations, key=lambda name: name != manifest.default_population)
     files = {name: {split: e.metadata for split, e in manifest.populations[name].splits.items()} for name in names}
     return files | {"trainings": {split: manifest.trainings[split] for split in SPLITS if split in manifest.trainings}}
 
@@ -126,7 +120,7 @@ def _configs(manifest: Manifest) -> list[dict[str, Any]]:
     configs: list[dict[str, Any]] = []
     for name, files in _files(manifest).items():
         data_files = [{"split": split, "path": path} for split, path in files.items()]
-        default = {"default": True} if name == default_config(manifest) else {}
+        default = {"default": True} if name == manifest.default_population else {}
         configs.append({"config_name": name, **default, "data_files": data_files})
     return configs
 
@@ -159,7 +153,7 @@ def _yaml_type(arrow: pa.DataType) -> dict[str, Any]:
     return {"dtype": {"double": "float64"}.get(str(arrow), str(arrow))}
 
 
-def _values(info: DatasetInfo) -> dict[str, str]:
+def _values(info: DatasetInfo, default: str) -> dict[str, str]:
     """Return the text of every placeholder."""
     sets = [["name", "training images", "test images", "threshold %", "source"]]
     for s in info.image_sets:
@@ -172,7 +166,7 @@ def _values(info: DatasetInfo) -> dict[str, str]:
         "n_each": str(len(info.snapshots)),
         "size": f"{info.n_bytes / 1e9:,.2f} GB" if info.n_bytes >= 1e9 else f"{info.n_bytes / 1e6:,.1f} MB",
         "data_digest": info.data_digest,
-        "default_config": "fixed" if "fixed" in populations else "random",
+        "default_config": default,
         "image_sets": _markdown(sets),
         "licences": "\n".join(f"- `{s.name}`: {_LICENCES.get(s.name, _UNKNOWN_LICENCE)}." for s in info.image_sets),
         "splits": "\n\n".join(f"`{name}`\n\n{_markdown(split_rows(p))}" for name, p in populations.items()),

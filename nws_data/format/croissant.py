@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,43 +37,22 @@ RAI_SECTIONS = {
 }
 """Which section of the card each responsible-AI field holds, by its heading."""
 
-_CONTEXT: dict[str, Any] = {
+_OWN_NAMES = (
+    "citeAs column conformsTo data dataType equivalentProperty examples extract field fileProperty fileObject fileSet "
+    "format includes isLiveDataset jsonPath key md5 parentField path recordSet references regex repeated "
+    "replace samplingRate separator source subField transform"
+)
+_CONTEXT: dict[str, Any] = {name: f"cr:{name}" for name in _OWN_NAMES.split()} | {
     "@language": "en",
     "@vocab": "https://schema.org/",
-    "citeAs": "cr:citeAs",
-    "column": "cr:column",
     "conformsTo": "dct:conformsTo",
     "cr": "http://mlcommons.org/croissant/",
     "rai": "http://mlcommons.org/croissant/RAI/",
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
-    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileProperty": "cr:fileProperty",
-    "fileObject": "cr:fileObject",
-    "fileSet": "cr:fileSet",
-    "format": "cr:format",
-    "includes": "cr:includes",
-    "isLiveDataset": "cr:isLiveDataset",
-    "jsonPath": "cr:jsonPath",
-    "key": "cr:key",
-    "md5": "cr:md5",
-    "parentField": "cr:parentField",
-    "path": "cr:path",
-    "recordSet": "cr:recordSet",
-    "references": "cr:references",
-    "regex": "cr:regex",
-    "repeated": "cr:repeated",
-    "replace": "cr:replace",
-    "samplingRate": "cr:samplingRate",
     "sc": "https://schema.org/",
-    "separator": "cr:separator",
-    "source": "cr:source",
-    "subField": "cr:subField",
-    "transform": "cr:transform",
 }
 """The context of Croissant 1.0, as its specification gives it."""
 
@@ -84,40 +62,33 @@ _TYPES = {"bool": "sc:Boolean", "int32": "sc:Integer", "int64": "sc:Integer", "d
 def croissant_json(root: Path, manifest: Manifest, card: str, date: str) -> bytes:
     """Return croissant.json of a dataset whose tables are written.
 
-    Args:
-        root: the dataset's folder.
-        manifest: what it holds.
-        card: README.md, whose sections are quoted.
-        date: of the last training, ISO 8601, or empty where it is not known.
+    ``card`` is README.md, whose sections are quoted; ``date`` the last training's, ISO 8601, or empty where it is not known.
     """
     sections = card_sections(card)
     nbytes = {shard.path: shard.nbytes for shard in manifest.shards}
     files = [path for path in manifest.file_sha256 if path != manifest.provenance]
-    return _json(
-        {
-            "@context": _CONTEXT,
-            "@type": "sc:Dataset",
-            "conformsTo": ["http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0"],
-            "name": "nws",
-            "alternateName": TITLE,
-            "description": sections.get(TITLE, TITLE),
-            "license": LICENCE_URL,
-            "citeAs": CITATION,
-            "keywords": list(TAGS),
-            **({"datePublished": date} if date else {}),
-            "version": f"1.0.0+{manifest.data_digest[:12]}",
-            **{field: sections[heading] for field, heading in RAI_SECTIONS.items() if heading in sections},
-            "distribution": [_file(root, path, manifest.file_sha256[path], nbytes.get(path)) for path in sorted(files)],
-            "recordSet": [
-                *(
-                    _record_set(f"{population}/{split}", stored.metadata, SNAPSHOT_SCHEMA)
-                    for population, entry in manifest.populations.items()
-                    for split, stored in entry.splits.items()
-                ),
-                *(_record_set(f"trainings/{split}", path, TRAINING_SCHEMA) for split, path in manifest.trainings.items()),
-            ],
-        }
-    )
+    tables = {
+        f"{population}/{split}": (stored.metadata, SNAPSHOT_SCHEMA)
+        for population, entry in manifest.populations.items()
+        for split, stored in entry.splits.items()
+    } | {f"trainings/{split}": (path, TRAINING_SCHEMA) for split, path in manifest.trainings.items()}
+    content = {
+        "@context": _CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": ["http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0"],
+        "name": "nws",
+        "alternateName": TITLE,
+        "description": sections.get(TITLE, TITLE),
+        "license": LICENCE_URL,
+        "citeAs": CITATION,
+        "keywords": list(TAGS),
+        **({"datePublished": date} if date else {}),
+        "version": f"1.0.0+{manifest.data_digest[:12]}",
+        **{field: sections[heading] for field, heading in RAI_SECTIONS.items() if heading in sections},
+        "distribution": [_file(root, path, manifest.file_sha256[path], nbytes.get(path)) for path in sorted(files)],
+        "recordSet": [_record_set(name, path, schema) for name, (path, schema) in tables.items()],
+    }
+    return (json.dumps(content, ensure_ascii=False) + "\n").encode()
 
 
 def card_sections(card: str) -> dict[str, str]:
@@ -159,7 +130,3 @@ def _field(parent: str, path: str, column: pa.Field, within: str = "") -> dict[s
     if pa.types.is_struct(kind):
         return about | {"subField": [_field(name, path, part, column.name) for part in kind]}
     return about | {"dataType": _TYPES[str(kind)], "source": source}
-
-
-def _json(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, ensure_ascii=False) + "\n").encode()

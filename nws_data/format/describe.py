@@ -139,7 +139,7 @@ def describe(
         populations[name] = _population_info({k: v[rows] for k, v in columns.items()}, manifest, name, digest, here)
     n_trainings = sum(population.n_trainings for population in populations.values())
     return DatasetInfo(
-        data_digest=manifest.data_digest,
+        data_digest=whole.data_digest,
         tier=None if tier is None else tier_name(tier),
         n_trainings=n_trainings,
         n_snapshots=len(manifest.snapshots) * n_trainings,

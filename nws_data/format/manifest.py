@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,6 @@ class PopulationEntry:
 class Manifest:
     """The whole of manifest.json."""
 
-    data_digest: str  # see data_digest()
     image_sets: tuple[ImageSet, ...]  # in the label order of the column ``dataset``
     populations: dict[str, PopulationEntry]
     trainings: dict[str, str]  # split: path of metadata/trainings
@@ -96,18 +96,17 @@ class Manifest:
         return version_for(self.trainings, self.snapshots)
 
     @property
+    def default_population(self) -> str:
+        """What is opened without a name: ``fixed`` where present, else ``random``."""
+        return "fixed" if "fixed" in self.populations else "random"
+
+    @property
     def shards(self) -> list[ShardEntry]:
         """All shards of all populations and splits."""
         return [shard for p in self.populations.values() for split in p.splits.values() for shard in split.shards]
 
-    @property
-    def metadata_files(self) -> list[str]:
-        """Paths of all Parquet files: populations, trainings, provenance."""
-        snapshots = [split.metadata for p in self.populations.values() for split in p.splits.values()]
-        return [*snapshots, *self.trainings.values(), self.provenance]
-
     def n_rows(self, path: str) -> int:
-        """Return how many rows one of :attr:`metadata_files` has."""
+        """Return how many rows a Parquet file has, by its path."""
         entries = [(split, stored) for p in self.populations.values() for split, stored in p.splits.items()]
         snapshots = {stored.metadata: len(self.snapshots) * stored.n_trainings for _, stored in entries}
         if path in snapshots:
@@ -119,8 +118,9 @@ class Manifest:
         """SHA-256 in hex of every shard and Parquet file, by path."""
         return {shard.path: shard.sha256 for shard in self.shards} | self.sha256
 
-    def digest(self) -> str:
-        """Return the data digest that follows from the entries."""
+    @cached_property
+    def data_digest(self) -> str:
+        """See :func:`data_digest`."""
         return data_digest(self.file_sha256, self.provenance)
 
     def population_digest(self, name: str) -> str:
@@ -190,7 +190,6 @@ def parse_manifest(raw: bytes, name: str) -> Manifest:
             raise FormatError(f"{name}: format must be {FORMAT!r}, got {content.get('format')!r:.40}: not an NWS dataset")
         content = reader_of(content.get("format_version"), name)(content)
         manifest = Manifest(
-            data_digest=_digest(content["data_digest"]),
             image_sets=tuple(ImageSet(**values) for values in content["image_sets"]),
             populations={check_population(p): _population_from_json(p, v) for p, v in content["populations"].items()},
             trainings=dict(content["trainings"]),
@@ -199,6 +198,8 @@ def parse_manifest(raw: bytes, name: str) -> Manifest:
             snapshots=check_snapshots(content["snapshots"]),
         )
         _check_consistency(manifest)
+        if content["data_digest"] != manifest.data_digest:
+            raise ValueError("data_digest is not that of its entries")
         return manifest
     except FormatError as error:
         raise error if str(error).startswith(name) else FormatError(f"{name}: {error}") from None
@@ -228,8 +229,6 @@ def _check_consistency(manifest: Manifest) -> None:
     for path, stem in stems.items():
         if path != (right := f"{stem}-{manifest.sha256[path][:12]}.parquet"):
             raise ValueError(f"a Parquet file must be named {right}, by its SHA-256")
-    if manifest.digest() != manifest.data_digest:
-        raise ValueError("data_digest is not that of its entries")
     known = {image_set.name: image_set.digest for image_set in manifest.image_sets}
     if len(known) < len(manifest.image_sets):
         raise ValueError("an image set is listed twice")

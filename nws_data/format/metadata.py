@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from nws_data.errors import FormatError
 from nws_data.format.manifest import Manifest
-from nws_data.format.records import PROVENANCE, TrainingHeader
+from nws_data.format.records import PROVENANCE, TrainingFacts
 from nws_data.format.shards import KEY_PATTERN, MAX_N_WEIGHTS, SHARD_PATTERN, Position, shard_key
 from nws_data.format.untrusted import MAX_TABLE_NBYTES, read_file, read_parquet
 from nws_data.hashing import sha256_of
@@ -44,16 +44,8 @@ _LIMITS: dict[str, tuple[float, float]] = {
 
 _ROW_GROUP = 20_000  # rows; part of what makes the bytes reproducible
 _SCHEMA_HINT = "fetch it again or rebuild the dataset"
-_HYPERPARAMETER_TYPES = {
-    "dataset": pa.string(),
-    "learning_rate": pa.float64(),
-    "augmentation": pa.bool_(),
-    "optimizer": pa.string(),
-    "activation": pa.string(),
-    "initialization": pa.string(),
-    "batch_norm": pa.bool_(),
-}
-_HYPERPARAMETER_FIELDS = [(name, _HYPERPARAMETER_TYPES.get(name, pa.int32())) for name in COLUMNS]
+_TYPES = {"str": pa.string(), "float": pa.float64(), "bool": pa.bool_(), "int": pa.int32()}
+_HYPERPARAMETER_FIELDS = [(field.name, _TYPES[str(field.type)]) for field in fields(HyperParameters)]
 _LENGTH_FIELDS = [("n_weights", pa.int32()), ("n_weights_conv", pa.int32())]
 
 _TEXT, _INT, _LONG = pa.string(), pa.int32(), pa.int64()
@@ -107,41 +99,43 @@ PROVENANCE_SCHEMA = pa.schema(
 Row = dict[str, Any]
 
 
-def snapshot_rows(header: TrainingHeader, shard: str, position: Position, snapshots: Sequence[int] = SNAPSHOTS) -> list[Row]:
+def snapshot_rows(
+    facts: TrainingFacts, finite: bool, shard: str, position: Position, snapshots: Sequence[int] = SNAPSHOTS
+) -> list[Row]:
     """Return a training's rows of metadata/<population>, one for each of the snapshots with these numbers.
 
-    ``shard`` is the path inside the dataset.
+    ``finite`` says whether all their values are, ``shard`` is the path inside the dataset.
     """
-    common = header.hyperparameters.to_dict() | _lengths(header.architecture) | {"finite": header.finite}
+    common = facts.hyperparameters.to_dict() | _lengths(facts.architecture) | {"finite": finite}
     rows = []
     for row, snapshot in enumerate(snapshots):
-        epoch = header.snapshot_epochs[snapshot]
-        place = {"shard": shard, "key": shard_key(header.plan_index), "row": row}
+        epoch = facts.snapshot_epochs[snapshot]
+        place = {"shard": shard, "key": shard_key(facts.plan_index), "row": row}
         place |= {"offset": position.row_offset(row), "nbytes": position.row_nbytes}
-        curves = {name: getattr(header, name)[epoch] for name in CURVES}
-        first = {"training": header.training, "snapshot": snapshot, "epoch": epoch}
+        curves = {name: getattr(facts, name)[epoch] for name in CURVES}
+        first = {"training": facts.training, "snapshot": snapshot, "epoch": epoch}
         rows.append(first | curves | common | {"weights": place})
     return rows
 
 
-def training_row(header: TrainingHeader) -> Row:
+def training_row(facts: TrainingFacts, finite: bool) -> Row:
     """Return a training's row of metadata/trainings."""
-    values = header.hyperparameters.to_dict() | _lengths(header.architecture)
+    values = facts.hyperparameters.to_dict() | _lengths(facts.architecture) | {"finite": finite}
     for name in TRAINING_SCHEMA.names:
         if name not in values and name not in ("final_test_accuracy", "layers"):
-            value = getattr(header, name)
+            value = getattr(facts, name)
             values[name] = list(value) if isinstance(value, tuple) else value
     layers = [
         {"layer": layer.name, "kind": t.kind, "start": t.start, "stop": t.stop, "shape": list(t.shape)}
-        for layer in header.architecture.layers
+        for layer in facts.architecture.layers
         for t in layer.tensors
     ]
-    return values | {"final_test_accuracy": header.test_accuracy[-1], "layers": layers}
+    return values | {"final_test_accuracy": facts.test_accuracy[-1], "layers": layers}
 
 
-def provenance_row(header: TrainingHeader) -> Row:
+def provenance_row(facts: TrainingFacts) -> Row:
     """Return a training's row of metadata/provenance."""
-    return {name: getattr(header, name) for name in PROVENANCE_SCHEMA.names}
+    return {name: getattr(facts, name) for name in PROVENANCE_SCHEMA.names}
 
 
 def _lengths(architecture: Architecture) -> Row:
@@ -166,29 +160,12 @@ def parquet_bytes(table: pa.Table) -> bytes:
     return stream.getvalue()
 
 
-def digest_name(stem: str, content: bytes) -> str:
-    """Return ``<stem>-<first 12 hex digits of SHA-256>.parquet``."""
-    return f"{stem}-{sha256_of(content)[:12]}.parquet"
-
-
-def schema_of(path: str) -> pa.Schema:
-    """Return the columns of a metadata file, by its path inside the dataset."""
-    return {"trainings": TRAINING_SCHEMA, "provenance": PROVENANCE_SCHEMA}.get(path.split("/")[1], SNAPSHOT_SCHEMA)
-
-
 def read_table(root: Path, manifest: Manifest, path: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a metadata file, all columns or some: the bytes that the manifest names, and values that the format allows.
+    """Read a metadata file, by its path in the dataset: all columns or some, from the bytes that the manifest names.
 
-    Args:
-        root: the dataset's folder.
-        manifest: its manifest.
-        path: of the file, inside the dataset.
-        columns: names; by default all.
-
-    Raises:
-        FormatError: missing, damaged, of another schema, or with values that cannot be.
+    Raises ``FormatError`` where it is missing, damaged, of another schema, or has values that the format does not allow.
     """
-    schema = schema_of(path)
+    schema = {"trainings": TRAINING_SCHEMA, "provenance": PROVENANCE_SCHEMA}.get(path.split("/")[1], SNAPSHOT_SCHEMA)
     expected = pa.schema([schema.field(name) for name in columns or schema.names])
     try:
         raw = read_file(root / path, MAX_TABLE_NBYTES)
@@ -234,13 +211,13 @@ def _check_column(name: str, column: pa.Array) -> None:
             raise ValueError(f"{name} cannot be {wrong.pop()}")
 
 
-def header_from_rows(training: Row, provenance: Row) -> TrainingHeader:
+def facts_from_rows(training: Row, provenance: Row) -> TrainingFacts:
     """Return the training that a row of metadata/trainings and one of metadata/provenance describe.
 
     The inverse of :func:`training_row` and :func:`provenance_row`. Raises an ``NWSError`` for values out of range.
     """
-    names = {f.name for f in fields(TrainingHeader)}
+    names = {f.name for f in fields(TrainingFacts)}
     values = {name: value for name, value in (provenance | training).items() if name in names}
     values |= {name: tuple(training[name]) for name in ("snapshot_epochs", *CURVES)}
     hyperparameters = HyperParameters.from_dict({name: training[name] for name in COLUMNS})
-    return TrainingHeader(**values, hyperparameters=hyperparameters)
+    return TrainingFacts(**values, hyperparameters=hyperparameters)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -80,25 +81,20 @@ class Presence:
     tiers: tuple[str, ...]  # named tiers of which nothing is missing
 
 
-def presence(root: Path, splits: Mapping[str, Iterable[ShardEntry]]) -> Presence:
+def presence(root: Path, splits: Mapping[str, Sequence[ShardEntry]]) -> Presence:
     """Count what is here of one population."""
-    stored = {split: list(shards) for split, shards in splits.items()}
-    here = [s for shards in stored.values() for s in shards if (root / s.path).is_file()]
-    held = {shard.path for shard in here}
+    here = [shard for shards in splits.values() for shard in shards if (root / shard.path).is_file()]
+    held, tiers = {shard.path for shard in here}, []
+    for tier in NAMED_TIERS:
+        with suppress(SelectionError):  # one shard of each split is more than that
+            chosen = choose_tier(splits, tier_bytes(tier))
+            tiers += [tier] if all(shard.path in held for shards in chosen.values() for shard in shards) else []
     return Presence(
         n_shards=len(here),
         n_trainings=sum(shard.n_trainings for shard in here),
         n_bytes=sum(shard.nbytes for shard in here),
-        tiers=tuple(tier for tier in NAMED_TIERS if _holds(stored, tier_bytes(tier), held)),
+        tiers=tuple(tiers),
     )
-
-
-def _holds(splits: Mapping[str, list[ShardEntry]], size: int | None, held: set[str]) -> bool:
-    try:
-        chosen = choose_tier(splits, size)
-    except SelectionError:  # one shard of each split is more than that
-        return False
-    return all(shard.path in held for shards in chosen.values() for shard in shards)
 
 
 def missing_shard(root: Path, path: str) -> str:

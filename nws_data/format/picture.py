@@ -19,11 +19,9 @@ COLUMNS = ("dataset", "optimizer", "snapshot_epochs", "test_accuracy")
 
 
 def draw_trainings(rows: Sequence[Mapping[str, Any]], image_sets: Sequence[ImageSet]) -> str:
-    """Return an SVG with a panel for each image set: test accuracy along the training, a line for each training.
+    """Return an SVG with a panel for each image set that has trainings: their test accuracies along the training.
 
-    Args:
-        rows: of metadata/trainings, with :data:`COLUMNS`.
-        image_sets: of the dataset; those without trainings are left out.
+    ``rows`` are those of metadata/trainings, with :data:`COLUMNS`.
     """
     by_set = {s: [row for row in rows if row["dataset"] == s.name] for s in image_sets}
     panels = [(s, members[:_MOST_CURVES]) for s, members in by_set.items() if members]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
-from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 
@@ -28,9 +28,7 @@ PROVENANCE = ("wall_s", "finished_at", "host", "nws_version", "python_version")
 RECORD_VERSION = 1
 _METADATA_KEY = "nws_record"
 _TENSOR = "weights"
-_REMOVE = "remove it and train again"
 _TUPLES = ("snapshot_epochs", *CURVES)
-_CHECKED = ("finite", "weights_sha256")  # of which a record is made without
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,13 +100,6 @@ class TrainingFacts:
         return len(self.test_accuracy) - 1
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainingHeader(TrainingFacts):
-    """A staged training without its weights."""
-
-    finite: bool  # every value of every snapshot is finite
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingRecord(TrainingFacts):
     """One finished training: facts and weights, float32 ``(20, n_weights)`` in time order."""
@@ -123,47 +114,38 @@ class TrainingRecord(TrainingFacts):
                 f"{self.training}: weights must be float32 {shape}, got {self.weights.dtype} {self.weights.shape}"
             )
 
-    @cached_property
-    def finite(self) -> bool:
-        """Whether every value of every snapshot is finite."""
-        return bool(np.isfinite(self.weights).all())
-
     def save(self, path: Path) -> None:
         """Write the staging file atomically (safetensors: one tensor, one JSON string); raises ``BuildError``."""
         from safetensors.numpy import save
 
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(TrainingFacts)}
-        values |= {"hyperparameters": asdict(self.hyperparameters), "finite": self.finite, "record_version": RECORD_VERSION}
         weights = np.ascontiguousarray(self.weights)
+        values |= {"hyperparameters": asdict(self.hyperparameters), "record_version": RECORD_VERSION}
         values["weights_sha256"] = sha256_of(weights.data)
         write_bytes(path, save({_TENSOR: weights}, {_METADATA_KEY: json.dumps(values, sort_keys=True)}))
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a staging file; raises ``FormatError`` when truncated, foreign or inconsistent."""
-        values, weights = _read(path, with_weights=True)
-        values.pop("finite")
-        if sha256_of(weights.data) != values.pop("weights_sha256"):
-            raise FormatError(f"{path}: the weights are damaged (SHA-256); {_REMOVE}")
-        return _construct(cls, {**values, "weights": weights}, path)
+        with _opened(path) as (values, sha256, file):
+            weights = file.get_tensor(_TENSOR)
+            if sha256_of(weights.data) != sha256:
+                raise FormatError("the weights are damaged (SHA-256)")
+            return cls(**values, weights=weights)
 
 
-_Facts = TypeVar("_Facts", bound=TrainingFacts)
+def load_facts(path: Path) -> TrainingFacts:
+    """Read a staging file without its weights; raises ``FormatError`` as :meth:`TrainingRecord.load`."""
+    with _opened(path) as (values, _, file):
+        facts, shape = TrainingFacts(**values), file.get_slice(_TENSOR).get_shape()
+        if shape != [N_SNAPSHOTS, facts.architecture.n_weights]:
+            raise FormatError(f"weights {shape}, its architecture has {facts.architecture.n_weights} values a snapshot")
+        return facts
 
 
-def load_header(path: Path) -> TrainingHeader:
-    """Read a staging file's facts without its weights; raises ``FormatError`` as :meth:`TrainingRecord.load`."""
-    values, weights = _read(path, with_weights=False)
-    values.pop("weights_sha256")
-    staged = _construct(TrainingHeader, values, path)
-    expected = [N_SNAPSHOTS, staged.architecture.n_weights]
-    if weights != expected:
-        raise FormatError(f"{path}: weights are {weights}, expected {expected}; {_REMOVE}")
-    return staged
-
-
-def _read(path: Path, with_weights: bool) -> tuple[dict[str, Any], Any]:
-    """Return the facts of a staging file, ``finite`` and ``weights_sha256`` included, and its weights or their shape."""
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[dict[str, Any], str, Any]]:
+    """Open a staging file: its facts, SHA-256 of its weights, and the file; says of errors of the block where they are."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -171,20 +153,12 @@ def _read(path: Path, with_weights: bool) -> tuple[dict[str, Any], Any]:
             raise FormatError("no such file")
         with safe_open(path, framework="numpy") as file:
             values = parse_json(file.metadata()[_METADATA_KEY])
-            weights = file.get_slice(_TENSOR)
-            values.pop("plan", None)  # of an older builder
-            version = values.pop("record_version")
-            if version != RECORD_VERSION or weights.get_dtype() != "F32":
+            for name in ("plan", "finite"):  # of older builders
+                values.pop(name, None)
+            sha256, version = values.pop("weights_sha256"), values.pop("record_version")
+            if version != RECORD_VERSION or file.get_slice(_TENSOR).get_dtype() != "F32":
                 raise FormatError(f"record version {version!r}, this nws_data reads {RECORD_VERSION}")
-            values["hyperparameters"] = HyperParameters.from_dict(values["hyperparameters"])
-            facts = dict(values) | {name: values[name] for name in _CHECKED} | {n: tuple(values[n]) for n in _TUPLES}
-            return facts, file.get_tensor(_TENSOR) if with_weights else weights.get_shape()
+            values |= {name: tuple(values[name]) for name in _TUPLES}
+            yield values | {"hyperparameters": HyperParameters.from_dict(values["hyperparameters"])}, sha256, file
     except (SafetensorError, OSError, NWSError, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise FormatError(f"{path}: not a staged training of NWS: {error}; {_REMOVE}") from error
-
-
-def _construct(cls: type[_Facts], values: Mapping[str, Any], path: Path) -> _Facts:
-    try:
-        return cls(**values)
-    except (TypeError, NWSError) as error:
-        raise FormatError(f"{path}: {error}; {_REMOVE}") from error
+        raise FormatError(f"{path}: not a staged training of NWS: {error}; remove it and train again") from error

@@ -110,12 +110,9 @@ def check_shard_path(path: str) -> None:
 
 
 def divide_into_shards(nbytes: Sequence[int], n_existing: int, sizes: Sequence[int] = SHARD_SIZES) -> list[int]:
-    """Return how many of the trainings, in order, go into each new shard.
+    """Return how many of the trainings, whose tensors have ``nbytes`` in plan order, go into each new shard.
 
-    Args:
-        nbytes: bytes of each training's tensor, in plan order.
-        n_existing: shards that the split has already; the ramp of sizes goes on from there.
-        sizes: a shard is closed by the training that makes it reach its size; the last size repeats.
+    A shard is closed by the training that makes it reach its size; sizes go on behind the shards that the split has already.
     """
     counts: list[int] = []
     filled, is_open = 0, False
@@ -162,16 +159,9 @@ def write_shard(
 ) -> WrittenShard:
     """Write a shard atomically, one training in memory at a time.
 
-    Args:
-        path: the file; replaced only when complete.
-        population, split: recorded in the header.
-        n_weights: vector length of every key, keys ascending.
-        tensors: float32 ``(snapshots, n_weights)`` of every key, in the same order; drawn one by one.
-        snapshots: their numbers, recorded in the header in version 2.
-
-    Raises:
-        FormatError: keys out of order, or a tensor of another shape or dtype.
-        BuildError: the system cannot write.
+    ``n_weights`` are the vector lengths of the keys, ascending; ``tensors``, drawn one by one, float32 ``(snapshots,
+    n_weights)`` of each. Raises ``FormatError`` for keys out of order or a tensor of another shape or dtype, ``BuildError``
+    where the system cannot write.
     """
     _check_keys(n_weights, path)
     raw = encode_shard_header(population, split, n_weights, snapshots)
@@ -192,8 +182,7 @@ def write_shard(
 def read_header(path: Path) -> ShardHeader:
     """Open a shard's header and check everything that can be checked without its data, the file's size included.
 
-    Raises:
-        FormatError: missing, truncated, foreign, of an unknown version, or not laid out as FORMAT.md says.
+    Raises ``FormatError``: missing, truncated, foreign, of an unknown version, or not laid out as FORMAT.md says.
     """
     try:
         if not path.is_file():

@@ -66,13 +66,8 @@ def tier_order(splits: Mapping[str, Sequence[ShardEntry]]) -> list[tuple[str, Sh
 def choose_tier(splits: Mapping[str, Sequence[ShardEntry]], size: int | None) -> dict[str, tuple[ShardEntry, ...]]:
     """Return the shards of a tier by split, a prefix of each: the longest beginning of :func:`tier_order` that fits.
 
-    Args:
-        splits: the shards of one population by split, each in plan order, none empty.
-        size: bytes of shard files that the tier may have, see :func:`tier_bytes`; ``None`` for all. A larger size gives
-            the same shards and perhaps more.
-
-    Raises:
-        SelectionError: not even the first shards of all splits fit; names the smallest size.
+    ``splits`` are the shards of one population, each in plan order, none empty; ``size`` is of :func:`tier_bytes`. A larger
+    size gives the same shards and perhaps more. Raises ``SelectionError`` where not even the first shards of all splits fit.
     """
     order = tier_order(splits)
     if size is None or not order:

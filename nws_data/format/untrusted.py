@@ -71,16 +71,9 @@ def _float(digits: str) -> float:
 def read_parquet(raw: bytes, n_rows: range, columns: Sequence[str] | None = None) -> pa.Table:
     """Return the table in a Parquet file's bytes, texts as dictionaries, with neither invalid values nor long texts.
 
-    Sizes are compared before anything is unpacked: some bytes can stand for billions of equal values.
-
-    Args:
-        raw: the whole file.
-        n_rows: how many rows it may have.
-        columns: names to read; all by default.
-
-    Raises:
-        ValueError: not Parquet, damaged, of another number of rows, or larger than such a file can be. Also
-            ``OSError``, ``OverflowError`` and ``pyarrow.ArrowException`` of the library.
+    Sizes are compared before anything is unpacked: some bytes can stand for billions of equal values. ``n_rows`` is how many
+    rows it may have. Raises ``ValueError`` where it is not Parquet, damaged, of another number of rows, or larger than such
+    a file can be; also ``OSError``, ``OverflowError`` and ``pyarrow.ArrowException`` of the library.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -7,31 +7,28 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from nws_data.atomic import make_folder, sync_folder
 from nws_data.errors import BuildError, DownloadError, FormatError, SelectionError, one_of
-from nws_data.format.card import default_config
 from nws_data.format.manifest import MANIFEST, Manifest, ShardEntry
-from nws_data.format.partial import PULLED, Pulled
+from nws_data.format.partial import Pulled
 from nws_data.format.root import CHECKSUMS, LOCK, OPTIONAL_FILES, README, read_checksums
 from nws_data.format.tiers import FULL, NAMED_TIERS, choose_tier, tier_bytes, tier_name
 from nws_data.format.untrusted import MAX_FILE_NBYTES, MAX_TABLE_NBYTES
 from nws_data.hashing import file_sha256
 from nws_data.hub.repository import Received, Repository, fetch, find_commit, parse_repository
 from nws_data.lock import locked
+from nws_data.progress import Progress
 from nws_data.space.hyperparameters import Population
 from nws_data.space.identity import Split
 from nws_data.write.folder import refuse_links
 
 STAGING = ".pull"
 """Hidden folder beside the dataset's files, where they are downloaded and checked."""
-
-Progress = Callable[[str, int, int], None]
-"""Called as (path of the file, bytes of shards so far, bytes of all shards to fetch)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +65,7 @@ def pull(
         tier: of each population: ``"1GB"``, ``"10GB"``, ``"full"`` or any size such as ``"500MB"``.
         populations: ``"fixed"``, ``"random"``; by default all that the dataset has.
         split: ``"train"``, ``"validation"``, ``"test"``, ``"none"``: the tier's shards of this split; by default all.
-        progress: see :data:`Progress`.
+        progress: called with (path of the file, bytes of shards so far, bytes of all shards to fetch).
 
     Raises:
         DownloadError: not a repository's name, no such repository, no network, no space, something else in the folder,
@@ -89,8 +86,7 @@ def pull(
         source = _Source(parsed, pulled.commit, out, staging)
         manifest = source.manifest()
         shards = tier_shards(manifest, tier, populations, parsed, split)
-        missing = source.fetch_missing(manifest, shards, progress)
-        _with_shards(pulled, manifest, shards).save(out)
+        missing = source.add(manifest, shards, progress)
     return PullReport(
         repository=parsed.name,
         commit=pulled.commit,
@@ -127,11 +123,7 @@ def cached(
     """Return the folder of a commit in the hub's cache that holds a tier of one population, or of one split of it.
 
     With ``stream`` it holds the metadata, and such shards as were there; a tier is not needed then. Files that are there are
-    not fetched again, nor asked for; without a network what is there is enough.
-
-    Raises:
-        DownloadError: as :func:`pull`.
-        SelectionError: no tier, or a tier, population or split that the dataset does not hold.
+    not fetched again, nor asked for; without a network what is there is enough. Raises as :func:`pull`.
     """
     if tier is None and not stream:
         raise SelectionError(
@@ -143,14 +135,10 @@ def cached(
     root = path.parent
     source = _Source(repository, commit, root, None)
     manifest = source.manifest()
-    shards = tier_shards(manifest, tier, [population or default_config(manifest)], repository, split)
+    shards = tier_shards(manifest, tier, [population or manifest.default_population], repository, split)
     if stream:
         shards = []
-    source.fetch_missing(manifest, shards, progress)
-    known = Pulled.load(root) or Pulled(repository=repository.name, commit=commit, shards=())
-    if (pulled := _with_shards(known, manifest, shards)) != known or not (root / PULLED).is_file():
-        with suppress(BuildError):  # a cache that others own may be read-only; it holds what was asked for
-            pulled.save(root)
+    source.add(manifest, shards, progress)
     return root
 
 
@@ -163,15 +151,8 @@ def fetch_shards(root: Path, paths: Collection[str], progress: Progress | None =
     if pulled is None:
         raise DownloadError(f"{root} was not filled from the hub, so nobody knows where its other shards are")
     shards = [shard for shard in manifest.shards if shard.path in paths]
-    repository = Repository(pulled.repository, pulled.commit)
-    if root.name == pulled.commit:  # the hub's cache
-        _Source(repository, pulled.commit, root, None).fetch_missing(manifest, shards, progress)
-        with suppress(BuildError):  # read-only, see cached()
-            _with_shards(pulled, manifest, shards).save(root)
-        return
-    with _claimed(root) as staging:
-        _Source(repository, pulled.commit, root, staging).fetch_missing(manifest, shards, progress)
-        _with_shards(pulled, manifest, shards).save(root)
+    with nullcontext() if root.name == pulled.commit else _claimed(root) as staging:  # without: the hub's cache
+        _Source(Repository(pulled.repository, pulled.commit), pulled.commit, root, staging).add(manifest, shards, progress)
 
 
 def tier_shards(
@@ -233,12 +214,6 @@ def _check_commit(repository: Repository, known: Pulled | None, out: Path) -> No
         )
 
 
-def _with_shards(known: Pulled, manifest: Manifest, shards: Sequence[ShardEntry]) -> Pulled:
-    """Return what is in a folder after these shards came."""
-    kept = (shard.path for shard in manifest.shards if shard.path in known.shards or shard in shards)
-    return replace(known, shards=tuple(kept))
-
-
 def _check_space(root: Path, shards: Iterable[ShardEntry]) -> None:
     needed, free = sum(shard.nbytes for shard in shards), shutil.disk_usage(root).free
     if needed > free:
@@ -271,11 +246,8 @@ class _Source:
             )
         return manifest
 
-    def fetch_missing(self, manifest: Manifest, shards: Iterable[ShardEntry], progress: Progress | None) -> list[ShardEntry]:
-        """Fetch all metadata and these shards, as far as they are not here or damaged; return the shards that came.
-
-        Raises ``DownloadError``.
-        """
+    def add(self, manifest: Manifest, shards: Sequence[ShardEntry], progress: Progress | None) -> list[ShardEntry]:
+        """Fetch metadata and these shards, as far as they are not here or damaged; note and return those that came."""
         paths = [(shard, self.root / shard.path) for shard in shards]
         missing = [shard for shard, path in paths if not path.is_file() or path.stat().st_size != shard.nbytes]
         _check_space(self.root, missing)
@@ -296,6 +268,14 @@ class _Source:
             self._get(shard.path, shard.sha256, shard.nbytes, received)
             received(shard.nbytes)
             done += shard.nbytes
+        known = Pulled.load(self.root)
+        held = {*(known.shards if known else ()), *(shard.path for shard in shards)}
+        here = tuple(shard.path for shard in manifest.shards if shard.path in held)
+        now = Pulled(repository=self.repository.name, commit=self.commit, shards=here)
+        if now != known:
+            # A cache that others own may be read-only; it holds what was asked for.
+            with suppress(BuildError) if self.staging is None else nullcontext():
+                now.save(self.root)
         return missing
 
     def _local(self, name: str) -> Path:

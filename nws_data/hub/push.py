@@ -7,7 +7,6 @@ the files of FORMAT.md are sent, whatever else lies in the folder, and of these 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,15 +18,13 @@ from nws_data.format.partial import Pulled
 from nws_data.format.root import CHECKSUMS, OPTIONAL_FILES, README, is_data_file
 from nws_data.hashing import file_sha256
 from nws_data.hub.repository import Repository, parse_repository, translated_errors
+from nws_data.progress import Progress
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 COMMIT_FILES = 50
 """Files of a commit; the hub asks for fewer than 100."""
-
-Progress = Callable[[str, int, int], None]
-"""Called as (path of the file, bytes sent so far, bytes of all files to send)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +70,7 @@ def plan_push(repository: str, root: str | Path, *, deep: bool = False) -> PushP
         raise UploadError(f"{root} holds a part only; `nws pull {name} --tier full --out {root}` fetches the rest")
     manifest = Manifest.load(root)
     with translated_errors(parsed, "", sending=True):
-        commit, there, is_tagged = _remote(_api(), parsed.name, tag := f"format-{manifest.format_version}")
+        commit, there, is_tagged = _remote(parsed.name, tag := f"format-{manifest.format_version}")
     local = _local_files(root, manifest)
     missing = [path for path in local if path not in there or not _is_same(root, manifest, path, there[path])]
     surplus = [path for path in there if is_data_file(path) and path not in local]
@@ -101,7 +98,6 @@ def push(
     root: str | Path,
     *,
     private: bool = False,
-    commit_files: int = COMMIT_FILES,
     progress: Progress | None = None,
 ) -> PushPlan:
     """Send a dataset. Stopped at any time and run again, it sends what is missing; a second run sends nothing.
@@ -110,8 +106,7 @@ def push(
         repository: ``owner/name`` on the Hugging Face hub; it is made if there is none.
         root: the dataset's folder. Every byte of it is checked first.
         private: whether a repository that is made is private.
-        commit_files: most files of a commit.
-        progress: see :data:`Progress`.
+        progress: called with (path of the file, bytes sent so far, bytes of all files to send).
 
     Returns:
         What was to do and is done; ``commit`` is the one that holds the dataset.
@@ -126,7 +121,7 @@ def push(
     disable_progress_bars()  # the bar is ours
     try:
         with translated_errors(Repository(plan.repository), "", sending=True):
-            commit = _send(plan, root, Manifest.load(root), private, commit_files, progress)
+            commit = _send(plan, root, Manifest.load(root), private, progress)
     finally:
         if not were_disabled:
             enable_progress_bars()
@@ -156,13 +151,11 @@ def format_plan(plan: PushPlan, root: Path, done: bool = False) -> str:
     return "\n".join(lines)
 
 
-def _send(
-    plan: PushPlan, root: Path, manifest: Manifest, private: bool, commit_files: int, progress: Progress | None
-) -> str:
+def _send(plan: PushPlan, root: Path, manifest: Manifest, private: bool, progress: Progress | None) -> str:
     """Send what a plan names; return the commit that holds all."""
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
-    api, head, n_sent = _api(), plan.commit, 0
+    api, head, n_sent = HfApi(), plan.commit, 0
     if head is None:
         api.create_repo(plan.repository, repo_type="dataset", private=private)
         head = str(api.repo_info(plan.repository, repo_type="dataset").sha)
@@ -186,8 +179,8 @@ def _send(
         return operation
 
     shards = [path for path in plan.files if path.startswith("weights/")]
-    for i in range(0, len(shards), commit_files):
-        batch = shards[i : i + commit_files]
+    for i in range(0, len(shards), COMMIT_FILES):
+        batch = shards[i : i + COMMIT_FILES]
         commit([uploaded(path) for path in batch], f"Shards {i + 1} to {i + len(batch)} of {len(shards)}")
     last = [uploaded(path) for path in plan.files if path not in shards]
     last += [CommitOperationDelete(path) for path in plan.removed]
@@ -201,16 +194,11 @@ def _send(
     return head
 
 
-def _api() -> HfApi:
-    from huggingface_hub import HfApi
-
-    return HfApi()
-
-
-def _remote(api: HfApi, name: str, tag: str) -> tuple[str | None, dict[str, Any], bool]:
+def _remote(name: str, tag: str) -> tuple[str | None, dict[str, Any], bool]:
     """Return a repository's commit, its files by path, and whether the commit has the tag; None without one."""
-    from huggingface_hub import errors
+    from huggingface_hub import HfApi, errors
 
+    api = HfApi()
     try:
         commit = str(api.repo_info(name, repo_type="dataset").sha)
     except errors.GatedRepoError:

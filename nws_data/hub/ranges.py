@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from nws_data.errors import DownloadError
 from nws_data.hub.repository import Repository, translated_errors
@@ -14,38 +15,31 @@ _N_REQUESTS = 16
 _PARTIAL = 206
 
 
-class FileRanges:
-    """Reads bytes of the files of one commit; pickles, and holds no connection of its own.
+def read_ranges(repository: Repository, pieces: Sequence[tuple[str, int, int]]) -> list[bytes]:
+    """Return the bytes of (path, first byte, byte after the last), in the order asked; raises ``DownloadError``.
 
-    Args:
-        repository: ``owner/name`` on the Hugging Face hub.
-        commit: its full hash, so that all pieces are of the same files.
+    The repository's revision is a commit, so that all pieces are of the same files.
     """
+    if not pieces:
+        return []
+    with translated_errors(repository, pieces[0][0]), ThreadPoolExecutor(_N_REQUESTS) as pool:
+        return list(pool.map(partial(_read, repository), pieces))
 
-    def __init__(self, repository: str, commit: str) -> None:
-        self.repository, self.commit = Repository(repository, commit), commit
 
-    def read(self, pieces: Sequence[tuple[str, int, int]]) -> list[bytes]:
-        """Return the bytes of (path, first byte, byte after the last), in the order asked; raises ``DownloadError``."""
-        if not pieces:
-            return []
-        with translated_errors(self.repository, pieces[0][0]), ThreadPoolExecutor(_N_REQUESTS) as pool:
-            return list(pool.map(self._read, pieces))
+def _read(repository: Repository, piece: tuple[str, int, int]) -> bytes:
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff  # type: ignore[attr-defined]
 
-    def _read(self, piece: tuple[str, int, int]) -> bytes:
-        from huggingface_hub import hf_hub_url
-        from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff  # type: ignore[attr-defined]
-
-        path, start, stop = piece
-        url = hf_hub_url(self.repository.name, path, repo_type="dataset", revision=self.commit)
-        headers = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity", **build_hf_headers()}
-        response = http_backoff("GET", url, headers=headers, timeout=30)
-        hf_raise_for_status(response)
-        content: bytes = response.content
-        if response.status_code != _PARTIAL or len(content) != stop - start:
-            raise DownloadError(
-                f"{path} of {self.repository.name}: asked for {stop - start:,} bytes, got {len(content):,} with status "
-                f"{response.status_code}; this server gives no ranges, or the shard is shorter than the metadata say: use a "
-                "tier instead of stream=True"
-            )
-        return content
+    path, start, stop = piece
+    url = hf_hub_url(repository.name, path, repo_type="dataset", revision=repository.revision)
+    headers = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity", **build_hf_headers()}
+    response = http_backoff("GET", url, headers=headers, timeout=30)
+    hf_raise_for_status(response)
+    content: bytes = response.content
+    if response.status_code != _PARTIAL or len(content) != stop - start:
+        raise DownloadError(
+            f"{path} of {repository.name}: asked for {stop - start:,} bytes, got {len(content):,} with status "
+            f"{response.status_code}; this server gives no ranges, or the shard is shorter than the metadata say: use a "
+            "tier instead of stream=True"
+        )
+    return content

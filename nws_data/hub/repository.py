@@ -44,9 +44,7 @@ def parse_repository(text: str) -> Repository | None:
 def find_commit(repository: Repository) -> tuple[str, Path]:
     """Return the commit that a revision stands for now, and that commit's manifest.json in the hub's cache.
 
-    Without a network, the commit is the one that the revision stood for when it was last asked for.
-
-    Raises ``DownloadError``.
+    Without a network it is what it was when it was last asked for. Raises ``DownloadError``.
     """
     path = fetch(repository, repository.revision, MANIFEST, MAX_FILE_NBYTES)
     return path.parent.name, path
@@ -62,15 +60,8 @@ def fetch(
 ) -> Path:
     """Return a file of a revision: downloaded, unless it is there already; a file that is there is complete.
 
-    Args:
-        repository: whose file.
-        revision: the full hash of a commit, or as in :class:`Repository`.
-        path: inside the repository.
-        limit: bytes that the file may have; an answer that goes on after them is cut off.
-        folder: where to put it, under its path; by default the hub's cache.
-        received: see :data:`Received`.
-
-    Raises ``DownloadError``.
+    ``revision`` is the full hash of a commit, or as in :class:`Repository`; an answer that goes on after ``limit`` bytes is
+    cut off. The file is put under its path into ``folder``, by default the hub's cache. Raises ``DownloadError``.
     """
     from huggingface_hub import hf_hub_download
     from tqdm import tqdm
@@ -97,10 +88,7 @@ def fetch(
 
 
 def list_files(repository: Repository, folder: str) -> list[str]:
-    """Return the paths of all files below a folder of a revision, none where there is no such folder.
-
-    Raises ``DownloadError``.
-    """
+    """Return the paths of all files below a folder of a revision, none without it; raises ``DownloadError``."""
     from huggingface_hub import HfApi, errors
     from huggingface_hub.hf_api import RepoFile
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,13 +37,10 @@ class BatchBuffers:
         return torch.from_numpy(view).view(shape)
 
     def _reusable(self, size: int) -> np.ndarray:
-        while self._free:
-            try:
-                memory = self._free.pop()
-            except IndexError:  # another thread was faster
-                break
-            if memory.size == size:
-                return memory
+        with suppress(IndexError):  # none is left, be it that another thread was faster
+            while (memory := self._free.pop()).size != size:
+                pass
+            return memory
         return np.empty(size, np.float32)
 
 

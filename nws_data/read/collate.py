@@ -8,7 +8,7 @@ private module is the only home of that table, which torch documents for this us
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, overload
+from typing import Any
 
 from torch import Tensor
 from torch.utils.data._utils.collate import collate, default_collate_fn_map
@@ -32,11 +32,7 @@ class GatheredBatch(Sequence[Sample]):
     def __len__(self) -> int:
         return len(self.labels)
 
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> GatheredBatch: ...
-    def __getitem__(self, index: int | slice) -> Sample | GatheredBatch:
+    def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             return GatheredBatch(self.weights[index], self.labels[index])
         return Sample((self.weights[index], self.labels[index]))

@@ -22,12 +22,9 @@ _POSITION = ("shard", "key", "row", "offset", "nbytes")
 def read_columns(root: Path, manifest: Manifest, population: str, splits: Sequence[str]) -> dict[str, np.ndarray]:
     """Read the metadata of all snapshots of some splits, in the order of split, plan index and snapshot.
 
-    Returns:
-        The columns of FORMAT.md, those of :func:`derived_columns`, ``population``, ``split``, and the fields of the
-        column ``weights`` as ``weights.shard`` and so on; each ``(n,)``.
-
-    Raises:
-        FormatError: a file that is missing or damaged, or contradicts the manifest.
+    Returns the columns of FORMAT.md, those of :func:`derived_columns`, ``population``, ``split``, and the fields of the
+    column ``weights`` as ``weights.shard`` and so on; each ``(n,)``. Raises ``FormatError`` for a file that is missing or
+    damaged.
     """
     import pyarrow as pa
 
@@ -51,11 +48,10 @@ def read_columns(root: Path, manifest: Manifest, population: str, splits: Sequen
 def split_positions(
     root: Path, columns: dict[str, np.ndarray], manifest: Manifest
 ) -> tuple[WeightStore, np.ndarray, np.ndarray]:
-    """Take the fields of ``weights`` out of the columns.
+    """Take the fields of ``weights`` out of the columns; raises ``FormatError`` for positions that cannot be.
 
-    Returns:
-        The store of all shards they name; each row's shard in it, int64 ``(n,)``; and where each row's vector starts
-        in its shard, in float32 values, int64 ``(n,)``. Raises ``FormatError`` for positions that cannot be.
+    Returns the store of all shards they name; each row's shard in it, int64 ``(n,)``; and where each row's vector starts in
+    its shard, in float32 values, int64 ``(n,)``.
     """
     weights = {name: columns.pop(f"weights.{name}") for name in _POSITION}
     offset, sha256, numbers = weights["offset"], manifest.file_sha256, np.array(manifest.snapshots)
@@ -87,13 +83,9 @@ def derived_columns(
 ) -> dict[str, np.ndarray]:
     """Return the columns that follow from the stored ones, of all snapshots of each training; see :class:`NWSDataset`.
 
-    Args:
-        columns: the stored ones.
-        thresholds: test accuracy in [0, 1] by image set that a converged model must be above (Supplement C).
-        final: training, n_epochs and final_test_accuracy, where the last snapshots are not among the rows.
-
-    Raises:
-        FormatError: an image set without a threshold, or a training that ``final`` lacks.
+    ``thresholds`` are the test accuracies by image set that a converged model must be above (Supplement C); ``final`` has
+    training, n_epochs and final_test_accuracy, where the last snapshots are not among the rows. Raises ``FormatError`` for
+    an image set without a threshold, or a training that ``final`` lacks.
     """
     ids, of = np.unique(columns["training"], return_inverse=True)
     if final is None:

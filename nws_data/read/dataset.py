@@ -15,8 +15,7 @@ from nws_data.errors import DownloadError, FormatError, SelectionError, ShardsAb
 from nws_data.format.manifest import Manifest
 from nws_data.format.partial import Pulled, how_to_get
 from nws_data.format.tiers import FULL, choose_tier, tier_bytes, tier_name
-from nws_data.hub.ranges import FileRanges
-from nws_data.hub.repository import parse_repository
+from nws_data.hub.repository import Repository, parse_repository
 from nws_data.read.columns import read_columns, split_positions
 from nws_data.read.selection import Condition, last_of_each, matches
 from nws_data.read.store import WeightStore
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _ARCHITECTURE = ("filter_size", "depth_conv", "depth_fc", "width_conv", "width_fc", "batch_norm")
-
-
-DEFAULT_POPULATION = "fixed"
 
 
 class NWSDataset:
@@ -255,7 +251,7 @@ def open(
     data = open_rows(local_folder(path, population, split, tier, stream), population, split, tier or FULL)
     missing = {shard.path for shard in data.store.shards if not (data.root / shard.path).is_file()}
     if missing and stream and (pulled := Pulled.load(data.root)):
-        data.store = StreamedStore(data.store, FileRanges(pulled.repository, pulled.commit))
+        data.store = StreamedStore(data.store, Repository(pulled.repository, pulled.commit))
         return data
     return _without_absent(data, missing, tier) if missing else data
 
@@ -291,8 +287,7 @@ def open_rows(root: Path, population: str | None = None, split: str | None = Non
     present = manifest.populations
     if not present:
         raise SelectionError(f"{root}: the dataset holds no trainings yet; build some with `nws build`")
-    if population is None:
-        population = DEFAULT_POPULATION if DEFAULT_POPULATION in present else next(iter(present))
+    population = population or manifest.default_population
     if population not in present:
         raise SelectionError(f"{root}: population: {one_of(population, present)}")
     entry = present[population]

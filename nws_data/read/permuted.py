@@ -8,14 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nws_data.arguments import whole_number
 from nws_data.errors import SelectionError
 from nws_data.read.dataset import NWSDataset
-from nws_data.read.views import GlobalVectors, SharedNumber, Transform
+from nws_data.read.views import Epochs, GlobalVectors, Transform
 from nws_data.space.permutation_augmentation import augment_permutations
 
 
-class PermutedVectors(GlobalVectors):
+class PermutedVectors(Epochs, GlobalVectors):
     """Whole weight vectors of one architecture, each as another network that computes the same function.
 
     The order of hidden channels and units is a function of (seed, epoch, item): batch size and worker processes do not
@@ -47,17 +46,7 @@ class PermutedVectors(GlobalVectors):
                 f"permuted vectors are of one architecture, this selection has {len(architectures)}; open fixed"
             )
         (self._architecture,) = architectures
-        self.seed = whole_number("seed", seed, 0, 2**63)
-        self._epoch = SharedNumber()
-
-    @property
-    def epoch(self) -> int:
-        """The epoch whose orders are read."""
-        return int(self._epoch.value)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, in every worker process as well; call it before the loader's iterator is made."""
-        self._epoch.value.fill_(whole_number("epoch", epoch, 0, 2**32))
+        self._set_seed(seed)
 
     def _weights(self, items: np.ndarray, rows: np.ndarray) -> Tensor:
         vectors: Any = super()._weights(items, rows)

@@ -77,22 +77,14 @@ class WeightStore:
         self.__dict__.update(state)
         self._forget()
 
-    def gather(self, shards: np.ndarray, starts: np.ndarray, length: int, out: Tensor | None = None) -> Tensor:
-        """Copy pieces of equal length into one tensor.
+    def gather(self, shards: np.ndarray, starts: np.ndarray, length: int) -> Tensor:
+        """Copy pieces of ``length`` values into one tensor, float32 ``(n, length)``, owned by the caller.
 
-        Args:
-            shards: int ``(n,)``, positions in :attr:`shards`.
-            starts: int64 ``(n,)``, where each piece starts, in values (of 4 bytes) from the beginning of its file.
-            length: values of a piece.
-            out: contiguous float32 ``(n, length)`` to write into; a new tensor by default.
-
-        Returns:
-            float32 ``(n, length)``, owned by the caller.
-
-        Raises:
-            FormatError: a shard is missing, truncated or not the one that the metadata describe.
+        ``shards``, int ``(n,)``, are positions in :attr:`shards`; ``starts``, int64 ``(n,)``, where each piece starts, in
+        values from the beginning of its file. Raises ``FormatError`` where a shard is missing, truncated or not the one that
+        the metadata describe.
         """
-        out = self._buffers.take((len(starts), length)) if out is None else out
+        out = self._buffers.take((len(starts), length))
         starts_list = starts.tolist()
         self._copy(shards.tolist(), starts_list, [start + length for start in starts_list], out)
         return out
@@ -169,10 +161,9 @@ class WeightStore:
                     f"{path}: the metadata place {key} at byte {offset}, but it is {found}: shard and metadata are of "
                     f"different builds; check the folder with `nws verify {self.root}`"
                 )
-        manifest = self.root / MANIFEST
-        state = manifest.stat().st_mtime_ns if expected.sha256 and manifest.exists() else 0
         if expected.sha256:
-            listed, snapshots = _listed(self.root, state)
+            manifest = self.root / MANIFEST
+            listed, snapshots = _listed(self.root, manifest.stat().st_mtime_ns if manifest.exists() else 0)
             if listed.get(expected.path) != expected.sha256:
                 raise FormatError(f"{self.root}: the dataset was built again since it was opened: open it again")
             if header.snapshots != snapshots:

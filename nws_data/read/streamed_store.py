@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from nws_data.hub.ranges import FileRanges
+from nws_data.hub.ranges import read_ranges
+from nws_data.hub.repository import Repository
 from nws_data.read.store import VALUE_BYTES, WeightStore
 
 
@@ -16,12 +17,12 @@ class StreamedStore(WeightStore):
     Nothing is kept: what is read again is transferred again.
     """
 
-    def __init__(self, store: WeightStore, ranges: FileRanges) -> None:
+    def __init__(self, store: WeightStore, repository: Repository) -> None:
         super().__init__(store.root, store.shards)
-        self.ranges = ranges
+        self.repository = repository  # at a commit
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"ranges": self.ranges}
+        return super().__getstate__() | {"repository": self.repository}
 
     def _pieces(self, shards: list[int], starts: list[int], stops: list[int]) -> list[np.ndarray]:
         absent = {shard for shard in set(shards) if not (self.root / self.shards[shard].path).is_file()}
@@ -30,7 +31,7 @@ class StreamedStore(WeightStore):
             for shard, start, stop in zip(shards, starts, stops, strict=True)
             if shard in absent
         ]
-        read = iter(self.ranges.read(asked))
+        read = iter(read_ranges(self.repository, asked))
         return [
             np.frombuffer(next(read), "<f4") if shard in absent else self._views[shard][start:stop]
             for shard, start, stop in zip(shards, starts, stops, strict=True)

@@ -1,20 +1,15 @@
-"""Windows of weight vectors from which values of some kinds were taken out."""
+"""Windows of weight vectors of which the kernels alone were left."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nws_data.errors import SelectionError, one_of
 from nws_data.read.dataset import NWSDataset
 from nws_data.read.views import FixedWindows
-from nws_data.read.windows import N_OFFICIAL, check_length, official_starts, spills, start_range
-from nws_data.space.architecture import KINDS, Architecture, Part, TensorKind
-
-NOT_KERNELS = KINDS[1:]
+from nws_data.read.windows import N_OFFICIAL
+from nws_data.space.architecture import Architecture, Part
 
 
 class StrippedWindows(FixedWindows):
@@ -27,13 +22,10 @@ class StrippedWindows(FixedWindows):
         data: the selection.
         length: values of a window.
         part: ``"all"``, ``"conv"`` or ``"fc"`` of what is left.
-        without: kinds that are taken out; by default all but kernels.
         target: see :class:`WeightView`.
         windows_per_vector: items of each row, side by side.
 
-    Raises:
-        SelectionError: an unknown kind, or the kernels, which cannot be taken out.
-        WindowError: a length that the shortest stripped vector does not hold.
+    Raises ``WindowError`` for a length that the shortest stripped vector does not hold.
     """
 
     def __init__(
@@ -42,23 +34,16 @@ class StrippedWindows(FixedWindows):
         length: int = 5000,
         part: Part = "all",
         *,
-        without: Sequence[TensorKind] = NOT_KERNELS,
         target: str | None = None,
         windows_per_vector: int = N_OFFICIAL,
     ) -> None:
+        self._architectures, self._which = data.architectures()
+        self._kept = [_kept(architecture) for architecture in self._architectures]
         super().__init__(data, length, part, target=target, windows_per_vector=windows_per_vector)
-        for kind in without:
-            if kind not in NOT_KERNELS:
-                raise SelectionError(f"without: {one_of(kind, NOT_KERNELS)}")
-        architectures, self._which = data.architectures()
-        self._kept = [_kept(architecture, without) for architecture in architectures]
-        n = np.array([len(kept) for kept in self._kept])[self._which]
-        n_conv = [(kept < a.n_weights_conv).sum() for a, kept in zip(architectures, self._kept, strict=True)]
-        sizes = n, np.array(n_conv)[self._which]
-        check_length(length, n)
-        self.first_start, self.last_start = start_range(part, self.length, *sizes)
-        self._spills = spills(part, self.length, *sizes)
-        self._starts = official_starts(self.first_start, self.last_start, self.per_vector)
+
+    def _sizes(self) -> tuple[np.ndarray, np.ndarray]:
+        n_conv = [(kept < a.n_weights_conv).sum() for a, kept in zip(self._architectures, self._kept, strict=True)]
+        return np.array([len(kept) for kept in self._kept])[self._which], np.array(n_conv)[self._which]
 
     def _weights(self, items: np.ndarray, rows: np.ndarray) -> Tensor:
         found = torch.empty(len(items), self.length)
@@ -70,7 +55,7 @@ class StrippedWindows(FixedWindows):
         return found
 
 
-def _kept(architecture: Architecture, without: Sequence[str]) -> np.ndarray:
-    """Return the positions that stay, int64, ascending."""
-    slices = [t.slice for layer in architecture.layers for t in layer.tensors if t.kind not in without]
+def _kept(architecture: Architecture) -> np.ndarray:
+    """Return the positions of the kernels, int64, ascending."""
+    slices = [layer["kernel"].slice for layer in architecture.layers]
     return np.concatenate([np.arange(s.start, s.stop) for s in slices])

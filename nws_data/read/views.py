@@ -189,10 +189,14 @@ class _Windows(WeightView):
     ) -> None:
         per_vector = whole_number("windows_per_vector", windows_per_vector, 1)
         super().__init__(data, target=target, transform=transform, per_vector=per_vector)
-        n, n_conv = data["n_weights"], data["n_weights_conv"]
+        n, n_conv = self._sizes()
         self.length, self.part = check_length(length, n), part
         self.first_start, self.last_start = start_range(part, self.length, n, n_conv)
         self._spills = spills(part, self.length, n, n_conv)
+
+    def _sizes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lengths, int ``(len(data),)``, of the vectors in which the windows stand, and of their conv parts."""
+        return self.data["n_weights"], self.data["n_weights_conv"]
 
     @property
     def spill_share(self) -> float:
@@ -239,7 +243,24 @@ class FixedWindows(_Windows):
         return self._starts
 
 
-class RandomWindows(_Windows):
+class Epochs:
+    """What views share that draw anew in each epoch."""
+
+    def _set_seed(self, seed: int) -> None:
+        self.seed = whole_number("seed", seed, 0, 2**63)
+        self._epoch = SharedNumber()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose windows or orders are read."""
+        return int(self._epoch.value)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, in every worker process as well; call it before the loader's iterator is made."""
+        self._epoch.value.fill_(whole_number("epoch", epoch, 0, 2**32))
+
+
+class RandomWindows(Epochs, _Windows):
     """One or more new random windows of every vector in each epoch: items float32 ``(length,)`` and a label.
 
     A start is a function of (seed, epoch, item): order, batch size and worker processes do not matter. Call
@@ -270,21 +291,11 @@ class RandomWindows(_Windows):
         transform: Transform | None = None,
     ) -> None:
         super().__init__(data, length, part, target, windows_per_vector, transform)
-        self.seed = whole_number("seed", seed, 0, 2**63)
-        self._epoch = SharedNumber()
+        self._set_seed(seed)
         self._drawn: tuple[int, np.ndarray] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_drawn": None}
-
-    @property
-    def epoch(self) -> int:
-        """The epoch whose windows are read."""
-        return int(self._epoch.value)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, in every worker process as well; call it before the loader's iterator is made."""
-        self._epoch.value.fill_(whole_number("epoch", epoch, 0, 2**32))
 
     def starts(self, epoch: int | None = None) -> np.ndarray:
         """Return where every item's window starts in its vector: int64 ``(len(self),)``, by default of this epoch."""

@@ -25,19 +25,11 @@ def check_length(length: int, n_weights: np.ndarray) -> int:
 
 
 def start_range(part: Part, length: int, n_weights: np.ndarray, n_weights_conv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first and the last place where a window of a part may start, both included.
+    """Return the first and the last place where a window of a part may start, both included, int64 ``(n,)`` in the vectors.
 
-    As in the original, a window of a part shorter than itself runs on into the neighbour part.
-
-    Args:
-        part: ``"all"`` (0..n-L), ``"conv"`` (0..max(0, n_conv-L)) or ``"fc"`` (n_conv..n-L, just max(0, n-L) where
-            the part is too short).
-        length: L, values of a window.
-        n_weights: int ``(n,)``, lengths of the vectors.
-        n_weights_conv: int ``(n,)``, lengths of their conv parts.
-
-    Returns:
-        Two int64 ``(n,)``, positions in the weight vector. Raises ``SelectionError`` for an unknown part.
+    In ``"all"`` these are 0 and n-L, in ``"conv"`` 0 and max(0, n_conv-L), in ``"fc"`` n_conv and n-L, or just max(0, n-L)
+    where the part is too short: as in the original, a window of a part shorter than itself runs on into the neighbour part.
+    Raises ``SelectionError`` for an unknown part.
 
     Source: Eilertsen et al. 2020, Section 5.3, and the authors' scripts.
     """

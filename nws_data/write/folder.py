@@ -26,8 +26,7 @@ _MAX_NAMED = 5  # damaged files in a message
 def exclusive(root: Path) -> Iterator[None]:
     """Claim a folder for writing; clear what a killed writer left under temporary names.
 
-    Raises:
-        BuildError: the folder holds something else, or another process writes in it.
+    Raises ``BuildError`` where it holds something else, or another process writes in it.
     """
     check_ours(root)
     make_folder(root)

@@ -7,14 +7,14 @@ files that have not changed since, and when its header and length are right.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from nws_data.atomic import write_bytes
 from nws_data.errors import FormatError
-from nws_data.format.shards import WrittenShard, encode_shard_header, read_header
+from nws_data.format.shards import WrittenShard, read_header
 from nws_data.format.untrusted import parse_json, read_file
 from nws_data.hashing import sha256_of
 from nws_data.write.sources import Source
@@ -30,26 +30,18 @@ class Journal:
         with suppress(OSError, ValueError, FormatError):  # absent, or damaged: then all shards are written again
             self._shards = dict(parse_json(read_file(root / JOURNAL)))
 
-    def kept(
-        self,
-        path: str,
-        population: str,
-        split: str,
-        n_weights: Mapping[str, int],
-        snapshots: Sequence[int],
-        sources: Sequence[Source],
-    ) -> tuple[WrittenShard, list[bool]] | None:
+    def kept(self, path: str, header: bytes, sources: Sequence[Source]) -> tuple[WrittenShard, list[bool]] | None:
         """Return a shard that need not be written again, and whether each training in it is finite; None: write it."""
         entry, file = self._shards.get(path), self._root / path
-        if not isinstance(entry, dict) or entry.get("sources") != _fingerprint(sources) or not file.is_file():
+        if not isinstance(entry, dict) or entry.get("sources") != _fingerprint(sources):
             return None
         with suppress(FormatError, LookupError, TypeError):
-            header = read_header(file)  # with the length of the file
+            found = read_header(file)  # with the length of the file
             with open(file, "rb") as stream:
-                same = stream.read(header.header_nbytes) == encode_shard_header(population, split, n_weights, snapshots)
+                same = stream.read(found.header_nbytes) == header
             if same:
-                finite = [key not in entry["non_finite"] for key in n_weights]
-                return WrittenShard(header.file_nbytes, str(entry["sha256"]), header.positions), finite
+                finite = [key not in entry["non_finite"] for key in found.positions]
+                return WrittenShard(found.file_nbytes, str(entry["sha256"]), found.positions), finite
         return None
 
     def add(self, path: str, written: WrittenShard, finite: Sequence[bool], sources: Sequence[Source]) -> None:

@@ -18,11 +18,7 @@ def planned_shards(
 ) -> dict[str, tuple[ShardEntry, ...]]:
     """Return the shards of one population by split, as one build of these trainings writes them, without their SHA-256.
 
-    Args:
-        trainings: id and vector length of each, in plan order.
-        shard_sizes: bytes at which a split's shards are closed, the last one repeating.
-        n_existing: shards that each split has already.
-        snapshots: of each training that the shards hold.
+    ``trainings`` are id and vector length of each, in plan order; ``n_existing`` the shards that each split has already.
     """
     members: dict[str, list[tuple[str, int]]] = {}
     for training, n_weights in trainings:

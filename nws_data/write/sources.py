@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from nws_data.format.records import TrainingFacts, TrainingRecord, load_header
+from nws_data.format.records import TrainingFacts, TrainingRecord, load_facts
 
 _FETCHED = 8
 """Trainings that the disk fetches ahead: many small files one by one keep no disk busy."""
@@ -47,7 +47,7 @@ class StagedFile:
 
     def __init__(self, path: Path) -> None:
         self.files, self.origin = (path,), str(path)
-        self.facts: TrainingFacts = load_header(path)
+        self.facts = load_facts(path)
 
     def weights(self) -> np.ndarray:
         """See :class:`Source`."""

@@ -41,7 +41,7 @@ def _contents(root: Path) -> dict[str, object]:
     lines = (root / "SHA256SUMS").read_text().splitlines()
     contents["SHA256SUMS"] = [line for line in lines if "metadata/provenance/" not in line and "manifest.json" not in line]
     contents["manifest.json"] = manifest
-    contents["data digest"] = Manifest.load(root).digest()
+    contents["data digest"] = Manifest.load(root).data_digest
     return contents
 
 

@@ -12,7 +12,7 @@ from nws_data.format.metadata import (
 )
 from nws_data.randomness import GENERATOR
 from nws_data.space.hyperparameters import CLASSES, SAMPLING
-from nws_data.write.writer import write_population
+from nws_data.write.writer import write_dataset
 from tests.conftest import BUILD_SEED, CARD_TEMPLATE, IMAGE_SETS, make_record, stage
 from tests.nws_data.format.forging import forge, seal
 
@@ -34,9 +34,8 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One fixed training under a whole plan."""
     folder = tmp_path_factory.mktemp("planned")
     records = stage(folder, "fixed", range(1))
-    write_population(
-        folder / "nws", population="fixed", plan=PLAN, image_sets=IMAGE_SETS, records=records, card_template=CARD_TEMPLATE
-    )
+    populations = {"fixed": (PLAN, records)}
+    write_dataset(folder / "nws", populations=populations, image_sets=IMAGE_SETS, card_template=CARD_TEMPLATE)
     assert verify(folder / "nws").problems == ()
     return folder / "nws"
 

@@ -10,7 +10,6 @@ import pyarrow as pa
 from nws_data.check.verify import verify
 from nws_data.format.manifest import MANIFEST, Manifest, data_digest
 from nws_data.format.metadata import (
-    digest_name,
     parquet_bytes,
     read_table,
 )
@@ -28,7 +27,7 @@ def forge(root: Path, path: str, schema: pa.Schema, edit: Callable[[list[dict[st
     edit(rows)
     content = parquet_bytes(pa.Table.from_pylist(rows, schema=schema))
     (root / path).unlink()
-    forged = digest_name(path[: path.rindex("-")], content)
+    forged = f"{path[: path.rindex('-')]}-{sha256_of(content)[:12]}.parquet"
     (root / forged).write_bytes(content)
     for name in (MANIFEST, CHECKSUMS, "README.md"):
         (root / name).write_text((root / name).read_text().replace(path, forged))

@@ -19,7 +19,7 @@ from nws_data.errors import FormatError
 from nws_data.format.card import render_card, yaml_features
 from nws_data.format.metadata import SNAPSHOT_SCHEMA, TRAINING_SCHEMA
 from nws_data.space.architecture import Architecture
-from nws_data.write.writer import write_population
+from nws_data.write.writer import write_dataset
 from tests.conftest import CARD_TEMPLATE, IMAGE_SETS, TinyDataset, make_record, stage, write
 
 CHILD = """
@@ -160,8 +160,8 @@ def rendered(folder: Path, plan: dict[str, Any], **changes: Any) -> str:
     record = replace(record, **changes) if changes else record
     folder.mkdir(exist_ok=True)
     record.save(folder / "staged")
-    arguments = {"population": "random", "plan": plan, "image_sets": IMAGE_SETS, "records": [folder / "staged"]}
-    write_population(folder / "nws", **arguments, card_template=CARD_TEMPLATE)
+    populations = {"random": (plan, [folder / "staged"])}
+    write_dataset(folder / "nws", populations=populations, image_sets=IMAGE_SETS, card_template=CARD_TEMPLATE)
     return " ".join((folder / "nws" / "README.md").read_text().partition("\n---\n")[2].split())
 
 

@@ -55,7 +55,7 @@ def test_all_responsible_ai_fields_are_sections_of_the_card(loaded: Any, tiny_da
 def test_records_are_the_rows_of_the_tables(loaded: Any, tiny_dataset: TinyDataset, config: str) -> None:
     for split in ("train", "test"):
         name = f"{config}/{split}"
-        paths = [path for path in tiny_dataset.manifest.metadata_files if path.startswith(f"metadata/{name}-")]
+        paths = [path for path in tiny_dataset.manifest.sha256 if path.startswith(f"metadata/{name}-")]
         rows = pq.read_table(tiny_dataset.root / paths[0]).to_pylist()
         for record, row in zip(loaded.records(name), rows[:25], strict=False):
             assert plain(record, f"{name}/") == row

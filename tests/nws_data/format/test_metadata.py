@@ -12,7 +12,7 @@ from nws_data.format.metadata import (
     PROVENANCE_SCHEMA,
     SNAPSHOT_SCHEMA,
     TRAINING_SCHEMA,
-    header_from_rows,
+    facts_from_rows,
     make_table,
     parquet_bytes,
     provenance_row,
@@ -20,7 +20,7 @@ from nws_data.format.metadata import (
     snapshot_rows,
     training_row,
 )
-from nws_data.format.records import TrainingHeader, load_header
+from nws_data.format.records import TrainingFacts, load_facts
 from nws_data.format.shards import Position
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import COLUMNS
@@ -28,8 +28,8 @@ from tests.conftest import TinyDataset
 
 
 @pytest.fixture
-def header(tiny_dataset: TinyDataset) -> TrainingHeader:
-    return load_header(tiny_dataset.staged["random"][3])
+def facts(tiny_dataset: TinyDataset) -> TrainingFacts:
+    return load_facts(tiny_dataset.staged["random"][3])
 
 
 def test_columns_are_those_of_format_md() -> None:
@@ -44,48 +44,49 @@ def test_columns_are_those_of_format_md() -> None:
     assert types["weights"] == "struct<shard: string, key: string, row: int32, offset: int64, nbytes: int64>"
 
 
-def test_rows_of_a_training(header: TrainingHeader) -> None:
-    n = header.architecture.n_weights
-    rows = snapshot_rows(header, "weights/random/test-00000.safetensors", Position(1000, 80 * n, n))
+def test_rows_of_a_training(facts: TrainingFacts) -> None:
+    n = facts.architecture.n_weights
+    rows = snapshot_rows(facts, False, "weights/random/test-00000.safetensors", Position(1000, 80 * n, n))
     assert [row["snapshot"] for row in rows] == list(range(20))
     last = rows[19]
-    assert last["epoch"] == header.n_epochs
-    assert last["test_accuracy"] == header.test_accuracy[-1]
+    assert last["epoch"] == facts.n_epochs
+    assert last["test_accuracy"] == facts.test_accuracy[-1]
     assert last["weights"]["key"] == "t000003"
     assert last["weights"]["offset"] == 1000 + 19 * 4 * n
     assert last["weights"]["nbytes"] == 4 * n
-    assert rows[0]["train_accuracy"] == header.train_accuracy[0]
-    assert all(row["dataset"] == header.hyperparameters.dataset for row in rows)
+    assert rows[0]["train_accuracy"] == facts.train_accuracy[0]
+    assert not any(row["finite"] for row in rows) and training_row(facts, True)["finite"]
+    assert all(row["dataset"] == facts.hyperparameters.dataset for row in rows)
 
 
-def test_layers_lead_to_the_tensors(header: TrainingHeader) -> None:
-    vector = np.arange(header.architecture.n_weights)
-    layers = training_row(header)["layers"]
+def test_layers_lead_to_the_tensors(facts: TrainingFacts) -> None:
+    vector = np.arange(facts.architecture.n_weights)
+    layers = training_row(facts, True)["layers"]
     assert [(layers[0]["layer"], layers[0]["kind"], layers[0]["shape"])] == [("conv1", "kernel", [4, 3, 3, 3])]
     pieces = [vector[layer["start"] : layer["stop"]].reshape(layer["shape"]) for layer in layers]
     np.testing.assert_array_equal(np.concatenate([piece.ravel() for piece in pieces]), vector)
-    assert layers[-1]["stop"] == Architecture.of(header.hyperparameters).n_weights
+    assert layers[-1]["stop"] == Architecture.of(facts.hyperparameters).n_weights
 
 
-def test_rows_give_the_training_back(header: TrainingHeader) -> None:
-    assert header_from_rows(training_row(header), provenance_row(header)) == header
+def test_rows_give_the_training_back(facts: TrainingFacts) -> None:
+    assert facts_from_rows(training_row(facts, True), provenance_row(facts)) == facts
 
 
-def test_parquet_bytes_repeat_and_hold_the_table(header: TrainingHeader) -> None:
-    table = make_table([training_row(header)], TRAINING_SCHEMA)
+def test_parquet_bytes_repeat_and_hold_the_table(facts: TrainingFacts) -> None:
+    table = make_table([training_row(facts, True)], TRAINING_SCHEMA)
     content = parquet_bytes(table)
-    assert content == parquet_bytes(make_table([training_row(header)], TRAINING_SCHEMA))
+    assert content == parquet_bytes(make_table([training_row(facts, True)], TRAINING_SCHEMA))
     read = pq.read_table(pa.BufferReader(content))
     assert read.to_pylist() == table.to_pylist()
-    assert read.column("seed").to_pylist() == [header.seed]
+    assert read.column("seed").to_pylist() == [facts.seed]
     assert read.schema.metadata is None  # nothing that ties the file to this package
 
 
 def test_tables_sort_by_population_plan_index_and_snapshot(tiny_dataset: TinyDataset) -> None:
-    headers = [load_header(path) for paths in tiny_dataset.staged.values() for path in paths]
-    late = make_table(map(provenance_row, headers[9::-1]), PROVENANCE_SCHEMA)
-    both = make_table(map(provenance_row, headers[:9:-1]), PROVENANCE_SCHEMA, late)
-    assert both["training"].to_pylist() == [header.training for header in headers]
+    staged = [load_facts(path) for paths in tiny_dataset.staged.values() for path in paths]
+    late = make_table(map(provenance_row, staged[9::-1]), PROVENANCE_SCHEMA)
+    both = make_table(map(provenance_row, staged[:9:-1]), PROVENANCE_SCHEMA, late)
+    assert both["training"].to_pylist() == [facts.training for facts in staged]
 
 
 def test_file_names_hold_the_digest(tiny_dataset: TinyDataset) -> None:

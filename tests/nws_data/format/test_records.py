@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.numpy import save, save_file
 
 from nws_data.errors import FormatError, SelectionError
-from nws_data.format.records import TrainingFacts, TrainingRecord, load_header
+from nws_data.format.records import TrainingFacts, TrainingRecord, load_facts
 from tests.conftest import make_record
 
 
@@ -21,9 +21,9 @@ def record() -> TrainingRecord:
 def test_saved_and_loaded_is_the_same(tmp_path: Path, record: TrainingRecord) -> None:
     path = tmp_path / "new" / "record"
     record.save(path)
-    loaded, header = TrainingRecord.load(path), load_header(path)
+    loaded, facts = TrainingRecord.load(path), load_facts(path)
     for field in fields(TrainingFacts):
-        assert getattr(loaded, field.name) == getattr(header, field.name) == getattr(record, field.name)
+        assert getattr(loaded, field.name) == getattr(facts, field.name) == getattr(record, field.name)
     assert loaded.weights.dtype == np.float32
     np.testing.assert_array_equal(loaded.weights, record.weights)
     with safe_open(path, framework="np") as file:
@@ -41,16 +41,6 @@ def test_properties_follow_from_id_and_architecture(record: TrainingRecord) -> N
     assert (test.population, test.plan_index, test.split) == ("random", 1, "test")
     assert record.architecture.n_weights == record.weights.shape[1]
     assert record.n_epochs == record.snapshot_epochs[-1] == len(record.test_accuracy) - 1
-
-
-def test_one_infinite_value_makes_it_non_finite(tmp_path: Path, record: TrainingRecord) -> None:
-    weights = record.weights.copy()
-    weights[7, 11] = np.inf
-    bad = replace(record, weights=weights)
-    bad.save(tmp_path / "record")
-    assert record.finite
-    assert not bad.finite
-    assert not load_header(tmp_path / "record").finite
 
 
 @pytest.mark.parametrize(
@@ -98,12 +88,12 @@ def test_damaged_files_are_refused(tmp_path: Path, record: TrainingRecord) -> No
     for message, changed in damaged.items():
         assert changed != content
         path.write_bytes(changed)
-        for load in (TrainingRecord.load, load_header):
+        for load in (TrainingRecord.load, load_facts):
             with pytest.raises(FormatError, match=rf"{path}.*{message}"):
                 load(path)
 
 
-@pytest.mark.parametrize("name", ["weights_sha256", "finite", "seed", "snapshot_epochs", "record_version"])
+@pytest.mark.parametrize("name", ["weights_sha256", "seed", "snapshot_epochs", "record_version"])
 def test_a_record_that_lacks_a_fact_is_refused(tmp_path: Path, record: TrainingRecord, name: str) -> None:
     path = tmp_path / "training.safetensors"
     record.save(path)
@@ -111,6 +101,6 @@ def test_a_record_that_lacks_a_fact_is_refused(tmp_path: Path, record: TrainingR
         facts, weights = json.loads(file.metadata()["nws_record"]), file.get_tensor("weights")
     del facts[name]
     save_file({"weights": weights}, path, {"nws_record": json.dumps(facts)})
-    for load in (TrainingRecord.load, load_header):
+    for load in (TrainingRecord.load, load_facts):
         with pytest.raises(FormatError, match=name):
             load(path)

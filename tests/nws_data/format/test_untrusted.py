@@ -170,6 +170,6 @@ def test_the_mark_of_a_pull(tmp_path: Path, change: dict[str, Any]) -> None:
 
 
 def test_a_table_is_read_once_and_whole(tiny_dataset: TinyDataset) -> None:
-    for path in tiny_dataset.manifest.metadata_files:
+    for path in tiny_dataset.manifest.sha256:
         raw = (tiny_dataset.root / path).read_bytes()
         assert parquet_sizes(raw).n_rows == tiny_dataset.manifest.n_rows(path)

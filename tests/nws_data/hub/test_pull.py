@@ -39,7 +39,7 @@ def test_only_the_tier_is_fetched_and_a_larger_one_adds_the_rest(
     tier = shard_paths(manifest, TIER)
     assert status == 0 and f"tier {TIER} of fixed, random, {len(tier)} shards" in text and hub.main[:12] in text
     assert sorted(p for p in hub.fetched() if p.startswith("weights/")) == sorted(tier)
-    assert {*hub.fetched()} - {*tier} == {*manifest.metadata_files, *DESCRIPTIONS, "SHA256SUMS", "manifest.json"}
+    assert {*hub.fetched()} - {*tier} == {*manifest.sha256, *DESCRIPTIONS, "SHA256SUMS", "manifest.json"}
     assert len(hub.fetched()) <= len(set(hub.fetched())) + 1  # nothing twice; the manifest once to learn the commit
     report = verify(out)
     assert report.ok and report.n_shards_left == len(manifest.shards) - len(tier)

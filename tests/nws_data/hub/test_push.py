@@ -85,7 +85,7 @@ def test_a_dataset_goes_up_and_comes_down(empty: Hub, client: Client, cluttered:
 def test_an_extended_dataset_adds_its_files_and_drops_replaced_tables(empty: Hub, client: Client, tmp_path: Path) -> None:
     root, new = tmp_path / "nws", range(6, 9)
     before = write(root, "random", stage(tmp_path, "random", range(6)), shard_sizes=(1,))
-    code = "from nws_data.hub.push import push; result = push('owner/nws', {!r}, commit_files=4).commit"
+    code = "import nws_data.hub.push as p; p.COMMIT_FILES = 4; result = p.push('owner/nws', {!r}).commit"
     first = client.python(code.format(str(root)))
     assert first == empty.main
     assert [len(paths) for _, paths in empty.summaries[:-1]] == [4, len(before.shards) - 4]
@@ -96,7 +96,7 @@ def test_an_extended_dataset_adds_its_files_and_drops_replaced_tables(empty: Hub
     assert client.python(code.format(str(root))) == empty.main
     assert [path for _, path in empty.summaries[0][1]] == [s.path for s in after.shards if s not in before.shards]
     assert remote_files(empty) == everything(after) and empty.tags == {"format-1": empty.main}
-    assert remote_files(empty) | {*before.metadata_files} != remote_files(empty)
+    assert remote_files(empty) | {*before.sha256} != remote_files(empty)
 
     for folder in (copy, write_other(tmp_path)):  # an older and another dataset do not take its place
         status, text = client.nws("push", REPOSITORY, "--data", str(folder), "--yes")

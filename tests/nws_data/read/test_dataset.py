@@ -284,7 +284,7 @@ def test_thresholds_are_above_not_at() -> None:
         derived_columns(columns, {"mnist": 0.8})
 
 
-NO_SHARDS = Manifest(data_digest="", image_sets=(), populations={}, trainings={}, provenance="", sha256={})
+NO_SHARDS = Manifest(image_sets=(), populations={}, trainings={}, provenance="", sha256={})
 
 
 @pytest.mark.parametrize(

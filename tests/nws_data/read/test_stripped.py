@@ -6,23 +6,22 @@ import numpy as np
 import pytest
 
 import nws_data
-from nws_data.errors import SelectionError, WindowError
-from nws_data.read.stripped import NOT_KERNELS, StrippedWindows
+from nws_data.errors import WindowError
+from nws_data.read.stripped import StrippedWindows
 from nws_data.space.architecture import Architecture
 from tests.conftest import TinyDataset
 
 
 @pytest.mark.parametrize("part", ["all", "conv", "fc"])
-@pytest.mark.parametrize("without", [NOT_KERNELS, ("bias",), ("beta", "gamma", "mean", "variance")])
-def test_windows_are_those_of_the_shorter_vector(tiny_dataset: TinyDataset, part: str, without: tuple[str, ...]) -> None:
+def test_windows_are_those_of_the_shorter_vector(tiny_dataset: TinyDataset, part: str) -> None:
     data = nws_data.open(tiny_dataset.root, "random").select(last=1, finite=True)
-    view = StrippedWindows(data, 500, part, without=without, windows_per_vector=4)
+    view = StrippedWindows(data, 500, part, windows_per_vector=4)
     weights, labels = view[:]
     assert labels.tolist() == np.repeat(np.arange(len(data)), 4).tolist()
     for row in range(len(data)):
         architecture = Architecture.of(data.hyperparameters(row))
         tensors = [t for layer in architecture.layers for t in layer.tensors]
-        gone = np.concatenate([np.arange(t.start, t.stop) for t in tensors if t.kind in without])
+        gone = np.concatenate([np.arange(t.start, t.stop) for t in tensors if t.kind != "kernel"])
         vector = np.delete(data.vector(row).numpy(), gone)
         n_conv = architecture.n_weights_conv - (gone < architecture.n_weights_conv).sum()
         first = n_conv if part == "fc" else 0
@@ -34,8 +33,6 @@ def test_windows_are_those_of_the_shorter_vector(tiny_dataset: TinyDataset, part
 
 def test_what_is_refused(tiny_dataset: TinyDataset) -> None:
     data = nws_data.open(tiny_dataset.root, "fixed").select(last=1)
-    with pytest.raises(SelectionError, match="without: got 'kernel'; choose one of bias"):
-        StrippedWindows(data, without=("kernel",))
     assert StrippedWindows(data, 90_000)[0][0].shape == (90_000,)
     with pytest.raises(WindowError):
         StrippedWindows(data, 92_800)  # the whole vector would hold it
