@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from baselines.method import MethodError
-from baselines.shallow import positive
+from baselines.method import MethodError, choice, positive
 from baselines.tabular import TabularMethod
-from nws_data.errors import one_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +21,6 @@ ORDERS = ("matched", "sorted", "none")
 _SCALE = 20.0  # as of the DMC on asinh(20 w)
 _TOGETHER = 64  # vectors that are sorted at once
 _MOST_SWEEPS = 4
-_ROUNDS = 1  # of the mean that vectors are matched to
 
 
 class AlignedLinear(TabularMethod):
@@ -50,21 +47,14 @@ class AlignedLinear(TabularMethod):
         self, seed: int = 0, *, order: Literal["matched", "sorted", "none"] = "matched", penalty: float = 1e-4
     ) -> None:
         super().__init__(seed)
-        if order not in ORDERS:
-            raise MethodError(f"order: {one_of(order, ORDERS)}")
-        self.order, self.penalty = order, positive("penalty", penalty)
+        self.order, self.penalty = choice("order", order, ORDERS), positive("penalty", penalty)
         self._mean: Tensor | None = None
 
     def _prepare(self, task: Task, view: WeightView) -> None:
-        self._mean = None
-        if self.order != "matched":
-            return
-        architecture = _architecture(view)
-        vectors = _sorted_vectors(view, architecture)
-        mean = vectors.mean(0)
-        for _ in range(_ROUNDS):
-            mean = match(vectors, mean, architecture).mean(0)
-        self._mean = mean
+        if self.order == "matched":
+            architecture = _architecture(view)
+            vectors = _sorted_vectors(view, architecture)
+            self._mean = match(vectors, vectors.mean(0), architecture).mean(0)
 
     def _table(self, view: WeightView) -> np.ndarray:
         """Return float32 ``(len(view), n_weights)``."""

@@ -8,17 +8,16 @@ Windows are fitted and predicted on the official ten of each vector; the paper d
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from baselines.method import MethodError
-from baselines.tabular import TabularMethod, distance_scores, sampled_items
+from baselines.method import MethodError, choice, positive
+from baselines.tabular import TabularMethod, sampled_items
 from nws_data.arguments import whole_number
-from nws_data.errors import one_of
 
 if TYPE_CHECKING:
+    from nws_data.features.extract import Pieces
     from nws_data.read.views import WeightView
     from nws_data.tasks.task import Task
 
@@ -43,32 +42,7 @@ class FeatureMethod(TabularMethod):
 
     def __init__(self, seed: int = 0, *, features: Features = "vector", cache: bool = True) -> None:
         super().__init__(seed)
-        if features not in FEATURES:
-            raise MethodError(f"features: {one_of(features, FEATURES)}")
-        self.features, self.cache = features, cache
-        self._length = 0
-
-    def fit(self, task: Task) -> None:
-        """Fit on the training side; see :meth:`TabularMethod.fit`."""
-        super().fit(task)
-        self._length = _length(task.test)
-
-    def state(self) -> dict[str, Any]:
-        """Return what :meth:`fit` made: all that :meth:`set_state` needs to predict the same bits."""
-        return {"estimator": self._fitted, "n_classes": self._n_classes, "length": self._length}
-
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Take what :meth:`state` gave, instead of a fit."""
-        self._fitted, self._n_classes, self._length = (state[name] for name in ("estimator", "n_classes", "length"))
-
-    def predict(self, view: WeightView) -> np.ndarray:
-        """Return scores or numbers; see :meth:`Method.predict`."""
-        if self._fitted is not None and _length(view) != self._length:
-            raise MethodError(f"fitted on items of {self._length} values, this view's have {_length(view)}: {view}")
-        return super().predict(view)
-
-    def _train_view(self, task: Task) -> WeightView:
-        return task.view("train", fixed=True)
+        self.features, self.cache = choice("features", features, FEATURES), cache
 
     def names(self, view: WeightView) -> tuple[str, ...]:
         """Return the features' names."""
@@ -80,12 +54,11 @@ class FeatureMethod(TabularMethod):
     def _table(self, view: WeightView) -> np.ndarray:
         from nws_data.features.extract import feature_names, statistics_features
 
-        if self.features == "vector":
-            return statistics_features(view, cache=self.cache, progress=True)
-        table = statistics_features(view, "layers", cache=self.cache, progress=True)
-        if self.features == "layers":
+        pieces: Pieces = "vector" if self.features == "vector" else "layers"
+        table = statistics_features(view, pieces, cache=self.cache, progress=True)
+        if self.features != "kernels":
             return table
-        return table[:, [".kernel." in name for name in feature_names(view, "layers")]]
+        return table[:, [".kernel." in name for name in feature_names(view, pieces)]]
 
 
 class LinearMethod(FeatureMethod):
@@ -157,10 +130,9 @@ class RbfSvm(FeatureMethod):
     def _kept(self, view: WeightView) -> np.ndarray | slice:
         return sampled_items(view, self.max_items, self.seed)
 
-    def _class_scores(self, table: np.ndarray, n_classes: int) -> np.ndarray:
+    def _distances(self, table: np.ndarray) -> np.ndarray:
         """Return what ``decision_function`` gives, but the kernel once for all classes, by one product of matrices."""
-        scaling, rest = self._fitted[:-1], self._fitted[-1]
-        machines = rest.estimators_
+        scaling, machines = self.fitted[:-1], self.fitted[-1].estimators_
         ids, place = np.unique(np.concatenate([machine.support_ for machine in machines]), return_inverse=True)
         of = np.repeat(np.arange(len(machines)), [len(machine.support_) for machine in machines])
         vectors, weights = np.empty((len(ids), table.shape[1])), np.zeros((len(ids), len(machines)))
@@ -176,7 +148,7 @@ class RbfSvm(FeatureMethod):
             kernel *= -gamma
             found[first : first + step] = np.exp(np.minimum(kernel, 0, out=kernel), out=kernel) @ weights
         found += [machine.intercept_[0] for machine in machines]
-        return distance_scores(found[:, 0] if len(machines) == 1 else found, rest.classes_, n_classes)
+        return found[:, 0] if len(machines) == 1 else found
 
 
 class Boosting(FeatureMethod):
@@ -275,17 +247,6 @@ def boosting(regression: bool, seed: int, rounds: int = 100, rate: float = 0.1) 
 
     kind = HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier
     return kind(max_iter=rounds, learning_rate=rate, early_stopping=False, random_state=seed)
-
-
-def _length(view: WeightView) -> int:
-    return view[0][0].numel()
-
-
-def positive(name: str, value: float) -> float:
-    """Return an option's value; raises ``MethodError`` unless it is above 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise MethodError(f"option {name} must be a number above 0, got {value!r}")
-    return value
 
 
 def _scaled(estimator: Any) -> Any:

@@ -20,7 +20,7 @@ class Budget:
 
     epochs_global: int  # for whole vectors
     epochs_local: int  # for windows
-    snapshots_per_epoch: int | None  # that each weight training shows in an epoch; None for all
+    snapshots_per_epoch: int  # that each weight training shows in an epoch; 0 for all
     batch_size: int  # items of a step
 
     def epochs(self, length: int) -> int:
@@ -29,7 +29,7 @@ class Budget:
 
 
 BUDGETS = {
-    "paper": Budget(epochs_global=100, epochs_local=500, snapshots_per_epoch=None, batch_size=64),
+    "paper": Budget(epochs_global=100, epochs_local=500, snapshots_per_epoch=0, batch_size=64),
     "short": Budget(epochs_global=24, epochs_local=60, snapshots_per_epoch=1, batch_size=16),
 }
 """Named budgets. The numbers of a name never change, since results name their budget and equal names are compared as

@@ -70,8 +70,8 @@ def read_network(checkpoint: Checkpoint, classifiers: Sequence[Classifier], conf
 
 def window_table(checkpoint: Checkpoint, classifier: Classifier) -> np.ndarray | None:
     """Return the features ``(10, 16)`` of the windows that the classifier was calibrated on; None where none fits."""
-    length, part, n = classifier.window_length, classifier.spec.family.part, len(checkpoint.vector)
-    if part is None or n < length:
+    length, part, n = classifier.method.length, classifier.spec.family.part, len(checkpoint.vector)
+    if part is None or length is None or n < length:
         return None
     first, last = start_range(part, length, np.array([n]), np.array([checkpoint.n_conv]))
     starts = official_starts(first, last, N_OFFICIAL)
@@ -82,7 +82,7 @@ def _read(checkpoint: Checkpoint, one: Classifier, confidence: float) -> Reading
     target, name, calibration = one.spec.target, f"{one.spec.name}, {one.name}", one.calibration
     table = window_table(checkpoint, one)
     if table is None or calibration is None:
-        why = f"the network has {len(checkpoint.vector):,} values, a window {one.window_length:,}"
+        why = f"the network has {len(checkpoint.vector):,} values, a window {one.method.length:,}"
         return Reading(target, {}, None, why, None, None, name)
     scores = window_scores(one.method, table)
     found = calibration.probabilities(scores)

@@ -60,7 +60,6 @@ class Classifier:
     options: Mapping[str, Any]
     spec: TaskSpec
     classes: tuple[Any, ...]  # in label order; empty for numbers
-    window_length: int  # values of an item
     feature_names: tuple[str, ...]
     data_digest: str  # of the training data
     calibration: Calibration | None  # None for numbers, or where some class has too few trainings
@@ -83,7 +82,6 @@ def classifier_of(method: FeatureMethod, name: str, options: Mapping[str, Any], 
         options=dict(options),
         spec=task.spec,
         classes=() if task.classes is None else tuple(task.classes),
-        window_length=method.state()["length"],
         feature_names=method.names(task.test),
         data_digest=task.data_digest,
         calibration=calibrate(method, task) if can else None,
@@ -98,14 +96,14 @@ def save(classifier: Classifier, path: Path) -> None:
         "format_version": FORMAT_VERSION,
         "task": classifier.spec.name,
         "classes": list(classifier.classes),
-        "window_length": classifier.window_length,
+        "window_length": classifier.method.length,
         "feature_names": list(classifier.feature_names),
         "data_digest": classifier.data_digest,
         "method": classifier.name,
         "seed": classifier.method.seed,
         "options": dict(classifier.options),
         "calibration": asdict(calibration) if calibration else {},
-        "estimator": classifier.method.state()["estimator"],
+        "estimator": classifier.method.fitted,
     }
     write_bytes(path, _skops().dumps(content))
 
@@ -168,15 +166,13 @@ def _classifier(content: Any) -> Classifier:
     if not all(isinstance(value, str | int | bool) for value in classes) or bool(classes) == spec.family.regression:
         raise FormatError(f"classes of {spec.name}: {classes!r}")
     _check_estimator(content["estimator"], method, len(names), len(classes))
-    n_classes = len(classes) or None
-    method.set_state({"estimator": content["estimator"], "n_classes": n_classes, "length": content["window_length"]})
+    method.fitted, method.n_classes, method.length = content["estimator"], len(classes) or None, content["window_length"]
     return Classifier(
         method=method,
         name=name,
         options=content["options"],
         spec=spec,
         classes=classes,
-        window_length=content["window_length"],
         feature_names=names,
         data_digest=content["data_digest"],
         calibration=_calibration(content["calibration"], len(names)) if content["calibration"] else None,
