@@ -103,8 +103,7 @@ def _sorted_vectors(view: WeightView, architecture: Architecture) -> Tensor:
 
 def sort_units(vectors: Tensor, architecture: Architecture) -> Tensor:
     """Return vectors ``(B, n_weights)`` with the units of each hidden layer by the norm of their incoming weights."""
-    from nws_data.space.permutation import permutation_spec
-    from nws_data.space.permutation_augmentation import permute_each
+    from nws_data.space.permutation import permutation_spec, permute_each
 
     orders = {}
     for group in permutation_spec(architecture):

@@ -12,7 +12,7 @@ from nws_data.arguments import whole_number
 from nws_data.errors import SelectionError
 from nws_data.read.dataset import NWSDataset
 from nws_data.read.views import GlobalVectors, SharedNumber, Transform
-from nws_data.space.permutation_augmentation import augment_permutations
+from nws_data.space.permutation import augment_permutations
 
 
 class PermutedVectors(GlobalVectors):
