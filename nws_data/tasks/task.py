@@ -21,7 +21,7 @@ from nws_data.randomness import Purpose, permutation
 from nws_data.read.dataset import NWSDataset, local_folder, open_rows
 from nws_data.read.views import FixedWindows, GlobalVectors, RandomWindows, Transform, WeightView
 from nws_data.space.identity import SIDES, Side
-from nws_data.tasks.predictions import Keys, Predictions, align, check_finite, encode_classes
+from nws_data.tasks.predictions import Keys, Predictions, align, check_finite, encode_classes, key_text
 from nws_data.tasks.scores import Score, score_classes, score_numbers
 from nws_data.tasks.selection import Sides, present_classes, select_sides
 from nws_data.tasks.table import TaskSpec, parse_task
@@ -191,10 +191,10 @@ class Task:
         """Return the keys of the test items, for messages, or of the vectors."""
         view, data = self.test, self.test.data
         rows = np.arange(len(data)) if per_vector else view.rows
-        windows: dict[str, np.ndarray] = {}
+        keys = {"training": data["training"][rows], "snapshot": data["snapshot"][rows].astype(np.int64)}
         if isinstance(view, FixedWindows) and not per_vector:
-            windows = {"window": np.tile(np.arange(view.per_vector), len(data)), "start": view.starts()}
-        return Keys(training=data["training"][rows], snapshot=data["snapshot"][rows].astype(np.int64), **windows)
+            keys |= {"window": np.tile(np.arange(view.per_vector), len(data)), "start": view.starts()}
+        return keys
 
     def _class_names(self) -> tuple[str, ...]:
         if self.classes is None:
@@ -204,24 +204,21 @@ class Task:
     def _decide(self, values: np.ndarray) -> np.ndarray:
         """Return the labels, int64 ``(keys,)``, that scores ``(n, C)``, labels or class values ``(n,)`` amount to."""
         names, per_vector = self._class_names(), self.test.per_vector if self.spec.family.vote else 1
+        keys, n = self._keys(), len(names)
         if values.ndim == 2:
-            scores = check_finite(values, self._keys())
-            return scores.reshape(-1, per_vector, len(names)).mean(axis=1).argmax(axis=1)
-        labels = values
-        if values.dtype.kind == "f" and np.isin(values, np.arange(len(names))).all():
+            return check_finite(values, keys).reshape(-1, per_vector, n).mean(axis=1).argmax(axis=1)
+        is_label = np.isin(values, np.arange(n)) if values.dtype.kind in "fiu" else np.zeros(len(values), bool)
+        if is_label.all():
             labels = values.astype(np.int64)
-        elif not np.issubdtype(values.dtype, np.integer):
-            texts = _as_text(values, self._keys())
-            labels = encode_classes(texts, names, self._keys())
-        wrong = np.flatnonzero((labels < 0) | (labels >= len(names)))
-        if len(wrong) and {str(value) for value in np.unique(labels).tolist()} <= set(names):
-            labels, wrong = encode_classes(labels.astype(str), names, self._keys()), wrong[:0]
-        if len(wrong):
+        elif not is_label.any():
+            labels = encode_classes(_as_text(values, keys), names, keys)
+        else:
+            wrong = np.flatnonzero(~is_label)
             raise PredictionError(
-                f"{len(wrong)} of {len(labels)} labels are not in [0, {len(names) - 1}], the first {labels[wrong[0]]} for "
-                f"{self._keys().text(wrong[0])}; classes are {', '.join(names)}"
+                f"{len(wrong)} of {len(values)} labels are not in [0, {n - 1}], the first {values[wrong[0]]} for "
+                f"{key_text(keys, wrong[0])}; classes are {', '.join(names)}"
             )
-        votes = np.eye(len(names), dtype=np.int64)[labels].reshape(-1, per_vector, len(names))
+        votes = np.eye(n, dtype=np.int64)[labels].reshape(-1, per_vector, n)
         return votes.sum(axis=1).argmax(axis=1)
 
     def _relabelled(self, view: WeightView, side: str) -> WeightView:
