@@ -80,11 +80,10 @@ def item_features(
 
 def _features(view: WeightView, kind: _Kind, cache: bool | Path, progress: bool) -> np.ndarray:
     _check_finite(view)
-    rows = np.arange(len(view.data))
-    found = np.empty((len(rows), view.per_vector, kind.n_features))
-    with progress_bar(shown=progress, total=len(rows), desc="features", unit=" vectors") as bar:
+    found = np.empty((len(view.data), view.per_vector, kind.n_features))
+    with progress_bar(shown=progress, total=len(found), desc="features", unit=" vectors") as bar:
         if cache is False or not kind.is_cached:
-            _compute(view, kind, rows, found, bar.update)
+            _compute(view, kind, np.arange(len(found)), found, bar.update)
         else:
             folder = default_folder() if cache is True else Path(cache)
             _compute_cached(view, kind, BlockCache(folder), found, bar.update)
@@ -185,8 +184,7 @@ def _batches(view: WeightView, rows: np.ndarray) -> Iterator[tuple[np.ndarray, n
     if not len(rows):
         return
     each = np.arange(view.per_vector)
-    n_values = view.per_vector * int(np.prod(view[int(rows[0])][0].shape))
-    step = max(1, _BATCH_VALUES // n_values)
+    step = max(1, _BATCH_VALUES // (view.per_vector * view[int(rows[0])][0].numel()))
     for first in range(0, len(rows), step):
         some = rows[first : first + step]
         items = (some[:, None] * view.per_vector + each).reshape(-1)

@@ -23,23 +23,14 @@ PERCENTILES = (1, 25, 50, 75, 99)
 
 @dataclass(frozen=True)
 class StoredTraining:
-    """A training as a dataset holds it.
+    """A training as a dataset holds it."""
 
-    Attributes:
-        training: its id.
-        hyperparameters: as drawn.
-        snapshots: numbers of those that the dataset holds, ``(n,)``, mostly 0 to 19.
-        epochs: of each snapshot, ``(n,)``; 0 is the initialisation.
-        vectors: the weights of each snapshot, float32 ``(n, n_weights)``.
-        row: its row of the table of trainings, with the learning curves.
-    """
-
-    training: str
+    training: str  # its id
     hyperparameters: HyperParameters
-    snapshots: np.ndarray
-    epochs: np.ndarray
-    vectors: np.ndarray
-    row: pd.Series
+    snapshots: np.ndarray  # numbers of those that the dataset holds, (n,), mostly 0 to 19
+    epochs: np.ndarray  # of each snapshot, (n,); 0 is the initialisation
+    vectors: np.ndarray  # the weights of each snapshot, float32 (n, n_weights)
+    row: pd.Series  # of the table of trainings, with the learning curves
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -69,16 +69,10 @@ def histograms(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndar
     Returns:
         Edges ``(BINS + 1,)`` and two shares in [0, 1], ``(BINS,)``; 0 for values that are not finite.
     """
-    every = np.concatenate([first, last]).astype(np.float64)
-    every = every[np.isfinite(every)]
-    low, high = (every.min(), every.max()) if len(every) else (0.0, 0.0)
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    edges = np.linspace(low, high, BINS + 1)
-    shares = [
-        np.histogram(values[np.isfinite(values)].astype(np.float64), edges)[0] / len(values) for values in (first, last)
-    ]
-    return edges, shares[0], shares[1]
+    finite = [values[np.isfinite(values)].astype(np.float64) for values in (first, last)]
+    edges = np.histogram_bin_edges(np.concatenate(finite), BINS)
+    before, after = (np.histogram(values, edges)[0] / len(first) for values in finite)
+    return edges, before, after
 
 
 def _draw_histograms(panel: Axes, training: StoredTraining, kernels: np.ndarray) -> None:
