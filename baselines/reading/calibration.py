@@ -130,17 +130,3 @@ def best_temperature(scores: np.ndarray, labels: np.ndarray) -> tuple[float, flo
 
     found: Any = minimize_scalar(loss, bounds=_TEMPERATURES, method="bounded")
     return float(np.exp(found.x)), float(found.fun)
-
-
-def calibration_error(probabilities: np.ndarray, labels: np.ndarray, n_bins: int = 10) -> float:
-    """Return the expected calibration error: the mean gap of confidence and accuracy over equal bins of confidence.
-
-    Args:
-        probabilities: float ``(n, classes)``.
-        labels: int ``(n,)``.
-        n_bins: of [0, 1]; an item counts as much as any other.
-    """
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    bins = np.minimum((confidence * n_bins).astype(np.int64), n_bins - 1)
-    gaps = np.bincount(bins, right - confidence, minlength=n_bins)
-    return float(np.abs(gaps).sum() / len(labels))

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from nws_data.errors import FormatError
+from nws_data.format.untrusted import read_file
 from nws_data.space.architecture import all_architectures
 from nws_data.space.network import state_names
 
@@ -75,10 +76,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     if path.suffix not in (".safetensors", *TORCH_SUFFIXES):
         raise FormatError(f"{path}: a checkpoint is a file .safetensors, {', '.join(TORCH_SUFFIXES)}; got {path.suffix!r}")
-    with open(path, "rb") as stream:
-        content = stream.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise FormatError(f"{path}: over {MAX_BYTES:,} bytes, the most that is read of a small network")
+    content = read_file(path, MAX_BYTES)
     try:
         return vectorise(_tensors(content, path.suffix))
     except FormatError as error:

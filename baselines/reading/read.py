@@ -40,16 +40,11 @@ def usable(classifiers: Iterable[Classifier]) -> list[Classifier]:
 
     Raises ``NWSError`` where there is none.
     """
-    best: dict[str, Classifier] = {}
-    for one in classifiers:
-        if one.calibration is None or one.spec.length is None or one.method.features != "vector":
-            continue
-        other = best.get(one.spec.target)
-        if other is None or other.calibration is None or one.calibration.log_loss < other.calibration.log_loss:
-            best[one.spec.target] = one
-    if not best:
+    able = [one for one in classifiers if one.calibration and one.spec.length and one.method.features == "vector"]
+    if not able:
         raise NWSError("no calibrated classifier of windows among them; keep some of local/*, such as boosting-16")
-    return list(best.values())
+    by_loss = sorted(able, key=lambda one: one.calibration.log_loss if one.calibration else np.inf, reverse=True)
+    return list(({one.spec.target: one for one in able} | {one.spec.target: one for one in by_loss}).values())
 
 
 def read_network(checkpoint: Checkpoint, classifiers: Sequence[Classifier], confidence: float = CONFIDENCE) -> list[Reading]:

@@ -24,6 +24,7 @@ from baselines.registry import METHODS, make_method
 from baselines.shallow import FeatureMethod
 from nws_data.atomic import write_bytes
 from nws_data.errors import FormatError, NWSError
+from nws_data.format.untrusted import read_file
 from nws_data.tasks.table import TaskSpec, parse_task
 
 if TYPE_CHECKING:
@@ -115,12 +116,11 @@ def load(path: Path) -> Classifier:
         FormatError: not such a file, too large, or one that asks for classes which are not on the list.
         OSError: it cannot be read.
     """
-    with open(path, "rb") as stream:
-        content = stream.read(MAX_BYTES + 1)
-    skops = _skops()
+    content, skops = read_file(path, MAX_BYTES), _skops()
     try:
-        if len(content) > MAX_BYTES or _unpacked(content) > MAX_BYTES:
-            raise FormatError(f"unpacks to over {MAX_BYTES:,} bytes, the most that is read")
+        with zipfile.ZipFile(BytesIO(content)) as file:
+            if sum(entry.file_size for entry in file.infolist()) > MAX_BYTES:
+                raise FormatError(f"unpacks to over {MAX_BYTES:,} bytes, the most that is read")
         return _classifier(skops.loads(content, trusted=[_TREE]))
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from error
@@ -142,11 +142,6 @@ def load_folder(folder: Path) -> list[Classifier]:
     return [load(path) for path in paths]
 
 
-def _unpacked(content: bytes) -> int:
-    with zipfile.ZipFile(BytesIO(content)) as file:
-        return sum(entry.file_size for entry in file.infolist())
-
-
 def _classifier(content: Any) -> Classifier:
     """Return the classifier of a file's content; raises ``FormatError``, or what a wrong type makes Python raise."""
     if not isinstance(content, dict) or set(content) != set(_FIELDS):
@@ -157,9 +152,7 @@ def _classifier(content: Any) -> Classifier:
         if not isinstance(content[name], kind):
             raise FormatError(f"{name} is of type {type(content[name]).__name__}")
     name, names, spec = content["method"], tuple(map(str, content["feature_names"])), parse_task(content["task"])
-    if name not in METHODS:
-        raise FormatError(f"method {name!r} is not registered")
-    method = make_method(name, content["seed"], **content["options"])
+    method = make_method(name, content["seed"], **content["options"]) if name in METHODS else None
     if not isinstance(method, FeatureMethod):
         raise FormatError(f"method {name!r} is kept in no file")
     classes = tuple(content["classes"])

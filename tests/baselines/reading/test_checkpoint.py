@@ -106,7 +106,7 @@ KERNEL = torch.ones(2, 2)
 HOSTILE: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "folder of zeros": (".pt", unpacking_to_much, "unpacks to over"),
     "strides of 0": (".pt", lambda: torch_bytes({"a.weight": torch.ones(1, 1).expand(2**20, 2**20)}), "values, the most"),
-    "large": (".safetensors", lambda: bytes(2**20 + 1), "the most that is read"),
+    "large": (".safetensors", lambda: bytes(2**20 + 1), "larger than the 1,048,576 bytes that it may have"),
     "header": (".safetensors", lambda: (2**62).to_bytes(8, "little") + b"{}", "cannot be read as plain tensors"),
     "truncated": (".safetensors", lambda: save({"a.weight": KERNEL})[:-3], "cannot be read as plain tensors"),
     "cut zip": (".pt", lambda: torch_bytes({"a.weight": KERNEL})[:-30], "cannot be read as plain tensors"),

@@ -119,10 +119,16 @@ def test_support_vectors_that_do_not_fit_are_refused(planted_root: Path, tmp_pat
         load(path)
 
 
-def test_a_file_that_unpacks_to_much_is_refused(boosting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_large_or_unpacks_to_much_is_refused(
+    boosting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(saved, "MAX_BYTES", 10_000)
-    with pytest.raises(FormatError, match="unpacks to over 10,000 bytes"):
+    with pytest.raises(FormatError, match="larger than the 10,000 bytes that it may have"):
         load(boosting)
+    with zipfile.ZipFile(tmp_path / "a.skops", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("schema.json", bytes(2**20))
+    with pytest.raises(FormatError, match="unpacks to over 10,000 bytes"):
+        load(tmp_path / "a.skops")
 
 
 def test_a_folder_without_classifiers_says_how_to_make_some(tmp_path: Path) -> None:
