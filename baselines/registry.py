@@ -220,32 +220,21 @@ def _load(name: str) -> ModuleType:
     Raises ``MethodError``, of an error of theirs with file and line.
     """
     path = Path(name).resolve()
+    key = f"nws_method_{sha256(str(path).encode()).hexdigest()[:12]}"
     try:
         if not name.endswith(".py"):
             return importlib.import_module(name)
-        key = f"nws_method_{sha256(str(path).encode()).hexdigest()[:12]}"
         if key not in sys.modules:
             spec = importlib.util.spec_from_file_location(key, path)
-            if not path.is_file() or spec is None or spec.loader is None:
-                raise MethodError(f"no such file: {path}; give package.module:Class or path/to/file.py:Class")
+            assert spec is not None and spec.loader is not None
             sys.modules[key] = importlib.util.module_from_spec(spec)
-            try:
-                spec.loader.exec_module(sys.modules[key])
-            except BaseException:
-                del sys.modules[key]
-                raise
+            spec.loader.exec_module(sys.modules[key])
         return sys.modules[key]
-    except MethodError:
-        raise
     except (Exception, SystemExit) as error:
-        if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
-            raise MethodError(
-                f"cannot import {name!r}: no module {error.name!r}; install its package, or give path/to/file.py:Class"
-            ) from error
-        place = _place(error)
-        if not place and isinstance(error, ValueError | TypeError):  # of the import itself: "" or ".x"
-            raise MethodError(f"no module name: {name!r}; give package.module:Class or path/to/file.py:Class") from error
-        text = str(error.msg if isinstance(error, SyntaxError) else error)
+        sys.modules.pop(key, None)
+        place, text = _place(error), str(error.msg if isinstance(error, SyntaxError) else error)
+        if not place and not isinstance(error, SyntaxError):  # of the import itself
+            raise MethodError(f"cannot import {name!r}: {text}; give package.module:Class or file.py:Class") from error
         raise MethodError(f"{place or path} cannot be imported: {type(error).__name__}: {text}; mend it there") from error
 
 

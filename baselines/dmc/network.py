@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.dmc.layers import KERNEL, Convolution, DMCLayers
+from baselines.dmc.layers import KERNEL, DMCLayers
 from nws_data.batch_norm import batch_norm
 from nws_data.randomness import Purpose, words
 
@@ -52,7 +53,9 @@ class DMCNetwork(nn.Module):
     def __init__(self, layers: DMCLayers, seed: int = 0, inputs: str = "raw") -> None:
         super().__init__()
         self.layers, self.seed, self.step, self.inputs = layers, seed, 0, inputs
-        self.convolutions = nn.ModuleList(_convolution(c) for c in layers.convolutions)
+        shape: dict[str, Any] = {"kernel_size": (1, KERNEL), "padding": (0, KERNEL // 2)}
+        made = (nn.utils.skip_init(nn.Conv2d, c.n_in, c.n_out, **shape) for c in layers.convolutions)
+        self.convolutions = nn.ModuleList(layer.to(memory_format=torch.channels_last) for layer in made)
         self.convolution_norms = nn.ModuleList(ReLUBatchNorm(c.n_out) for c in layers.convolutions)
         pairs = zip(layers.widths, layers.widths[1:], strict=False)
         self.matrices = nn.ModuleList(nn.utils.skip_init(nn.Linear, n_in, n_out) for n_in, n_out in pairs)
@@ -124,11 +127,6 @@ class ReLUBatchNorm(nn.Module):
             self.running_mean.lerp_(mean, _MOMENTUM)
             self.running_var.lerp_(variance, _MOMENTUM)
         return y
-
-
-def _convolution(layer: Convolution) -> nn.Module:
-    made = nn.utils.skip_init(nn.Conv2d, layer.n_in, layer.n_out, (1, KERNEL), padding=(0, KERNEL // 2))
-    return made.to(memory_format=torch.channels_last)
 
 
 def _initialise(modules: list[nn.Module], norms: list[nn.Module], seed: int) -> None:

@@ -117,20 +117,21 @@ def _check_available(spec: TaskSpec, counts: Mapping[str, Mapping[str, int]]) ->
     """
     needed = {"train": MIN_TRAININGS, "test": MIN_TRAININGS if spec.fold is None else 1}
     text = "; ".join(f"{side} " + ", ".join(f"{k} {v}" for k, v in counts[side].items()) for side in ("train", "test"))
-    if not spec.family.regression and len(counts["train"]) < 2:
+    regression = spec.family.regression
+    which, rule = " of the rarest class", "trainings above the accuracy threshold"
+    if regression:
+        which, rule = "", "finite trainings"
+    elif len(counts["train"]) < 2:
         raise TaskNotAvailableError(
             f"task {spec.name} is not available: {spec.target} has one value in this dataset ({text}); build it with more",
             f"{spec.target} has one value",
         )
     for side, n in needed.items():
         rarest, found = min(counts[side].items(), key=lambda item: item[1])
-        if found >= n:
-            continue
-        which = "" if spec.family.regression else " of the rarest class"
-        rule = "finite trainings" if spec.family.regression else "trainings above the accuracy threshold"
-        raise TaskNotAvailableError(
-            f"task {spec.name} is not available: it needs {needed['train']} trainings{which} in train and "
-            f"{needed['test']} in test; {rule}: {text}; `nws tasks` lists what is, more trainings bring the others",
-            f"{side} needs {n} {'trainings' if spec.family.regression else 'a class'}, has {found}"
-            f"{'' if spec.family.regression else f' of {rarest}'}",
-        )
+        if found < n:
+            short = f"trainings, has {found}" if regression else f"a class, has {found} of {rarest}"
+            raise TaskNotAvailableError(
+                f"task {spec.name} is not available: it needs {needed['train']} trainings{which} in train and "
+                f"{needed['test']} in test; {rule}: {text}; `nws tasks` lists what is, more trainings bring the others",
+                f"{side} needs {n} {short}",
+            )

@@ -38,11 +38,18 @@ class Task:
             population grows.
         counts: trainings by side (train, validation, test) and class, after balancing.
         seed: of the random windows of training.
+        official: whether results belong on the leaderboard: no fold, no threshold of its own, no share, no permuted labels,
+            no tier.
+        kind: ``"classification"`` or ``"regression"``.
+        target: the column that is predicted.
+        classes: values of the target in label order; ``None`` for regression.
     """
 
     def __init__(self, spec: TaskSpec, data: NWSDataset, sides: Sides, seed: int) -> None:
         self.spec = spec
-        self.name = spec.name
+        self.name, self.official, self.target = spec.name, spec.official, spec.target
+        self.kind = "regression" if spec.family.regression else "classification"
+        self.classes: tuple[Any, ...] | None = None if spec.family.regression else present_classes(data, spec.target)
         self.root: Path = data.root
         self.data_digest = data.manifest.population_digest(spec.family.population)
         self.counts = {side: dict(sides.counts[side]) for side in SIDES}
@@ -56,27 +63,6 @@ class Task:
         return f"Task({self.name!r}, {str(self.root)!r}: {sizes} trainings{kind})"
 
     @property
-    def official(self) -> bool:
-        """Whether results belong on the leaderboard: no fold, no threshold of its own, no share, no permuted
-        labels, no tier."""
-        return self.spec.official
-
-    @property
-    def kind(self) -> str:
-        """``"classification"`` or ``"regression"``."""
-        return "regression" if self.spec.family.regression else "classification"
-
-    @property
-    def target(self) -> str:
-        """The column that is predicted."""
-        return self.spec.target
-
-    @cached_property
-    def classes(self) -> tuple[Any, ...] | None:
-        """Values of the target in label order; ``None`` for regression."""
-        return None if self.spec.family.regression else present_classes(self._data, self.target)
-
-    @property
     def n_classes(self) -> int:
         """Number of classes; raises ``TaskError`` for regression."""
         return len(self._class_names())
@@ -86,8 +72,7 @@ class Task:
         """Accuracy of guessing, the largest class's share of the test trainings; ``None`` for regression."""
         if self.kind == "regression":
             return None
-        counts = self.counts["test"].values()
-        return max(counts) / sum(counts)
+        return max(self.counts["test"].values()) / sum(self.counts["test"].values())
 
     @cached_property
     def train(self) -> WeightView:

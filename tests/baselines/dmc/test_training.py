@@ -130,7 +130,7 @@ def test_a_checkpoint_without_lightnings_fields_is_refused(tmp_path):
 def test_a_folder_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(MethodError, match=r"folder: cannot keep a run in .*; give a folder that may be written"):
+        with pytest.raises(MethodError, match=r"folder: cannot keep a run in .*; give one that may be written"):
             run(folder, Small())
 
 
