@@ -53,15 +53,13 @@ class AlignedLinear(TabularMethod):
     def _prepare(self, task: Task, view: WeightView) -> None:
         if self.order == "matched":
             architecture = _architecture(view)
-            vectors = _sorted_vectors(view, architecture)
+            vectors = _vectors(view, architecture, "sorted")
             self._mean = match(vectors, vectors.mean(0), architecture).mean(0)
 
     def _table(self, view: WeightView) -> np.ndarray:
         """Return float32 ``(len(view), n_weights)``."""
         architecture = _architecture(view)
-        if self.order == "none":
-            return _scaled_vectors(view).numpy()
-        vectors = _sorted_vectors(view, architecture)
+        vectors = _vectors(view, architecture, self.order)
         return (vectors if self._mean is None else match(vectors, self._mean, architecture)).numpy()
 
     def _estimator(self, regression: bool) -> Any:
@@ -87,18 +85,12 @@ def _architecture(view: WeightView) -> Architecture:
     return architectures[0]
 
 
-def _scaled_vectors(view: WeightView) -> Tensor:
+def _vectors(view: WeightView, architecture: Architecture, order: str) -> Tensor:
+    """Return asinh(20 w), float32 ``(len(view), n_weights)``, units as they are or sorted."""
     import torch
 
-    parts = [view[i : i + _TOGETHER][0] for i in range(0, len(view), _TOGETHER)]
-    return torch.cat([(_SCALE * part).asinh() for part in parts])
-
-
-def _sorted_vectors(view: WeightView, architecture: Architecture) -> Tensor:
-    """Return asinh(20 w), float32 ``(len(view), n_weights)``, units by the norm of their incoming weights."""
-    import torch
-
-    return torch.cat([sort_units(part, architecture) for part in _scaled_vectors(view).split(_TOGETHER)])
+    parts = ((_SCALE * view[i : i + _TOGETHER][0]).asinh() for i in range(0, len(view), _TOGETHER))
+    return torch.cat([part if order == "none" else sort_units(part, architecture) for part in parts])
 
 
 def sort_units(vectors: Tensor, architecture: Architecture) -> Tensor:

@@ -147,7 +147,9 @@ def vectorise(state: Mapping[str, Tensor]) -> Checkpoint:
     layers = _layers(state)
     _check_chain(layers)
     parts, n_conv, before = [], 0, None
-    ours = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith(_COUNTER)} in _our_shapes()
+    every = (architecture for norm in (True, False) for architecture in all_architectures(norm))
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith(_COUNTER)}
+    ours = any(shapes == {name: tensor.shape for name, tensor in state_names(architecture)} for architecture in every)
     for layer in layers:
         weight = layer.weight
         if not layer.is_conv and before is not None and before.is_conv and not ours:
@@ -211,9 +213,3 @@ def _check_chain(layers: list[_Layer]) -> None:
                 f"{layer.name!r} takes {takes} inputs, {before.name!r} before it gives {gives}: not a sequence of layers, "
                 "or names that do not sort in its order (then save it by torch.save, which keeps the order)"
             )
-
-
-def _our_shapes() -> list[dict[str, tuple[int, ...]]]:
-    """Return the names and shapes of all our networks."""
-    every = (architecture for norm in (True, False) for architecture in all_architectures(norm))
-    return [{name: tensor.shape for name, tensor in state_names(architecture)} for architecture in every]

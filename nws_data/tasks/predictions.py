@@ -15,16 +15,20 @@ import numpy as np
 from nws_data.atomic import write_bytes
 from nws_data.errors import FormatError, PredictionError
 from nws_data.format.untrusted import MAX_TABLE_NBYTES, parse_json, read_file, read_parquet
+from nws_data.tasks.table import parse_task
 from nws_data.text import check_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from nws_data.format.manifest import Manifest
 
 FORMAT = "nws-predictions"
 FORMAT_VERSION = 1
 _METADATA_KEY = b"nws"
 _SHOWN_CLASSES = 12
 _LARGEST = 1e100
+_UNREADABLE = (FormatError, OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 
 _MOST_ROWS = 2_000_000
 """Three times what the largest task of the full dataset asks for: a tiny file may claim billions of equal rows."""
@@ -43,19 +47,12 @@ def key_text(keys: Keys, row: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """Predictions of one method for one task.
+    """Predictions of one method for one task."""
 
-    Attributes:
-        task: the task's name.
-        data_digest: of the dataset they were made on.
-        keys: what each is about.
-        values: ``(n,)``, class values as text, or float64 for a number.
-    """
-
-    task: str
-    data_digest: str
-    keys: Keys
-    values: np.ndarray
+    task: str  # its name
+    data_digest: str  # of the dataset they were made on
+    keys: Keys  # what each is about
+    values: np.ndarray  # (n,), class values as text, or float64 for a number
 
     def __len__(self) -> int:
         return len(self.values)
@@ -63,8 +60,10 @@ class Predictions:
     def __repr__(self) -> str:
         return f"Predictions({self.task!r}: {len(self):,} values, data {self.data_digest[:12]})"
 
-    def check_data(self, digest: str, population: str, root: Path) -> None:
-        """Raise ``PredictionError`` unless they were made on a population of that digest, which lies in ``root``."""
+    def check_data(self, manifest: Manifest, root: Path) -> None:
+        """Raise ``PredictionError`` where they were made on another population than that of a dataset, if it has one."""
+        population = parse_task(self.task).family.population
+        digest = manifest.population_digest(population) if population in manifest.populations else self.data_digest
         if self.data_digest != digest:
             first = f"; the first is {key_text(self.keys, 0)}" if len(self) else ""
             raise PredictionError(
@@ -111,20 +110,11 @@ class Predictions:
             columns = {name: _column(table.column(name), name) for name in names}
             texts = {name: check_text(content[name], name) for name in ("task", "data_digest")}
             return cls(**texts, values=columns.pop("prediction"), keys=columns)
-        except (
-            OSError,
-            pa.ArrowException,
-            ValueError,
-            TypeError,
-            LookupError,
-            AttributeError,
-            ArithmeticError,
-            FormatError,
-        ) as e:
-            reason = (str(e).splitlines() or [type(e).__name__])[0]
+        except (*_UNREADABLE, pa.ArrowException) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
             raise PredictionError(
-                f"{path}: not a readable prediction file ({reason[:300]}); write it with Predictions.save"
-            ) from e
+                f"{path}: not a readable prediction file ({reason}); write it with Predictions.save"
+            ) from error
 
 
 def align(predictions: Predictions, keys: Keys) -> np.ndarray:

@@ -14,16 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from nws_data.errors import PredictionError, TaskError, TaskNotAvailableError, one_of
-from nws_data.format.manifest import Manifest
+from nws_data.errors import PredictionError, TaskError, one_of
 from nws_data.format.tiers import FULL
 from nws_data.randomness import Purpose, permutation
-from nws_data.read.dataset import NWSDataset, local_folder, open_rows
+from nws_data.read.dataset import NWSDataset, local_folder
 from nws_data.read.views import FixedWindows, GlobalVectors, RandomWindows, Transform, WeightView
 from nws_data.space.identity import SIDES, Side
 from nws_data.tasks.predictions import Keys, Predictions, align, check_finite, encode_classes, key_text
 from nws_data.tasks.scores import Score, score_classes, score_numbers
-from nws_data.tasks.selection import Sides, present_classes, select_sides
+from nws_data.tasks.selection import Sides, open_population, present_classes, select_sides
 from nws_data.tasks.table import TaskSpec, parse_task
 
 
@@ -161,7 +160,7 @@ class Task:
             predictions = self.predictions(predictions)
         if predictions.task != self.name:
             raise PredictionError(f"the predictions are for the task {predictions.task!r}, not for {self.name}")
-        predictions.check_data(self.data_digest, self.spec.family.population, self.root)
+        predictions.check_data(self._data.manifest, self.root)
         keys, data = self.keys, self.test.data
         values = align(predictions, keys)
         rows = np.arange(len(data)) if self.spec.family.vote else self.test.rows  # of each key
@@ -245,16 +244,7 @@ def load_task(name: str, root: str | Path = "nws", *, seed: int = 0) -> Task:
     Source: Eilertsen et al. 2020, Sections 5 and 6.1, Supplement C.
     """
     spec = parse_task(name)
-    population = spec.family.population
-    root = local_folder(root, population, tier=spec.tier or FULL)
-    manifest = Manifest.load(root)
-    if population not in manifest.populations:
-        raise TaskNotAvailableError(
-            f"task {spec.name} is not available: it needs the population {population}, {root} has "
-            f"{', '.join(manifest.populations) or 'none'}; build it with `nws build --population {population}`",
-            f"no population {population}",
-        )
-    data = open_rows(root, population, tier=spec.tier or FULL)
+    data = open_population(local_folder(root, spec.family.population, tier=spec.tier or FULL), spec)
     return Task(spec, data, select_sides(data, spec), seed)
 
 
