@@ -100,15 +100,18 @@ class Option:
 
     def convert(self, value: Any) -> Any:
         """Return a text as the annotated type, any other value as it is; raises ``MethodError``."""
+        if isinstance(value, str):
+            value = self._read(value)
         if isinstance(value, float) and not math.isfinite(value):
             raise MethodError(f"option {self.name} must be finite, got {value}")
-        if not isinstance(value, str):
-            return value
+        return value
+
+    def _read(self, text: str) -> Any:
         readers = _readers(self.annotation)
         for _, read in readers:
             with suppress(ValueError, KeyError):
-                return read(value)
-        raise MethodError(f"option {self.name} must be {' or '.join(words for words, _ in readers)}, got {value!r}")
+                return read(text)
+        raise MethodError(f"option {self.name} must be {' or '.join(words for words, _ in readers)}, got {text!r}")
 
 
 def find_method(name: str) -> MethodEntry:
@@ -179,20 +182,13 @@ def _options(factory: type[Method], name: str) -> dict[str, Option]:
     return found
 
 
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(text)
-    return value
-
-
 _NO_TEXT: dict[str, Any] = {}
 _BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _READERS: dict[Any, tuple[str, Callable[[str], Any]]] = {
     type(None): ("none", lambda text: {"none": None}[text.lower()]),
     bool: ("true or false", lambda text: _BOOLS[text.lower()]),
     int: ("int", int),
-    float: ("float (finite)", _finite),
+    float: ("float", float),
     Path: ("Path", Path),
     str: ("str", str),
     Any: ("Any", str),

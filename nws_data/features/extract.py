@@ -135,30 +135,21 @@ def _kind(view: WeightView, pieces: str) -> _Kind:
         raise SelectionError(f"pieces: {one_of(pieces, PIECES)}")
     # Whether the selection and a block's key tell all about the items; a subclass may change the weights.
     is_cacheable = type(view) in (GlobalVectors, FixedWindows) and view.transform is None
-    # Whether the items are whole weight vectors as they are: not filled up, cut or transformed.
-    is_whole = (
-        isinstance(view, GlobalVectors) and view.transform is None and bool((view.data["n_weights"] == view.length).all())
-    )
-    if pieces == "layers":
-        return _layers(view, is_cacheable, is_whole)
-    if isinstance(view, FixedWindows):
+    parameters: dict[str, Any]
+    if pieces == "vector" and isinstance(view, FixedWindows):
         parameters = {"length": view.length, "part": view.part, "windows": view.per_vector}
         parameters |= {"grid": view.grid} if view.grid > 1 else {}
         return _Kind("windows", is_cacheable, parameters)
-    return _Kind("vector", is_cacheable and is_whole)
-
-
-def _layers(view: WeightView, is_cacheable: bool, is_whole: bool) -> _Kind:
-    if not is_whole:
-        raise SelectionError(
-            f"layers are pieces of whole vectors: give GlobalVectors(data) of one architecture, or pieces='vector'; "
-            f"got {view}"
-        )
+    # Whether the items are whole weight vectors as they are: not filled up, cut or transformed.
+    is_plain = isinstance(view, GlobalVectors) and view.transform is None
+    is_whole = is_plain and bool((view.data["n_weights"] == view.length).all())  # type: ignore[attr-defined]
+    if pieces == "vector":
+        return _Kind("vector", is_cacheable and is_whole)
     architectures, _ = view.data.architectures()
-    if len(architectures) > 1:
+    if not is_whole or len(architectures) > 1:
         raise SelectionError(
-            f"layers need one architecture, this selection has {len(architectures)}: use the population fixed, select one "
-            f'such as data.select(filter_size={architectures[0].filter_size}, ...), or pieces="vector"'
+            f"layers are pieces of whole vectors of one architecture: give GlobalVectors(data) of `fixed` or of one such as "
+            f"data.select(filter_size={architectures[0].filter_size}, ...), or pieces='vector'; got {view}"
         )
     hidden = [layer for layer in architectures[0].layers if not layer.is_output]
     tensors = {f"{layer.name}.{tensor.kind}": tensor for layer in hidden for tensor in layer.tensors}
