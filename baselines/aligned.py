@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from baselines.method import MethodError, choice, positive
+from baselines.method import choice, only_architecture, positive
 from baselines.tabular import TabularMethod
 
 if TYPE_CHECKING:
@@ -52,13 +52,13 @@ class AlignedLinear(TabularMethod):
 
     def _prepare(self, task: Task, view: WeightView) -> None:
         if self.order == "matched":
-            architecture = _architecture(view)
+            architecture = only_architecture(view)
             vectors = _vectors(view, architecture, "sorted")
             self._mean = match(vectors, vectors.mean(0), architecture).mean(0)
 
     def _table(self, view: WeightView) -> np.ndarray:
         """Return float32 ``(len(view), n_weights)``."""
-        architecture = _architecture(view)
+        architecture = only_architecture(view)
         vectors = _vectors(view, architecture, self.order)
         return (vectors if self._mean is None else match(vectors, self._mean, architecture)).numpy()
 
@@ -74,15 +74,6 @@ class AlignedLinear(TabularMethod):
 
     def _count(self, fitted: Any) -> int | None:
         return int(fitted[-1].coef_.shape[0] * fitted[0].n_features_in_ + fitted[-1].intercept_.size)
-
-
-def _architecture(view: WeightView) -> Architecture:
-    architectures, _ = view.data.architectures()
-    if len(architectures) > 1 or view[0][0].numel() != architectures[0].n_weights:
-        raise MethodError(
-            f"aligned vectors are whole ones of one architecture, this view has others: {view}; use a global task"
-        )
-    return architectures[0]
 
 
 def _vectors(view: WeightView, architecture: Architecture, order: str) -> Tensor:

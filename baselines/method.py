@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from nws_data.read.views import WeightView
+    from nws_data.space.architecture import Architecture
     from nws_data.tasks.task import Task
 
 
@@ -85,6 +86,14 @@ def item_length(view: WeightView) -> int:
     if not isinstance(length, int):
         raise MethodError(f"methods read whole vectors or windows, got {view!r}")
     return length
+
+
+def only_architecture(view: WeightView) -> Architecture:
+    """Return the one architecture of a view's whole vectors; raises ``MethodError`` for another view."""
+    architectures, _ = view.data.architectures()
+    if len(architectures) > 1 or item_length(view) != architectures[0].n_weights:
+        raise MethodError(f"this method reads whole vectors of one architecture, got {view}; use a global task")
+    return architectures[0]
 
 
 def choice(name: str, value: str, allowed: Collection[str]) -> str:

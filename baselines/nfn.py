@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING, Any, cast
 
-from baselines.method import Method, MethodError, item_length
+from baselines.method import Method, MethodError, item_length, only_architecture
 from nws_data.arguments import whole_number
 
 if TYPE_CHECKING:  # not at run time: the list of methods reads the options below without torch
@@ -103,10 +103,7 @@ def _network(view: WeightView, channels: int, hidden: int, n_classes: int) -> nn
 
     from nws_data.space.nfn_tensors import to_nfn
 
-    architectures, _ = view.data.architectures()
-    if len(architectures) > 1:
-        raise MethodError(f"nfn reads vectors of one architecture, these are of {len(architectures)}; use a global task")
-    (architecture,) = architectures
+    architecture = only_architecture(view)
     measured = torch.arange(0, len(view), max(1, len(view) // _N_MEASURED))
 
     def tensors(vectors: Tensor) -> Any:

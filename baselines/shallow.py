@@ -88,7 +88,10 @@ class LinearSvm(LinearMethod):
         self.penalty, self.max_iter = positive("penalty", penalty), whole_number("option max_iter", max_iter, 1)
 
     def _estimator(self, regression: bool) -> Any:
-        return linear_svm(regression, self.penalty, self.max_iter)
+        from sklearn.svm import LinearSVC, LinearSVR
+
+        options = {"C": self.penalty, "dual": False, "max_iter": self.max_iter}
+        return _scaled(LinearSVR(loss="squared_epsilon_insensitive", **options) if regression else LinearSVC(**options))
 
 
 class RbfSvm(FeatureMethod):
@@ -152,7 +155,7 @@ class RbfSvm(FeatureMethod):
 
 
 class Boosting(FeatureMethod):
-    """Gradient boosting of decision trees on histograms, the strongest simple baseline of the field.
+    """Gradient boosting of decision trees on histograms, the strongest simple baseline of the field; all items are fitted.
 
     Args:
         seed: of scikit-learn's binning, where there are over 200,000 items.
@@ -170,7 +173,10 @@ class Boosting(FeatureMethod):
         self.rounds, self.rate = whole_number("option rounds", rounds, 1), positive("rate", rate)
 
     def _estimator(self, regression: bool) -> Any:
-        return boosting(regression, self.seed, self.rounds, self.rate)
+        from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+        kind = HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier
+        return kind(max_iter=self.rounds, learning_rate=self.rate, early_stopping=False, random_state=self.seed)
 
 
 class Logistic(LinearMethod):
@@ -230,23 +236,6 @@ class Ridge(LinearMethod):
         if self.alpha is None:
             return _scaled(RidgeCV(10.0 ** np.arange(-2, 6), cv=self._folds))
         return _scaled(RidgeRegression(alpha=self.alpha))
-
-
-def linear_svm(regression: bool = False, penalty: float = 1.0, max_iter: int = 5000) -> Any:
-    """Return the pipeline of :class:`LinearSvm`: features to their range, standardised, and the machine, its last step."""
-    from sklearn.svm import LinearSVC, LinearSVR
-
-    if regression:
-        return _scaled(LinearSVR(C=penalty, loss="squared_epsilon_insensitive", dual=False, max_iter=max_iter))
-    return _scaled(LinearSVC(C=penalty, dual=False, max_iter=max_iter))
-
-
-def boosting(regression: bool, seed: int, rounds: int = 100, rate: float = 0.1) -> Any:
-    """Return scikit-learn's gradient boosting on histograms, without early stopping: all items are fitted."""
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-
-    kind = HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier
-    return kind(max_iter=rounds, learning_rate=rate, early_stopping=False, random_state=seed)
 
 
 def _scaled(estimator: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from baselines.method import Method, item_length
-from baselines.shallow import BINNED, boosting
+from baselines.shallow import BINNED, Boosting
 from baselines.tabular import TabularMethod
 from nws_data.space.hyperparameters import CLASSES, COLUMNS
 
@@ -48,7 +48,7 @@ class _WithoutWeights(TabularMethod):
         return task.train
 
     def _estimator(self, regression: bool) -> Any:
-        return boosting(regression, self.seed)
+        return Boosting(self.seed)._estimator(regression)
 
 
 class HyperParametersOnly(_WithoutWeights):

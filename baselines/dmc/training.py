@@ -37,7 +37,7 @@ _REMOVE = "remove it to train from the beginning"
 
 def run_key(identity: Mapping[str, Any]) -> str:
     """Return the name of a run: 16 hexadecimal digits of what decides its result."""
-    return sha256(_text(identity).encode()).hexdigest()[:16]
+    return sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def train(
@@ -58,7 +58,7 @@ def train(
     and of earlier ones up to the checkpoints from which the run went on.
     """
     run = folder / run_key(identity)
-    keeper = EpochCheckpoint(run / CHECKPOINT, checkpoint_every_s, _text(identity))
+    keeper = EpochCheckpoint(run / CHECKPOINT, checkpoint_every_s, json.dumps(identity, sort_keys=True))
     try:
         make_folder(run)
         remove_stale(run)  # what killed writers left
@@ -109,10 +109,6 @@ class EpochCheckpoint(Checkpoint):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Say in the checkpoint whose it is and how long the run took so far."""
         checkpoint[_RUN] = {"identity": self.identity, "seconds": self.seconds}
-
-
-def _text(identity: Mapping[str, Any]) -> str:
-    return json.dumps(identity, sort_keys=True)
 
 
 def _trainer(keeper: EpochCheckpoint, bar: Any, epochs: int, device: str, validate: bool) -> Trainer:
