@@ -206,8 +206,7 @@ def _verify(options: argparse.Namespace) -> int:
         problems = "".join(f"\n  {plain(problem)}" for problem in report.problems)
         say(f"{options.folder}: {n:,} problem{'' if n == 1 else 's'}{problems}")
         if report.n_damaged:
-            others = "; the others are good" if report.n_damaged == n else ""
-            say(f"Fetch or build the damaged files again{others}.")
+            say(f"Fetch or build the damaged files again{'; the others are good' if report.n_damaged == n else ''}.")
     return 0 if report.ok and all(item.agrees for item in rescored) else 1
 
 

@@ -58,8 +58,7 @@ class DMCModule(LightningModule):
         self.save_hyperparameters()
         self.classifies = n_classes is not None
         self.learning_rate, self.target_mean, self.target_scale = learning_rate, target_mean, target_scale
-        self.network = DMCNetwork(DMCLayers.of(length, n_classes or 1), seed, inputs)
-        self.network.use_batch_statistics(batch_statistics)
+        self.network = DMCNetwork(DMCLayers.of(length, n_classes or 1), seed, inputs, batch_statistics)
 
     def forward(self, weights: Tensor) -> Tensor:
         """Return logits ``(n, n_classes)``, or predictions ``(n,)`` in the target's unit, of weights ``(n, length)``."""

@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from nws_data.errors import NWSError
-
 if TYPE_CHECKING:
     from baselines.tabular import TabularMethod
     from nws_data.tasks.task import Task
@@ -90,19 +88,14 @@ def calibrate(method: TabularMethod, task: Task) -> Calibration:
 
     Args:
         method: fitted on the task.
-        task: a classification; its training items, windows or whole vectors, of each training's last snapshot.
-
-    Raises:
-        NWSError: fewer trainings of some class than folds.
+        task: a classification with :data:`N_FOLDS` training trainings of each class at least; of their items, windows or
+            whole vectors, those of the last snapshot count.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
     view, table, kept = method.training_items(task)
     labels, rows = view.labels.numpy(), view.rows
     trainings, snapshots = view.data["training"][rows], view.data["snapshot"][rows]
-    rarest = min(task.counts["train"].items(), key=lambda item: item[1])
-    if rarest[1] < N_FOLDS:
-        raise NWSError(f"{task.name}: calibration needs {N_FOLDS} training trainings a class, {rarest[0]} has {rarest[1]}")
     scores, distances = np.empty((len(labels), task.n_classes)), np.empty(len(labels))
     folds = StratifiedGroupKFold(N_FOLDS, shuffle=True, random_state=0)
     for train, held in folds.split(table, labels, trainings):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from baselines.method import MethodError
-from baselines.reading.calibration import Calibration, Distance, calibrate
+from baselines.reading.calibration import N_FOLDS, Calibration, Distance, calibrate
 from baselines.registry import METHODS, make_method
 from baselines.shallow import FeatureMethod
 from nws_data.atomic import write_bytes
@@ -76,7 +76,7 @@ def check_keepable(name: str) -> None:
 
 def classifier_of(method: FeatureMethod, name: str, options: Mapping[str, Any], task: Task) -> Classifier:
     """Return a method that was fitted on a task as a classifier, calibrated where the task has enough trainings."""
-    can = task.kind == "classification" and min(task.counts["train"].values()) >= 5
+    can = task.kind == "classification" and min(task.counts["train"].values()) >= N_FOLDS
     return Classifier(
         method=method,
         name=name,

@@ -7,7 +7,6 @@ import pytest
 
 from baselines.reading.calibration import Distance, best_temperature, calibrate, softmax
 from baselines.registry import make_method
-from nws_data.errors import NWSError
 from nws_data.tasks.task import load_task
 
 
@@ -53,12 +52,3 @@ def test_what_weights_do_not_tell_gives_no_confidence(planted_root: Path) -> Non
         confidence = np.array([found.probabilities(network).max() for network in scores])
         assert low <= confidence.mean() <= high
         assert (found.log_loss < 0.1) == (target == "augmentation")
-
-
-def test_too_few_trainings_for_the_folds_are_named(planted_root: Path) -> None:
-    task = load_task("local/augmentation@500", planted_root)
-    method = make_method("logistic-16")
-    method.fit(task)
-    task.counts["train"]["True"] = 4
-    with pytest.raises(NWSError, match="calibration needs 5 training trainings a class, True has 4"):
-        calibrate(method, task)
