@@ -159,8 +159,7 @@ def make_method(name: str, /, seed: int = 0, **options: Any) -> Method:
     Raises:
         MethodError: as :func:`resolve_options`, and what the class itself refuses.
     """
-    resolved = resolve_options(name, options)
-    return find_method(name).load()(seed, **resolved)
+    return find_method(name).load()(seed, **resolve_options(name, options))
 
 
 def _options(factory: type[Method], name: str) -> dict[str, Option]:

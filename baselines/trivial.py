@@ -9,7 +9,7 @@ import numpy as np
 from baselines.method import Method, item_length
 from baselines.shallow import BINNED, Boosting
 from baselines.tabular import TabularMethod
-from nws_data.space.hyperparameters import CLASSES, COLUMNS
+from nws_data.space.hyperparameters import COLUMNS
 
 if TYPE_CHECKING:
     from nws_data.read.dataset import NWSDataset
@@ -80,5 +80,4 @@ def _columns(data: NWSDataset, name: str) -> np.ndarray:
     column = data[name]
     if column.dtype.kind in "bif":
         return column.astype(np.float64)[:, None]
-    values = data.classes(name) if name in CLASSES else np.unique(column)
-    return (column[:, None] == np.array(values)).astype(np.float64)
+    return (column[:, None] == np.array(data.classes(name))).astype(np.float64)

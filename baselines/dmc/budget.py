@@ -46,15 +46,8 @@ same in bfloat16.
 class RotatingSampler(EpochSampler):
     """Some snapshots of each weight training an epoch, the next ones in the next epoch, in random order.
 
-    As :class:`EpochSampler` a function of (seed, epoch); every item has its turn.
-
-    Args:
-        view: whose items are drawn.
-        seed: of the order, in [0, 2^63).
-        per_training: items of each weight training in an epoch; all where it has no more.
-
-    Raises:
-        ArgumentError: a number or seed out of range.
+    As :class:`EpochSampler` a function of (seed, epoch); every item has its turn. ``per_training`` is the number of items of
+    each weight training in an epoch, all where it has no more; ``ArgumentError`` below 1.
     """
 
     def __init__(self, view: WeightView, seed: int = 0, per_training: int = 1) -> None:

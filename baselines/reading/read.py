@@ -48,15 +48,9 @@ def usable(classifiers: Iterable[Classifier]) -> list[Classifier]:
 
 
 def read_network(checkpoint: Checkpoint, classifiers: Sequence[Classifier], confidence: float = CONFIDENCE) -> list[Reading]:
-    """Return a reading for each classifier's hyper-parameter.
+    """Return a reading for the hyper-parameter of each classifier of :func:`usable`.
 
-    Args:
-        checkpoint: the network.
-        classifiers: of :func:`usable`.
-        confidence: an answer has at least this probability, in [0, 1].
-
-    Raises:
-        NWSError: a confidence out of range.
+    An answer has at least the probability ``confidence``; raises ``NWSError`` where that is not in [0, 1].
     """
     if not 0 <= confidence <= 1:
         raise NWSError(f"confidence must be in [0, 1], got {confidence}")

@@ -60,18 +60,10 @@ def item_features(
     cache: bool | Path = True,
     progress: bool = False,
 ) -> np.ndarray:
-    """Return features of one's own of every item of a view, cached as those of :func:`statistics_features` are.
+    """Return features of one's own of every item of a view, float64 ``(len(view), n_features)``, cached as statistics are.
 
-    Args:
-        view: what an item is: a whole vector, or a window.
-        name: of the features, and of their folder in the cache.
-        compute: from items float32 ``(n, length)`` to float64 ``(n, n_features)``; a row a function of its item alone.
-        n_features: of each item.
-        version: of ``compute``: cached features of another version are not used.
-        cache, progress: see :func:`statistics_features`.
-
-    Returns:
-        float64 ``(len(view), n_features)``. Errors as of :func:`statistics_features`.
+    ``compute`` goes from items float32 ``(n, length)`` to float64 ``(n, n_features)``, a row a function of its item alone.
+    Cached features of another name or version are not used. All else is as of :func:`statistics_features`.
     """
     kind = _kind(view, "vector")
     own = replace(kind, name=f"{name}-{kind.name}", compute=compute, per_piece=n_features, version=version)
