@@ -147,7 +147,6 @@ class DMC(Method):
             MethodError: before :meth:`fit`, or for a view of another length.
         """
         import torch
-        from torch.utils.data import DataLoader
 
         from baselines.dmc import overlap
         from nws_data.read.views import FixedWindows
@@ -159,8 +158,8 @@ class DMC(Method):
             if isinstance(view, FixedWindows) and not self._batch_statistics and overlap.shares(module.network.layers, view):
                 parts = [module.predicted(out) for out in overlap.outputs(module.network, view, device)]
             else:
-                loader = DataLoader(view, _PREDICTED)
-                parts = [module.predict_step((weights.to(device), labels)) for weights, labels in loader]
+                batches = (view[i : i + _PREDICTED][0].to(device) for i in range(0, len(view), _PREDICTED))
+                parts = [module.predicted(module.network(weights)) for weights in batches]
         return torch.cat(parts).float().cpu().numpy()
 
     def _identity(self, task: Task, epochs: int) -> dict[str, Any]:
