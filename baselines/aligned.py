@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from baselines.method import MethodError
-from baselines.shallow import positive
+from baselines.method import choice, only_architecture, positive
 from baselines.tabular import TabularMethod
-from nws_data.errors import one_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +21,6 @@ ORDERS = ("matched", "sorted", "none")
 _SCALE = 20.0  # as of the DMC on asinh(20 w)
 _TOGETHER = 64  # vectors that are sorted at once
 _MOST_SWEEPS = 4
-_ROUNDS = 1  # of the mean that vectors are matched to
 
 
 class AlignedLinear(TabularMethod):
@@ -50,28 +47,19 @@ class AlignedLinear(TabularMethod):
         self, seed: int = 0, *, order: Literal["matched", "sorted", "none"] = "matched", penalty: float = 1e-4
     ) -> None:
         super().__init__(seed)
-        if order not in ORDERS:
-            raise MethodError(f"order: {one_of(order, ORDERS)}")
-        self.order, self.penalty = order, positive("penalty", penalty)
+        self.order, self.penalty = choice("order", order, ORDERS), positive("penalty", penalty)
         self._mean: Tensor | None = None
 
     def _prepare(self, task: Task, view: WeightView) -> None:
-        self._mean = None
-        if self.order != "matched":
-            return
-        architecture = _architecture(view)
-        vectors = _sorted_vectors(view, architecture)
-        mean = vectors.mean(0)
-        for _ in range(_ROUNDS):
-            mean = match(vectors, mean, architecture).mean(0)
-        self._mean = mean
+        if self.order == "matched":
+            architecture = only_architecture(view)
+            vectors = _vectors(view, architecture, "sorted")
+            self._mean = match(vectors, vectors.mean(0), architecture).mean(0)
 
     def _table(self, view: WeightView) -> np.ndarray:
         """Return float32 ``(len(view), n_weights)``."""
-        architecture = _architecture(view)
-        if self.order == "none":
-            return _scaled_vectors(view).numpy()
-        vectors = _sorted_vectors(view, architecture)
+        architecture = only_architecture(view)
+        vectors = _vectors(view, architecture, self.order)
         return (vectors if self._mean is None else match(vectors, self._mean, architecture)).numpy()
 
     def _estimator(self, regression: bool) -> Any:
@@ -88,33 +76,17 @@ class AlignedLinear(TabularMethod):
         return int(fitted[-1].coef_.shape[0] * fitted[0].n_features_in_ + fitted[-1].intercept_.size)
 
 
-def _architecture(view: WeightView) -> Architecture:
-    architectures, _ = view.data.architectures()
-    if len(architectures) > 1 or view[0][0].numel() != architectures[0].n_weights:
-        raise MethodError(
-            f"aligned vectors are whole ones of one architecture, this view has others: {view}; use a global task"
-        )
-    return architectures[0]
-
-
-def _scaled_vectors(view: WeightView) -> Tensor:
+def _vectors(view: WeightView, architecture: Architecture, order: str) -> Tensor:
+    """Return asinh(20 w), float32 ``(len(view), n_weights)``, units as they are or sorted."""
     import torch
 
-    parts = [view[i : i + _TOGETHER][0] for i in range(0, len(view), _TOGETHER)]
-    return torch.cat([(_SCALE * part).asinh() for part in parts])
-
-
-def _sorted_vectors(view: WeightView, architecture: Architecture) -> Tensor:
-    """Return asinh(20 w), float32 ``(len(view), n_weights)``, units by the norm of their incoming weights."""
-    import torch
-
-    return torch.cat([sort_units(part, architecture) for part in _scaled_vectors(view).split(_TOGETHER)])
+    parts = ((_SCALE * view[i : i + _TOGETHER][0]).asinh() for i in range(0, len(view), _TOGETHER))
+    return torch.cat([part if order == "none" else sort_units(part, architecture) for part in parts])
 
 
 def sort_units(vectors: Tensor, architecture: Architecture) -> Tensor:
     """Return vectors ``(B, n_weights)`` with the units of each hidden layer by the norm of their incoming weights."""
-    from nws_data.space.permutation import permutation_spec
-    from nws_data.space.permutation_augmentation import permute_each
+    from nws_data.space.permutation import permutation_spec, permute_each
 
     orders = {}
     for group in permutation_spec(architecture):

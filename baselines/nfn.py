@@ -6,9 +6,9 @@ Its predictions do not depend on the order of hidden channels and units. Batch n
 from __future__ import annotations
 
 import importlib.util
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from baselines.method import Method, MethodError
+from baselines.method import Method, MethodError, item_length, only_architecture
 from nws_data.arguments import whole_number
 
 if TYPE_CHECKING:  # not at run time: the list of methods reads the options below without torch
@@ -65,7 +65,7 @@ class NFN(Method):
         from nws_data.progress import progress_bar
         from nws_data.randomness import Purpose, permutation
 
-        view, steps = task.train, -(-len(task.train) // self._batch_size)
+        view, steps, self.length = task.train, -(-len(task.train) // self._batch_size), item_length(task.train)
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(self.seed)
             network = self._network = _network(view, self._channels, self._hidden, task.n_classes)
@@ -87,10 +87,10 @@ class NFN(Method):
         """Return class probabilities, float32 ``(len(view), n_classes)``."""
         import torch
 
-        if self._network is None:
-            raise MethodError("the NFN has not been fitted: call fit(task) first")
+        self.check_view(view)
+        network = cast("nn.Module", self._network)
         with torch.inference_mode():
-            parts = [self._network(view[i : i + _PREDICTED][0]).softmax(1) for i in range(0, len(view), _PREDICTED)]
+            parts = [network(view[i : i + _PREDICTED][0]).softmax(1) for i in range(0, len(view), _PREDICTED)]
         return torch.cat(parts).numpy()
 
 
@@ -103,10 +103,7 @@ def _network(view: WeightView, channels: int, hidden: int, n_classes: int) -> nn
 
     from nws_data.space.nfn_tensors import to_nfn
 
-    architectures, _ = view.data.architectures()
-    if len(architectures) > 1:
-        raise MethodError(f"nfn reads vectors of one architecture, these are of {len(architectures)}; use a global task")
-    (architecture,) = architectures
+    architecture = only_architecture(view)
     measured = torch.arange(0, len(view), max(1, len(view) // _N_MEASURED))
 
     def tensors(vectors: Tensor) -> Any:

@@ -100,15 +100,18 @@ class Option:
 
     def convert(self, value: Any) -> Any:
         """Return a text as the annotated type, any other value as it is; raises ``MethodError``."""
+        if isinstance(value, str):
+            value = self._read(value)
         if isinstance(value, float) and not math.isfinite(value):
             raise MethodError(f"option {self.name} must be finite, got {value}")
-        if not isinstance(value, str):
-            return value
+        return value
+
+    def _read(self, text: str) -> Any:
         readers = _readers(self.annotation)
         for _, read in readers:
             with suppress(ValueError, KeyError):
-                return read(value)
-        raise MethodError(f"option {self.name} must be {' or '.join(words for words, _ in readers)}, got {value!r}")
+                return read(text)
+        raise MethodError(f"option {self.name} must be {' or '.join(words for words, _ in readers)}, got {text!r}")
 
 
 def find_method(name: str) -> MethodEntry:
@@ -156,8 +159,7 @@ def make_method(name: str, /, seed: int = 0, **options: Any) -> Method:
     Raises:
         MethodError: as :func:`resolve_options`, and what the class itself refuses.
     """
-    resolved = resolve_options(name, options)
-    return find_method(name).load()(seed, **resolved)
+    return find_method(name).load()(seed, **resolve_options(name, options))
 
 
 def _options(factory: type[Method], name: str) -> dict[str, Option]:
@@ -179,20 +181,13 @@ def _options(factory: type[Method], name: str) -> dict[str, Option]:
     return found
 
 
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(text)
-    return value
-
-
 _NO_TEXT: dict[str, Any] = {}
 _BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _READERS: dict[Any, tuple[str, Callable[[str], Any]]] = {
     type(None): ("none", lambda text: {"none": None}[text.lower()]),
     bool: ("true or false", lambda text: _BOOLS[text.lower()]),
     int: ("int", int),
-    float: ("float (finite)", _finite),
+    float: ("float", float),
     Path: ("Path", Path),
     str: ("str", str),
     Any: ("Any", str),
@@ -220,32 +215,21 @@ def _load(name: str) -> ModuleType:
     Raises ``MethodError``, of an error of theirs with file and line.
     """
     path = Path(name).resolve()
+    key = f"nws_method_{sha256(str(path).encode()).hexdigest()[:12]}"
     try:
         if not name.endswith(".py"):
             return importlib.import_module(name)
-        key = f"nws_method_{sha256(str(path).encode()).hexdigest()[:12]}"
         if key not in sys.modules:
             spec = importlib.util.spec_from_file_location(key, path)
-            if not path.is_file() or spec is None or spec.loader is None:
-                raise MethodError(f"no such file: {path}; give package.module:Class or path/to/file.py:Class")
+            assert spec is not None and spec.loader is not None
             sys.modules[key] = importlib.util.module_from_spec(spec)
-            try:
-                spec.loader.exec_module(sys.modules[key])
-            except BaseException:
-                del sys.modules[key]
-                raise
+            spec.loader.exec_module(sys.modules[key])
         return sys.modules[key]
-    except MethodError:
-        raise
     except (Exception, SystemExit) as error:
-        if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
-            raise MethodError(
-                f"cannot import {name!r}: no module {error.name!r}; install its package, or give path/to/file.py:Class"
-            ) from error
-        place = _place(error)
-        if not place and isinstance(error, ValueError | TypeError):  # of the import itself: "" or ".x"
-            raise MethodError(f"no module name: {name!r}; give package.module:Class or path/to/file.py:Class") from error
-        text = str(error.msg if isinstance(error, SyntaxError) else error)
+        sys.modules.pop(key, None)
+        place, text = _place(error), str(error.msg if isinstance(error, SyntaxError) else error)
+        if not place and not isinstance(error, SyntaxError):  # of the import itself
+            raise MethodError(f"cannot import {name!r}: {text}; give package.module:Class or file.py:Class") from error
         raise MethodError(f"{place or path} cannot be imported: {type(error).__name__}: {text}; mend it there") from error
 
 

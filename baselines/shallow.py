@@ -8,17 +8,16 @@ Windows are fitted and predicted on the official ten of each vector; the paper d
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from baselines.method import MethodError
-from baselines.tabular import TabularMethod, distance_scores, sampled_items
+from baselines.method import MethodError, choice, positive
+from baselines.tabular import TabularMethod, sampled_items
 from nws_data.arguments import whole_number
-from nws_data.errors import one_of
 
 if TYPE_CHECKING:
+    from nws_data.features.extract import Pieces
     from nws_data.read.views import WeightView
     from nws_data.tasks.task import Task
 
@@ -43,32 +42,7 @@ class FeatureMethod(TabularMethod):
 
     def __init__(self, seed: int = 0, *, features: Features = "vector", cache: bool = True) -> None:
         super().__init__(seed)
-        if features not in FEATURES:
-            raise MethodError(f"features: {one_of(features, FEATURES)}")
-        self.features, self.cache = features, cache
-        self._length = 0
-
-    def fit(self, task: Task) -> None:
-        """Fit on the training side; see :meth:`TabularMethod.fit`."""
-        super().fit(task)
-        self._length = _length(task.test)
-
-    def state(self) -> dict[str, Any]:
-        """Return what :meth:`fit` made: all that :meth:`set_state` needs to predict the same bits."""
-        return {"estimator": self._fitted, "n_classes": self._n_classes, "length": self._length}
-
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Take what :meth:`state` gave, instead of a fit."""
-        self._fitted, self._n_classes, self._length = (state[name] for name in ("estimator", "n_classes", "length"))
-
-    def predict(self, view: WeightView) -> np.ndarray:
-        """Return scores or numbers; see :meth:`Method.predict`."""
-        if self._fitted is not None and _length(view) != self._length:
-            raise MethodError(f"fitted on items of {self._length} values, this view's have {_length(view)}: {view}")
-        return super().predict(view)
-
-    def _train_view(self, task: Task) -> WeightView:
-        return task.view("train", fixed=True)
+        self.features, self.cache = choice("features", features, FEATURES), cache
 
     def names(self, view: WeightView) -> tuple[str, ...]:
         """Return the features' names."""
@@ -80,12 +54,11 @@ class FeatureMethod(TabularMethod):
     def _table(self, view: WeightView) -> np.ndarray:
         from nws_data.features.extract import feature_names, statistics_features
 
-        if self.features == "vector":
-            return statistics_features(view, cache=self.cache, progress=True)
-        table = statistics_features(view, "layers", cache=self.cache, progress=True)
-        if self.features == "layers":
+        pieces: Pieces = "vector" if self.features == "vector" else "layers"
+        table = statistics_features(view, pieces, cache=self.cache, progress=True)
+        if self.features != "kernels":
             return table
-        return table[:, [".kernel." in name for name in feature_names(view, "layers")]]
+        return table[:, [".kernel." in name for name in feature_names(view, pieces)]]
 
 
 class LinearMethod(FeatureMethod):
@@ -115,7 +88,10 @@ class LinearSvm(LinearMethod):
         self.penalty, self.max_iter = positive("penalty", penalty), whole_number("option max_iter", max_iter, 1)
 
     def _estimator(self, regression: bool) -> Any:
-        return linear_svm(regression, self.penalty, self.max_iter)
+        from sklearn.svm import LinearSVC, LinearSVR
+
+        options = {"C": self.penalty, "dual": False, "max_iter": self.max_iter}
+        return _scaled(LinearSVR(loss="squared_epsilon_insensitive", **options) if regression else LinearSVC(**options))
 
 
 class RbfSvm(FeatureMethod):
@@ -157,10 +133,9 @@ class RbfSvm(FeatureMethod):
     def _kept(self, view: WeightView) -> np.ndarray | slice:
         return sampled_items(view, self.max_items, self.seed)
 
-    def _class_scores(self, table: np.ndarray, n_classes: int) -> np.ndarray:
+    def _distances(self, table: np.ndarray) -> np.ndarray:
         """Return what ``decision_function`` gives, but the kernel once for all classes, by one product of matrices."""
-        scaling, rest = self._fitted[:-1], self._fitted[-1]
-        machines = rest.estimators_
+        scaling, machines = self.fitted[:-1], self.fitted[-1].estimators_
         ids, place = np.unique(np.concatenate([machine.support_ for machine in machines]), return_inverse=True)
         of = np.repeat(np.arange(len(machines)), [len(machine.support_) for machine in machines])
         vectors, weights = np.empty((len(ids), table.shape[1])), np.zeros((len(ids), len(machines)))
@@ -176,11 +151,11 @@ class RbfSvm(FeatureMethod):
             kernel *= -gamma
             found[first : first + step] = np.exp(np.minimum(kernel, 0, out=kernel), out=kernel) @ weights
         found += [machine.intercept_[0] for machine in machines]
-        return distance_scores(found[:, 0] if len(machines) == 1 else found, rest.classes_, n_classes)
+        return found[:, 0] if len(machines) == 1 else found
 
 
 class Boosting(FeatureMethod):
-    """Gradient boosting of decision trees on histograms, the strongest simple baseline of the field.
+    """Gradient boosting of decision trees on histograms, the strongest simple baseline of the field; all items are fitted.
 
     Args:
         seed: of scikit-learn's binning, where there are over 200,000 items.
@@ -198,7 +173,10 @@ class Boosting(FeatureMethod):
         self.rounds, self.rate = whole_number("option rounds", rounds, 1), positive("rate", rate)
 
     def _estimator(self, regression: bool) -> Any:
-        return boosting(regression, self.seed, self.rounds, self.rate)
+        from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+        kind = HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier
+        return kind(max_iter=self.rounds, learning_rate=self.rate, early_stopping=False, random_state=self.seed)
 
 
 class Logistic(LinearMethod):
@@ -258,34 +236,6 @@ class Ridge(LinearMethod):
         if self.alpha is None:
             return _scaled(RidgeCV(10.0 ** np.arange(-2, 6), cv=self._folds))
         return _scaled(RidgeRegression(alpha=self.alpha))
-
-
-def linear_svm(regression: bool = False, penalty: float = 1.0, max_iter: int = 5000) -> Any:
-    """Return the pipeline of :class:`LinearSvm`: features to their range, standardised, and the machine, its last step."""
-    from sklearn.svm import LinearSVC, LinearSVR
-
-    if regression:
-        return _scaled(LinearSVR(C=penalty, loss="squared_epsilon_insensitive", dual=False, max_iter=max_iter))
-    return _scaled(LinearSVC(C=penalty, dual=False, max_iter=max_iter))
-
-
-def boosting(regression: bool, seed: int, rounds: int = 100, rate: float = 0.1) -> Any:
-    """Return scikit-learn's gradient boosting on histograms, without early stopping: all items are fitted."""
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-
-    kind = HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier
-    return kind(max_iter=rounds, learning_rate=rate, early_stopping=False, random_state=seed)
-
-
-def _length(view: WeightView) -> int:
-    return view[0][0].numel()
-
-
-def positive(name: str, value: float) -> float:
-    """Return an option's value; raises ``MethodError`` unless it is above 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise MethodError(f"option {name} must be a number above 0, got {value!r}")
-    return value
 
 
 def _scaled(estimator: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from baselines.method import Method, MethodError
+from baselines.method import Method, MethodError, item_length
 
 if TYPE_CHECKING:
     from nws_data.read.views import WeightView
@@ -23,14 +23,15 @@ class TabularMethod(Method):
     """Base: a table of each view, an estimator, scores of all classes of the task.
 
     A class that no training item has gets a score below all others. Targets of regression are standardised for the
-    fit, so that options such as a penalty mean the same whatever the target's unit.
+    fit, so that options such as a penalty mean the same whatever the target's unit. ``fitted`` and ``n_classes`` (None for
+    numbers) are, with ``length``, all that a prediction needs of :meth:`fit`.
     """
 
     _undrawn: float = 0
     """Up to so many training items the seed changes nothing."""
 
-    _fitted: Any = None
-    _n_classes: int | None = None
+    fitted: Any = None
+    n_classes: int | None = None
 
     def draws(self, task: Task) -> bool:
         """Whether there are more training items than the method takes without drawing; see :meth:`Method.draws`."""
@@ -50,9 +51,9 @@ class TabularMethod(Method):
         if not regression and len(np.unique(labels)) < 2:
             raise MethodError(f"task {task.name}: all training items are of one class; give a task with at least two")
         table, kept = self._table(view), self._kept(view)
-        self._n_classes = None if regression else task.n_classes
+        self.n_classes, self.length = None if regression else task.n_classes, item_length(view)
         self.fit_table(table[kept], labels[kept])
-        self.n_parameters = self._count(getattr(self._fitted, "regressor_", self._fitted))
+        self.n_parameters = self._count(getattr(self.fitted, "regressor_", self.fitted))
 
     def training_items(self, task: Task) -> tuple[WeightView, np.ndarray, np.ndarray]:
         """Return the training items, their table ``(n, columns)``, and which of them are fitted on, int64 ``(m,)``."""
@@ -62,13 +63,13 @@ class TabularMethod(Method):
     @property
     def gives_probabilities(self) -> bool:
         """Whether scores are probabilities; those of support vector machines are distances."""
-        return hasattr(self._fitted, "predict_proba")
+        return hasattr(self.fitted, "predict_proba")
 
     def fit_table(self, table: np.ndarray, labels: np.ndarray) -> None:
         """Fit the estimator on rows ``(n, columns)`` with labels ``(n,)``, of the task that :meth:`fit` had."""
-        estimator = self.new_estimator(self._n_classes is None)
+        estimator = self.new_estimator(self.n_classes is None)
         with _few_threads(table):
-            self._fitted = estimator.fit(table, labels.astype(np.float64) if self._n_classes is None else labels)
+            self.fitted = estimator.fit(table, labels.astype(np.float64) if self.n_classes is None else labels)
 
     def new_estimator(self, regression: bool) -> Any:
         """Return what is fitted; raises ``MethodError`` where there is none for such tasks."""
@@ -81,20 +82,28 @@ class TabularMethod(Method):
 
     def predict(self, view: WeightView) -> np.ndarray:
         """Return scores ``(len(view), n_classes)`` or numbers ``(len(view),)``; see :meth:`Method.predict`."""
-        if self._fitted is None:
-            raise MethodError(f"{type(self).__name__} predicts after fit(task); it was not fitted")
+        self.check_view(view)
         return self.predict_table(self._table(view))
 
     def predict_table(self, table: np.ndarray) -> np.ndarray:
-        """Return what :meth:`predict` does, of rows ``(n, columns)``."""
+        """Return what :meth:`predict` does, of rows ``(n, columns)``: of classes probabilities, or else distances."""
         with _few_threads(table):
-            if self._n_classes is None:
-                return np.asarray(self._fitted.predict(table), np.float64)
-            return self._class_scores(table, self._n_classes)
+            if self.n_classes is None:
+                return np.asarray(self.fitted.predict(table), np.float64)
+            if self.gives_probabilities:
+                found, missing = np.asarray(self.fitted.predict_proba(table), np.float64), 0.0
+            else:
+                found = np.asarray(self._distances(table), np.float64)
+                if found.ndim == 1:  # two classes have one distance
+                    found = np.stack([-found, found], axis=1)
+                missing = found.min() - 1.0
+        scores = np.full((len(found), self.n_classes), missing)
+        scores[:, self.fitted.classes_] = found
+        return scores
 
-    def _class_scores(self, table: np.ndarray, n_classes: int) -> np.ndarray:
-        """Return scores ``(n, n_classes)`` of items ``(n, columns)``."""
-        return class_scores(self._fitted, table, n_classes)
+    def _distances(self, table: np.ndarray) -> np.ndarray:
+        """Return ``(n, classes of the training items)``, of two classes ``(n,)``."""
+        return self.fitted.decision_function(table)
 
     @abstractmethod
     def _estimator(self, regression: bool) -> Any:
@@ -108,8 +117,8 @@ class TabularMethod(Method):
         """Take from the task and its training items what the estimator and :meth:`_table` need."""
 
     def _train_view(self, task: Task) -> WeightView:
-        """Return the items to fit on."""
-        return task.train
+        """Return the items to fit on: whole vectors, or the official windows."""
+        return task.view("train", fixed=True)
 
     def _kept(self, view: WeightView) -> np.ndarray | slice:
         """Return which training items are fitted on."""
@@ -127,33 +136,6 @@ def _few_threads(table: np.ndarray) -> AbstractContextManager[Any]:
     from threadpoolctl import threadpool_limits
 
     return threadpool_limits(1 if table.size < _MANY_VALUES else None, "openmp")
-
-
-def class_scores(estimator: Any, table: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return float64 ``(n, n_classes)``, larger where a class is more likely: probabilities, or else distances.
-
-    Args:
-        estimator: a fitted classifier of scikit-learn on labels in [0, n_classes), some of which may be missing.
-        table: ``(n, columns)``.
-        n_classes: of the task.
-    """
-    if not hasattr(estimator, "predict_proba"):
-        return distance_scores(estimator.decision_function(table), estimator.classes_, n_classes)
-    scores = np.zeros((len(table), n_classes))
-    scores[:, estimator.classes_] = np.asarray(estimator.predict_proba(table), np.float64)
-    return scores
-
-
-def distance_scores(found: np.ndarray, classes: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return float64 ``(n, n_classes)`` of distances ``(n, classes)``, of two classes ``(n,)``; a class that is not among
-    ``classes`` gets less than all others.
-    """
-    found = np.asarray(found, np.float64)
-    if found.ndim == 1:  # two classes have one distance
-        found = np.stack([-found, found], axis=1)
-    scores = np.full((len(found), n_classes), found.min() - 1.0)
-    scores[:, classes] = found
-    return scores
 
 
 def sampled_items(view: WeightView, n: int, seed: int) -> np.ndarray:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from baselines.method import Method, MethodError
-from baselines.shallow import BINNED, boosting
+from baselines.method import Method, item_length
+from baselines.shallow import BINNED, Boosting
 from baselines.tabular import TabularMethod
-from nws_data.space.hyperparameters import CLASSES, COLUMNS
+from nws_data.space.hyperparameters import COLUMNS
 
 if TYPE_CHECKING:
     from nws_data.read.dataset import NWSDataset
@@ -20,15 +20,13 @@ if TYPE_CHECKING:
 class Majority(Method):
     """Always the most frequent class of the training items, the first of several; for numbers their mean."""
 
-    _answer: np.ndarray | None = None
-
     def draws(self, task: Task) -> bool:
         """Return False."""
         return False
 
     def fit(self, task: Task) -> None:
         """Count the training labels; see :meth:`Method.fit`."""
-        labels = task.train.labels.numpy()
+        labels, self.length = task.train.labels.numpy(), item_length(task.train)
         if task.kind == "regression":
             self._answer = labels.astype(np.float64).mean()
         else:
@@ -37,19 +35,29 @@ class Majority(Method):
 
     def predict(self, view: WeightView) -> np.ndarray:
         """Return the training labels' shares ``(len(view), n_classes)``, or their mean ``(len(view),)``."""
-        if self._answer is None:
-            raise MethodError("Majority predicts after fit(task); it was not fitted")
+        self.check_view(view)
         return np.repeat(np.asarray(self._answer)[None], len(view), axis=0)
 
 
-class HyperParametersOnly(TabularMethod):
+class _WithoutWeights(TabularMethod):
+    """Gradient boosting on what is known of a training but its weights."""
+
+    _undrawn = BINNED
+
+    def _train_view(self, task: Task) -> WeightView:
+        return task.train
+
+    def _estimator(self, regression: bool) -> Any:
+        return Boosting(self.seed)._estimator(regression)
+
+
+class HyperParametersOnly(_WithoutWeights):
     """Gradient boosting on all hyper-parameters but the target: no weights, no accuracies, no epochs.
 
     They are drawn independently of each other, so a hyper-parameter is predicted at chance, unless the selection of
     trainings above an accuracy threshold ties them together. Accuracy and learning rate may well be predicted.
     """
 
-    _undrawn = BINNED
     _target: str | None = None
 
     def _prepare(self, task: Task, view: WeightView) -> None:
@@ -59,20 +67,12 @@ class HyperParametersOnly(TabularMethod):
         names = [name for name in COLUMNS if name != self._target]
         return np.concatenate([_columns(view.data, name) for name in names], axis=1)[view.rows]
 
-    def _estimator(self, regression: bool) -> Any:
-        return boosting(regression, self.seed)
 
-
-class LengthOnly(TabularMethod):
+class LengthOnly(_WithoutWeights):
     """Gradient boosting on the length of the weight vector alone."""
-
-    _undrawn = BINNED
 
     def _table(self, view: WeightView) -> np.ndarray:
         return view.data["n_weights"].astype(np.float64)[view.rows, None]
-
-    def _estimator(self, regression: bool) -> Any:
-        return boosting(regression, self.seed)
 
 
 def _columns(data: NWSDataset, name: str) -> np.ndarray:
@@ -80,5 +80,4 @@ def _columns(data: NWSDataset, name: str) -> np.ndarray:
     column = data[name]
     if column.dtype.kind in "bif":
         return column.astype(np.float64)[:, None]
-    values = data.classes(name) if name in CLASSES else np.unique(column)
-    return (column[:, None] == np.array(values)).astype(np.float64)
+    return (column[:, None] == np.array(data.classes(name))).astype(np.float64)

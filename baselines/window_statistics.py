@@ -16,6 +16,8 @@ from itertools import pairwise
 import numpy as np
 from scipy import fft
 
+from nws_data.features.statistics import percentiles_of_sorted as _percentiles
+
 VERSION = 1
 """Raise it when a change alters any bit of the results: cached features of other versions are not used."""
 
@@ -299,15 +301,6 @@ def _norm_vectors(s: _Windows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 GROUPS: tuple[Callable[[_Windows], Columns], ...] = (values, shape, magnitudes, repeats, differences, autocorrelation)
 GROUPS += (periods, spectrum, rank, blocks, runs, norms)
 """The groups of statistics; a docstring says what each holds."""
-
-
-def _percentiles(ordered: np.ndarray, which: Sequence[float]) -> np.ndarray:
-    """Return float64 ``(n, len(which))``, linear, of sorted rows ``(n, length)``."""
-    last = ordered.shape[1] - 1
-    place = np.array(which) / 100 * last
-    below = place.astype(np.int64)
-    low = ordered[:, below].astype(np.float64)
-    return low + (ordered[:, np.minimum(below + 1, last)] - low) * (place - below)
 
 
 def _moments(name: str, x: np.ndarray) -> Columns:

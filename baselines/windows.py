@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from baselines.method import MethodError
-from baselines.shallow import positive
+from baselines.method import choice, item_length, positive
 from baselines.tabular import TabularMethod
 from nws_data.arguments import whole_number
-from nws_data.errors import one_of
 
 if TYPE_CHECKING:
     from nws_data.read.views import WeightView
@@ -54,29 +52,17 @@ class WindowTrees(TabularMethod):
         super().__init__(seed)
         self.trees, self.leaf = whole_number("option trees", trees, 1), whole_number("option leaf", leaf, 1)
         self.share, self.pool, self.cache = positive("share", share), pool, cache
-        groups = [group.__name__ for group in GROUPS]
-        if without not in (None, *groups):
-            raise MethodError(f"without: {one_of(without, groups)}")
-        self.without = without
-        self._pooled, self._length = False, 0
-
-    def predict(self, view: WeightView) -> np.ndarray:
-        """Return scores or numbers; see :meth:`Method.predict`."""
-        if self._fitted is not None and view[0][0].numel() != self._length:
-            raise MethodError(f"fitted on windows of {self._length} values, this view's have {view[0][0].numel()}: {view}")
-        return super().predict(view)
+        self.without = None if without is None else choice("without", without, [group.__name__ for group in GROUPS])
+        self._pooled = False
 
     def _prepare(self, task: Task, view: WeightView) -> None:
-        self._pooled, self._length = self.pool and task.spec.family.vote, view[0][0].numel()
-
-    def _train_view(self, task: Task) -> WeightView:
-        return task.view("train", fixed=True)
+        self._pooled = self.pool and task.spec.family.vote
 
     def _table(self, view: WeightView) -> np.ndarray:
         from baselines.window_statistics import VERSION, statistic_names, window_statistics
         from nws_data.features.extract import item_features
 
-        names = statistic_names(self._length)
+        names = statistic_names(item_length(view))
         table = item_features(view, "statistics", window_statistics, len(names), VERSION, cache=self.cache, progress=True)
         table = table[:, [not name.startswith(f"{self.without}.") for name in names]]
         np.nan_to_num(table, copy=False, nan=_MISSING)

@@ -24,9 +24,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 import nws_data
-from baselines.reading.calibration import calibration_error
 from baselines.reading.checkpoint import Checkpoint, load_checkpoint
 from baselines.reading.read import read_network
 from baselines.reading.saved import SUFFIX, Classifier, classifier_of, load, save
@@ -173,7 +173,7 @@ def _numbers(rows: list[tuple[np.ndarray, int, str | None, str, str]]) -> dict[s
         "far": float(np.mean([why.startswith("far") for *_, why in rows])),
         "accuracy_of_answers": float(right[answered].mean()) if answered.any() else float("nan"),
         "accuracy_of_all": float((shares.argmax(axis=1) == labels).mean()),
-        "calibration_error": calibration_error(shares, labels),
+        "calibration_error": multiclass_calibration_error(torch.tensor(shares), torch.tensor(labels), width, 10).item(),
         "chance": float(np.bincount(labels).max() / len(labels)),
     }
 

@@ -45,9 +45,9 @@ from nws_data.space.image_sets import ImageSet as ImageSet
 from nws_data.space.network import load_network as load_network
 from nws_data.space.nfn_tensors import from_nfn as from_nfn
 from nws_data.space.nfn_tensors import to_nfn as to_nfn
+from nws_data.space.permutation import augment_permutations as augment_permutations
 from nws_data.space.permutation import permute as permute
 from nws_data.space.permutation import random_permutations as random_permutations
-from nws_data.space.permutation_augmentation import augment_permutations as augment_permutations
 from nws_data.tasks.lightning import TaskDataModule as TaskDataModule
 from nws_data.tasks.predictions import Predictions as Predictions
 from nws_data.tasks.scores import ClassificationScore as ClassificationScore

@@ -91,10 +91,6 @@ def _discard(temporary: Path) -> None:
 
 
 def _message(path: Path, error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"cannot write {path}: no space left on the device; free some space and run the same command again"
-    if error.errno == errno.EFBIG:
-        return (
-            f"cannot write {path}: the file grows over the limit of the file system or of `ulimit -f`; give another folder"
-        )
-    return f"cannot write {path}: {error.strerror or error}; check the folder's rights and run the same command again"
+    steps = {errno.ENOSPC: "free some space", errno.EDQUOT: "free some space", errno.EFBIG: "see `ulimit -f`"}
+    step = steps.get(error.errno or 0, "check the folder's rights")
+    return f"cannot write {path}: {error.strerror or error}; {step} and run the same command again"

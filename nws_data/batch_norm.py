@@ -7,7 +7,6 @@ number of values alone, and float64 does the rest. It takes the same time.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -78,12 +77,8 @@ class _BatchNorm(torch.autograd.Function):
 
 def _rows(x: Tensor) -> Tensor:
     """Return ``x`` as rows, each of some positions with all their channels; a view of channels_last memory."""
-    return x.movedim(1, -1).reshape(_n_rows(x.numel() // x.shape[1]), -1)
-
-
-@lru_cache
-def _n_rows(n: int) -> int:
-    return next(rows for rows in range(min(n, _MOST_ROWS), 0, -1) if n % rows == 0)
+    n = x.numel() // x.shape[1]
+    return x.movedim(1, -1).reshape(next(rows for rows in range(min(n, _MOST_ROWS), 0, -1) if n % rows == 0), -1)
 
 
 def _sum(groups: Tensor) -> Tensor:

@@ -206,8 +206,7 @@ def _verify(options: argparse.Namespace) -> int:
         problems = "".join(f"\n  {plain(problem)}" for problem in report.problems)
         say(f"{options.folder}: {n:,} problem{'' if n == 1 else 's'}{problems}")
         if report.n_damaged:
-            others = "; the others are good" if report.n_damaged == n else ""
-            say(f"Fetch or build the damaged files again{others}.")
+            say(f"Fetch or build the damaged files again{'; the others are good' if report.n_damaged == n else ''}.")
     return 0 if report.ok and all(item.agrees for item in rescored) else 1
 
 
@@ -250,13 +249,10 @@ def _score(options: argparse.Namespace) -> int:
     from nws_data.format.manifest import Manifest
     from nws_data.tasks.predictions import Predictions
     from nws_data.tasks.report import format_score
-    from nws_data.tasks.table import parse_task
     from nws_data.tasks.task import load_task
 
     predictions = Predictions.load(options.predictions)
-    manifest, population = Manifest.load(options.data), parse_task(predictions.task).family.population
-    if population in manifest.populations:  # a task may not be available on other data, which is not what is wrong then
-        predictions.check_data(manifest.population_digest(population), population, options.data)
+    predictions.check_data(Manifest.load(options.data), options.data)  # before "not available" on other data
     task = load_task(predictions.task, options.data)
     score = task.evaluate(predictions)
     values = {"task": task.name, "official": task.official, "data_digest": task.data_digest, "score": score.to_dict()}

@@ -42,17 +42,15 @@ def say_json(values: Any) -> None:
 
 def fold(text: str, width: int) -> str:
     """Break lines longer than ``width`` between words; the rest is indented, under the second column where there is one."""
-    return "\n".join(part for line in text.split("\n") for part in _folded(line, width))
-
-
-def _folded(line: str, width: int) -> list[str]:
-    if len(line) <= width:
-        return [line]
-    column = _FIRST_COLUMN.match(line)
-    indent = len(column[0]) if column and len(column[0]) <= width // 2 else len(line) - len(line.lstrip()) + 2
-    glued = _TOGETHER.sub("\xa0", line)
-    parts = textwrap.wrap(glued, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
-    return [part.replace("\xa0", " ") for part in parts]
+    lines = text.split("\n")
+    for i, line in enumerate(lines):
+        if len(line) > width:
+            column = _FIRST_COLUMN.match(line)
+            indent = len(column[0]) if column and len(column[0]) <= width // 2 else len(line) - len(line.lstrip()) + 2
+            form: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+            glued = textwrap.fill(_TOGETHER.sub("\xa0", line), width, subsequent_indent=" " * indent, **form)
+            lines[i] = glued.replace("\xa0", " ")
+    return "\n".join(lines)
 
 
 def align(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -20,7 +20,7 @@ class Budget:
 
     epochs_global: int  # for whole vectors
     epochs_local: int  # for windows
-    snapshots_per_epoch: int | None  # that each weight training shows in an epoch; None for all
+    snapshots_per_epoch: int  # that each weight training shows in an epoch; 0 for all
     batch_size: int  # items of a step
 
     def epochs(self, length: int) -> int:
@@ -29,7 +29,7 @@ class Budget:
 
 
 BUDGETS = {
-    "paper": Budget(epochs_global=100, epochs_local=500, snapshots_per_epoch=None, batch_size=64),
+    "paper": Budget(epochs_global=100, epochs_local=500, snapshots_per_epoch=0, batch_size=64),
     "short": Budget(epochs_global=24, epochs_local=60, snapshots_per_epoch=1, batch_size=16),
 }
 """Named budgets. The numbers of a name never change, since results name their budget and equal names are compared as
@@ -46,15 +46,8 @@ same in bfloat16.
 class RotatingSampler(EpochSampler):
     """Some snapshots of each weight training an epoch, the next ones in the next epoch, in random order.
 
-    As :class:`EpochSampler` a function of (seed, epoch); every item has its turn.
-
-    Args:
-        view: whose items are drawn.
-        seed: of the order, in [0, 2^63).
-        per_training: items of each weight training in an epoch; all where it has no more.
-
-    Raises:
-        ArgumentError: a number or seed out of range.
+    As :class:`EpochSampler` a function of (seed, epoch); every item has its turn. ``per_training`` is the number of items of
+    each weight training in an epoch, all where it has no more; ``ArgumentError`` below 1.
     """
 
     def __init__(self, view: WeightView, seed: int = 0, per_training: int = 1) -> None:

@@ -6,6 +6,7 @@ Source: Eilertsen et al. 2020, Supplement F, Table 3; pools at other lengths as 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from baselines.method import MethodError
 
@@ -46,14 +47,16 @@ class DMCLayers:
     @classmethod
     def of(cls, length: int, n_outputs: int) -> DMCLayers:
         """Return the layers for inputs of ``length``; raises ``MethodError`` where nothing is left behind the pools."""
-        channels, pools = _plan(length)
-        inputs = (1, *channels[:-1])
-        pairs = enumerate(zip(inputs, channels, strict=True), start=1)
-        convolutions = tuple(Convolution(n_in, n_out, number in pools) for number, (n_in, n_out) in pairs)
-        layers = cls(length, n_outputs, convolutions)
-        if layers.flattened < 1:
+        is_global = length > GLOBAL_ABOVE
+        channels, pools = (_GLOBAL_CHANNELS, _GLOBAL_POOLS) if is_global else (_LOCAL_CHANNELS, _LOCAL_POOLS)
+        convolutions, left = [], length
+        for number, (n_in, n_out) in enumerate(pairwise((1, *channels)), start=1):
+            pool = number in pools or (not is_global and number in _MOVING_POOLS and left > _SHORT)
+            left = left // 2 if pool else left
+            convolutions.append(Convolution(n_in, n_out, pool))
+        if left < 1:
             raise MethodError(f"the DMC needs windows of at least {2 ** len(_LOCAL_POOLS)} values, got {length}")
-        return layers
+        return cls(length, n_outputs, tuple(convolutions))
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -74,15 +77,3 @@ class DMCLayers:
         total = sum((KERNEL * c.n_in + 1 + 4) * c.n_out for c in self.convolutions)
         total += sum((n_in + 1 + 4) * n_out for n_in, n_out in zip(self.widths, HIDDEN, strict=False))
         return total + (HIDDEN[-1] + 1) * self.n_outputs
-
-
-def _plan(length: int) -> tuple[tuple[int, ...], frozenset[int]]:
-    """Return the channels of all convolutions and the numbers (from 1) of those that a pool follows."""
-    if length > GLOBAL_ABOVE:
-        return _GLOBAL_CHANNELS, _GLOBAL_POOLS
-    pools = set(_LOCAL_POOLS)
-    for number in range(1, len(_LOCAL_CHANNELS) + 1):
-        if number in _MOVING_POOLS and length > _SHORT:
-            pools.add(number)
-        length = length // 2 if number in pools else length
-    return _LOCAL_CHANNELS, frozenset(pools)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Collection
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from baselines.dmc.layers import DMCLayers
-from baselines.method import Method, MethodError
-from nws_data.errors import one_of
+from baselines.method import Method, MethodError, choice, item_length, positive
+from nws_data.arguments import whole_number
 from nws_data.machine import keep_freed_memory
 
 if TYPE_CHECKING:  # not at run time: the list of methods reads the options below without torch
@@ -59,7 +58,7 @@ class DMC(Method):
         training_s: seconds of training after :meth:`fit`, those of earlier processes of the same run among them.
 
     Raises:
-        MethodError: an option out of range.
+        MethodError, ArgumentError: an option out of range.
     """
 
     training_s: float | None = None
@@ -85,30 +84,19 @@ class DMC(Method):
         from baselines.dmc.network import INPUTS
 
         super().__init__(seed)
-        choices: tuple[tuple[str, str, Collection[str]], ...] = (
-            ("budget", budget, BUDGETS),
-            ("inputs", inputs, INPUTS),
-            ("device", device, DEVICES),
-        )
-        for name, value, allowed in choices:
-            if value not in allowed:
-                raise MethodError(f"{name}: {one_of(value, allowed)}")
-        _at_least("epochs", epochs, 1)
-        _at_least("batch_size", batch_size, 2)
-        _at_least("snapshots_per_epoch", snapshots_per_epoch, 0)
-        if not (math.isfinite(learning_rate) and learning_rate > 0):
-            raise MethodError(f"learning_rate must be above 0, got {learning_rate}")
         if not (math.isfinite(checkpoint_every_s) and checkpoint_every_s >= 0):
             raise MethodError(f"checkpoint_every_s must be a number of seconds of at least 0, got {checkpoint_every_s}")
-        self._budget: Budget = BUDGETS[budget]
-        self._epochs = epochs
-        self._shown = (self._budget.snapshots_per_epoch if snapshots_per_epoch is None else snapshots_per_epoch) or None
-        self._batch_size = batch_size or self._budget.batch_size
-        self._inputs, self._learning_rate, self._batch_statistics = inputs, learning_rate, batch_statistics
-        self._folder, self._device, self._permute = folder, device, permute
+        self._budget: Budget = BUDGETS[choice("budget", budget, BUDGETS)]
+        shown = self._budget.snapshots_per_epoch if snapshots_per_epoch is None else snapshots_per_epoch
+        size = self._budget.batch_size if batch_size is None else batch_size
+        self._epochs = None if epochs is None else whole_number("epochs", epochs, 1)
+        self._shown = whole_number("snapshots_per_epoch", shown, 0)
+        self._batch_size = whole_number("batch_size", size, 2)
+        self._inputs, self._device = choice("inputs", inputs, INPUTS), choice("device", device, DEVICES)
+        self._learning_rate, self._batch_statistics = positive("learning_rate", learning_rate), batch_statistics
+        self._folder, self._permute = folder, permute
         self._running: dict[str, Any] = {"device": device, "validate": validate, "checkpoint_every_s": checkpoint_every_s}
         self._module: DMCModule | None = None
-        self._length = 0
 
     def fit(self, task: Task) -> None:
         """Train on ``task.train``, from the checkpoint of the same run where ``folder`` holds one.
@@ -147,7 +135,7 @@ class DMC(Method):
         with tempfile.TemporaryDirectory() as temporary:
             folder, identity = Path(self._folder or temporary), self._identity(task, epochs)
             self.training_s = train(module, data, folder, identity, epochs=epochs, **self._running)
-        self._module, self._length = module, length
+        self._module, self.length = module, length
         self.n_parameters = DMCLayers.of(length, n_classes or 1).n_values
 
     def predict(self, view: WeightView) -> np.ndarray:
@@ -159,23 +147,19 @@ class DMC(Method):
             MethodError: before :meth:`fit`, or for a view of another length.
         """
         import torch
-        from torch.utils.data import DataLoader
 
         from baselines.dmc import overlap
         from nws_data.read.views import FixedWindows
 
-        if self._module is None:
-            raise MethodError("the DMC has not been fitted: call fit(task) first")
-        if item_length(view) != self._length:
-            raise MethodError(f"the DMC was fitted on items of {self._length} values, this view has {item_length(view)}")
+        self.check_view(view)
         device = "cuda" if self._device != "cpu" and torch.cuda.is_available() else "cpu"
-        module = self._module.to(device).eval()
+        module = cast("DMCModule", self._module).to(device).eval()
         with torch.inference_mode():
             if isinstance(view, FixedWindows) and not self._batch_statistics and overlap.shares(module.network.layers, view):
                 parts = [module.predicted(out) for out in overlap.outputs(module.network, view, device)]
             else:
-                loader = DataLoader(view, _PREDICTED)
-                parts = [module.predict_step((weights.to(device), labels)) for weights, labels in loader]
+                batches = (view[i : i + _PREDICTED][0].to(device) for i in range(0, len(view), _PREDICTED))
+                parts = [module.predicted(module.network(weights)) for weights in batches]
         return torch.cat(parts).float().cpu().numpy()
 
     def _identity(self, task: Task, epochs: int) -> dict[str, Any]:
@@ -187,7 +171,7 @@ class DMC(Method):
             "data_digest": task.data_digest,
             "seed": self.seed,
             "epochs": epochs,
-            "snapshots_per_epoch": self._shown,
+            "snapshots_per_epoch": self._shown or None,
             "batch_size": self._batch_size,
             "inputs": self._inputs,
             "learning_rate": self._learning_rate,
@@ -195,20 +179,7 @@ class DMC(Method):
         }
 
 
-def item_length(view: WeightView) -> int:
-    """Return the values of a view's items; raises ``MethodError`` for a view of something else than vectors."""
-    length = getattr(view, "length", None)
-    if not isinstance(length, int):
-        raise MethodError(f"the DMC reads whole vectors or windows, got {view!r}")
-    return length
-
-
 def standardisation(targets: torch.Tensor) -> tuple[float, float]:
     """Return mean and standard deviation of a regression's targets ``(n,)``; 1 where all are equal."""
     values = targets.double()
     return values.mean().item(), values.std(correction=0).item() or 1.0
-
-
-def _at_least(name: str, value: int | None, low: int) -> None:
-    if value is not None and value < low:
-        raise MethodError(f"{name} must be at least {low}, got {value}")

@@ -32,12 +32,10 @@ class DMCModule(LightningModule):
     Args:
         length: values of an input.
         n_classes: classes; None for a regression.
-        learning_rate: of the first steps.
         seed: of initial weights and dropout, in [0, 2^63).
-        target_mean: mean of a regression's target.
-        target_scale: its standard deviation; predictions are in the target's own unit.
-        batch_statistics: evaluate with the statistics of each batch, as the original did, not the running ones.
-        inputs: what happens to weights first, see :data:`baselines.dmc.network.INPUTS`.
+        target_mean: mean of a regression's target; predictions are in the target's own unit.
+        target_scale: its standard deviation.
+        learning_rate, batch_statistics, inputs: options of :class:`baselines.dmc.method.DMC`.
 
     Raises:
         MethodError: inputs that are too short for the pools.
@@ -60,8 +58,7 @@ class DMCModule(LightningModule):
         self.save_hyperparameters()
         self.classifies = n_classes is not None
         self.learning_rate, self.target_mean, self.target_scale = learning_rate, target_mean, target_scale
-        self.network = DMCNetwork(DMCLayers.of(length, n_classes or 1), seed, inputs)
-        self.network.use_batch_statistics(batch_statistics)
+        self.network = DMCNetwork(DMCLayers.of(length, n_classes or 1), seed, inputs, batch_statistics)
 
     def forward(self, weights: Tensor) -> Tensor:
         """Return logits ``(n, n_classes)``, or predictions ``(n,)`` in the target's unit, of weights ``(n, length)``."""
@@ -104,13 +101,12 @@ class DMCModule(LightningModule):
     def _loss(self, batch: tuple[Tensor, Tensor], prefix: str) -> Tensor:
         weights, labels = batch
         out = self(weights)
-        values = {}
         if self.classifies:
             loss = F.cross_entropy(out, labels)
-            values["accuracy"] = multiclass_accuracy(out.detach(), labels, out.shape[1], "micro", validate_args=False)
+            accuracy = multiclass_accuracy(out.detach(), labels, out.shape[1], "micro", validate_args=False)
+            logged = {f"{prefix}accuracy": accuracy, f"{prefix}loss": loss.detach()}
         else:
             loss = F.mse_loss(out / self.target_scale, labels / self.target_scale)
-        values["loss"] = loss.detach()
-        logged = {f"{prefix}{name}": value for name, value in values.items()}
+            logged = {f"{prefix}loss": loss.detach()}
         self.log_dict(logged, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(labels))
         return loss

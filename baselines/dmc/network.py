@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.dmc.layers import KERNEL, Convolution, DMCLayers
+from baselines.dmc.layers import KERNEL, DMCLayers
 from nws_data.batch_norm import batch_norm
 from nws_data.randomness import Purpose, words
 
@@ -42,6 +43,7 @@ class DMCNetwork(nn.Module):
         layers: from :meth:`DMCLayers.of`.
         seed: in [0, 2^63).
         inputs: a name of :data:`INPUTS`.
+        batch_statistics: normalise by the batch's own statistics in evaluation mode too, as the original did at test time.
 
     Attributes:
         step: the training step, which chooses the dropout masks; the caller counts.
@@ -49,14 +51,16 @@ class DMCNetwork(nn.Module):
     Source: Eilertsen et al. 2020, Supplement F, Table 3; batch norm as in the authors' scripts, through TensorLayer.
     """
 
-    def __init__(self, layers: DMCLayers, seed: int = 0, inputs: str = "raw") -> None:
+    def __init__(self, layers: DMCLayers, seed: int = 0, inputs: str = "raw", batch_statistics: bool = False) -> None:
         super().__init__()
         self.layers, self.seed, self.step, self.inputs = layers, seed, 0, inputs
-        self.convolutions = nn.ModuleList(_convolution(c) for c in layers.convolutions)
-        self.convolution_norms = nn.ModuleList(ReLUBatchNorm(c.n_out) for c in layers.convolutions)
+        shape: dict[str, Any] = {"kernel_size": (1, KERNEL), "padding": (0, KERNEL // 2)}
+        made = (nn.utils.skip_init(nn.Conv2d, c.n_in, c.n_out, **shape) for c in layers.convolutions)
+        self.convolutions = nn.ModuleList(layer.to(memory_format=torch.channels_last) for layer in made)
+        self.convolution_norms = nn.ModuleList(ReLUBatchNorm(c.n_out, batch_statistics) for c in layers.convolutions)
         pairs = zip(layers.widths, layers.widths[1:], strict=False)
         self.matrices = nn.ModuleList(nn.utils.skip_init(nn.Linear, n_in, n_out) for n_in, n_out in pairs)
-        self.matrix_norms = nn.ModuleList(ReLUBatchNorm(n) for n in layers.widths[1:-1])
+        self.matrix_norms = nn.ModuleList(ReLUBatchNorm(n, batch_statistics) for n in layers.widths[1:-1])
         _initialise([*self.convolutions, *self.matrices], [*self.convolution_norms, *self.matrix_norms], seed)
 
     def forward(self, weights: Tensor) -> Tensor:
@@ -79,11 +83,6 @@ class DMCNetwork(nn.Module):
         out: Tensor = self.matrices[-1](x)
         return out
 
-    def use_batch_statistics(self, wanted: bool) -> None:
-        """Normalise by the batch's own statistics in evaluation mode too, as the original did at test time."""
-        for norm in [*self.convolution_norms, *self.matrix_norms]:
-            norm.batch_statistics = wanted
-
     def _masks(self, n: int, device: torch.device) -> list[Tensor]:
         """Return a mask of 0 and 2 for each hidden matrix, ``(n, width)``: one random bit decides a unit."""
         widths = self.layers.widths[1:-1]
@@ -96,10 +95,8 @@ class DMCNetwork(nn.Module):
 class ReLUBatchNorm(nn.Module):
     """ReLU, then batch norm over dimension 1 whose running variance takes the biased variance of the batch.
 
-    PyTorch's own takes the unbiased one. Input ``(n, width)`` or ``(n, width, 1, length)``, n at least 2 in training.
-
-    Attributes:
-        batch_statistics: normalise by the batch in evaluation mode as well; nothing is updated there.
+    PyTorch's own takes the unbiased one. Input ``(n, width)`` or ``(n, width, 1, length)``, n at least 2 in training. With
+    ``batch_statistics`` it normalises by the batch in evaluation mode as well; nothing is updated there.
 
     Source: decay and eps as in the authors' scripts, through TensorLayer.
     """
@@ -107,13 +104,13 @@ class ReLUBatchNorm(nn.Module):
     running_mean: Tensor
     running_var: Tensor
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, batch_statistics: bool = False) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
         self.bias = nn.Parameter(torch.zeros(width))
         self.register_buffer("running_mean", torch.zeros(width))
         self.register_buffer("running_var", torch.ones(width))
-        self.batch_statistics = False
+        self.batch_statistics = batch_statistics
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised input; in training move the running statistics."""
@@ -124,11 +121,6 @@ class ReLUBatchNorm(nn.Module):
             self.running_mean.lerp_(mean, _MOMENTUM)
             self.running_var.lerp_(variance, _MOMENTUM)
         return y
-
-
-def _convolution(layer: Convolution) -> nn.Module:
-    made = nn.utils.skip_init(nn.Conv2d, layer.n_in, layer.n_out, (1, KERNEL), padding=(0, KERNEL // 2))
-    return made.to(memory_format=torch.channels_last)
 
 
 def _initialise(modules: list[nn.Module], norms: list[nn.Module], seed: int) -> None:

@@ -10,7 +10,6 @@ sixth.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from nws_data.read.views import WeightView
 
 _REACH = KERNEL // 2
-_VALUES = 2**17
-"""Values of the vectors worked on together, about: few enough that a layer's outputs stay near the processor."""
 
 
 def stride(layers: DMCLayers) -> int:
@@ -43,28 +40,17 @@ def shares(layers: DMCLayers, view: WeightView) -> bool:
 
 
 def outputs(network: DMCNetwork, view: FixedWindows, device: str) -> Iterator[Tensor]:
-    """Yield the network's outputs ``(n, n_outputs)`` for the items of a view that :func:`shares`, batch by batch in order.
+    """Yield the network's outputs ``(n, n_outputs)`` for the items of a view that :func:`shares`, vector by vector.
 
     The network must be in evaluation mode and use running statistics.
     """
-    data = view.data
-    starts = view.starts().reshape(len(data), -1)
-    offsets = starts - view.first_start[:, None]
-    for rows in _batches(offsets, view.length):
-        places, of = np.unique(offsets[rows[0]], return_inverse=True)
-        first = data.value_offset[rows] + view.first_start[rows]
-        spans = data.store.gather(data.shard_index[rows], first, int(places[-1]) + view.length)
-        features = _features(network, spans.to(device), torch.from_numpy(places).to(device))
-        found = network.classified(features).view(len(rows), len(places), -1)
-        yield found[:, torch.from_numpy(of).to(device)].flatten(0, 1)
-
-
-def _batches(offsets: np.ndarray, length: int) -> Iterator[np.ndarray]:
-    """Yield rows that follow each other and whose windows lie alike, as int64 ``(n,)``."""
-    for _, group in groupby(range(len(offsets)), key=lambda row: offsets[row].tobytes()):
-        rows = np.array(list(group))
-        n = max(1, _VALUES // (int(offsets[rows[0]].max()) + length))
-        yield from (rows[first : first + n] for first in range(0, len(rows), n))
+    data, firsts = view.data, view.first_start
+    for row, starts in enumerate(view.starts().reshape(len(data), -1)):
+        places, of = np.unique(starts - firsts[row], return_inverse=True)
+        at = data.shard_index[[row]], data.value_offset[[row]] + firsts[[row]]
+        span = data.store.gather(*at, int(places[-1]) + view.length)
+        features = _features(network, span.to(device), torch.from_numpy(places).to(device))
+        yield network.classified(features)[torch.from_numpy(of).to(device)]
 
 
 def _strips(layers: DMCLayers) -> list[tuple[int, int, int]] | None:
@@ -86,14 +72,14 @@ def _strips(layers: DMCLayers) -> list[tuple[int, int, int]] | None:
     return found
 
 
-def _features(network: DMCNetwork, spans: Tensor, places: Tensor) -> Tensor:
-    """Return what enters the matrices ``(rows * windows, width)`` of windows at ``places`` ``(windows,)`` of every span.
+def _features(network: DMCNetwork, span: Tensor, places: Tensor) -> Tensor:
+    """Return what enters the matrices ``(windows, width)``, of windows at ``places`` ``(windows,)`` in a span ``(1, n)``.
 
-    All is kept as ``(n, length, channels)``. Spans are float32 ``(rows, values)``.
+    All is kept as ``(n, length, channels)``.
     """
-    strips, n = _strips(network.layers), len(spans) * len(places)
+    strips, n = _strips(network.layers), len(places)
     assert strips is not None
-    shared = INPUTS[network.inputs](spans)[:, :, None]
+    shared = INPUTS[network.inputs](span)[:, :, None]
     left = right = shared.new_empty(n, 0, 1)
     length = network.layers.length
     layers = zip(network.layers.convolutions, network.convolutions, network.convolution_norms, strips, strict=True)
@@ -112,11 +98,8 @@ def _features(network: DMCNetwork, spans: Tensor, places: Tensor) -> Tensor:
 
 
 def _pieces(values: Tensor, starts: Tensor, length: int) -> Tensor:
-    """Return the pieces ``(rows * starts, length, channels)`` of values ``(rows, n, channels)``, row after row."""
-    rows, n, channels = values.shape
-    places = starts[:, None] + torch.arange(length, device=values.device)
-    every = torch.arange(rows, device=values.device)[:, None] * n + places.flatten()
-    return values.reshape(-1, channels)[every.flatten()].view(-1, length, channels)
+    """Return the pieces ``(starts, length, channels)`` of values ``(1, n, channels)``."""
+    return values[0, starts[:, None] + torch.arange(length, device=values.device)]
 
 
 def _applied(convolution: nn.Module, norm: nn.Module, x: Tensor, padding: int) -> Tensor:

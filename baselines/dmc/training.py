@@ -37,7 +37,7 @@ _REMOVE = "remove it to train from the beginning"
 
 def run_key(identity: Mapping[str, Any]) -> str:
     """Return the name of a run: 16 hexadecimal digits of what decides its result."""
-    return sha256(_text(identity).encode()).hexdigest()[:16]
+    return sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def train(
@@ -51,42 +51,26 @@ def train(
     checkpoint_every_s: float = 60.0,
     validate: bool = False,
 ) -> float:
-    """Train ``module`` to the end, going on from the checkpoint of the same run where ``folder`` holds one.
+    """Train ``module`` to the end, going on from the checkpoint of the same run where ``folder/<key>`` holds one.
 
-    Args:
-        module: with its initial weights; has the final ones afterwards.
-        data: loaders that are functions of the epoch.
-        folder: where runs are kept, each in a subfolder of its own, ``folder/<key>``.
-        identity: all that decides the result, of plain JSON values.
-        epochs: passes over the sampler.
-        device, checkpoint_every_s, validate: options of :class:`baselines.dmc.method.DMC`, checked there.
-
-    Returns:
-        Seconds of training: of this process, and of earlier ones up to the checkpoints from which the run went on.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C; the last checkpoint is kept.
-        MethodError: the folder cannot be used, or holds a damaged checkpoint or that of another run.
-        BuildError: a checkpoint cannot be written.
+    Options and errors as of :class:`baselines.dmc.method.DMC`; ``data`` has loaders that are functions of the epoch,
+    ``identity`` is all that decides the result, of plain JSON values. Returns the seconds of training: of this process,
+    and of earlier ones up to the checkpoints from which the run went on.
     """
     run = folder / run_key(identity)
-    keeper = EpochCheckpoint(run / CHECKPOINT, checkpoint_every_s, _text(identity))
+    keeper = EpochCheckpoint(run / CHECKPOINT, checkpoint_every_s, json.dumps(identity, sort_keys=True))
     try:
         make_folder(run)
         remove_stale(run)  # what killed writers left
     except OSError as error:
-        raise MethodError(
-            f"folder: cannot keep a run in {run}: {error.strerror or error}; give a folder that may be written"
-        ) from error
+        raise MethodError(f"folder: cannot keep a run in {run}: {error.strerror}; give one that may be written") from error
     if not (run / "run.json").exists():
         write_bytes(run / "run.json", json.dumps(dict(identity), indent=1, sort_keys=True).encode())
     form = "dmc {bar} {n_fmt}/{total_fmt} steps, {remaining} left"
     with _quiet(), progress_bar(bar_format=form) as bar:
-        trainer = _trainer(keeper, bar, epochs, device, validate)
         saved = keeper.path if keeper.path.exists() else None
-        if saved:
-            keeper.earlier_s = _checked(saved, module, keeper.identity)
-        _fit(trainer, module, data, saved)
+        keeper.earlier_s = _checked(saved, module, keeper.identity) if saved else 0.0
+        _fit(_trainer(keeper, bar, epochs, device, validate), module, data, saved)
     return keeper.seconds
 
 
@@ -118,18 +102,13 @@ class EpochCheckpoint(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write it, perhaps; Lightning calls this after everything else that belongs to the epoch."""
-        last = trainer.max_epochs is not None and trainer.current_epoch + 1 >= trainer.max_epochs
-        if last or time.monotonic() - self._written_s >= self.every_s:
+        if trainer.current_epoch + 1 == trainer.max_epochs or time.monotonic() - self._written_s >= self.every_s:
             trainer.save_checkpoint(self.path)
             self._written_s = time.monotonic()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Say in the checkpoint whose it is and how long the run took so far."""
         checkpoint[_RUN] = {"identity": self.identity, "seconds": self.seconds}
-
-
-def _text(identity: Mapping[str, Any]) -> str:
-    return json.dumps(identity, sort_keys=True)
 
 
 def _trainer(keeper: EpochCheckpoint, bar: Any, epochs: int, device: str, validate: bool) -> Trainer:

@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from nws_data.errors import NWSError
-
 if TYPE_CHECKING:
     from baselines.tabular import TabularMethod
     from nws_data.tasks.task import Task
@@ -90,19 +88,14 @@ def calibrate(method: TabularMethod, task: Task) -> Calibration:
 
     Args:
         method: fitted on the task.
-        task: a classification; its training items, windows or whole vectors, of each training's last snapshot.
-
-    Raises:
-        NWSError: fewer trainings of some class than folds.
+        task: a classification with :data:`N_FOLDS` training trainings of each class at least; of their items, windows or
+            whole vectors, those of the last snapshot count.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
     view, table, kept = method.training_items(task)
     labels, rows = view.labels.numpy(), view.rows
     trainings, snapshots = view.data["training"][rows], view.data["snapshot"][rows]
-    rarest = min(task.counts["train"].items(), key=lambda item: item[1])
-    if rarest[1] < N_FOLDS:
-        raise NWSError(f"{task.name}: calibration needs {N_FOLDS} training trainings a class, {rarest[0]} has {rarest[1]}")
     scores, distances = np.empty((len(labels), task.n_classes)), np.empty(len(labels))
     folds = StratifiedGroupKFold(N_FOLDS, shuffle=True, random_state=0)
     for train, held in folds.split(table, labels, trainings):
@@ -130,17 +123,3 @@ def best_temperature(scores: np.ndarray, labels: np.ndarray) -> tuple[float, flo
 
     found: Any = minimize_scalar(loss, bounds=_TEMPERATURES, method="bounded")
     return float(np.exp(found.x)), float(found.fun)
-
-
-def calibration_error(probabilities: np.ndarray, labels: np.ndarray, n_bins: int = 10) -> float:
-    """Return the expected calibration error: the mean gap of confidence and accuracy over equal bins of confidence.
-
-    Args:
-        probabilities: float ``(n, classes)``.
-        labels: int ``(n,)``.
-        n_bins: of [0, 1]; an item counts as much as any other.
-    """
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    bins = np.minimum((confidence * n_bins).astype(np.int64), n_bins - 1)
-    gaps = np.bincount(bins, right - confidence, minlength=n_bins)
-    return float(np.abs(gaps).sum() / len(labels))

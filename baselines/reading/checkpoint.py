@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from nws_data.errors import FormatError
+from nws_data.format.untrusted import read_file
 from nws_data.space.architecture import all_architectures
 from nws_data.space.network import state_names
 
@@ -75,10 +76,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     if path.suffix not in (".safetensors", *TORCH_SUFFIXES):
         raise FormatError(f"{path}: a checkpoint is a file .safetensors, {', '.join(TORCH_SUFFIXES)}; got {path.suffix!r}")
-    with open(path, "rb") as stream:
-        content = stream.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise FormatError(f"{path}: over {MAX_BYTES:,} bytes, the most that is read of a small network")
+    content = read_file(path, MAX_BYTES)
     try:
         return vectorise(_tensors(content, path.suffix))
     except FormatError as error:
@@ -149,7 +147,9 @@ def vectorise(state: Mapping[str, Tensor]) -> Checkpoint:
     layers = _layers(state)
     _check_chain(layers)
     parts, n_conv, before = [], 0, None
-    ours = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith(_COUNTER)} in _our_shapes()
+    every = (architecture for norm in (True, False) for architecture in all_architectures(norm))
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith(_COUNTER)}
+    ours = any(shapes == {name: tensor.shape for name, tensor in state_names(architecture)} for architecture in every)
     for layer in layers:
         weight = layer.weight
         if not layer.is_conv and before is not None and before.is_conv and not ours:
@@ -213,9 +213,3 @@ def _check_chain(layers: list[_Layer]) -> None:
                 f"{layer.name!r} takes {takes} inputs, {before.name!r} before it gives {gives}: not a sequence of layers, "
                 "or names that do not sort in its order (then save it by torch.save, which keeps the order)"
             )
-
-
-def _our_shapes() -> list[dict[str, tuple[int, ...]]]:
-    """Return the names and shapes of all our networks."""
-    every = (architecture for norm in (True, False) for architecture in all_architectures(norm))
-    return [{name: tensor.shape for name, tensor in state_names(architecture)} for architecture in every]

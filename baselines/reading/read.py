@@ -40,28 +40,17 @@ def usable(classifiers: Iterable[Classifier]) -> list[Classifier]:
 
     Raises ``NWSError`` where there is none.
     """
-    best: dict[str, Classifier] = {}
-    for one in classifiers:
-        if one.calibration is None or one.spec.length is None or one.method.features != "vector":
-            continue
-        other = best.get(one.spec.target)
-        if other is None or other.calibration is None or one.calibration.log_loss < other.calibration.log_loss:
-            best[one.spec.target] = one
-    if not best:
+    able = [one for one in classifiers if one.calibration and one.spec.length and one.method.features == "vector"]
+    if not able:
         raise NWSError("no calibrated classifier of windows among them; keep some of local/*, such as boosting-16")
-    return list(best.values())
+    by_loss = sorted(able, key=lambda one: one.calibration.log_loss if one.calibration else np.inf, reverse=True)
+    return list(({one.spec.target: one for one in able} | {one.spec.target: one for one in by_loss}).values())
 
 
 def read_network(checkpoint: Checkpoint, classifiers: Sequence[Classifier], confidence: float = CONFIDENCE) -> list[Reading]:
-    """Return a reading for each classifier's hyper-parameter.
+    """Return a reading for the hyper-parameter of each classifier of :func:`usable`.
 
-    Args:
-        checkpoint: the network.
-        classifiers: of :func:`usable`.
-        confidence: an answer has at least this probability, in [0, 1].
-
-    Raises:
-        NWSError: a confidence out of range.
+    An answer has at least the probability ``confidence``; raises ``NWSError`` where that is not in [0, 1].
     """
     if not 0 <= confidence <= 1:
         raise NWSError(f"confidence must be in [0, 1], got {confidence}")
@@ -70,8 +59,8 @@ def read_network(checkpoint: Checkpoint, classifiers: Sequence[Classifier], conf
 
 def window_table(checkpoint: Checkpoint, classifier: Classifier) -> np.ndarray | None:
     """Return the features ``(10, 16)`` of the windows that the classifier was calibrated on; None where none fits."""
-    length, part, n = classifier.window_length, classifier.spec.family.part, len(checkpoint.vector)
-    if part is None or n < length:
+    length, part, n = classifier.method.length, classifier.spec.family.part, len(checkpoint.vector)
+    if part is None or length is None or n < length:
         return None
     first, last = start_range(part, length, np.array([n]), np.array([checkpoint.n_conv]))
     starts = official_starts(first, last, N_OFFICIAL)
@@ -82,7 +71,7 @@ def _read(checkpoint: Checkpoint, one: Classifier, confidence: float) -> Reading
     target, name, calibration = one.spec.target, f"{one.spec.name}, {one.name}", one.calibration
     table = window_table(checkpoint, one)
     if table is None or calibration is None:
-        why = f"the network has {len(checkpoint.vector):,} values, a window {one.window_length:,}"
+        why = f"the network has {len(checkpoint.vector):,} values, a window {one.method.length:,}"
         return Reading(target, {}, None, why, None, None, name)
     scores = window_scores(one.method, table)
     found = calibration.probabilities(scores)

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from baselines.method import MethodError
-from baselines.reading.calibration import Calibration, Distance, calibrate
+from baselines.reading.calibration import N_FOLDS, Calibration, Distance, calibrate
 from baselines.registry import METHODS, make_method
 from baselines.shallow import FeatureMethod
 from nws_data.atomic import write_bytes
 from nws_data.errors import FormatError, NWSError
+from nws_data.format.untrusted import read_file
 from nws_data.tasks.table import TaskSpec, parse_task
 
 if TYPE_CHECKING:
@@ -60,7 +61,6 @@ class Classifier:
     options: Mapping[str, Any]
     spec: TaskSpec
     classes: tuple[Any, ...]  # in label order; empty for numbers
-    window_length: int  # values of an item
     feature_names: tuple[str, ...]
     data_digest: str  # of the training data
     calibration: Calibration | None  # None for numbers, or where some class has too few trainings
@@ -76,14 +76,13 @@ def check_keepable(name: str) -> None:
 
 def classifier_of(method: FeatureMethod, name: str, options: Mapping[str, Any], task: Task) -> Classifier:
     """Return a method that was fitted on a task as a classifier, calibrated where the task has enough trainings."""
-    can = task.kind == "classification" and min(task.counts["train"].values()) >= 5
+    can = task.kind == "classification" and min(task.counts["train"].values()) >= N_FOLDS
     return Classifier(
         method=method,
         name=name,
         options=dict(options),
         spec=task.spec,
         classes=() if task.classes is None else tuple(task.classes),
-        window_length=method.state()["length"],
         feature_names=method.names(task.test),
         data_digest=task.data_digest,
         calibration=calibrate(method, task) if can else None,
@@ -98,14 +97,14 @@ def save(classifier: Classifier, path: Path) -> None:
         "format_version": FORMAT_VERSION,
         "task": classifier.spec.name,
         "classes": list(classifier.classes),
-        "window_length": classifier.window_length,
+        "window_length": classifier.method.length,
         "feature_names": list(classifier.feature_names),
         "data_digest": classifier.data_digest,
         "method": classifier.name,
         "seed": classifier.method.seed,
         "options": dict(classifier.options),
         "calibration": asdict(calibration) if calibration else {},
-        "estimator": classifier.method.state()["estimator"],
+        "estimator": classifier.method.fitted,
     }
     write_bytes(path, _skops().dumps(content))
 
@@ -117,12 +116,11 @@ def load(path: Path) -> Classifier:
         FormatError: not such a file, too large, or one that asks for classes which are not on the list.
         OSError: it cannot be read.
     """
-    with open(path, "rb") as stream:
-        content = stream.read(MAX_BYTES + 1)
-    skops = _skops()
+    content, skops = read_file(path, MAX_BYTES), _skops()
     try:
-        if len(content) > MAX_BYTES or _unpacked(content) > MAX_BYTES:
-            raise FormatError(f"unpacks to over {MAX_BYTES:,} bytes, the most that is read")
+        with zipfile.ZipFile(BytesIO(content)) as file:
+            if sum(entry.file_size for entry in file.infolist()) > MAX_BYTES:
+                raise FormatError(f"unpacks to over {MAX_BYTES:,} bytes, the most that is read")
         return _classifier(skops.loads(content, trusted=[_TREE]))
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from error
@@ -144,11 +142,6 @@ def load_folder(folder: Path) -> list[Classifier]:
     return [load(path) for path in paths]
 
 
-def _unpacked(content: bytes) -> int:
-    with zipfile.ZipFile(BytesIO(content)) as file:
-        return sum(entry.file_size for entry in file.infolist())
-
-
 def _classifier(content: Any) -> Classifier:
     """Return the classifier of a file's content; raises ``FormatError``, or what a wrong type makes Python raise."""
     if not isinstance(content, dict) or set(content) != set(_FIELDS):
@@ -159,24 +152,20 @@ def _classifier(content: Any) -> Classifier:
         if not isinstance(content[name], kind):
             raise FormatError(f"{name} is of type {type(content[name]).__name__}")
     name, names, spec = content["method"], tuple(map(str, content["feature_names"])), parse_task(content["task"])
-    if name not in METHODS:
-        raise FormatError(f"method {name!r} is not registered")
-    method = make_method(name, content["seed"], **content["options"])
+    method = make_method(name, content["seed"], **content["options"]) if name in METHODS else None
     if not isinstance(method, FeatureMethod):
         raise FormatError(f"method {name!r} is kept in no file")
     classes = tuple(content["classes"])
     if not all(isinstance(value, str | int | bool) for value in classes) or bool(classes) == spec.family.regression:
         raise FormatError(f"classes of {spec.name}: {classes!r}")
     _check_estimator(content["estimator"], method, len(names), len(classes))
-    n_classes = len(classes) or None
-    method.set_state({"estimator": content["estimator"], "n_classes": n_classes, "length": content["window_length"]})
+    method.fitted, method.n_classes, method.length = content["estimator"], len(classes) or None, content["window_length"]
     return Classifier(
         method=method,
         name=name,
         options=content["options"],
         spec=spec,
         classes=classes,
-        window_length=content["window_length"],
         feature_names=names,
         data_digest=content["data_digest"],
         calibration=_calibration(content["calibration"], len(names)) if content["calibration"] else None,

@@ -174,13 +174,13 @@ def _fit(table: np.ndarray, items: Labelled, fitted: np.ndarray, labels: np.ndar
     """Return the machine fitted on all items of some trainings with these labels."""
     from threadpoolctl import threadpool_limits
 
-    from baselines.shallow import linear_svm
+    from baselines.shallow import LinearSvm
 
     label_of = np.full(len(items.trainings), -1)
     label_of[fitted] = labels
     chosen = np.flatnonzero(label_of[items.of] >= 0)
     with threadpool_limits(1):
-        return linear_svm().fit(table[chosen], label_of[items.of[chosen]])
+        return LinearSvm().new_estimator(False).fit(table[chosen], label_of[items.of[chosen]])
 
 
 def coefficient_norms(coefficients: np.ndarray) -> np.ndarray:

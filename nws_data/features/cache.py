@@ -54,14 +54,10 @@ class BlockCache:
         self.folder = folder
         self._writable = True
 
-    def path(self, kind: str, key: str) -> Path:
-        """Return the file of a block."""
-        return self.folder / kind / f"{key}.block"
-
     def read(self, kind: str, key: str) -> Block:
         """Return a block, empty where there is none, or only a damaged one."""
         try:
-            raw = self.path(kind, key).read_bytes()
+            raw = (self.folder / kind / f"{key}.block").read_bytes()
         except OSError:
             return {}
         if sha256_of(raw[64:]).encode() != raw[:64]:
@@ -76,7 +72,8 @@ class BlockCache:
         stream, trainings = io.BytesIO(), sorted(block)
         np.savez(stream, trainings=trainings, features=[block[training] for training in trainings])
         try:
-            write_bytes(self.path(kind, key), sha256_of(stream.getbuffer()).encode() + stream.getbuffer())
+            content = sha256_of(stream.getbuffer()).encode() + stream.getbuffer()
+            write_bytes(self.folder / kind / f"{key}.block", content)
         except (BuildError, OSError) as error:
             self._writable = False
             warnings.warn(f"features are computed but not kept: {error}", stacklevel=2)

@@ -60,18 +60,10 @@ def item_features(
     cache: bool | Path = True,
     progress: bool = False,
 ) -> np.ndarray:
-    """Return features of one's own of every item of a view, cached as those of :func:`statistics_features` are.
+    """Return features of one's own of every item of a view, float64 ``(len(view), n_features)``, cached as statistics are.
 
-    Args:
-        view: what an item is: a whole vector, or a window.
-        name: of the features, and of their folder in the cache.
-        compute: from items float32 ``(n, length)`` to float64 ``(n, n_features)``; a row a function of its item alone.
-        n_features: of each item.
-        version: of ``compute``: cached features of another version are not used.
-        cache, progress: see :func:`statistics_features`.
-
-    Returns:
-        float64 ``(len(view), n_features)``. Errors as of :func:`statistics_features`.
+    ``compute`` goes from items float32 ``(n, length)`` to float64 ``(n, n_features)``, a row a function of its item alone.
+    Cached features of another name or version are not used. All else is as of :func:`statistics_features`.
     """
     kind = _kind(view, "vector")
     own = replace(kind, name=f"{name}-{kind.name}", compute=compute, per_piece=n_features, version=version)
@@ -80,11 +72,10 @@ def item_features(
 
 def _features(view: WeightView, kind: _Kind, cache: bool | Path, progress: bool) -> np.ndarray:
     _check_finite(view)
-    rows = np.arange(len(view.data))
-    found = np.empty((len(rows), view.per_vector, kind.n_features))
-    with progress_bar(shown=progress, total=len(rows), desc="features", unit=" vectors") as bar:
+    found = np.empty((len(view.data), view.per_vector, kind.n_features))
+    with progress_bar(shown=progress, total=len(found), desc="features", unit=" vectors") as bar:
         if cache is False or not kind.is_cached:
-            _compute(view, kind, rows, found, bar.update)
+            _compute(view, kind, np.arange(len(found)), found, bar.update)
         else:
             folder = default_folder() if cache is True else Path(cache)
             _compute_cached(view, kind, BlockCache(folder), found, bar.update)
@@ -136,30 +127,21 @@ def _kind(view: WeightView, pieces: str) -> _Kind:
         raise SelectionError(f"pieces: {one_of(pieces, PIECES)}")
     # Whether the selection and a block's key tell all about the items; a subclass may change the weights.
     is_cacheable = type(view) in (GlobalVectors, FixedWindows) and view.transform is None
-    # Whether the items are whole weight vectors as they are: not filled up, cut or transformed.
-    is_whole = (
-        isinstance(view, GlobalVectors) and view.transform is None and bool((view.data["n_weights"] == view.length).all())
-    )
-    if pieces == "layers":
-        return _layers(view, is_cacheable, is_whole)
-    if isinstance(view, FixedWindows):
+    parameters: dict[str, Any]
+    if pieces == "vector" and isinstance(view, FixedWindows):
         parameters = {"length": view.length, "part": view.part, "windows": view.per_vector}
         parameters |= {"grid": view.grid} if view.grid > 1 else {}
         return _Kind("windows", is_cacheable, parameters)
-    return _Kind("vector", is_cacheable and is_whole)
-
-
-def _layers(view: WeightView, is_cacheable: bool, is_whole: bool) -> _Kind:
-    if not is_whole:
-        raise SelectionError(
-            f"layers are pieces of whole vectors: give GlobalVectors(data) of one architecture, or pieces='vector'; "
-            f"got {view}"
-        )
+    # Whether the items are whole weight vectors as they are: not filled up, cut or transformed.
+    is_plain = isinstance(view, GlobalVectors) and view.transform is None
+    is_whole = is_plain and bool((view.data["n_weights"] == view.length).all())  # type: ignore[attr-defined]
+    if pieces == "vector":
+        return _Kind("vector", is_cacheable and is_whole)
     architectures, _ = view.data.architectures()
-    if len(architectures) > 1:
+    if not is_whole or len(architectures) > 1:
         raise SelectionError(
-            f"layers need one architecture, this selection has {len(architectures)}: use the population fixed, select one "
-            f'such as data.select(filter_size={architectures[0].filter_size}, ...), or pieces="vector"'
+            f"layers are pieces of whole vectors of one architecture: give GlobalVectors(data) of `fixed` or of one such as "
+            f"data.select(filter_size={architectures[0].filter_size}, ...), or pieces='vector'; got {view}"
         )
     hidden = [layer for layer in architectures[0].layers if not layer.is_output]
     tensors = {f"{layer.name}.{tensor.kind}": tensor for layer in hidden for tensor in layer.tensors}
@@ -185,8 +167,7 @@ def _batches(view: WeightView, rows: np.ndarray) -> Iterator[tuple[np.ndarray, n
     if not len(rows):
         return
     each = np.arange(view.per_vector)
-    n_values = view.per_vector * int(np.prod(view[int(rows[0])][0].shape))
-    step = max(1, _BATCH_VALUES // n_values)
+    step = max(1, _BATCH_VALUES // (view.per_vector * view[int(rows[0])][0].numel()))
     for first in range(0, len(rows), step):
         some = rows[first : first + step]
         items = (some[:, None] * view.per_vector + each).reshape(-1)

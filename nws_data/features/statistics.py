@@ -12,6 +12,8 @@ be known beforehand. The gradient is kept doubled, ``v[i+1] - v[i-1]``, and halv
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from nws_data.errors import WindowError
@@ -75,12 +77,14 @@ def _fill(values: np.ndarray, found: np.ndarray, work: _Work) -> None:
     ordered = work.sorted[: len(values)]
     ordered[...] = values
     ordered.sort(axis=1)
-    found[:, 3:8] = _percentiles(ordered)
+    found[:, 3:8] = percentiles_of_sorted(ordered, PERCENTILES)
     odd = ~((ordered[:, 0] >= -_LARGEST) & (ordered[:, -1] <= _LARGEST))  # a NaN is sorted to the end
 
-    _double_gradient(values, ordered)
+    np.subtract(values[:, 2:], values[:, :-2], out=ordered[:, 1:-1])  # twice numpy.gradient
+    for end, first in ((0, 0), (-1, -2)):
+        ordered[:, end] = 2 * (values[:, first + 1] - values[:, first])
     ordered.sort(axis=1)
-    found[:, 11:16] = _percentiles(ordered)
+    found[:, 11:16] = percentiles_of_sorted(ordered, PERCENTILES)
     # Equal in float32, but not 0, the differences may still differ in float64.
     odd |= (ordered[:, 0] == ordered[:, -1]) & (ordered[:, 0] != 0)
 
@@ -91,20 +95,13 @@ def _fill(values: np.ndarray, found: np.ndarray, work: _Work) -> None:
         found[row] = _plain(values[row])
 
 
-def _percentiles(ordered: np.ndarray) -> np.ndarray:
-    """Return float64 ``(n, 5)``: the percentiles of sorted rows ``(n, length)``."""
+def percentiles_of_sorted(ordered: np.ndarray, which: Sequence[float]) -> np.ndarray:
+    """Return float64 ``(n, len(which))``, linear, of sorted rows ``(n, length)``."""
     last = ordered.shape[1] - 1
-    place = np.array(PERCENTILES) / 100 * last
+    place = np.array(which) / 100 * last
     below = place.astype(np.int64)
     low = ordered[:, below].astype(np.float64)
     return low + (ordered[:, np.minimum(below + 1, last)] - low) * (place - below)
-
-
-def _double_gradient(values: np.ndarray, out: np.ndarray) -> None:
-    """Write twice ``numpy.gradient`` of each row, float32 ``(n, length)``."""
-    np.subtract(values[:, 2:], values[:, :-2], out=out[:, 1:-1])
-    for end, first in ((0, 0), (-1, -2)):
-        out[:, end] = 2 * (values[:, first + 1] - values[:, first])
 
 
 def _moments(values: np.ndarray, found: np.ndarray, work: _Work) -> None:

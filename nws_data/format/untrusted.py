@@ -41,7 +41,7 @@ def read_file(path: Path, limit: int = MAX_FILE_NBYTES) -> bytes:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise FormatError(f"{path}: not a regular file; remove it and fetch it again")
         if os.fstat(descriptor).st_size > limit:
-            raise FormatError(f"{path}: larger than the {limit:,} bytes that it may have; do not use this dataset")
+            raise FormatError(f"{path}: larger than the {limit:,} bytes that it may have; do not use it")
         with open(descriptor, "rb", closefd=False) as stream:
             return stream.read(limit)
     finally:

@@ -107,8 +107,7 @@ def check_suffix(path: Path) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a picture on white, PNG or SVG by the file's suffix; raises ``ArgumentError`` for another, ``BuildError``."""
-    check_suffix(path)
+    """Write a picture on white, SVG or else PNG by the file's suffix, see :func:`check_suffix`; raises ``BuildError``."""
     svg = path.suffix.lower() == ".svg"
     write_bytes(path, _saved(figure, format="svg", metadata=_UNDATED) if svg else to_png(figure))
 

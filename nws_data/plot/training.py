@@ -23,23 +23,14 @@ PERCENTILES = (1, 25, 50, 75, 99)
 
 @dataclass(frozen=True)
 class StoredTraining:
-    """A training as a dataset holds it.
+    """A training as a dataset holds it."""
 
-    Attributes:
-        training: its id.
-        hyperparameters: as drawn.
-        snapshots: numbers of those that the dataset holds, ``(n,)``, mostly 0 to 19.
-        epochs: of each snapshot, ``(n,)``; 0 is the initialisation.
-        vectors: the weights of each snapshot, float32 ``(n, n_weights)``.
-        row: its row of the table of trainings, with the learning curves.
-    """
-
-    training: str
+    training: str  # its id
     hyperparameters: HyperParameters
-    snapshots: np.ndarray
-    epochs: np.ndarray
-    vectors: np.ndarray
-    row: pd.Series
+    snapshots: np.ndarray  # numbers of those that the dataset holds, (n,), mostly 0 to 19
+    epochs: np.ndarray  # of each snapshot, (n,); 0 is the initialisation
+    vectors: np.ndarray  # the weights of each snapshot, float32 (n, n_weights)
+    row: pd.Series  # of the table of trainings, with the learning curves
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -57,16 +48,9 @@ class StoredTraining:
 
 
 def load_training(root: str | Path, training: str) -> StoredTraining:
-    """Read a training with its weights.
+    """Read a training, by its id such as ``fixed-000003``, with its weights.
 
-    Args:
-        root: the dataset's folder.
-        training: its id, such as ``fixed-000003``.
-
-    Raises:
-        SelectionError: not an id, or the dataset does not hold it.
-        FormatError: not a dataset, or damaged.
-        ShardsAbsentError: none of its population's shards are here.
+    Raises ``SelectionError`` for no id, or one that the dataset does not hold, and what :func:`nws_data.open` raises.
     """
     population, _ = parse_id(training)
     data = open_dataset(root, population)
@@ -82,13 +66,9 @@ def load_training(root: str | Path, training: str) -> StoredTraining:
 
 
 def distances(kernels: np.ndarray) -> np.ndarray:
-    """Return how far a kernel is from its first snapshot, the initialisation, in units of the latter's norm.
+    """Return how far a kernel ``(n, values)`` is from its first snapshot, in units of the latter's norm: float64 ``(n,)``.
 
-    Args:
-        kernels: of each snapshot, ``(n, values)``.
-
-    Returns:
-        float64 ``(n,)``; NaN where a snapshot holds values that are not finite, or the first one is 0.
+    NaN where a snapshot holds values that are not finite, or the first one is 0.
     """
     values = kernels.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):

@@ -35,14 +35,9 @@ def draw_weights(training: StoredTraining) -> Figure:
 
 
 def filter_images(kernel: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return filters as images with one scale for all, on which 0 is middle grey.
+    """Return the first layer's filters ``(filters, 3, side, side)`` as images, and the weight that is brightest.
 
-    Args:
-        kernel: of the first layer, ``(filters, 3, side, side)``.
-
-    Returns:
-        Red, green and blue in [0, 1], ``(filters, side, side, 3)``, and the weight that is brightest; what is not finite
-        is grey.
+    Red, green and blue are in [0, 1], ``(filters, side, side, 3)``, on one scale; 0 and what is not finite is middle grey.
     """
     finite = np.where(np.isfinite(kernel), kernel, 0).astype(np.float64)
     scale = float(np.abs(finite).max()) or 1.0
@@ -64,21 +59,11 @@ def _draw_filters(panel: Axes, training: StoredTraining, snapshot: int) -> None:
 
 
 def histograms(first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the edges of bins over both kernels' finite values, and each kernel's share of its values in each bin.
-
-    Returns:
-        Edges ``(BINS + 1,)`` and two shares in [0, 1], ``(BINS,)``; 0 for values that are not finite.
-    """
-    every = np.concatenate([first, last]).astype(np.float64)
-    every = every[np.isfinite(every)]
-    low, high = (every.min(), every.max()) if len(every) else (0.0, 0.0)
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    edges = np.linspace(low, high, BINS + 1)
-    shares = [
-        np.histogram(values[np.isfinite(values)].astype(np.float64), edges)[0] / len(values) for values in (first, last)
-    ]
-    return edges, shares[0], shares[1]
+    """Return the edges ``(BINS + 1,)`` of bins over both kernels' finite values, and the shares of each, ``(BINS,)``."""
+    finite = [values[np.isfinite(values)].astype(np.float64) for values in (first, last)]
+    edges = np.histogram_bin_edges(np.concatenate(finite), BINS)
+    before, after = (np.histogram(values, edges)[0] / len(first) for values in finite)
+    return edges, before, after
 
 
 def _draw_histograms(panel: Axes, training: StoredTraining, kernels: np.ndarray) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from nws_data.errors import SelectionError
 from nws_data.read.dataset import NWSDataset
 from nws_data.read.views import Epochs, GlobalVectors, Transform
-from nws_data.space.permutation_augmentation import augment_permutations
+from nws_data.space.permutation import augment_permutations
 
 
 class PermutedVectors(Epochs, GlobalVectors):

@@ -150,13 +150,3 @@ def encode_labels(name: str, values: Iterable[Any], image_sets: Sequence[str] = 
         return np.fromiter((label[value] for value in values), dtype=np.int64)
     except KeyError as error:
         raise HyperParameterError(f"{name}: {one_of(error.args[0], label)}") from None
-
-
-def decode_labels(name: str, labels: Iterable[int], image_sets: Sequence[str] = IMAGE_SETS) -> list[Any]:
-    """Turn labels back into values; the inverse of :func:`encode_labels`."""
-    classes = classes_of(name, image_sets)
-    labels = [int(label) for label in labels]
-    for label in labels:
-        if not 0 <= label < len(classes):
-            raise HyperParameterError(f"{name}: a label must be in [0, {len(classes) - 1}], got {label}")
-    return [classes[label] for label in labels]

@@ -5,7 +5,7 @@ Source: Eilertsen et al. 2020, Algorithm 1 and Section 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -35,7 +35,6 @@ _STATE_NAMES = {
     "mean": "{}_norm.running_mean",
     "variance": "{}_norm.running_var",
 }
-_COUNTER = "_norm.num_batches_tracked"  # PyTorch's own count of training batches; no part of the weight vector
 
 
 class Network(nn.Module):
@@ -131,25 +130,3 @@ def state_dict_from_vector(vector: Tensor | np.ndarray, architecture: Architectu
         name: (values.detach() if tensor.kind in ("mean", "variance") else values)[tensor.slice].view(tensor.shape)
         for name, tensor in state_names(architecture)
     }
-
-
-def vector_from_state_dict(state_dict: Mapping[str, Tensor], architecture: Architecture) -> Tensor:
-    """Return a ``state_dict`` of :class:`Network` as a weight vector, float32 ``(n_weights,)``, a copy.
-
-    PyTorch's ``num_batches_tracked`` is left out.
-
-    Raises:
-        FormatError: missing or unknown names, or a tensor of another shape.
-    """
-    expected = dict(state_names(architecture))
-    found = {name for name in state_dict if not name.endswith(_COUNTER)}
-    missing, unknown = sorted(expected.keys() - found), sorted(found - expected.keys())
-    if missing or unknown:
-        raise FormatError(
-            f"not a state_dict of this architecture: missing {', '.join(missing) or 'none'}; "
-            f"unknown {', '.join(unknown) or 'none'}"
-        )
-    for name, tensor in expected.items():
-        if state_dict[name].shape != tensor.shape:
-            raise FormatError(f"{name} must have shape {tensor.shape}, got {tuple(state_dict[name].shape)}")
-    return torch.cat([state_dict[name].detach().reshape(-1).to(torch.float32) for name in expected])

@@ -53,17 +53,12 @@ def from_nfn(weights: Sequence[Tensor], biases: Sequence[Tensor], architecture: 
     Raises:
         SelectionError: tensors of other shapes than those of this architecture.
     """
-    expected = [list(map(torch.Tensor.size, tensors)) for tensors in to_nfn(_zeros(architecture), architecture)]
-    given = [[torch.Size((1, *tensor.shape[1:])) for tensor in tensors] for tensors in (weights, biases)]
-    if given != expected:
-        raise SelectionError(f"not the tensors of to_nfn for {architecture}: expected shapes {expected[0]}, got {given[0]}")
-    parts = []
-    for before, layer, weight, bias in zip((None, *architecture.layers), architecture.layers, weights, biases, strict=False):
-        flattened = before is not None and before.is_conv and not layer.is_conv
-        kernel = weight[:, 0].permute(0, 1, 3, 4, 2) if flattened else weight[:, 0]
-        parts += [kernel.flatten(1), bias.flatten(1)]
-    return torch.cat(parts, 1)
-
-
-def _zeros(architecture: Architecture) -> Tensor:
-    return torch.zeros(1, architecture.n_weights)
+    places = [part for kind in to_nfn(torch.arange(architecture.n_weights)[None], architecture) for part in kind]
+    given = [*weights, *biases]
+    expected, got = ([tuple(part.shape[1:]) for part in parts] for parts in (places, given))
+    if expected != got:
+        raise SelectionError(f"not the tensors of to_nfn for {architecture}: expected shapes {expected}, got {got}")
+    vectors = given[0].new_empty(len(given[0]), architecture.n_weights)
+    for part, place in zip(given, places, strict=True):
+        vectors[:, place.flatten()] = part.flatten(1)
+    return vectors

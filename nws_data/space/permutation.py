@@ -1,7 +1,8 @@
 """Permutations of hidden channels and units: which axes of a weight vector move together, and how to move them.
 
 Networks that differ by such a permutation compute the same function. Every hidden layer is a group of its own: its
-outputs may be put in any order when all its tensors and the next layer's inputs follow.
+outputs may be put in any order when all its tensors and the next layer's inputs follow. Permutation augmentation draws
+orders by item and epoch.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from nws_data.errors import SelectionError, one_of
-from nws_data.randomness import Purpose, permutation
+from nws_data.randomness import Purpose, permutation, words
 from nws_data.space.architecture import Architecture, TensorSlice
 
 
@@ -22,8 +23,6 @@ from nws_data.space.architecture import Architecture, TensorSlice
 class PermutedAxis:
     """One axis that follows a group: ``vector[slice].view(shape)``, permuted along ``axis``."""
 
-    layer: str
-    kind: str
     tensor: TensorSlice
     shape: tuple[int, ...]  # the tensor's own, but (units, positions, channels) where features were flattened
     axis: int
@@ -35,20 +34,19 @@ class PermutationGroup:
 
     name: str  # of the layer
     size: int
-    axes: tuple[PermutedAxis, ...]
+    axes: tuple[PermutedAxis, ...]  # the first is that of the layer's kernel
 
 
 def permutation_spec(architecture: Architecture) -> tuple[PermutationGroup, ...]:
     """Return the groups of an architecture, one for each layer but the output layer, input side first."""
     groups = []
     for layer, after in itertools.pairwise(architecture.layers):
-        outputs = [PermutedAxis(layer.name, tensor.kind, tensor, tensor.shape, 0) for tensor in layer.tensors]
+        outputs = [PermutedAxis(tensor, tensor.shape, 0) for tensor in layer.tensors]
         kernel = after["kernel"]
         shape, axis = kernel.shape, 1
         if layer.is_conv and not after.is_conv:  # flattened features lie in the order height, width, channel
             shape, axis = (after.n_out, after.n_in // layer.n_out, layer.n_out), 2
-        inputs = PermutedAxis(after.name, "kernel", kernel, shape, axis)
-        groups.append(PermutationGroup(layer.name, layer.n_out, (*outputs, inputs)))
+        groups.append(PermutationGroup(layer.name, layer.n_out, (*outputs, PermutedAxis(kernel, shape, axis))))
     return tuple(groups)
 
 
@@ -75,16 +73,57 @@ def permute(vector: Tensor, architecture: Architecture, permutations: Mapping[st
     """
     if vector.shape[-1:] != (architecture.n_weights,):
         raise SelectionError(f"vector must end in {architecture.n_weights} values, got shape {tuple(vector.shape)}")
-    groups = {group.name: group for group in permutation_spec(architecture)}
-    out = vector.clone()
+    sizes = {group.name: group.size for group in permutation_spec(architecture)}
     for name, order in permutations.items():
-        if name not in groups:
-            raise SelectionError(f"hidden layer: {one_of(name, groups)}")
-        if not torch.equal(order.sort().values, torch.arange(groups[name].size)):
-            raise SelectionError(
-                f"{name}: expected a permutation of 0..{groups[name].size - 1}, got shape {tuple(order.shape)}"
-            )
-        for moved in groups[name].axes:
-            n, values = len(moved.shape), out[..., moved.tensor.slice].unflatten(-1, moved.shape)
-            out[..., moved.tensor.slice] = values.index_select(values.dim() - n + moved.axis, order).flatten(-n)
-    return out
+        if name not in sizes:
+            raise SelectionError(f"hidden layer: {one_of(name, sizes)}")
+        if not torch.equal(order.sort().values, torch.arange(sizes[name])):
+            raise SelectionError(f"{name}: expected a permutation of 0..{sizes[name] - 1}, got shape {tuple(order.shape)}")
+    return vector[..., _places(architecture, {name: order[None] for name, order in permutations.items()}, 1)[0]]
+
+
+def permute_each(vectors: Tensor, architecture: Architecture, orders: Mapping[str, Tensor]) -> Tensor:
+    """Return vectors ``(B, n_weights)``, each in an order of its own: int64 ``(B, size)`` by layer; see :func:`permute`."""
+    return vectors.gather(1, _places(architecture, orders, len(vectors)).to(vectors.device))
+
+
+def augment_permutations(vectors: Tensor, architecture: Architecture, seed: int, epoch: int, items: Tensor) -> Tensor:
+    """Return the same functions with hidden channels and units in random orders, one order an item.
+
+    Args:
+        vectors: ``(B, n_weights)`` of one architecture.
+        architecture: theirs.
+        seed: in [0, 2^63).
+        epoch: below 2^32.
+        items: int64 ``(B,)`` below 2^32. The order is a function of (seed, epoch, item), not of the batch.
+
+    Returns:
+        A new tensor of the same shape and type.
+
+    Raises:
+        SelectionError: vectors or items of another shape.
+    """
+    if vectors.shape != (len(items), architecture.n_weights):
+        raise SelectionError(
+            f"vectors must have shape ({len(items)}, {architecture.n_weights}), one row an item, got {tuple(vectors.shape)}"
+        )
+    groups = permutation_spec(architecture)
+    sizes = [group.size for group in groups]
+    first, second = words(torch.full_like(items, seed), Purpose.PERMUTATION_AUGMENTATION, items, 2).unbind(1)
+    keys = (first >> 1 << 32) | second  # a seed of its own for each item
+    drawn = words(keys, Purpose.PERMUTATION_AUGMENTATION, epoch, sum(sizes)).split(sizes, 1)
+    orders = {group.name: part.sort(dim=1, stable=True).indices for group, part in zip(groups, drawn, strict=True)}
+    return permute_each(vectors, architecture, orders)
+
+
+def _places(architecture: Architecture, orders: Mapping[str, Tensor], n: int) -> Tensor:
+    """Return where each value of ``n`` permuted vectors stood before, int64 ``(n, n_weights)``."""
+    index = torch.arange(architecture.n_weights).repeat(n, 1)
+    for group in permutation_spec(architecture):
+        if group.name not in orders:
+            continue
+        for moved in group.axes:
+            part = index[:, moved.tensor.slice].unflatten(1, moved.shape)
+            at = orders[group.name].view(-1, *(group.size if axis == moved.axis else 1 for axis in range(len(moved.shape))))
+            index[:, moved.tensor.slice] = part.gather(moved.axis + 1, at.expand_as(part)).flatten(1)
+    return index

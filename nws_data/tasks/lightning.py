@@ -62,21 +62,17 @@ class TaskDataModule(LightningDataModule):
         self.task = task
         self.batch_size = whole_number("batch_size", batch_size, 1)
         self.seed = whole_number("seed", seed, 0, 2**63)
-        self.fixed = fixed
         self._sampler = sampler
-        if permuted and not isinstance(task.train, GlobalVectors):
+        self._train = task.view("train", fixed=True) if fixed else task.train
+        if permuted and not isinstance(self._train, GlobalVectors):
             raise SelectionError(f"{task.name}: windows cannot be permuted, only whole vectors; use a global task")
-        self._permuted: PermutedVectors | None = None
         if permuted:
-            view = PermutedVectors(task.train.data, target=task.train.target, seed=seed)
-            self._permuted = view.with_row_labels(task.train.row_labels)
+            view = PermutedVectors(self._train.data, target=self._train.target, seed=seed)
+            self._train = view.with_row_labels(self._train.row_labels)
 
     def train_dataloader(self) -> Loader:
         """Return the training items, in a new order every epoch."""
-        view = self.task.view("train", fixed=True) if self.fixed else self.task.train
-        if self._permuted is not None:
-            view = self._permuted
-        sampler = self._sampler(view, self.seed)
+        view, sampler = self._train, self._sampler(self._train, self.seed)
         n_items = len(sampler)  # type: ignore[arg-type]  # EpochSampler and its like have a length
         single = self.batch_size > 1 and n_items > 1 and n_items % self.batch_size == 1
         return DataLoader(view, batch_size=self.batch_size, sampler=sampler, drop_last=single)

@@ -8,68 +8,51 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nws_data.atomic import write_bytes
 from nws_data.errors import FormatError, PredictionError
 from nws_data.format.untrusted import MAX_TABLE_NBYTES, parse_json, read_file, read_parquet
+from nws_data.tasks.table import parse_task
 from nws_data.text import check_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from nws_data.format.manifest import Manifest
 
 FORMAT = "nws-predictions"
 FORMAT_VERSION = 1
 _METADATA_KEY = b"nws"
 _SHOWN_CLASSES = 12
 _LARGEST = 1e100
+_UNREADABLE = (FormatError, OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 
 _MOST_ROWS = 2_000_000
 """Three times what the largest task of the full dataset asks for: a tiny file may claim billions of equal rows."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Keys:
-    """What predictions are about, one row an item."""
+Keys = dict[str, np.ndarray]
+"""What predictions are about, one row an item: ``training``, ids as text ``(n,)``; ``snapshot``, int64 ``(n,)``; for windows
+``window``, int64 ``(n,)``, the number among the vector's official ones, and ``start``, where it starts in the vector."""
 
-    training: np.ndarray  # ids, text (n,)
-    snapshot: np.ndarray  # int64 (n,)
-    window: np.ndarray | None = None  # int64 (n,), number among the vector's official windows; None: whole vectors
-    start: np.ndarray | None = None  # int64 (n,), where that window starts in the vector, in values
 
-    def __len__(self) -> int:
-        return len(self.training)
-
-    @property
-    def columns(self) -> dict[str, np.ndarray]:
-        """The arrays that are there, by name."""
-        values = {"training": self.training, "snapshot": self.snapshot, "window": self.window, "start": self.start}
-        return {name: column for name, column in values.items() if column is not None}
-
-    def text(self, row: int) -> str:
-        """Return a row as a person reads it, such as ``random-000012, snapshot 19, window 3 at 4410``."""
-        text = f"{self.training[row]}, snapshot {self.snapshot[row]}"
-        whole = self.window is None or self.start is None
-        return text if whole else f"{text}, window {self.window[row]} at {self.start[row]}"  # type: ignore[index]
+def key_text(keys: Keys, row: int) -> str:
+    """Return a row as a person reads it, such as ``random-000012, snapshot 19, window 3 at 4410``."""
+    text = f"{keys['training'][row]}, snapshot {keys['snapshot'][row]}"
+    return f"{text}, window {keys['window'][row]} at {keys['start'][row]}" if "window" in keys else text
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """Predictions of one method for one task.
+    """Predictions of one method for one task."""
 
-    Attributes:
-        task: the task's name.
-        data_digest: of the dataset they were made on.
-        keys: what each is about.
-        values: ``(n,)``, class values as text, or float64 for a number.
-    """
-
-    task: str
-    data_digest: str
-    keys: Keys
-    values: np.ndarray
+    task: str  # its name
+    data_digest: str  # of the dataset they were made on
+    keys: Keys  # what each is about
+    values: np.ndarray  # (n,), class values as text, or float64 for a number
 
     def __len__(self) -> int:
         return len(self.values)
@@ -77,10 +60,12 @@ class Predictions:
     def __repr__(self) -> str:
         return f"Predictions({self.task!r}: {len(self):,} values, data {self.data_digest[:12]})"
 
-    def check_data(self, digest: str, population: str, root: Path) -> None:
-        """Raise ``PredictionError`` unless they were made on a population of that digest, which lies in ``root``."""
+    def check_data(self, manifest: Manifest, root: Path) -> None:
+        """Raise ``PredictionError`` where they were made on another population than that of a dataset, if it has one."""
+        population = parse_task(self.task).family.population
+        digest = manifest.population_digest(population) if population in manifest.populations else self.data_digest
         if self.data_digest != digest:
-            first = f"; the first is {self.keys.text(0)}" if len(self) else ""
+            first = f"; the first is {key_text(self.keys, 0)}" if len(self) else ""
             raise PredictionError(
                 f"all {len(self)} predictions were made on other data, digest {self.data_digest[:12]!r}; {population} in "
                 f"{root} is {digest[:12]} (nws info): score them on the dataset they were made on, or predict again{first}"
@@ -96,7 +81,7 @@ class Predictions:
         import pyarrow.parquet as pq
 
         types = {"training": pa.string(), "snapshot": pa.int32(), "window": pa.int32(), "start": pa.int64()}
-        columns = {name: pa.array(values.tolist(), types[name]) for name, values in self.keys.columns.items()}
+        columns = {name: pa.array(values.tolist(), types[name]) for name, values in self.keys.items()}
         columns["prediction"] = pa.array(self.values.tolist())
         content = {"format": FORMAT, "version": FORMAT_VERSION, "task": self.task, "data_digest": self.data_digest}
         stream = BytesIO()
@@ -124,21 +109,12 @@ class Predictions:
                 )
             columns = {name: _column(table.column(name), name) for name in names}
             texts = {name: check_text(content[name], name) for name in ("task", "data_digest")}
-            return cls(**texts, values=columns.pop("prediction"), keys=Keys(**columns))
-        except (
-            OSError,
-            pa.ArrowException,
-            ValueError,
-            TypeError,
-            LookupError,
-            AttributeError,
-            ArithmeticError,
-            FormatError,
-        ) as e:
-            reason = (str(e).splitlines() or [type(e).__name__])[0]
+            return cls(**texts, values=columns.pop("prediction"), keys=columns)
+        except (*_UNREADABLE, pa.ArrowException) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
             raise PredictionError(
-                f"{path}: not a readable prediction file ({reason[:300]}); write it with Predictions.save"
-            ) from e
+                f"{path}: not a readable prediction file ({reason}); write it with Predictions.save"
+            ) from error
 
 
 def align(predictions: Predictions, keys: Keys) -> np.ndarray:
@@ -147,25 +123,23 @@ def align(predictions: Predictions, keys: Keys) -> np.ndarray:
     Raises:
         PredictionError: values that are duplicated, missing or extra; names how many and the first.
     """
-    if (predictions.keys.window is None) != (keys.window is None):
-        kind = "whole vectors, without window and start" if keys.window is None else "windows: columns window and start"
+    if predictions.keys.keys() != keys.keys():
+        kind = "windows: columns window and start" if "window" in keys else "whole vectors, without window and start"
         raise PredictionError(f"this task asks for predictions of {kind}; make them by task.predictions()")
-    if len(predictions.values) != len(predictions.keys):
-        raise PredictionError(f"{len(predictions.values)} predictions for {len(predictions.keys)} keys: give one for each")
-    given = _key_list(predictions.keys)
-    wanted = _key_list(keys)
+    given, wanted = (list(zip(*(k[name].tolist() for name in keys), strict=True)) for k in (predictions.keys, keys))
+    if len(predictions.values) != len(given):
+        raise PredictionError(f"{len(predictions.values)} predictions for {len(given)} keys: give one for each")
     place = {key: row for row, key in enumerate(given)}
-    if len(place) != len(given):
-        seen: set[tuple[Any, ...]] = set()
-        twice = [row for row, key in enumerate(given) if key in seen or seen.add(key)]  # type: ignore[func-returns-value]
-        raise PredictionError(_sentence(len(twice), "duplicated", predictions.keys.text(twice[0]), len(wanted)))
+    twice = [row for row, key in enumerate(given) if place[key] != row]
+    if twice:
+        raise PredictionError(_sentence(len(twice), "duplicated", key_text(predictions.keys, twice[0]), len(wanted)))
     missing = [row for row, key in enumerate(wanted) if key not in place]
     extra = sorted(place[key] for key in place.keys() - set(wanted))
     if missing:
-        also = f" and {len(extra)} are not of this task, the first {predictions.keys.text(extra[0])}" if extra else ""
-        raise PredictionError(_sentence(len(missing), "missing", keys.text(missing[0]), len(wanted)) + also)
+        also = f" and {len(extra)} are not of this task, the first {key_text(predictions.keys, extra[0])}" if extra else ""
+        raise PredictionError(_sentence(len(missing), "missing", key_text(keys, missing[0]), len(wanted)) + also)
     if extra:
-        raise PredictionError(_sentence(len(extra), "extra", predictions.keys.text(extra[0]), len(wanted)))
+        raise PredictionError(_sentence(len(extra), "extra", key_text(predictions.keys, extra[0]), len(wanted)))
     return predictions.values[[place[key] for key in wanted]]
 
 
@@ -181,7 +155,7 @@ def encode_classes(values: np.ndarray, classes: Sequence[str], keys: Keys) -> np
         allowed = ", ".join(classes[:_SHOWN_CLASSES])
         raise PredictionError(
             f"{len(wrong)} of {len(texts)} predictions are no class of this task, the first {reprlib.repr(texts[wrong[0]])} "
-            f"for {keys.text(wrong[0])}; classes are {allowed}"
+            f"for {key_text(keys, wrong[0])}; classes are {allowed}"
         )
     return np.array([label[value] for value in texts], np.int64)
 
@@ -199,13 +173,9 @@ def check_finite(values: np.ndarray, keys: Keys) -> np.ndarray:
     if len(wrong):
         raise PredictionError(
             f"{len(wrong)} of {len(numbers)} predictions are not finite (NaN, infinite or beyond 1e100), the first for "
-            f"{keys.text(wrong[0])}; clip log-probabilities of 0"
+            f"{key_text(keys, wrong[0])}; clip log-probabilities of 0"
         )
     return numbers
-
-
-def _key_list(keys: Keys) -> list[tuple[Any, ...]]:
-    return list(zip(*(column.tolist() for column in keys.columns.values()), strict=True))
 
 
 def _sentence(n: int, what: str, first: str, total: int) -> str:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 from nws_data.errors import TaskError, TaskNotAvailableError
 from nws_data.format.manifest import Manifest
-from nws_data.format.tiers import FULL
-from nws_data.read.dataset import NWSDataset, open_rows
+from nws_data.read.dataset import NWSDataset
 from nws_data.space.identity import SIDES
-from nws_data.tasks.selection import select_sides
+from nws_data.tasks.selection import open_population, select_sides
 from nws_data.tasks.table import matching_names, official_names, parse_task
 from nws_data.terminal import align
 
@@ -45,17 +44,14 @@ def task_states(root: str | Path, patterns: Sequence[str] = ()) -> list[TaskStat
     Raises ``TaskError`` for a pattern that no task has, ``FormatError`` where there is no dataset.
     """
     manifest = Manifest.load(Path(root))
-    opened: dict[tuple[str, str], NWSDataset] = {}
+    opened: dict[tuple[str, str | None], NWSDataset] = {}
     states = []
     for name in _names([image_set.name for image_set in manifest.image_sets], patterns):
         spec = parse_task(name)
         try:
-            if spec.family.population not in manifest.populations:
-                population = f"no population {spec.family.population}"
-                raise TaskNotAvailableError(f"task {name} is not available: {population}", population)
-            key = spec.family.population, spec.tier or FULL
+            key = spec.family.population, spec.tier
             if key not in opened:
-                opened[key] = open_rows(Path(root), key[0], tier=key[1])
+                opened[key] = open_population(Path(root), spec)
             counts = select_sides(opened[key], spec).counts
             states.append(TaskState(name=name, available=True, counts=counts, reason=""))
         except TaskNotAvailableError as error:
@@ -109,13 +105,10 @@ def format_score(task: Task, score: Score) -> str:
     items = f"{sum(score.n_items):,} predictions of {len(score.trainings):,} trainings"
     head = f"{task.name}{'' if task.official else ' (unofficial)'}, {items}, data {task.data_digest[:12]}"
     if not isinstance(score, ClassificationScore):
-        return "\n".join(
-            [
-                head,
-                f"R²          {score.r2:8.4f}   95 % interval {score.r2_low:.4f} to {score.r2_high:.4f}",
-                f"MAE         {score.mae:8.4g}   95 % interval {score.mae_low:.4g} to {score.mae_high:.4g}",
-                f"Kendall tau {score.kendall_tau:8.4f}",
-            ]
+        return (
+            f"{head}\nR²          {score.r2:8.4f}   95 % interval {score.r2_low:.4f} to {score.r2_high:.4f}\n"
+            f"MAE         {score.mae:8.4g}   95 % interval {score.mae_low:.4g} to {score.mae_high:.4g}\n"
+            f"Kendall tau {score.kendall_tau:8.4f}"
         )
     interval = f"95 % interval {100 * score.accuracy_low:.1f} to {100 * score.accuracy_high:.1f} %"
     letters = [chr(ord("a") + i) for i in range(len(score.classes))]

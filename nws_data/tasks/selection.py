@@ -9,12 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nws_data.errors import TaskError, TaskNotAvailableError, one_of
-from nws_data.read.dataset import NWSDataset
+from nws_data.format.manifest import Manifest
+from nws_data.format.tiers import FULL
+from nws_data.read.dataset import NWSDataset, open_rows
 from nws_data.read.selection import last_of_each
 from nws_data.space.hyperparameters import CLASSES
 from nws_data.space.identity import SIDES, fold_split_of, id_hash, split_of
@@ -28,6 +31,18 @@ class Sides:
 
     rows: Mapping[str, np.ndarray]  # int64 positions in the dataset, by side: train, validation, test
     counts: Mapping[str, Mapping[str, int]]  # trainings by side and class (or "all"), after balancing
+
+
+def open_population(root: Path, spec: TaskSpec) -> NWSDataset:
+    """Open all rows of a task's population; raises ``TaskNotAvailableError`` where the dataset lacks it."""
+    population, present = spec.family.population, Manifest.load(root).populations
+    if population not in present:
+        raise TaskNotAvailableError(
+            f"task {spec.name} is not available: it needs the population {population}, {root} has "
+            f"{', '.join(present) or 'none'}; build it with `nws build --population {population}`",
+            f"no population {population}",
+        )
+    return open_rows(root, population, tier=spec.tier or FULL)
 
 
 def present_classes(data: NWSDataset, target: str) -> tuple[Any, ...]:
@@ -117,20 +132,21 @@ def _check_available(spec: TaskSpec, counts: Mapping[str, Mapping[str, int]]) ->
     """
     needed = {"train": MIN_TRAININGS, "test": MIN_TRAININGS if spec.fold is None else 1}
     text = "; ".join(f"{side} " + ", ".join(f"{k} {v}" for k, v in counts[side].items()) for side in ("train", "test"))
-    if not spec.family.regression and len(counts["train"]) < 2:
+    regression = spec.family.regression
+    which, rule = " of the rarest class", "trainings above the accuracy threshold"
+    if regression:
+        which, rule = "", "finite trainings"
+    elif len(counts["train"]) < 2:
         raise TaskNotAvailableError(
             f"task {spec.name} is not available: {spec.target} has one value in this dataset ({text}); build it with more",
             f"{spec.target} has one value",
         )
     for side, n in needed.items():
         rarest, found = min(counts[side].items(), key=lambda item: item[1])
-        if found >= n:
-            continue
-        which = "" if spec.family.regression else " of the rarest class"
-        rule = "finite trainings" if spec.family.regression else "trainings above the accuracy threshold"
-        raise TaskNotAvailableError(
-            f"task {spec.name} is not available: it needs {needed['train']} trainings{which} in train and "
-            f"{needed['test']} in test; {rule}: {text}; `nws tasks` lists what is, more trainings bring the others",
-            f"{side} needs {n} {'trainings' if spec.family.regression else 'a class'}, has {found}"
-            f"{'' if spec.family.regression else f' of {rarest}'}",
-        )
+        if found < n:
+            short = f"trainings, has {found}" if regression else f"a class, has {found} of {rarest}"
+            raise TaskNotAvailableError(
+                f"task {spec.name} is not available: it needs {needed['train']} trainings{which} in train and "
+                f"{needed['test']} in test; {rule}: {text}; `nws tasks` lists what is, more trainings bring the others",
+                f"{side} needs {n} {short}",
+            )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import reprlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any
 
-from nws_data.errors import SelectionError, TaskError, one_of
-from nws_data.format.tiers import FULL, tier_name
+from nws_data.errors import TaskError, one_of
+from nws_data.format.tiers import FULL, NAMED_TIERS, tier_name
 from nws_data.space.architecture import Part
 from nws_data.space.hyperparameters import CLASSES, Population
 from nws_data.space.trajectory import N_SNAPSHOTS
@@ -78,10 +80,6 @@ FAMILIES: dict[str, Family] = {
 """All families by name."""
 
 
-_MODIFIERS = ("held", "threshold", "fold", "share", "permuted", "tier")
-"""What may follow a name, in the order of the canonical one; all but held make it unofficial."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class TaskSpec:
     """What a task's name says; make it by :func:`parse_task`."""
@@ -102,14 +100,14 @@ class TaskSpec:
         name = f"{self.family.name}/{self.target}"
         if self.length not in (None, WINDOW_LENGTH):
             name += f"@{self.length}"
-        modifiers = {name: getattr(self, name) for name in _MODIFIERS}
+        modifiers = {name: getattr(self, name) for name in MODIFIERS}
         texts = {key: f"{value:g}" if isinstance(value, float) else str(value) for key, value in modifiers.items()}
         return name + "".join(f"/{key}={text}" for key, text in texts.items() if modifiers[key] is not None)
 
     @property
     def official(self) -> bool:
         """Whether results belong on the leaderboard."""
-        return all(getattr(self, name) is None for name in _MODIFIERS if name != "held")
+        return all(getattr(self, name) is None for name in MODIFIERS if name != "held")
 
     @property
     def held_column(self) -> str | None:
@@ -141,25 +139,16 @@ def parse_task(name: str) -> TaskSpec:
     family = FAMILIES[match["family"]]
     if match["target"] not in family.targets:
         raise TaskError(f"task {name}: target of {family.name}: {one_of(match['target'], family.targets)}")
-    modifiers = _modifiers(name, match["modifiers"])
-    try:
-        tier = tier_name(modifiers.get("tier", FULL))
-    except SelectionError as error:
-        raise TaskError(f"task {name}: {error}") from error
-    spec = TaskSpec(
-        family=family,
-        target=match["target"],
-        length=_length(name, family, match["length"]),
-        held=modifiers.get("held"),
-        threshold=_number(name, "threshold", modifiers.get("threshold")),
-        fold=_whole(name, "fold", modifiers.get("fold"), N_FOLDS),
-        share=_number(name, "share", modifiers.get("share")),
-        permuted=_whole(name, "permuted", modifiers.get("permuted"), 2**63),
-        tier=None if tier == FULL else tier,
-    )
+    found: dict[str, Any] = {}
+    for key, _, text in (modifier.partition("=") for modifier in match["modifiers"].split("/")[1:]):
+        if key not in MODIFIERS or key in found:
+            raise TaskError(f"task {name}: modifier: {one_of(key, MODIFIERS)}, each once")
+        try:
+            found[key] = MODIFIERS[key][0](text)
+        except ValueError as error:
+            raise TaskError(f"task {name}: {key} must be {MODIFIERS[key][1]}, got {text!r}") from error
+    spec = TaskSpec(family=family, target=match["target"], length=_length(name, family, match["length"]), **found)
     _check_held(name, spec)
-    if spec.share == 0:
-        raise TaskError(f"task {name}: share must be above 0; all trainings are meant without it")
     if spec.permuted is not None and family.regression:
         raise TaskError(f"task {name}: labels of regression tasks are not permuted; leave permuted= away")
     return spec
@@ -194,16 +183,6 @@ def matching_names(image_sets: Sequence[str], pattern: str) -> list[str]:
     return [parse_task(f"{name}{length}{held}{value}{modifiers}").name for name, held, value in parts]
 
 
-def _modifiers(name: str, text: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for modifier in filter(None, text.split("/")):
-        key, _, value = modifier.partition("=")
-        if key not in _MODIFIERS or key in found:
-            raise TaskError(f"task {name}: modifier: {one_of(key, _MODIFIERS)}, each once")
-        found[key] = value
-    return found
-
-
 def _length(name: str, family: Family, text: str | None) -> int | None:
     if family.part is None:
         if text is not None:
@@ -215,22 +194,39 @@ def _length(name: str, family: Family, text: str | None) -> int | None:
     return length
 
 
-def _number(name: str, key: str, text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
+def _number(text: str) -> float:
+    value = float(text)
     if not 0 <= value < 1 or float(f"{value:g}") != value:
-        raise TaskError(f"task {name}: {key} must be a number in [0, 1) of at most six digits, got {text!r}")
+        raise ValueError
     return abs(value)  # -0 is 0
 
 
-def _whole(name: str, key: str, text: str | None, high: int) -> int | None:
-    if text is not None and (not re.fullmatch(r"\d{1,19}", text) or int(text) >= high):
-        raise TaskError(f"task {name}: {key} must be a whole number in [0, {high - 1}], got {text!r}")
-    return None if text is None else int(text)
+def _share(text: str) -> float:
+    if not _number(text):
+        raise ValueError
+    return _number(text)
+
+
+def _whole(high: int, text: str) -> int:
+    if not 0 <= int(text) < high:
+        raise ValueError
+    return int(text)
+
+
+def _tier(text: str) -> str | None:
+    return None if tier_name(text) == FULL else tier_name(text)
+
+
+MODIFIERS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "held": (str, ""),
+    "threshold": (_number, "a number in [0, 1) of at most six digits"),
+    "fold": (partial(_whole, N_FOLDS), f"a whole number in [0, {N_FOLDS - 1}]"),
+    "share": (_share, "above 0 and below 1, of at most six digits"),
+    "permuted": (partial(_whole, 2**63), f"a whole number in [0, {2**63 - 1}]"),
+    "tier": (_tier, f"{', '.join(NAMED_TIERS)} or another size such as 500MB"),
+}
+"""What may follow a name, in the order of the canonical one: how it is read, and what it must be. All but held make it
+unofficial."""
 
 
 def _check_held(name: str, spec: TaskSpec) -> None:

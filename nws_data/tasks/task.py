@@ -14,16 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from nws_data.errors import PredictionError, TaskError, TaskNotAvailableError, one_of
-from nws_data.format.manifest import Manifest
+from nws_data.errors import PredictionError, TaskError, one_of
 from nws_data.format.tiers import FULL
 from nws_data.randomness import Purpose, permutation
-from nws_data.read.dataset import NWSDataset, local_folder, open_rows
+from nws_data.read.dataset import NWSDataset, local_folder
 from nws_data.read.views import FixedWindows, GlobalVectors, RandomWindows, Transform, WeightView
 from nws_data.space.identity import SIDES, Side
-from nws_data.tasks.predictions import Keys, Predictions, align, check_finite, encode_classes
+from nws_data.tasks.predictions import Keys, Predictions, align, check_finite, encode_classes, key_text
 from nws_data.tasks.scores import Score, score_classes, score_numbers
-from nws_data.tasks.selection import Sides, present_classes, select_sides
+from nws_data.tasks.selection import Sides, open_population, present_classes, select_sides
 from nws_data.tasks.table import TaskSpec, parse_task
 
 
@@ -38,11 +37,18 @@ class Task:
             population grows.
         counts: trainings by side (train, validation, test) and class, after balancing.
         seed: of the random windows of training.
+        official: whether results belong on the leaderboard: no fold, no threshold of its own, no share, no permuted labels,
+            no tier.
+        kind: ``"classification"`` or ``"regression"``.
+        target: the column that is predicted.
+        classes: values of the target in label order; ``None`` for regression.
     """
 
     def __init__(self, spec: TaskSpec, data: NWSDataset, sides: Sides, seed: int) -> None:
         self.spec = spec
-        self.name = spec.name
+        self.name, self.official, self.target = spec.name, spec.official, spec.target
+        self.kind = "regression" if spec.family.regression else "classification"
+        self.classes: tuple[Any, ...] | None = None if spec.family.regression else present_classes(data, spec.target)
         self.root: Path = data.root
         self.data_digest = data.manifest.population_digest(spec.family.population)
         self.counts = {side: dict(sides.counts[side]) for side in SIDES}
@@ -56,27 +62,6 @@ class Task:
         return f"Task({self.name!r}, {str(self.root)!r}: {sizes} trainings{kind})"
 
     @property
-    def official(self) -> bool:
-        """Whether results belong on the leaderboard: no fold, no threshold of its own, no share, no permuted
-        labels, no tier."""
-        return self.spec.official
-
-    @property
-    def kind(self) -> str:
-        """``"classification"`` or ``"regression"``."""
-        return "regression" if self.spec.family.regression else "classification"
-
-    @property
-    def target(self) -> str:
-        """The column that is predicted."""
-        return self.spec.target
-
-    @cached_property
-    def classes(self) -> tuple[Any, ...] | None:
-        """Values of the target in label order; ``None`` for regression."""
-        return None if self.spec.family.regression else present_classes(self._data, self.target)
-
-    @property
     def n_classes(self) -> int:
         """Number of classes; raises ``TaskError`` for regression."""
         return len(self._class_names())
@@ -86,8 +71,7 @@ class Task:
         """Accuracy of guessing, the largest class's share of the test trainings; ``None`` for regression."""
         if self.kind == "regression":
             return None
-        counts = self.counts["test"].values()
-        return max(counts) / sum(counts)
+        return max(self.counts["test"].values()) / sum(self.counts["test"].values())
 
     @cached_property
     def train(self) -> WeightView:
@@ -176,7 +160,7 @@ class Task:
             predictions = self.predictions(predictions)
         if predictions.task != self.name:
             raise PredictionError(f"the predictions are for the task {predictions.task!r}, not for {self.name}")
-        predictions.check_data(self.data_digest, self.spec.family.population, self.root)
+        predictions.check_data(self._data.manifest, self.root)
         keys, data = self.keys, self.test.data
         values = align(predictions, keys)
         rows = np.arange(len(data)) if self.spec.family.vote else self.test.rows  # of each key
@@ -191,10 +175,10 @@ class Task:
         """Return the keys of the test items, for messages, or of the vectors."""
         view, data = self.test, self.test.data
         rows = np.arange(len(data)) if per_vector else view.rows
-        windows: dict[str, np.ndarray] = {}
+        keys = {"training": data["training"][rows], "snapshot": data["snapshot"][rows].astype(np.int64)}
         if isinstance(view, FixedWindows) and not per_vector:
-            windows = {"window": np.tile(np.arange(view.per_vector), len(data)), "start": view.starts()}
-        return Keys(training=data["training"][rows], snapshot=data["snapshot"][rows].astype(np.int64), **windows)
+            keys |= {"window": np.tile(np.arange(view.per_vector), len(data)), "start": view.starts()}
+        return keys
 
     def _class_names(self) -> tuple[str, ...]:
         if self.classes is None:
@@ -204,24 +188,21 @@ class Task:
     def _decide(self, values: np.ndarray) -> np.ndarray:
         """Return the labels, int64 ``(keys,)``, that scores ``(n, C)``, labels or class values ``(n,)`` amount to."""
         names, per_vector = self._class_names(), self.test.per_vector if self.spec.family.vote else 1
+        keys, n = self._keys(), len(names)
         if values.ndim == 2:
-            scores = check_finite(values, self._keys())
-            return scores.reshape(-1, per_vector, len(names)).mean(axis=1).argmax(axis=1)
-        labels = values
-        if values.dtype.kind == "f" and np.isin(values, np.arange(len(names))).all():
+            return check_finite(values, keys).reshape(-1, per_vector, n).mean(axis=1).argmax(axis=1)
+        is_label = np.isin(values, np.arange(n)) if values.dtype.kind in "fiu" else np.zeros(len(values), bool)
+        if is_label.all():
             labels = values.astype(np.int64)
-        elif not np.issubdtype(values.dtype, np.integer):
-            texts = _as_text(values, self._keys())
-            labels = encode_classes(texts, names, self._keys())
-        wrong = np.flatnonzero((labels < 0) | (labels >= len(names)))
-        if len(wrong) and {str(value) for value in np.unique(labels).tolist()} <= set(names):
-            labels, wrong = encode_classes(labels.astype(str), names, self._keys()), wrong[:0]
-        if len(wrong):
+        elif not is_label.any():
+            labels = encode_classes(_as_text(values, keys), names, keys)
+        else:
+            wrong = np.flatnonzero(~is_label)
             raise PredictionError(
-                f"{len(wrong)} of {len(labels)} labels are not in [0, {len(names) - 1}], the first {labels[wrong[0]]} for "
-                f"{self._keys().text(wrong[0])}; classes are {', '.join(names)}"
+                f"{len(wrong)} of {len(values)} labels are not in [0, {n - 1}], the first {values[wrong[0]]} for "
+                f"{key_text(keys, wrong[0])}; classes are {', '.join(names)}"
             )
-        votes = np.eye(len(names), dtype=np.int64)[labels].reshape(-1, per_vector, len(names))
+        votes = np.eye(n, dtype=np.int64)[labels].reshape(-1, per_vector, n)
         return votes.sum(axis=1).argmax(axis=1)
 
     def _relabelled(self, view: WeightView, side: str) -> WeightView:
@@ -263,16 +244,7 @@ def load_task(name: str, root: str | Path = "nws", *, seed: int = 0) -> Task:
     Source: Eilertsen et al. 2020, Sections 5 and 6.1, Supplement C.
     """
     spec = parse_task(name)
-    population = spec.family.population
-    root = local_folder(root, population, tier=spec.tier or FULL)
-    manifest = Manifest.load(root)
-    if population not in manifest.populations:
-        raise TaskNotAvailableError(
-            f"task {spec.name} is not available: it needs the population {population}, {root} has "
-            f"{', '.join(manifest.populations) or 'none'}; build it with `nws build --population {population}`",
-            f"no population {population}",
-        )
-    data = open_rows(root, population, tier=spec.tier or FULL)
+    data = open_population(local_folder(root, spec.family.population, tier=spec.tier or FULL), spec)
     return Task(spec, data, select_sides(data, spec), seed)
 
 

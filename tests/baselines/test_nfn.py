@@ -50,5 +50,5 @@ def test_the_same_seed_gives_the_same_bits(task: Task, fitted: NFN) -> None:
 
 
 def test_before_fitting_it_is_refused(task: Task) -> None:
-    with pytest.raises(MethodError, match="call fit"):
+    with pytest.raises(MethodError, match="NFN predicts after fit"):
         NFN().predict(task.test)

@@ -141,8 +141,8 @@ def test_values_and_defaults_stay_as_they_are():
             r"got 'round' \(did you mean rounds\?\); choose one of rounds, rate, limit, fast, precision, folder, name",
         ),
         ({"rounds": "3.5"}, "option rounds must be int, got '3.5'"),
-        ({"rate": "fast"}, r"option rate must be float \(finite\), got 'fast'"),
-        *(({"rate": text}, rf"must be float \(finite\), got '{text}'") for text in ("nan", "inf", "-Infinity", "1e999")),
+        ({"rate": "fast"}, "option rate must be float, got 'fast'"),
+        *(({"rate": text}, "option rate must be finite, got") for text in ("nan", "inf", "-Infinity", "1e999")),
         ({"rate": float("nan")}, "option rate must be finite, got nan"),
         ({"rate": float("-inf")}, "option rate must be finite, got -inf"),
         ({"limit": "many"}, "option limit must be int or none, got 'many'"),
@@ -200,11 +200,11 @@ def test_a_method_without_options_says_so(theirs):
 def test_unknown_methods_are_refused(tmp_path):
     with pytest.raises(MethodError, match=r"method: got 'dcm'; choose one of .*package\.module:Class"):
         find_method("dcm")
-    with pytest.raises(MethodError, match="no module 'nowhere'"):
+    with pytest.raises(MethodError, match=r"cannot import 'nowhere\.at_all': No module named 'nowhere'"):
         make_method("nowhere.at_all:Class")
-    with pytest.raises(MethodError, match="no such file"):
+    with pytest.raises(MethodError, match=r"cannot import .*nowhere\.py.* No such file"):
         make_method(f"{tmp_path}/nowhere.py:Class")
-    with pytest.raises(MethodError, match="no module name"):
+    with pytest.raises(MethodError, match=r"cannot import ''.*give package\.module:Class"):
         make_method(":Class")
 
 

@@ -12,7 +12,7 @@ from sklearn.svm import SVC
 from baselines.method import MethodError
 from baselines.registry import METHODS, make_method
 from baselines.shallow import BINNED, LinearSvm, RbfSvm
-from baselines.tabular import class_scores, sampled_items
+from baselines.tabular import TabularMethod, sampled_items
 from nws_data.errors import ArgumentError, NWSError, SelectionError
 from nws_data.features.extract import statistics_features
 from nws_data.read.views import FixedWindows
@@ -152,8 +152,8 @@ def test_the_penalty_of_ridge_is_chosen_over_trainings(root: Path) -> None:
     given.fit(task)
     for train, test in chosen._folds:
         assert not set(view.data["training"][train]) & set(view.data["training"][test])
-    assert chosen._fitted.regressor_[-1].alpha_ in 10.0 ** np.arange(-2, 6)
-    assert given._fitted.regressor_[-1].alpha == 2.5
+    assert chosen.fitted.regressor_[-1].alpha_ in 10.0 ** np.arange(-2, 6)
+    assert given.fitted.regressor_[-1].alpha == 2.5
     assert chosen.n_parameters == given.n_parameters == 481
 
 
@@ -199,9 +199,13 @@ class Distances:
 
 
 def test_a_class_that_is_missing_in_training_scores_lowest() -> None:
-    table = np.zeros((1, 2))
-    np.testing.assert_array_equal(class_scores(Probabilities(), table, 3), [[0.3, 0, 0.7]])
-    np.testing.assert_array_equal(class_scores(Distances(), table, 4), [[-1.5, -0.5, -1.5, 0.5]])
+    method = LinearSvm()
+    for estimator, n_classes, expected in (
+        (Probabilities(), 3, [[0.3, 0, 0.7]]),
+        (Distances(), 4, [[-1.5, -0.5, -1.5, 0.5]]),
+    ):
+        method.fitted, method.n_classes = estimator, n_classes
+        np.testing.assert_array_equal(method.predict_table(np.zeros((1, 2))), expected)
 
 
 def relabelled(task: Any, labels: Any) -> Any:
@@ -267,7 +271,6 @@ def test_scores_of_the_gaussian_svm_are_those_of_scikit_learn(n_classes: int, mo
     labels = rng.integers(0, n_classes, 200)
     table, others = rng.normal(labels[:, None], 2, (200, 16)), rng.normal(0, 3, (150, 16))
     method = RbfSvm(penalty=3.0)
-    method._fitted = method._estimator(regression=False).fit(table, labels)
+    method.fitted = method._estimator(regression=False).fit(table, labels)
     monkeypatch.setattr("baselines.shallow._KERNEL_VALUES", 7000)  # several blocks
-    expected = class_scores(method._fitted, others, n_classes + 1)
-    np.testing.assert_allclose(method._class_scores(others, n_classes + 1), expected, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(method._distances(others), TabularMethod._distances(method, others), rtol=0, atol=1e-10)

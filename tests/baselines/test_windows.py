@@ -50,7 +50,7 @@ def test_a_group_is_left_out(planted_root: Path) -> None:
     method = make_method("trees-window", trees=1, without="norms")
     method.fit(load_task("local/augmentation@500", planted_root))
     expected = [name for name in statistic_names(500) if not name.startswith("norms.")]
-    assert method._fitted.n_features_in_ == len(expected) < len(statistic_names(500))
+    assert method.fitted.n_features_in_ == len(expected) < len(statistic_names(500))
     with pytest.raises(MethodError, match="without: got 'norm'"):
         make_method("trees-window", without="norm")
 
@@ -65,5 +65,5 @@ def test_windows_of_another_length_are_refused(planted_root: Path) -> None:
     with pytest.raises(MethodError, match="not fitted"):
         method.predict(load_task("local/augmentation@500", planted_root).test)
     method.fit(load_task("local/augmentation@500", planted_root))
-    with pytest.raises(MethodError, match="fitted on windows of 500 values, this view's have 400"):
+    with pytest.raises(MethodError, match="fitted on items of 500 values, this view's have 400"):
         method.predict(load_task("local/augmentation@400", planted_root).test)

@@ -40,7 +40,7 @@ def test_a_full_disk_is_told_with_the_path_and_leaves_nothing(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, step, full)
-    with pytest.raises(BuildError, match=rf"{tmp_path}/file: no space left"):
+    with pytest.raises(BuildError, match=rf"{tmp_path}/file: No space left on device; free some space"):
         write_bytes(tmp_path / "file", b"content")
     assert list(tmp_path.iterdir()) == []
 

@@ -96,10 +96,10 @@ def check_counts(result: Result, folder: Path) -> None:
                 raise ResultError(str(error)) from error
             if (predictions.task, predictions.data_digest) != (name, result.data_digest):
                 raise ResultError(f"{path.name} is of the task {predictions.task}, data {predictions.data_digest[:12]}")
-            keys = list(zip(*(column.tolist() for column in predictions.keys.columns.values()), strict=True))
+            keys = list(zip(*(column.tolist() for column in predictions.keys.values()), strict=True))
             if len(set(keys)) < len(keys):
                 raise ResultError(f"{path.name} predicts the same item twice")
-            items.update(predictions.keys.training.tolist())
+            items.update(predictions.keys["training"].tolist())
             classes.update(predictions.values.tolist())
         score = run.score
         if dict(items) != dict(zip(score.trainings, score.n_items, strict=True)):

@@ -20,7 +20,7 @@ def view(tiny_dataset):
 
 def test_the_papers_budget():
     paper = BUDGETS["paper"]
-    assert (paper.epochs(92_868), paper.epochs(5_000), paper.snapshots_per_epoch, paper.batch_size) == (100, 500, None, 64)
+    assert (paper.epochs(92_868), paper.epochs(5_000), paper.snapshots_per_epoch, paper.batch_size) == (100, 500, 0, 64)
 
 
 def test_every_training_shows_its_snapshots_in_turn(view):

@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from baselines.reading.calibration import Distance, best_temperature, calibrate, calibration_error, softmax
+from baselines.reading.calibration import Distance, best_temperature, calibrate, softmax
 from baselines.registry import make_method
-from nws_data.errors import NWSError
 from nws_data.tasks.task import load_task
 
 
@@ -21,16 +20,10 @@ def test_a_planted_temperature_is_found(planted: float) -> None:
     assert temperature == pytest.approx(planted, rel=0.1)
     after = softmax(scores / temperature)
     assert loss == pytest.approx(-np.log(after[np.arange(4000), labels]).mean())
-    assert calibration_error(after, labels) < 0.03
+    gaps = [abs(p.max(axis=1).mean() - (p.argmax(axis=1) == labels).mean()) for p in (after, softmax(scores))]
+    assert gaps[0] < 0.03
     if planted != 1:
-        assert calibration_error(softmax(scores), labels) > 3 * calibration_error(after, labels)
-
-
-def test_the_calibration_error_by_hand() -> None:
-    shares = np.array([[0.92, 0.08], [0.94, 0.06], [0.4, 0.6], [0.35, 0.65]])
-    # Bin 0.9-1: confidence 0.93, one of two right; bin 0.6-0.7: confidence 0.625, both right.
-    assert calibration_error(shares, np.array([0, 1, 1, 1])) == pytest.approx((2 * 0.43 + 2 * 0.375) / 4)
-    assert calibration_error(np.array([[0.0, 1.0]]), np.array([1])) == 0
+        assert gaps[1] > 3 * gaps[0]
 
 
 def test_the_distance_is_one_on_average_and_grows_outside() -> None:
@@ -59,12 +52,3 @@ def test_what_weights_do_not_tell_gives_no_confidence(planted_root: Path) -> Non
         confidence = np.array([found.probabilities(network).max() for network in scores])
         assert low <= confidence.mean() <= high
         assert (found.log_loss < 0.1) == (target == "augmentation")
-
-
-def test_too_few_trainings_for_the_folds_are_named(planted_root: Path) -> None:
-    task = load_task("local/augmentation@500", planted_root)
-    method = make_method("logistic-16")
-    method.fit(task)
-    task.counts["train"]["True"] = 4
-    with pytest.raises(NWSError, match="calibration needs 5 training trainings a class, True has 4"):
-        calibrate(method, task)

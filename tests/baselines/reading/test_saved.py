@@ -35,7 +35,7 @@ def test_a_loaded_classifier_predicts_the_same_bits(name: str, task_name: str, p
     np.testing.assert_array_equal(after.method.predict(task.test), before.method.predict(task.test))
     assert type(after.method) is type(before.method) and after.name == name and after.spec.name == task.name
     assert after.classes == (task.classes or ()) and after.data_digest == task.data_digest
-    assert after.window_length == (task.spec.length or 92_868)
+    assert after.method.length == (task.spec.length or 92_868)
     assert after.feature_names == before.feature_names and len(set(after.feature_names)) == len(after.feature_names)
     assert (after.feature_names == STATISTICS) == (task.spec.length is not None)
     if task.kind == "regression":
@@ -112,17 +112,23 @@ def test_a_tree_that_leads_outside_is_refused(boosting: Path, tmp_path: Path, fi
 def test_support_vectors_that_do_not_fit_are_refused(planted_root: Path, tmp_path: Path) -> None:
     path = tmp_path / "a.skops"
     one = fitted("svm-rbf-16", "regress-local/learning_rate@500", planted_root)
-    machine = one.method.state()["estimator"].regressor_[-1]
+    machine = one.method.fitted.regressor_[-1]
     machine._dual_coef_ = machine._dual_coef_[:, :-1]
     save(one, path)
     with pytest.raises(FormatError, match="arrays that do not fit each other"):
         load(path)
 
 
-def test_a_file_that_unpacks_to_much_is_refused(boosting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_large_or_unpacks_to_much_is_refused(
+    boosting: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(saved, "MAX_BYTES", 10_000)
-    with pytest.raises(FormatError, match="unpacks to over 10,000 bytes"):
+    with pytest.raises(FormatError, match="larger than the 10,000 bytes that it may have"):
         load(boosting)
+    with zipfile.ZipFile(tmp_path / "a.skops", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("schema.json", bytes(2**20))
+    with pytest.raises(FormatError, match="unpacks to over 10,000 bytes"):
+        load(tmp_path / "a.skops")
 
 
 def test_a_folder_without_classifiers_says_how_to_make_some(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_fitted_classifiers_are_kept(bench: Run, dataset: Path) -> None:
     (path,) = Path("classifiers").iterdir()
     assert path.name.startswith("local.dataset@100--logistic-16-") and path.name.endswith("--seed0.skops")
     task, kept = load_task(TASK, dataset), load(path)
-    assert kept.spec.name == TASK and kept.data_digest == task.data_digest and kept.window_length == 100
+    assert kept.spec.name == TASK and kept.data_digest == task.data_digest and kept.method.length == 100
     score = task.evaluate(kept.method.predict(task.test))
     assert score == one_result().runs[0].score
     path.unlink()

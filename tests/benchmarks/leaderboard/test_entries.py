@@ -18,7 +18,7 @@ from benchmarks.leaderboard.submission.submit import Told, results_of, with_file
 from nws_data.cli import main
 from nws_data.errors import NWSError, PredictionError
 from nws_data.hashing import file_sha256
-from nws_data.tasks.predictions import Keys, Predictions
+from nws_data.tasks.predictions import Predictions
 from nws_data.tasks.task import load_task
 from tests.benchmarks.leaderboard.made_up import class_score, make_result
 
@@ -51,7 +51,7 @@ def planted(folder: Path) -> tuple[Result, list[Path]]:
     truth = ["False"] * 20 + ["True"] * 20
     other = {"False": "True", "True": "False"}
     values = [name if right else other[name] for name, right in zip(truth, score.n_right, strict=True)]
-    keys = Keys(training=np.array(score.trainings, object), snapshot=np.full(40, 19))
+    keys = {"training": np.array(score.trainings, object), "snapshot": np.full(40, 19)}
     predictions = Predictions(
         task="global/augmentation", data_digest="a" * 64, keys=keys, values=np.array(values, dtype=object)
     )

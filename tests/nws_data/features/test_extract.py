@@ -301,7 +301,7 @@ def test_layers_of_what_has_none(root: Path) -> None:
     fixed, random = nws.open(root, "fixed").select(last=1), nws.open(root, "random").select(last=1, finite=True)
     turned = GlobalVectors(fixed, transform=lambda weights: weights.flip(1))
     for view in (GlobalVectors(random, length="max"), GlobalVectors(fixed, length=100), FixedWindows(fixed, 100), turned):
-        with pytest.raises(SelectionError, match="layers are pieces of whole vectors: give GlobalVectors"):
+        with pytest.raises(SelectionError, match="of one architecture: give GlobalVectors"):
             statistics_features(view, "layers")
     with pytest.raises(SelectionError, match=r"features are of a view, such as GlobalVectors\(data\), got NWSDataset"):
         statistics_features(fixed)  # type: ignore[arg-type]
@@ -330,7 +330,7 @@ def test_layers_of_two_architectures_of_one_length(tmp_path: Path) -> None:
     assert statistics_features(GlobalVectors(data), "layers").shape == (1, len(names))
     two = data.take(np.array([0, 0]))
     two._columns["filter_size"] = np.array([3, 5])
-    with pytest.raises(SelectionError, match="one architecture, this selection has 2: use the population fixed"):
+    with pytest.raises(SelectionError, match="of one architecture: give GlobalVectors"):
         statistics_features(GlobalVectors(two), "layers")
 
 

@@ -10,7 +10,7 @@ import nws_data
 from nws_data.errors import SelectionError
 from nws_data.read.permuted import PermutedVectors
 from nws_data.read.sampler import EpochSampler
-from nws_data.space.permutation_augmentation import augment_permutations
+from nws_data.space.permutation import augment_permutations
 from tests.conftest import TinyDataset
 
 

@@ -12,7 +12,7 @@ from scipy import signal, special
 from nws_data.errors import FormatError
 from nws_data.space.architecture import Architecture, all_architectures
 from nws_data.space.hyperparameters import FIXED_ARCHITECTURE, HyperParameters
-from nws_data.space.network import build_network, load_network, state_dict_from_vector, vector_from_state_dict
+from nws_data.space.network import build_network, load_network, state_dict_from_vector, state_names
 
 BASE = HyperParameters(
     dataset="mnist",
@@ -96,10 +96,10 @@ def test_vector_to_state_dict_and_back_is_exact(hyperparameters: HyperParameters
     vector, architecture = some_vector(hyperparameters), Architecture.of(hyperparameters)
     network = load_network(vector, hyperparameters)
     assert not network.training
-    assert torch.equal(vector_from_state_dict(network.state_dict(), architecture), torch.from_numpy(vector))
-    assert torch.equal(
-        vector_from_state_dict(state_dict_from_vector(vector, architecture), architecture), torch.from_numpy(vector)
-    )
+    for state in (network.state_dict(), state_dict_from_vector(vector, architecture)):
+        values = torch.cat([state[name].flatten() for name, _ in state_names(architecture)])
+        assert torch.equal(values, torch.from_numpy(vector))
+        assert len(values) == sum(value.numel() for name, value in state.items() if not name.endswith("num_batches_tracked"))
 
 
 @pytest.mark.parametrize("hyperparameters", VARIANTS)
@@ -169,14 +169,3 @@ def test_gradients_reach_the_vector() -> None:
 def test_wrong_vectors_are_refused(vector: np.ndarray) -> None:
     with pytest.raises(FormatError, match=r"has shape \(92868,\) and a floating type, got"):
         load_network(vector, BASE)
-
-
-def test_wrong_state_dicts_are_refused() -> None:
-    architecture = Architecture.of(BASE)
-    state = state_dict_from_vector(some_vector(BASE), architecture)
-    with pytest.raises(FormatError, match=r"missing conv2\.bias; unknown none"):
-        vector_from_state_dict({name: value for name, value in state.items() if name != "conv2.bias"}, architecture)
-    with pytest.raises(FormatError, match=r"missing none; unknown extra\.weight"):
-        vector_from_state_dict(state | {"extra.weight": torch.zeros(1)}, architecture)
-    with pytest.raises(FormatError, match=r"fc3\.bias must have shape \(20,\), got \(10,\)"):
-        vector_from_state_dict(state | {"fc3.bias": torch.zeros(10)}, architecture)

@@ -9,7 +9,7 @@ from torch.func import functional_call
 from nws_data.errors import SelectionError
 from nws_data.space.architecture import Architecture
 from nws_data.space.network import Network, state_dict_from_vector
-from nws_data.space.permutation_augmentation import augment_permutations
+from nws_data.space.permutation import augment_permutations
 
 ARCHITECTURE = Architecture(3, 4, 4, 16, 64)
 

@@ -113,7 +113,10 @@ def test_patterns_with_modifiers():
         ("ood/dataset/held=mnist", "is a value of the target itself"),
         ("ood/dataset/held=widest", "use ood-local/dataset/held=widest"),
         ("ood-local/width_conv/held=widest", "is a value of the target itself"),
-        ("local/optimizer/tier=big", "local/optimizer/tier=big: tier: got 'big'; give 1GB, 10GB, full"),
+        (
+            "local/optimizer/tier=big",
+            "local/optimizer/tier=big: tier must be 1GB, 10GB, full or another size such as 500MB, got 'big'",
+        ),
         ("regress/progress/permuted=1", "labels of regression tasks are not permuted"),
     ],
 )

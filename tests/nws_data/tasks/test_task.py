@@ -19,7 +19,7 @@ import torch
 import nws_data
 from nws_data.cli import main
 from nws_data.errors import FormatError, PredictionError, TaskError, TaskNotAvailableError
-from nws_data.tasks.predictions import Predictions
+from nws_data.tasks.predictions import Predictions, key_text
 from nws_data.tasks.task import Task
 from tests.conftest import stage, write
 
@@ -185,26 +185,26 @@ def test_a_file_in_any_order_gives_the_same_score(local, tmp_path):
 
 
 def changed(predictions: Predictions, rows: np.ndarray) -> Predictions:
-    keys = replace(predictions.keys, **{name: column[rows] for name, column in predictions.keys.columns.items()})
+    keys = {name: column[rows] for name, column in predictions.keys.items()}
     return replace(predictions, keys=keys, values=predictions.values[rows])
 
 
 def test_what_is_not_exactly_asked_for_is_refused(local):
     good = local.predictions(local.test.labels)
-    n, first = len(good), good.keys.text(0)
+    n, first = len(good), key_text(good.keys, 0)
     every = np.arange(n)
     with pytest.raises(PredictionError, match=f"2 predictions missing, the first {first}; this task asks for exactly {n}"):
         local.evaluate(changed(good, every[2:]))
     with pytest.raises(PredictionError, match=f"1 prediction duplicated, the first {first}; this task asks for exactly {n}"):
         local.evaluate(changed(good, np.append(every, 0)))
-    strange = replace(good.keys, training=np.append(good.keys.training[1:], "random-999999"))
+    strange = good.keys | {"training": np.append(good.keys["training"][1:], "random-999999")}
     with pytest.raises(PredictionError, match=r"missing.* and \d+ are not of this task, the first "):
         local.evaluate(replace(good, keys=strange))
     both = changed(good, np.append(every, 0))
-    more = replace(both.keys, snapshot=np.append(good.keys.snapshot, 18))
+    more = both.keys | {"snapshot": np.append(good.keys["snapshot"], 18)}
     with pytest.raises(PredictionError, match=r"1 prediction extra, the first .*snapshot 18, window 0 at 0"):
         local.evaluate(replace(both, keys=more))
-    moved = replace(good.keys, start=good.keys.start + (every == 3))
+    moved = good.keys | {"start": good.keys["start"] + (every == 3)}
     with pytest.raises(PredictionError, match=r"1 prediction missing, the first .*window 3 at .*1 are not of this task"):
         local.evaluate(replace(good, keys=moved))
     with pytest.raises(
@@ -220,7 +220,7 @@ def test_what_is_not_exactly_asked_for_is_refused(local):
     with pytest.raises(PredictionError, match=f"{n - 1} predictions for {n} keys"):
         local.evaluate(replace(good, values=good.values[1:]))
     with pytest.raises(PredictionError, match="asks for predictions of windows"):
-        local.evaluate(replace(good, keys=replace(good.keys, window=None, start=None)))
+        local.evaluate(replace(good, keys={name: good.keys[name] for name in ("training", "snapshot")}))
 
 
 def test_values_that_cannot_be_are_refused(local, whole, regress):
