@@ -8,15 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmarks.findings import claim_checks as by
 from benchmarks.findings.claim_checks import FAILS, HOLDS, OPEN, Evidence, Finding, contrast
 from benchmarks.findings.source import MissingDataError, Source
+from benchmarks.findings.tables import Tables
 from nws_data.atomic import write_bytes
-
-if TYPE_CHECKING:
-    from benchmarks.findings.registry import Tables
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
-
-    from benchmarks.findings.source import Source
-
-    Tables = dict[str, pd.DataFrame]
-    Pictures = dict[str, Figure]
+from types import ModuleType
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,25 +38,9 @@ class FigureEntry:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     asked: bool = False
 
-    def measure(self, source: Source) -> Tables:
-        """Return the numbers by table; raises ``MissingDataError`` where the dataset or the results lack what it needs."""
-        return self._function("measure")(source)
-
-    def draw(self, tables: Tables) -> Pictures:
-        """Return the pictures by name."""
-        return self._function("draw")(tables)
-
-    def tell(self, tables: Tables) -> str:
-        """Return what the numbers show, as plain text."""
-        return self._function("tell")(tables)
-
-    def explore(self, tables: Tables) -> str:
-        """Return the interactive page as HTML; for figures that are ``explorable``."""
-        return self._function("explore")(tables)
-
-    def _function(self, name: str) -> Callable[..., Any]:
-        function: Callable[..., Any] = getattr(importlib.import_module(f"benchmarks.findings.{self.module}"), name)
-        return function
+    def load(self) -> ModuleType:
+        """Return the module."""
+        return importlib.import_module(f"benchmarks.findings.{self.module}")
 
 
 FIGURES: dict[str, FigureEntry] = {

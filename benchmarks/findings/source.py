@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import cast
+
+import pandas as pd
 
 import nws_data
+from benchmarks.leaderboard.board.write import read_results
+from benchmarks.leaderboard.files.results import Result
 from nws_data.errors import NWSError
 from nws_data.format.manifest import Manifest
 from nws_data.space.hyperparameters import CLASSES, Population
 from nws_data.space.trajectory import SNAPSHOTS, snapshots_text
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from benchmarks.leaderboard.files.results import Result
-
-T = TypeVar("T")
 
 LOWER = 0.15
 """Test accuracy that networks must pass where too few pass the paper's thresholds: above chance in ten classes."""
@@ -88,11 +85,9 @@ class Source:
     @cached_property
     def result_files(self) -> list[Result]:
         """The result files that were made on this dataset; raises ``ResultError`` for one that is damaged."""
-        from benchmarks.leaderboard.board.write import read_results
-
         if not any(self.results.glob("[!.]*/*.json")):
             return []
-        digests = {self.manifest.population_digest(name) for name in self.manifest.populations}
+        digests = self.digests().values()
         return [result for result in read_results(self.results).values() if result.data_digest in digests]
 
     @property
@@ -103,12 +98,6 @@ class Source:
     def digests(self) -> dict[str, str]:
         """Return the digest of each population's data."""
         return {name: self.manifest.population_digest(name) for name in self.manifest.populations}
-
-    def progress(self, items: Iterable[T], what: str) -> Iterator[T]:
-        """Yield the items under a progress bar."""
-        from nws_data.progress import progress_bar
-
-        yield from progress_bar(iterable=items, desc=what)
 
 
 def value_order(column: str, values: Iterable[object]) -> list[object]:
