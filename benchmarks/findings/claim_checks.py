@@ -88,15 +88,14 @@ def _majority(verdicts: list[str]) -> str:
     return next((verdict for verdict in (HOLDS, FAILS) if verdicts.count(verdict) > len(verdicts) / 2), OPEN)
 
 
-def contrast(first: Callable, second: Callable, close: bool = False) -> Callable[[Evidence], Finding]:
+def contrast(first: str, second: str, close: bool = False) -> Callable[[Evidence], Finding]:
     """Return a check that some trainings reach higher accuracies than others, or with ``close`` about the same.
 
-    The arguments take the table of trainings and return which rows are meant.
+    The arguments are queries on the table of trainings.
     """
 
     def check(evidence: Evidence) -> Finding:
-        frame = evidence.trainings
-        a, b = (frame.loc[rows(frame), "accuracy"].to_numpy(float) for rows in (first, second))
+        a, b = (evidence.trainings.query(rows)["accuracy"].to_numpy(float) for rows in (first, second))
         size = f"{len(a)} and {len(b)} trainings"
         if min(len(a), len(b)) < _FEW:
             return Finding("too few trainings", OPEN, size)
@@ -105,11 +104,6 @@ def contrast(first: Callable, second: Callable, close: bool = False) -> Callable
         return Finding(f"{points(a.mean() - b.mean(), interval.low, interval.high)} points of accuracy", verdict, size)
 
     return check
-
-
-def having(column: str, *values: object) -> Callable[[pd.DataFrame], pd.Series]:
-    """Return which trainings have one of these values, for :func:`contrast`."""
-    return lambda frame: frame[column].isin(values)
 
 
 def ranked(family: str, wanted: tuple[str, ...], after: tuple[str, ...] = ()) -> Callable[[Evidence], Finding]:
@@ -295,13 +289,10 @@ def spans(evidence: Evidence) -> Finding:
     return Finding(f"spans of the coefficients in sd: {text}", verdict, size)
 
 
-def of_converged(column: str, more: object, less: object) -> Callable[[Evidence], Finding]:
+def of_converged(column: str, more: int, less: int) -> Callable[[Evidence], Finding]:
     """Return a check on random trainings above their threshold: one value of a column against another."""
-
-    def rows(value: object) -> Callable[[pd.DataFrame], pd.Series]:
-        return lambda frame: (frame["population"] == "random") & frame["passed"] & (frame[column] == value)
-
-    return contrast(rows(more), rows(less))
+    first, second = (f"population == 'random' and passed and {column} == {value}" for value in (more, less))
+    return contrast(first, second)
 
 
 def logarithmic(evidence: Evidence) -> Finding:
@@ -365,8 +356,3 @@ def not_the_norm(evidence: Evidence) -> Finding:
     less = (table["high"] < 0).sum()
     verdict = HOLDS if not less and table["low"].min() > -NEAR else FAILS if less > len(table) / 2 else OPEN
     return Finding(f"without norm values and biases: {', '.join(rows)} points", verdict)
-
-
-def glorot(frame: pd.DataFrame) -> pd.Series:
-    """Return which trainings have a Glorot initialization."""
-    return frame["glorot"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 from baselines.reading.saved import check_keepable
@@ -21,22 +20,17 @@ MAX_SEEDS = 1000
 """More than anybody needs: a slip of the finger must not fill memory with plans."""
 
 
-def bench(options: argparse.Namespace, out: Path, given: Mapping[str, str]) -> int:
-    """Run methods on tasks and print a line for each run; returns 1 where a task or a run was not possible, else 0.
+def bench(options: argparse.Namespace) -> int:
+    """Run methods on tasks and print a line for each run, by the options of ``nws bench run``.
 
-    Args:
-        options: of ``nws bench run``.
-        out: folder of results.
-        given: options of methods.
-
-    Raises:
-        NWSError: names, options or a dataset that make no sense; nothing has run then.
+    Returns 1 where a task or a run was not possible, else 0. Raises ``NWSError`` for names, options or a dataset that make
+    no sense; nothing has run then.
     """
     if not 1 <= options.seeds <= MAX_SEEDS:
         raise NWSError(f"--seeds must be in [1, {MAX_SEEDS}], got {options.seeds}")
     chosen, missing = choose_tasks(options.task, options.data, options.folds)
     found = choose_methods(options.method)
-    plans = list(make_plans(chosen, found, given, options.seeds, options.folds))
+    plans = list(make_plans(chosen, found, options.option, options.seeds, options.folds))
     for reason in missing:
         say(f"not available: {reason}", error=True)
     if not plans and not missing:
@@ -46,6 +40,7 @@ def bench(options: argparse.Namespace, out: Path, given: Mapping[str, str]) -> i
         if others := [task for task in chosen if not fits(method, task)]:
             say(f"left out, the method does not fit: {method_label(method)} on {', '.join(others)}", error=True)
     # Absolute: a method may change the working directory.
+    out = options.out
     root, place = options.data.resolve(), out.resolve()
     kept, classifiers = (folder and folder.resolve() for folder in (options.predictions, options.keep))
     if classifiers is not None:

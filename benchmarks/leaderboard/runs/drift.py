@@ -6,10 +6,10 @@ network does, and not where its weights happen to lie, predicts the same for all
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +21,14 @@ from nws_data.read.permuted import PermutedVectors
 from nws_data.tasks.metrics import clustered_accuracy
 from nws_data.tasks.table import TaskSpec, parse_task
 from nws_data.tasks.task import load_task
-from nws_data.terminal import align
+from nws_data.terminal import align, say, say_json
+
+
+def drift(options: argparse.Namespace) -> int:
+    """Permute and print, by the options of ``nws bench drift``."""
+    drifts = list(run_drifts(options.task, options.method, options.option, options.permutations, options.data))
+    say_json([asdict(drift) for drift in drifts]) if options.json else say(format_drifts(drifts))
+    return 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +46,6 @@ class Drift:
     changed: float  # share of predictions on permuted vectors that are not those on the vectors as they are
     changed_low: float
     changed_high: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as values that JSON can hold."""
-        return asdict(self)
 
 
 def run_drifts(

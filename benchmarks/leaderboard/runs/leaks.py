@@ -7,9 +7,10 @@ chance, whatever the method, since sides are balanced. What lies above has seen 
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,14 @@ from nws_data.errors import NWSError
 from nws_data.progress import FITS, progress_bar
 from nws_data.tasks.table import parse_task
 from nws_data.tasks.task import load_task
-from nws_data.terminal import align
+from nws_data.terminal import align, say, say_json
+
+
+def leaks(options: argparse.Namespace) -> int:
+    """Check and print, by the options of ``nws bench leaks``."""
+    checks = list(run_checks(options.task, options.method, options.option, options.permutations, options.data))
+    say_json([asdict(check) for check in checks]) if options.json else say(format_checks(checks))
+    return 0
 
 
 @dataclass(frozen=True, kw_only=True)

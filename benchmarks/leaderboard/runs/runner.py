@@ -110,21 +110,17 @@ class _Run:
 
     def outcome(self, again: bool) -> Outcome:
         """Run the plan unless its result is there."""
-        found, note = (None, "") if again else self._existing()
-        taken = self.published.find(self.unfinished.path, self.plan.seeds) if found is None and self.published else None
-        if taken is not None:
-            taken[0].save(self.out)
+        (found, note), reused = (None, "") if again else self._existing(), ""
+        if found is None and self.published and (taken := self.published.find(self.unfinished.path, self.plan.seeds)):
+            found, reused = taken
+            found.save(self.out)
+        if found is not None:
             self._tick_all(self.plan.n_fits)
-            return Outcome(plan=self.plan, result=taken[0], skipped=True, reused=taken[1], note=self._not_written())
-        if found is None and not self._draws():
-            left_out = self.plan.n_fits - (self.plan.folds or 1)
-            self._tick_all(left_out)
-            once = replace(self, plan=replace(self.plan, seeds=self.plan.seeds[:1]))
-            return once.outcome(again)
-        if found is None:
-            return Outcome(plan=self.plan, result=self._make(), note=note)
-        self._tick_all(self.plan.n_fits)
-        return Outcome(plan=self.plan, result=found, skipped=True, note=self._not_written())
+            return Outcome(plan=self.plan, result=found, skipped=True, reused=reused, note=self._not_written())
+        if not self._draws():
+            self._tick_all(self.plan.n_fits - (self.plan.folds or 1))
+            return replace(self, plan=replace(self.plan, seeds=self.plan.seeds[:1])).outcome(again)
+        return Outcome(plan=self.plan, result=self._make(), note=note)
 
     def _tick_all(self, n: int) -> None:
         for _ in range(n):
@@ -261,8 +257,6 @@ def failures_named(method: str) -> Iterator[None]:
 
 def _together(parts: list[SeedRun]) -> SeedRun:
     """Return the fits of one seed on all test sets as one: counts pooled, times added."""
-    if len(parts) == 1:
-        return parts[0]
     return SeedRun(
         seed=parts[0].seed,
         score=pool([part.score for part in parts]),

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.leaderboard.files.against_data import check_against_data, prediction_names, recompute, test_sets
+from benchmarks.leaderboard.files.against_data import check_against_data, prediction_files, prediction_names, recompute
 from benchmarks.leaderboard.files.results import Result, ResultError
 from benchmarks.leaderboard.submission.entry import PREDICTIONS_FOLDER, EntryError, read_entry
 from nws_data.errors import NWSError
@@ -84,12 +84,9 @@ def check_counts(result: Result, folder: Path) -> None:
     Raises:
         ResultError: the first difference.
     """
-    sets = test_sets(result.task, result.folds)
-    names = iter(prediction_names(result))
-    for run in result.runs:
+    for run, files in prediction_files(result, folder):
         items, classes = Counter[str](), Counter[str]()
-        for name in sets:
-            path = folder / next(names)
+        for name, path in files:
             try:
                 predictions = Predictions.load(path)
             except NWSError as error:
