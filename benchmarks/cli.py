@@ -134,30 +134,24 @@ def _add_checks(bench: Commands, task: dict[str, Any], option: dict[str, Any]) -
         arg("--option", **option, help="options of the method"),
         JSON,
     )
-    add_command(
-        bench,
-        "leaks",
-        _runs("runs.leaks:leaks", *_EXTRA),
-        "permute the training labels: every method must fall to chance",
-        arg("--task", **task, help="classification tasks, or patterns"),
-        arg("--method", **task, help="as in nws bench run"),
-        arg("--permutations", type=int, default=20, metavar="N", help="how many (default 20)"),
-        arg("--option", **option, help="options of the methods"),
-        DATA,
-        JSON,
-    )
-    add_command(
-        bench,
-        "drift",
-        _runs("runs.drift:drift", *_EXTRA),
-        "permute hidden units of the test networks: whose predictions stay?",
-        arg("--task", **task, help="tasks of whole vectors, or patterns"),
-        arg("--method", **task, help="as in nws bench run"),
-        arg("--permutations", type=int, default=5, metavar="N", help="orders of each network (default 5)"),
-        arg("--option", **option, help="options of the methods"),
-        DATA,
-        JSON,
-    )
+    leaks = "permute the training labels: every method must fall to chance"
+    drift = "permute hidden units of the test networks: whose predictions stay?"
+    for name, about, tasks, n in (
+        ("leaks", leaks, "classification tasks", 20),
+        ("drift", drift, "tasks of whole vectors", 5),
+    ):
+        add_command(
+            bench,
+            name,
+            _runs(f"runs.{name}:{name}", *_EXTRA),
+            about,
+            arg("--task", **task, help=f"{tasks}, or patterns"),
+            arg("--method", **task, help="as in nws bench run"),
+            arg("--permutations", type=int, default=n, metavar="N", help=f"how many (default {n})"),
+            arg("--option", **option, help="options of the methods"),
+            DATA,
+            JSON,
+        )
 
 
 def _add_figure(commands: Commands) -> None:

@@ -19,7 +19,7 @@ from matplotlib.patches import Patch
 
 from benchmarks.findings.panels import spread
 from benchmarks.findings.results import Kept, accuracy_row, in_order, is_trivial, labels_of, look_of, right_of, same_setting
-from benchmarks.findings.source import MissingDataError, Source
+from benchmarks.findings.source import Source
 from benchmarks.findings.tables import Tables, percent, span, where
 from benchmarks.leaderboard.files.results import Result
 from nws_data.plot import style
@@ -54,11 +54,8 @@ def measure(source: Source) -> Tables:
             rows.append(about | accuracy_row(result))
         differences += _differences(kept, labels)
     if not rows:
-        raise MissingDataError(
-            f"{source.results} has no results of this dataset for global/* or local/*; make some with nws bench run --task "
-            f"'global/*' 'local/*' 'local-conv/*' 'local-fc/*' --method 'svm-*' dmc-short --data {source.root} --out "
-            f"{source.results}, on a small dataset with --folds"
-        )
+        tasks = "'global/*' 'local/*' 'local-conv/*' 'local-fc/*'"
+        raise source.no_results("global/* or local/*", tasks, "'svm-*' dmc-short")
     orders = {"family": list(_PARTS), "target": list(CLASSES), "method": in_order([row["method"] for row in rows])}
     table = pd.DataFrame(rows).sort_values(list(orders), key=lambda c: c.map(orders[c.name].index), ignore_index=True)
     columns = ["family", "target", "comparison", "a", "b", "difference", "low", "high", "trainings"]

@@ -60,12 +60,13 @@ class Evidence:
         frames = [self._source.trainings([name]).assign(population=name) for name in self._source.manifest.populations]
         frame = pd.concat(frames, ignore_index=True)
         mean = frame.groupby(["population", "dataset"])["final_test_accuracy"].transform("mean")
-        return frame.assign(accuracy=frame["final_test_accuracy"] - mean, glorot=frame["initialization"].str.match("glorot"))
+        kinds = {"glorot": frame["initialization"].str.match("glorot"), "constant": frame["initialization"] == "constant"}
+        return frame.assign(accuracy=frame["final_test_accuracy"] - mean, **kinds)
 
-    def best(self, family: str) -> pd.DataFrame:
-        """Return the most accurate method of each target, best target first; trivial methods do not count."""
+    def best(self, family: str, methods: str = "") -> pd.DataFrame:
+        """Return the most accurate method of each target, best target first: of those that look at weights, so called."""
         table = self.table("bars", "accuracies", family=family)
-        table = table[~table["method"].map(is_trivial)]
+        table = table[~table["method"].map(is_trivial) & table["method"].str.startswith(methods)]
         return table.loc[table.groupby("target")["accuracy"].idxmax()].sort_values("accuracy", ascending=False)
 
 
@@ -106,11 +107,13 @@ def contrast(first: str, second: str, close: bool = False) -> Callable[[Evidence
     return check
 
 
-def ranked(family: str, wanted: tuple[str, ...], after: tuple[str, ...] = ()) -> Callable[[Evidence], Finding]:
+def ranked(
+    family: str, wanted: tuple[str, ...], after: tuple[str, ...] = (), methods: str = ""
+) -> Callable[[Evidence], Finding]:
     """Return a check that targets are told more accurately than all others, but those in ``after``."""
 
     def check(evidence: Evidence) -> Finding:
-        best = evidence.best(family).set_index("target")
+        best = evidence.best(family, methods).set_index("target")
         rest = best.drop(index=[name for name in (*wanted, *after) if name in best.index])
         own = best.loc[[name for name in wanted if name in best.index]]
         if len(own) < len(wanted) or rest.empty:
@@ -316,19 +319,6 @@ def steeper(evidence: Evidence) -> Finding:
     texts = [points(*rows.iloc[0][["slope", "low", "high"]]) for rows in (a, b)]
     text = f"{name}: activation {texts[0]}, dataset {texts[1]} points a doubling"
     return Finding(text, above(a, b), _tested(of[name]))
-
-
-def svm_locally(evidence: Evidence) -> Finding:
-    """Check that of windows SVMs tell the initialization best."""
-    table = evidence.table("bars", "accuracies", family="local")
-    table = table[table["method"].str.startswith("svm")]
-    if "initialization" not in set(table["target"]) or table["target"].nunique() < 2:
-        return Finding("no results of SVMs", OPEN)
-    best = table.loc[table.groupby("target")["accuracy"].idxmax()].set_index("target")
-    own, rest = best.loc[["initialization"]], best.drop(index="initialization")
-    name = rest["accuracy"].idxmax()
-    text = f"{_accuracy(own.iloc[0], 'initialization')}; the best other is {_accuracy(rest.loc[name], name)}"
-    return Finding(text, above(own, rest), _tested(best))
 
 
 def near_chance(evidence: Evidence) -> Finding:

@@ -95,11 +95,7 @@ def principal_components(batches: Batches, length: int) -> tuple[np.ndarray, np.
     """Return the first ten principal components of vectors that do not fit into memory, by subspace iteration.
 
     The subspace is iterated until the variance that it holds grows by less than a millionth; each iteration passes once
-    over the data.
-
-    Args:
-        batches: each call yields all vectors anew, float64 ``(some, length)``.
-        length: of a vector.
+    over the data. Each call of ``batches`` yields all vectors anew, float64 ``(some, length)``.
 
     Returns:
         Shares of the variance ``(10,)``, scores ``(n, 10)``, and each value's share of the variance ``(length,)``. A
@@ -147,9 +143,8 @@ def separation(points: pd.DataFrame, places: np.ndarray) -> pd.DataFrame:
 
     A class is what most of the ten nearest points of other trainings have, a number their mean.
 
-    Args:
-        points: one row a snapshot, with ``training``, ``snapshot``, :data:`FACTORS` and :data:`NUMBERS`.
-        places: of the points, ``(n, dimensions)``.
+    ``points`` has a row a snapshot, with ``training``, ``snapshot``, :data:`FACTORS` and :data:`NUMBERS`; ``places``
+    ``(n, dimensions)`` are theirs.
 
     Returns:
         Rows ``label, snapshots, measure, value, low, high, chance``: of all snapshots as queries, and of the last alone;

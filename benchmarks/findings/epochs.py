@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from baselines.dmc.budget import BUDGETS
 from baselines.registry import find_method
 from benchmarks.findings.panels import draw_curves
-from benchmarks.findings.results import accuracy_row, defaults_of, in_order, is_trivial
-from benchmarks.findings.source import MissingDataError, Source
+from benchmarks.findings.results import accuracy_row, in_order, is_trivial, labels_of
+from benchmarks.findings.source import Source
 from benchmarks.findings.tables import Tables, percent, span, where
 from benchmarks.leaderboard.files.results import Result
 from nws_data.plot import style
@@ -25,21 +25,18 @@ def measure(source: Source) -> Tables:
     """Return accuracies by task, method and epochs, and of the best other method; raises ``MissingDataError``."""
     curves: dict[tuple[str, int, str], dict[int, Result]] = {}
     others: dict[tuple[str, int], list[Result]] = {}
-    for result in source.result_files:
+    for result, label in zip(source.result_files, labels_of(source.result_files, but="epochs"), strict=True):
         spec = parse_task(result.task)
         if spec.family.regression or spec.fold is not None or spec.share is not None or spec.permuted is not None:
             continue
         if "epochs" in result.options and result.method.startswith("dmc"):
-            curves.setdefault((result.task, result.folds, _label(result)), {})[_epochs(result, spec)] = result
+            curves.setdefault((result.task, result.folds, label), {})[_epochs(result, spec)] = result
         elif not is_trivial(result.method):
             others.setdefault((result.task, result.folds), []).append(result)
     tasks = {key[:2] for key, of_epochs in curves.items() if len(of_epochs) > 2}
     if not tasks:
-        raise MissingDataError(
-            f"{source.results} has no results of this dataset for three numbers of epochs; make some with nws bench run "
-            f"--task global/optimizer --method dmc-asinh-short --option epochs=6 --data {source.root} --out "
-            f"{source.results}, and so on with other epochs"
-        )
+        methods = "dmc-asinh-short --option epochs=6, and so on with other epochs,"
+        raise source.no_results("three numbers of epochs", "global/optimizer", methods)
     rows = [
         {"task": task, "folds": folds, "method": method, "epochs": n} | accuracy_row(result)
         for (task, folds, method), of_epochs in sorted(curves.items())
@@ -53,13 +50,6 @@ def measure(source: Source) -> Tables:
     ]
     columns = ["task", "folds", "method", "accuracy", "low", "high", "sd_seeds", "seeds", "trainings", "chance"]
     return {"accuracies": pd.DataFrame(rows), "others": pd.DataFrame(best, columns=columns)}
-
-
-def _label(result: Result) -> str:
-    """Return a method's name with the options, but for the epochs, that are not the defaults."""
-    usual = defaults_of(result.method)
-    shown = [f"{k}={v}" for k, v in sorted(result.options.items()) if k != "epochs" and usual.get(k) != v]
-    return f"{result.method} ({', '.join(shown)})" if shown else result.method
 
 
 def _epochs(result: Result, spec: TaskSpec) -> int:

@@ -43,21 +43,13 @@ SCOPES: dict[str, tuple[Population, tuple[str, ...], int]] = {
 
 @dataclass(frozen=True)
 class Labelled:
-    """Items that belong to trainings, and the trainings' labels.
+    """Items that belong to trainings, and the trainings' labels."""
 
-    Args:
-        of: each item's training, int64 ``(items,)``.
-        trainings: ids, ``(trainings,)``.
-        labels: int64 ``(trainings,)`` in [0, n_classes), -1 of classes that are left out.
-        n_classes: how many classes there are.
-        left_out: how many trainings each class has that is left out.
-    """
-
-    of: np.ndarray
-    trainings: np.ndarray
-    labels: np.ndarray
+    of: np.ndarray  # each item's training, int64 (items,)
+    trainings: np.ndarray  # ids, (trainings,)
+    labels: np.ndarray  # int64 (trainings,) in [0, n_classes), -1 of classes that are left out
     n_classes: int
-    left_out: dict[object, int]
+    left_out: dict[object, int]  # how many trainings each class has that is left out
 
 
 def measure(source: Source) -> Tables:

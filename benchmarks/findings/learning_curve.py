@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.findings.panels import draw_curves
 from benchmarks.findings.results import accuracy_row, in_order, is_trivial, labels_of
-from benchmarks.findings.source import MissingDataError, Source
+from benchmarks.findings.source import Source
 from benchmarks.findings.subset_size import trend
 from benchmarks.findings.tables import Tables, points, where
 from benchmarks.leaderboard.files.results import Result
@@ -40,11 +40,8 @@ def measure(source: Source) -> Tables:
             curves.setdefault(key, {})[n_training(source, result)] = result
     curves = {key: of_size for key, of_size in curves.items() if len(of_size) > 2}
     if not curves:
-        raise MissingDataError(
-            f"{source.results} has no results of this dataset for three numbers of training networks; make some with nws "
-            f"bench run --task global/optimizer global/optimizer/share=0.5 global/optimizer/share=0.25 --method "
-            f"svm-linear-480 dmc-asinh-short --data {source.root} --out {source.results}"
-        )
+        tasks = "global/optimizer global/optimizer/share=0.5 global/optimizer/share=0.25"
+        raise source.no_results("three numbers of training networks", tasks, "svm-linear-480 dmc-asinh-short")
     methods = in_order([method for _, _, method in curves])
     rows, trends = [], []
     for task, folds, method in sorted(curves, key=lambda key: (key[0], key[1], methods.index(key[2]))):

@@ -55,19 +55,10 @@ def chosen(names: Sequence[str]) -> list[str]:
 
 
 def make_figures(names: Sequence[str], source: Source, out: Path, again: bool = False) -> Iterator[Made]:
-    """Make figures one after another, then the page of all that ``out`` holds.
+    """Make figures one after another, then the page of all that ``out`` holds; ``again``: those too that are there.
 
-    Args:
-        names: of figures, in this order.
-        source: what they measure.
-        out: folder for the files.
-        again: make those too that are there.
-
-    Yields:
-        Each figure when its files are written; a figure that lacks data says so, and the next one is made.
-
-    Raises:
-        FormatError, ResultError: a damaged dataset or result file.
+    Yields each figure when its files are written; one that lacks data says so, and the next is made. Raises ``FormatError``
+    or ``ResultError`` for a damaged dataset or result file.
     """
     for name in names:
         try:

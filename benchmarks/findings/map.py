@@ -51,7 +51,8 @@ def measure(source: Source) -> Tables:
     Raises:
         MissingDataError: too few trainings, or a method that reads no windows.
     """
-    cells, tasks, regions, falls, parts = [], [], [], [], []
+    tasks, parts = [], []
+    tables: dict[str, list[pd.DataFrame]] = {"cells": [], "regions": [], "falls": []}
     for target in _targets(source):
         found = {}
         for part in PARTS:
@@ -59,12 +60,10 @@ def measure(source: Source) -> Tables:
             found[part] = (ids, right)
             keys = {"target": target, "part": part}
             tasks.append(keys | facts)
-            cells.append(cell_table(right).assign(**keys))
-            regions.append(region_table(right).assign(**keys))
-            falls.append(fall_table(right).assign(**keys))
+            for own, make in zip(tables.values(), (cell_table, region_table, fall_table), strict=True):
+                own.append(make(right).assign(**keys))
         parts.append({"target": target} | compare(*found["conv"], *found["fc"]))
-    tables = {"cells": cells, "regions": regions, "falls": falls}
-    joined = {key: pd.concat(rows, ignore_index=True).round(5) for key, rows in tables.items()}
+    joined = {key: pd.concat(own, ignore_index=True).round(5) for key, own in tables.items()}
     return joined | {"parts": pd.DataFrame(parts).round(5), "tasks": pd.DataFrame(tasks)}
 
 

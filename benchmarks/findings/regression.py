@@ -119,12 +119,14 @@ def draw(tables: Tables) -> dict[str, Figure]:
                 continue
             row = rows.loc[key]
             colour = style.COLOURS[groups.index(key[0]) % len(style.COLOURS)]
-            sure, height, error = row["p_value"] <= SIGNIFICANT, row["coefficient"], row["std_error"]
-            panel.bar(x, height, color=colour, alpha=1 if sure else 0.35, yerr=error, ecolor=style.INK)
+            sure, height, spread = row["p_value"] <= SIGNIFICANT, row["coefficient"], row["std_error"]
+            panel.bar(x, height, color=colour, alpha=1 if sure else 0.35, yerr=spread, ecolor=style.INK)
             if not sure:
-                panel.annotate("*", (x, max(height, 0) + error), ha="center", va="bottom", color=style.INK)
+                panel.annotate("*", (x, max(height, 0) + spread), ha="center", va="bottom", color=style.INK)
         panel.axhline(0, color=style.INK, linewidth=0.8)
-        panel.set(ylabel="coefficient (sd)", title=f"{name}: {_counts(tables, name)}")
+        error = tables["errors"].set_index("dataset").loc[name]
+        counts = f"{int(error['trainings']):,} trainings, R² {error['r_squared']:.2f}"
+        panel.set(ylabel="coefficient (sd)", title=f"{name}: {counts}; *, pale: p above {SIGNIFICANT:.0%}")
         for x, (left, right) in enumerate(pairwise(order)):
             if left[0] != right[0]:
                 panel.axvline(x + 0.5, color=style.GRID, linewidth=0.8, zorder=0)
@@ -138,11 +140,6 @@ def _order(coefficients: pd.DataFrame) -> list[tuple[str, str]]:
     found = set(zip(coefficients["term"], coefficients["value"], strict=True))
     every = [("learning_rate", ""), *((name, str(value)) for name in _FACTORS for value in CLASSES[name])]
     return [key for key in every if key in found]
-
-
-def _counts(tables: Tables, name: str) -> str:
-    row = tables["errors"].set_index("dataset").loc[name]
-    return f"{int(row['trainings']):,} trainings, R² {row['r_squared']:.2f}; *, pale: p above {SIGNIFICANT:.0%}"
 
 
 def _draw_errors(tables: Tables) -> Figure:

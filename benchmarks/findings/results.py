@@ -46,16 +46,19 @@ def _words(folds: bool, has_threshold: bool, threshold: float, tier: str) -> str
     return ", ".join(words) or "official test split"
 
 
-def labels_of(results: Sequence[Result]) -> list[str]:
-    """Return a name for each result's method: with those options that tell results of one method apart, but for defaults."""
+def labels_of(results: Sequence[Result], but: str = "") -> list[str]:
+    """Return a name for each result's method: with those options that tell results of one method apart, but for defaults.
+
+    The option ``but`` is not shown.
+    """
     found = []
     for result in results:
         options = [other.options for other in results if other.method == result.method]
-        names = sorted({name for o in options for name in o if len({str(p.get(name)) for p in options}) > 1})
         usual = defaults_of(result.method)
-        values = {name: result.options.get(name, "absent") for name in names}
-        shown = ", ".join(f"{name}={value}" for name, value in values.items() if name not in usual or usual[name] != value)
-        found.append(f"{result.method} ({shown})" if shown else result.method)
+        values = {name: result.options.get(name, "absent") for name in sorted({name for o in options for name in o} - {but})}
+        differ = {name for name in values if len({str(o.get(name)) for o in options}) > 1}
+        shown = [f"{k}={v}" for k, v in values.items() if k in differ and (k not in usual or usual[k] != v)]
+        found.append(f"{result.method} ({', '.join(shown)})" if shown else result.method)
     return found
 
 

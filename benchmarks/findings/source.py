@@ -28,27 +28,16 @@ class MissingDataError(NWSError, ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset, result files and options.
+    """A dataset, result files and options."""
 
-    Args:
-        root: the dataset's folder.
-        results: folder of result files of ``nws bench run``; it need not exist.
-        targets: hyper-parameters to show, for figures of several; by default each figure's own.
-        method: a registered method, for figures that fit one.
-        repeats: of fits, for error bars.
-        kept: folder for what a long measurement keeps, so that an interrupted one goes on; by default nothing is kept.
-        checkpoints: folder where methods keep trainings of theirs; by default each figure's own, removed when it is made.
-        without_batch_norm: a dataset of trainings without batch norm, for the comparison with those of ``root``.
-    """
-
-    root: Path
-    results: Path
-    targets: tuple[str, ...] = ()
-    method: str = "svm-rbf-16"
-    repeats: int = 10
-    kept: Path | None = None
-    checkpoints: Path | None = None
-    without_batch_norm: Path | None = None
+    root: Path  # the dataset's folder
+    results: Path  # folder of result files of ``nws bench run``; it need not exist
+    targets: tuple[str, ...] = ()  # hyper-parameters to show, for figures of several; by default each figure's own
+    method: str = "svm-rbf-16"  # for figures that fit one
+    repeats: int = 10  # of fits, for error bars
+    kept: Path | None = None  # folder for what a long measurement keeps, so that an interrupted one goes on
+    checkpoints: Path | None = None  # where methods keep trainings; by default each figure's own, removed in the end
+    without_batch_norm: Path | None = None  # a dataset of trainings without batch norm, to compare ``root`` with
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -89,6 +78,13 @@ class Source:
             return []
         digests = self.digests().values()
         return [result for result in read_results(self.results).values() if result.data_digest in digests]
+
+    def no_results(self, what: str, tasks: str, methods: str) -> MissingDataError:
+        """Return the error that says which results are missing, and the command that makes them."""
+        return MissingDataError(
+            f"{self.results} has no results of this dataset for {what}; make some with nws bench run --task {tasks} "
+            f"--method {methods} --data {self.root} --out {self.results}, on a small dataset with --folds"
+        )
 
     @property
     def digest_without_batch_norm(self) -> str | None:

@@ -199,10 +199,8 @@ def _draw_sizes(trainings: pd.DataFrame) -> Figure:
     figure, ((weights, times, epochs),) = style.grid(1, 3, 3.6, 2.5)
     weights.hist(trainings["n_weights"] / 1000, bins=40, color=style.COLOURS[0])
     weights.set(xlabel="weights (thousands)", ylabel="trainings", title="Size")
-    seconds = trainings["wall_s"].dropna()
-    if len(seconds):
-        times.hist(np.log10(seconds.clip(lower=1e-3)), bins=40, color=style.COLOURS[2])
-        times.xaxis.set_major_formatter(lambda value, _: f"{10**value:,.3g}")
+    times.hist(np.log10(trainings["wall_s"].dropna().clip(lower=1e-3)), bins=40, color=style.COLOURS[2])
+    times.xaxis.set_major_formatter(lambda value, _: f"{10**value:,.3g}")
     times.set(xlabel="seconds (logarithmic)", ylabel="trainings", title="Time on the machine that built it")
     epochs.hist(trainings["n_epochs"], bins=40, color=style.COLOURS[1])
     epochs.set(xlabel="epochs", ylabel="trainings", title="Length until it stopped")

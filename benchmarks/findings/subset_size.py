@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.findings.panels import MARKERS, draw_curves, spread
 from benchmarks.findings.results import accuracy_row, in_order, is_trivial, labels_of, right_of, same_setting
-from benchmarks.findings.source import MissingDataError, Source
+from benchmarks.findings.source import Source
 from benchmarks.findings.tables import Tables, points, span, where
 from benchmarks.leaderboard.files.results import Result
 from nws_data.plot import style
@@ -25,9 +25,6 @@ from nws_data.space.hyperparameters import CLASSES
 from nws_data.tasks.metrics import paired_difference
 
 _PARTS = {"local": "all weights", "local-conv": "convolutional", "local-fc": "fully connected"}
-LENGTHS = (100, 300, 1000, 3000, 10_000, 20_000)
-"""Lengths that the command for missing results names; the default length, 5,000, goes without saying."""
-
 _KEYS = ["family", "method", "target"]
 
 
@@ -41,12 +38,8 @@ def measure(source: Source) -> Tables:
             curves.setdefault((spec.family.name, method, spec.target), {})[spec.length] = result
     curves = {key: of_length for key, of_length in curves.items() if len(of_length) > 1}
     if not curves:
-        tasks = " ".join(f"'local/*@{length}'" for length in LENGTHS)
-        raise MissingDataError(
-            f"{source.results} has no results of this dataset for windows of several lengths; make some with nws bench run "
-            f"--task 'local/*' {tasks} --method svm-rbf-16 dmc-short --data {source.root} --out {source.results}, on a "
-            f"small dataset with --folds"
-        )
+        tasks = " ".join(f"'local/*{length}'" for length in ("", "@100", "@300", "@1000", "@3000", "@10000", "@20000"))
+        raise source.no_results("windows of several lengths", tasks, "svm-rbf-16 dmc-short")
     methods, targets = in_order([key[1] for key in curves]), list(CLASSES)
     rows, slopes = [], []
     for key in sorted(curves, key=lambda k: (list(_PARTS).index(k[0]), methods.index(k[1]), targets.index(k[2]))):
@@ -59,9 +52,8 @@ def measure(source: Source) -> Tables:
 def trend(results: dict[int, Result], target: int | None = None) -> dict[str, Any]:
     """Return the slope of accuracy per doubling of a size with its interval, and the line's share of the variance.
 
-    Args:
-        results: by size: the length of windows, the number of training networks; at least two.
-        target: a size; what the line gives there is added as ``at_target``.
+    ``results`` are by size, at least two: the length of windows, or the number of training networks. What the line gives at
+    the size ``target`` is added as ``at_target``.
     """
     tested = {size: right_of(result) for size, result in results.items()}
     rates = pd.DataFrame({size: pd.Series(right / n, list(ids)) for size, (ids, n, right) in tested.items()}).dropna()

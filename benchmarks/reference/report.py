@@ -77,10 +77,12 @@ def replace_files(folder: Path, source: Path, endings: tuple[str, ...]) -> None:
 def pages() -> dict[Path, str]:
     """Return the pages of the documentation that show the reference population, by path."""
     found = list(read_results(_COMMITTED).values())
+    records = {name: _PICTURES / f"{name}.json" for name in FIGURES}
+    shown = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in records.items() if path.exists()}
     values: dict[str, Any] = {
         "record": json.loads((HERE / RECORD).read_text(encoding="utf-8")),
         "results": found,
-        "figures": [(name, entry, _shown(name)) for name, entry in FIGURES.items() if _record(name).exists()],
+        "figures": [(name, FIGURES[name], record) for name, record in shown.items()],
         "claims": (_PICTURES / CLAIMS).read_text(encoding="utf-8"),
         "trends": _rows(TRENDS),
         "epochs": _rows(EPOCHS),
@@ -101,16 +103,6 @@ def _rows(name: str) -> list[dict[str, Any]]:
     """Return the rows of a figure's table; none where it was not made."""
     path = _PICTURES / name
     return pd.read_csv(path).to_dict("records") if path.exists() else []
-
-
-def _shown(name: str) -> dict[str, Any]:
-    """Return what a figure shows, or that it is ``missing``."""
-    found: dict[str, Any] = json.loads(_record(name).read_text(encoding="utf-8"))
-    return found
-
-
-def _record(name: str) -> Path:
-    return _PICTURES / f"{name}.json"
 
 
 def scores_table(results: Sequence[Result], tasks: Sequence[str], methods: Sequence[str] = (), folds: bool = True) -> str:

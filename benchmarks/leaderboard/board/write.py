@@ -39,10 +39,8 @@ def write_board(results: Path, out: Path, data: Path | None = None, predictions:
         data: the dataset, to derive what each task tests on again.
         predictions: folder of prediction files, to score them again on ``data``.
 
-    Raises:
-        ResultError: files that are refused, each with its reason, results over different data, or predictions without
-            data; nothing is written.
-        FormatError: ``data`` is no dataset.
+    Raises ``ResultError`` for files that are refused, each with its reason, results over different data, or predictions
+    without data, and ``FormatError`` where ``data`` is no dataset; nothing is written then.
     """
     if predictions is not None and data is None:
         raise ResultError("--predictions are scored on the dataset they were made on: name its folder by --data")

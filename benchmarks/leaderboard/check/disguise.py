@@ -17,13 +17,8 @@ from nws_data.tasks.task import Task, load_task
 class Disguised(Task):
     """A task with exchanged labels on some sides: each class has the next one's, numbers are mirrored.
 
-    A method that learns from the labels is then wrong wherever it was right, one that sees the answers is not.
-
-    Args:
-        name: the task.
-        root: the dataset's folder.
-        sides: whose labels are exchanged.
-        columns: exchange the target's column too, so that nothing tells the truth.
+    A method that learns from the labels is then wrong wherever it was right, one that sees the answers is not. ``columns``
+    exchanges the target's column too, so that nothing tells the truth.
     """
 
     def __init__(self, name: str, root: Path, sides: Collection[str], columns: bool = False) -> None:

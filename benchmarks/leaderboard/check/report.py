@@ -47,15 +47,9 @@ def check(options: argparse.Namespace) -> int:
 
 
 def check_method(method: str, options: Mapping[str, str], patterns: Sequence[str] = ()) -> Report:
-    """Check one method.
+    """Check one method, by name or class path, on the tasks of the miniature that match; all by default.
 
-    Args:
-        method: a registered name, ``package.module:Class`` or ``file.py:Class``.
-        options: of the method.
-        patterns: names or patterns of tasks of the miniature; all by default.
-
-    Raises:
-        NWSError: no such method, option or task, or a method that fits none of the tasks.
+    Raises ``NWSError`` for no such method, option or task, or a method that fits none of the tasks.
     """
     started_s = time.perf_counter()
     (name, *others) = choose_methods([method])

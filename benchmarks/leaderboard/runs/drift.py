@@ -19,7 +19,7 @@ from nws_data.errors import NWSError, TaskError
 from nws_data.progress import FITS, progress_bar
 from nws_data.read.permuted import PermutedVectors
 from nws_data.tasks.metrics import clustered_accuracy
-from nws_data.tasks.table import TaskSpec, parse_task
+from nws_data.tasks.table import parse_task
 from nws_data.tasks.task import load_task
 from nws_data.terminal import align, say, say_json
 
@@ -59,17 +59,14 @@ def run_drifts(
     if n_permutations < 1:
         raise NWSError(f"--permutations must be at least 1, got {n_permutations}")
     plans = plans_to_check(tasks, methods, options, root)
-    for plan in plans:  # before the first fit, which may take hours
-        _check_fit_for_drift(parse_task(plan.task))
+    for spec in (parse_task(plan.task) for plan in plans):  # before the first fit, which may take hours
+        if spec.family.regression or spec.length is not None or spec.family.population != "fixed":
+            wanted = "classes told from whole vectors of the population fixed: global/T, ood/T"
+            raise TaskError(f"{spec.name}: drift is of {wanted}")
     with progress_bar(total=len(plans), bar_format=FITS) as bar:
         for plan in plans:
             yield _run(plan, n_permutations, root)
             bar.update()
-
-
-def _check_fit_for_drift(spec: TaskSpec) -> None:
-    if spec.family.regression or spec.length is not None or spec.family.population != "fixed":
-        raise TaskError(f"{spec.name}: drift is of classes told from whole vectors of the population fixed: global/T, ood/T")
 
 
 def _run(plan: Plan, n_permutations: int, root: Path) -> Drift:

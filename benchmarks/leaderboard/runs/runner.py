@@ -73,14 +73,8 @@ def run_all(
 ) -> Iterator[Outcome]:
     """Run plans one after the other; each result file is written as soon as its seeds are done.
 
-    Args:
-        plans: what to run.
-        root: the dataset's folder; absolute, like the others, or a method that changes the working directory moves it.
-        out: folder of results.
-        keep: folders for prediction files and classifiers.
-        again: run what is there already, too.
-        published: what is taken over instead of run; by default nothing.
-        tick: see :data:`Tick`.
+    Folders are absolute, or a method that changes the working directory moves them: ``root`` of the dataset, ``out`` of
+    results, ``keep`` for what fits give. ``again`` runs what is there already; ``published`` is taken over instead of run.
     """
     manifest = Manifest.load(root)
     here = environment()  # asked once, now: the code that runs was read at this commit, whatever is committed meanwhile

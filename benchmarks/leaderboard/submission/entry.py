@@ -76,11 +76,6 @@ class Entry:
             values = tomllib.loads(read_file(folder / FILE, MAX_NBYTES).decode())
         except (OSError, ValueError, RecursionError, FormatError) as error:
             raise EntryError(f"{FILE} cannot be read ({str(error)[:200]}); write it by nws bench submit") from error
-        return cls.from_dict(values)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Entry:
-        """Build from the values of a file."""
         if (found := (values.pop("format", None), values.pop("version", None))) != (FORMAT, FORMAT_VERSION):
             raise EntryError(f"{FILE} must be {FORMAT} of version {FORMAT_VERSION}, got {str(found)[:60]}")
         if odd := set(values) ^ {field.name for field in fields(cls)}:

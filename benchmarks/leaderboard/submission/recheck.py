@@ -30,15 +30,9 @@ class Checked:
 
 
 def check_entry(folder: Path, data: Path | None = None) -> list[Checked]:
-    """Check an entry; returns its results.
+    """Check an entry; returns its results. Given the dataset they are checked on it, and refused where they are not of it.
 
-    Args:
-        folder: of the entry.
-        data: the dataset. Results are checked on it; of one that they are not of, they are refused.
-
-    Raises:
-        EntryError: the first thing that is wrong.
-        FormatError: ``data`` is no dataset.
+    Raises ``EntryError`` with the first thing that is wrong, ``FormatError`` where ``data`` is no dataset.
     """
     entry, results = read_entry(folder)
     named = {name for name in entry.files if name.startswith(f"{PREDICTIONS_FOLDER}/")}

@@ -34,16 +34,8 @@ def results_of(
 ) -> dict[Path, tuple[Result, list[Path]]]:
     """Score prediction files of a method that was run elsewhere; those of one task are its seeds, in the order given.
 
-    Args:
-        predictions: the files.
-        data: the dataset.
-        method: how the board names it.
-        fit_s: seconds of one fit.
-        hardware: ``here`` or ``PROCESSOR; N cores; M GB[; GPU]``.
-        n_parameters: fitted values.
-
-    Returns:
-        The results by their path, each with its files.
+    ``hardware`` is ``here`` or ``PROCESSOR; N cores; M GB[; GPU]``, ``fit_s`` the seconds of one fit. Returns the results by
+    their path, each with its files.
 
     Raises:
         EntryError: a name that the registry has or the board cannot show, or hardware that cannot be read.
@@ -124,15 +116,9 @@ def write_entry(
 ) -> tuple[Path, list[Checked]]:
     """Write an entry into a folder of entries and check it there; returns its folder and its checked results.
 
-    Args:
-        found: results by their path, with their prediction files.
-        texts: what a person says, by the fields of ``TEXTS`` in ``entry``.
-        name: of the entry's folder.
-        out: folder of entries.
-        data: the dataset, to check and score on; None: not here.
-
-    Raises:
-        EntryError: a missing or bad text, an entry that is there, or what the check refuses; nothing is written.
+    ``found`` has results by their path, with their prediction files; ``texts`` what a person says, by the fields of
+    ``TEXTS``; ``data`` is the dataset, to check and score on, or None. Raises ``EntryError`` for a missing or bad text, an
+    entry that is there, or what the check refuses; nothing is written then.
     """
     check_words(name, texts)
     if (out / name).exists():
