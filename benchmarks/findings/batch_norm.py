@@ -39,8 +39,7 @@ ENOUGH = 300
 """Test trainings of a task from which the official split is used instead of folds."""
 
 _BUILD = "nws build --population random --no-batch-norm, with the options of --data otherwise"
-Pair = tuple[Any, Any]
-"""Scores on all weights and on stripped ones."""
+Pair = tuple[Any, Any]  # scores on all weights and on stripped ones
 
 
 def measure(source: Source) -> Tables:
@@ -50,8 +49,16 @@ def measure(source: Source) -> Tables:
     roots = {True: source.root}
     if source.without_batch_norm:
         roots[False] = source.without_batch_norm
+    passed = []
     for norm, root in roots.items():
-        _check(root, norm)
+        last = nws_data.open(root, "random").select(last=1)
+        if (last["batch_norm"] != norm).any():
+            option, kind = ("--data", "with") if norm else ("--without-batch-norm", "without")
+            raise MissingDataError(
+                f"{option} takes trainings {kind} batch norm, {root} holds others; build it with {_BUILD}"
+            )
+        share = float((last["passed"] & last["finite"]).mean())
+        passed.append({"batch_norm": norm, "trainings": len(last), "passed": share})
     found: dict[tuple[bool, str], Pair] = {}
     above: dict[str, float | None] = {}
     why = ""
@@ -65,20 +72,8 @@ def measure(source: Source) -> Tables:
         above[target] = tasks[True][0].spec.threshold
     if not found:
         raise MissingDataError(f"no hyper-parameter has enough trainings that pass: {why}")
-    passed = [_passed(root, norm) for norm, root in roots.items()]
-    return {
-        "cases": _cases(found).assign(above=lambda rows: rows["target"].map(above)),
-        "differences": _differences(found),
-        "trainings": pd.DataFrame(passed),
-    }
-
-
-def _check(root: Path, norm: bool) -> None:
-    columns = nws_data.open(root, "random")["batch_norm"]
-    if (columns != norm).any():
-        kind = "with" if norm else "without"
-        option = "--data" if norm else "--without-batch-norm"
-        raise MissingDataError(f"{option} takes trainings {kind} batch norm, {root} holds others; build it with {_BUILD}")
+    cases = _cases(found).assign(above=lambda rows: rows["target"].map(above))
+    return {"cases": cases, "differences": _differences(found), "trainings": pd.DataFrame(passed)}
 
 
 def _tasks(roots: Mapping[bool, Path], target: str) -> dict[bool, list[Task]]:
@@ -102,14 +97,10 @@ def _scores(source: Source, tasks: Sequence[Task]) -> Pair:
 
 
 def _predict(method: Method, task: Task) -> dict[str, np.ndarray]:
-    return {"full": method.predict(task.test), "stripped": method.predict(stripped_test(task))}
-
-
-def stripped_test(task: Task) -> StrippedWindows:
-    """Return a local task's test side over vectors without biases and norm values; items in the order of ``task.test``."""
-    test = task.test
-    view = StrippedWindows(test.data, task.spec.length or 0, target=task.target, windows_per_vector=test.per_vector)
-    return view.with_row_labels(test.row_labels)
+    """Return predictions on all weights, and on the same test vectors without biases and norm values, items in one order."""
+    test, length = task.test, task.spec.length or 0
+    stripped = StrippedWindows(test.data, length, target=task.target, windows_per_vector=test.per_vector)
+    return {"full": method.predict(test), "stripped": method.predict(stripped.with_row_labels(test.row_labels))}
 
 
 def _cases(found: dict[tuple[bool, str], Pair]) -> pd.DataFrame:
@@ -136,11 +127,6 @@ def _differences(found: dict[tuple[bool, str], Pair]) -> pd.DataFrame:
         values = {"estimate": gain, "low": gain - half, "high": gain + half}
         rows.append({"target": target, "what": "without batch norm"} | values)
     return pd.DataFrame(rows)
-
-
-def _passed(root: Path, norm: bool) -> dict[str, Any]:
-    last = nws_data.open(root, "random").select(last=1)
-    return {"batch_norm": norm, "trainings": len(last), "passed": float((last["passed"] & last["finite"]).mean())}
 
 
 def draw(tables: Tables) -> dict[str, Figure]:

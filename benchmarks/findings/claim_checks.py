@@ -144,18 +144,14 @@ def hardest(evidence: Evidence) -> Finding:
     return Finding(text + _accuracy(best.loc[name], name), verdict, _tested(best))
 
 
-def above_chance(family: str, target: str) -> Callable[[Evidence], Finding]:
-    """Return a check that a target is told better than by chance."""
-
-    def check(evidence: Evidence) -> Finding:
-        best = evidence.best(family).set_index("target")
-        if target not in best.index:
-            return Finding(f"no results for {family}/{target}", OPEN)
-        row = best.loc[target]
-        text = f"{_accuracy(row, target)}, chance {row['chance']:.0%}"
-        return Finding(text, sided(row["low"], row["high"], row["chance"]), f"{int(row['trainings'])} test trainings")
-
-    return check
+def filter_size(evidence: Evidence) -> Finding:
+    """Check that the filter size is told from fully connected weights better than by chance."""
+    best = where(evidence.best("local-fc"), target="filter_size")
+    if best.empty:
+        return Finding("no results for local-fc/filter_size", OPEN)
+    row = best.iloc[0]
+    text = f"{_accuracy(row, 'filter_size')}, chance {row['chance']:.0%}"
+    return Finding(text, sided(row["low"], row["high"], row["chance"]), f"{int(row['trainings'])} test trainings")
 
 
 def difference(family: str, comparison: str, near: bool = False) -> Callable[[Evidence], Finding]:

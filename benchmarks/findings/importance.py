@@ -78,18 +78,13 @@ def measure(source: Source) -> Tables:
             features.append(_by_feature(names, norms, permuted).assign(**about))
             groups.append(_by_group(names, norms, permuted).assign(**about))
     if not features:
-        raise MissingDataError(_nothing(source, fits))
+        reasons = "; ".join(f"{row['target']} ({row['scope']}): {row['left_out'] or 'one class'}" for row in fits)
+        raise MissingDataError(
+            f"no hyper-parameter has two classes of {2 * MIN_TRAININGS} trainings above the accuracy threshold; too few: "
+            f"{reasons or 'all'}; build more with nws build --population fixed --trainings 500 --out {source.root}"
+        )
     tables = {"features": pd.concat(features), "groups": pd.concat(groups), "fits": pd.DataFrame(fits)}
     return {name: table.set_index(["scope", "target"]).reset_index() for name, table in tables.items()}
-
-
-def _nothing(source: Source, fits: list[dict[str, Any]]) -> str:
-    """Return what is missing, and the command that makes it."""
-    reasons = "; ".join(f"{row['target']} ({row['scope']}): {row['left_out'] or 'one class'}" for row in fits)
-    return (
-        f"no hyper-parameter has two classes of {2 * MIN_TRAININGS} trainings above the accuracy threshold; too few: "
-        f"{reasons or 'all'}; build more with nws build --population fixed --trainings 500 --out {source.root}"
-    )
 
 
 def _view(source: Source, scope: str) -> WeightView | None:

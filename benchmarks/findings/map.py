@@ -48,8 +48,7 @@ _TOGETHER = 4  # trainings that are predicted at once
 def measure(source: Source) -> Tables:
     """Return accuracy by cell and by region, how far it falls, convolutional against other weights, and the tasks.
 
-    Raises:
-        MissingDataError: too few trainings, or a method that reads no windows.
+    Raises ``MissingDataError`` for too few trainings, or a method that reads no windows.
     """
     tasks, parts = [], []
     tables: dict[str, list[pd.DataFrame]] = {"cells": [], "regions": [], "falls": []}
@@ -129,22 +128,16 @@ def _predict(method: Method, task: Task) -> dict[str, np.ndarray]:
     rows = rows[np.lexsort((data["snapshot"][rows], data["training"][rows]))]
     names = [str(name) for name in task.classes or ()]
     right = np.empty((len(ids), N_SNAPSHOTS, N_POSITIONS), bool)
+    places: dict[str, Any] = {"windows_per_vector": N_POSITIONS, "grid": GRID, "target": task.target}
     pieces = np.array_split(np.arange(len(ids)), -(-len(ids) // _TOGETHER))
     for piece in progress_bar(iterable=pieces, desc="windows"):
-        view = windows(data.take(rows.reshape(len(ids), N_SNAPSHOTS)[piece].flatten()), task)
+        own = data.take(rows.reshape(len(ids), N_SNAPSHOTS)[piece].flatten())
+        view = nws_data.FixedWindows(own, task.spec.length or 0, task.spec.family.part or "all", **places)
         values = np.asarray(method.predict(view))
         labels = values.argmax(1) if values.ndim == 2 else values.astype(np.int64)
         truth = np.array([names.index(str(value)) for value in view.data[task.target]])
         right[piece] = (labels == np.repeat(truth, N_POSITIONS)).reshape(len(piece), N_SNAPSHOTS, N_POSITIONS)
     return {"ids": ids, "right": right}
-
-
-def windows(data: nws_data.NWSDataset, task: Task) -> nws_data.FixedWindows:
-    """Return windows of a task's length and part at all positions of every snapshot."""
-    assert task.spec.length is not None and task.spec.family.part is not None
-    return nws_data.FixedWindows(
-        data, task.spec.length, task.spec.family.part, windows_per_vector=N_POSITIONS, grid=GRID, target=task.target
-    )
 
 
 def cell_table(right: np.ndarray) -> pd.DataFrame:

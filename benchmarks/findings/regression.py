@@ -110,7 +110,11 @@ def draw(tables: Tables) -> dict[str, Figure]:
     coefficients = tables["coefficients"].fillna({"value": ""})
     names = list(dict.fromkeys(coefficients["dataset"]))
     figure, axes = style.grid(len(names), 1, 11, 2.5, sharex=True, sharey=True)
-    order = _order(coefficients)
+    found = set(
+        zip(coefficients["term"], coefficients["value"], strict=True)
+    )  # but for the constant, in the order of Table 1
+    every = [("learning_rate", ""), *((name, str(value)) for name in _FACTORS for value in CLASSES[name])]
+    order = [key for key in every if key in found]
     groups = list(dict.fromkeys(term for term, _ in order))
     for (panel,), name in zip(axes, names, strict=True):
         rows = where(coefficients, dataset=name).set_index(["term", "value"])
@@ -133,13 +137,6 @@ def draw(tables: Tables) -> dict[str, Figure]:
     labels = [f"{term} {value}".strip().replace("_", " ") for term, value in order]
     axes[-1][0].set_xticks(range(len(order)), labels, rotation=60, ha="right", rotation_mode="anchor")
     return {"coefficients": figure, "errors": _draw_errors(tables)}
-
-
-def _order(coefficients: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return the terms but for the constant, classes in the order of Table 1."""
-    found = set(zip(coefficients["term"], coefficients["value"], strict=True))
-    every = [("learning_rate", ""), *((name, str(value)) for name in _FACTORS for value in CLASSES[name])]
-    return [key for key in every if key in found]
 
 
 def _draw_errors(tables: Tables) -> Figure:

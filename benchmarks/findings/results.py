@@ -102,7 +102,6 @@ def right_of(result: Result) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
 
 def accuracy_row(result: Result) -> dict[str, Any]:
     """Return accuracy with its interval, its deviation over seeds, and the sizes behind them."""
-    metric = main_metric(result)
+    metric, about = main_metric(result), {"seeds": len(result.runs), "trainings": len(result.test["trainings"])}
     found = {"accuracy": metric["mean"], "low": metric["low"], "high": metric["high"], "sd_seeds": metric["std"]}
-    about = {"seeds": len(result.runs), "trainings": len(result.runs[0].score.trainings)}
     return found | about | {"chance": result.summary["chance"]}

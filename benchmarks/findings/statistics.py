@@ -87,7 +87,9 @@ def modes(frame: pd.DataFrame) -> pd.DataFrame:
     for name, group in frame.groupby("dataset"):
         accuracy, threshold = group["final_test_accuracy"].to_numpy(float), float(group["threshold"].iloc[0])
         points, height = density(accuracy)
-        places = [p for p in find_peaks(np.pad(height, 1))[0] - 1 if _share(accuracy, points[p]) >= 0.03]
+        places = [
+            p for p in find_peaks(np.pad(height, 1))[0] - 1 if (np.abs(accuracy - points[p]) < 2 * _BANDWIDTH).mean() >= 0.03
+        ]
         places.sort(key=lambda p: -height[p])
         failed = sorted([points[p] for p in places if points[p] <= threshold][:2])
         passed = [points[p] for p in places if points[p] > threshold]
@@ -96,10 +98,6 @@ def modes(frame: pd.DataFrame) -> pd.DataFrame:
         peaks = {"failure_peak": first, "failure_peak_2": second, "success_peak": passed[0] if passed else np.nan}
         rows.append(found | peaks)
     return pd.DataFrame(rows)
-
-
-def _share(accuracy: np.ndarray, place: float) -> float:
-    return float((np.abs(accuracy - place) < 2 * _BANDWIDTH).mean())
 
 
 def pair_table(frame: pd.DataFrame, row: str, column: str) -> pd.DataFrame:

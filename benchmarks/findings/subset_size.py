@@ -25,7 +25,6 @@ from nws_data.space.hyperparameters import CLASSES
 from nws_data.tasks.metrics import paired_difference
 
 _PARTS = {"local": "all weights", "local-conv": "convolutional", "local-fc": "fully connected"}
-_KEYS = ["family", "method", "target"]
 
 
 def measure(source: Source) -> Tables:
@@ -43,7 +42,7 @@ def measure(source: Source) -> Tables:
     methods, targets = in_order([key[1] for key in curves]), list(CLASSES)
     rows, slopes = [], []
     for key in sorted(curves, key=lambda k: (list(_PARTS).index(k[0]), methods.index(k[1]), targets.index(k[2]))):
-        about, of_length = dict(zip(_KEYS, key, strict=True)), dict(sorted(curves[key].items()))
+        about, of_length = dict(zip(("family", "method", "target"), key, strict=True)), dict(sorted(curves[key].items()))
         rows += [about | {"length": length} | accuracy_row(r) | {"setting": setting} for length, r in of_length.items()]
         slopes.append(about | trend(of_length))
     return {"accuracies": pd.DataFrame(rows), "slopes": pd.DataFrame(slopes)}

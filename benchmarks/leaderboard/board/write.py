@@ -57,8 +57,7 @@ def write_board(results: Path, out: Path, data: Path | None = None, predictions:
 def read_results(folder: Path) -> dict[Path, Result]:
     """Read every result file under a folder, hidden ones left out, sorted by path.
 
-    Raises:
-        ResultError: no folder, no files, or files that are refused, each with its reason.
+    Raises ``ResultError`` for no folder, no files, or files that are refused, each with its reason.
     """
     paths = sorted(path for path in folder.rglob("*.json") if path.is_file())
     paths = [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]

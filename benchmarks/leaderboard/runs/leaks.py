@@ -53,16 +53,8 @@ def check(task: str, method: str, chance: float, accuracies: Sequence[float]) ->
     mean, n = float(np.mean(accuracies)), len(accuracies)
     # A method that always gives one answer is right by exactly chance: rounding must not put chance outside.
     half = float(t.ppf(0.975, n - 1)) * float(np.std(accuracies, ddof=1)) / math.sqrt(n) + 1e-12
-    return LeakCheck(
-        task=task,
-        method=method,
-        chance=chance,
-        mean=mean,
-        low=mean - half,
-        high=mean + half,
-        accuracies=tuple(accuracies),
-        at_chance=abs(mean - chance) <= half,
-    )
+    ends: dict[str, Any] = {"mean": mean, "low": mean - half, "high": mean + half, "at_chance": abs(mean - chance) <= half}
+    return LeakCheck(task=task, method=method, chance=chance, accuracies=tuple(accuracies), **ends)
 
 
 def run_checks(
@@ -70,8 +62,7 @@ def run_checks(
 ) -> Iterator[LeakCheck]:
     """Yield a check for each method on each task that it fits.
 
-    Raises:
-        NWSError: names, options or a dataset that make no sense, fewer than two permutations, a regression task.
+    Raises ``NWSError`` for names, options or a dataset that make no sense, fewer than two permutations, a regression task.
     """
     if n_permutations < 2:
         raise NWSError(f"--permutations must be at least 2, or there is no interval; got {n_permutations}")

@@ -6,7 +6,7 @@ import operator
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,9 +28,7 @@ from nws_data.hashing import file_sha256
 from nws_data.tasks.scores import pool
 from nws_data.tasks.table import parse_task
 from nws_data.tasks.task import Task, load_task
-
-Tick = Callable[[str], None]
-"""Told of every fit that is done, or was done before, by its name."""
+from nws_data.terminal import plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +67,13 @@ def run_all(
     keep: Keep = NOTHING,
     again: bool = False,
     published: Published | None = None,
-    tick: Tick,
+    bar: Any,
 ) -> Iterator[Outcome]:
     """Run plans one after the other; each result file is written as soon as its seeds are done.
 
     Folders are absolute, or a method that changes the working directory moves them: ``root`` of the dataset, ``out`` of
     results, ``keep`` for what fits give. ``again`` runs what is there already; ``published`` is taken over instead of run.
+    ``bar``, of tqdm, counts fits.
     """
     manifest = Manifest.load(root)
     here = environment()  # asked once, now: the code that runs was read at this commit, whatever is committed meanwhile
@@ -83,7 +82,7 @@ def run_all(
         unfinished = Unfinished(out, path_of(plan.task, plan.folds, plan.label, plan.options, digest), here)
         try:
             with unfinished.alone():
-                outcome = _Run(plan, root, digest, out, keep, unfinished, None if again else published, tick).outcome(again)
+                outcome = _Run(plan, root, digest, out, keep, unfinished, None if again else published, bar).outcome(again)
         except NWSError as error:
             outcome = Outcome(plan=plan, note=str(error))
         yield outcome
@@ -100,7 +99,7 @@ class _Run:
     keep: Keep
     unfinished: Unfinished
     published: Published | None
-    tick: Tick
+    bar: Any
 
     def outcome(self, again: bool) -> Outcome:
         """Run the plan unless its result is there."""
@@ -109,16 +108,12 @@ class _Run:
             found, reused = taken
             found.save(self.out)
         if found is not None:
-            self._tick_all(self.plan.n_fits)
+            self.bar.update(self.plan.n_fits)
             return Outcome(plan=self.plan, result=found, skipped=True, reused=reused, note=self._not_written())
         if not self._draws():
-            self._tick_all(self.plan.n_fits - (self.plan.folds or 1))
+            self.bar.update(self.plan.n_fits - (self.plan.folds or 1))
             return replace(self, plan=replace(self.plan, seeds=self.plan.seeds[:1])).outcome(again)
         return Outcome(plan=self.plan, result=self._make(), note=note)
-
-    def _tick_all(self, n: int) -> None:
-        for _ in range(n):
-            self.tick(self.plan.name)
 
     def _draws(self) -> bool:
         """Whether seeds differ: else one fit stands for all."""
@@ -158,7 +153,8 @@ class _Run:
                     part = self._fit(name, seed, wanted)
                     self.unfinished.save(name, part)
                 parts.append(part)
-                self.tick(f"{name} {plan.label} seed {seed}")
+                self.bar.set_postfix_str(plain(f"{name} {plan.label} seed {seed}"), refresh=False)
+                self.bar.update()
             runs.append(_together(parts))
         result = Result(
             task=plan.task,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.leaderboard.files.formats import interval_text, unit_of, value_text
-from benchmarks.leaderboard.files.results import main_metric
+from benchmarks.leaderboard.files.results import ResultError, main_metric
 from benchmarks.leaderboard.submission.entry import EntryError
 from benchmarks.leaderboard.submission.fields import TEXTS
 from benchmarks.leaderboard.submission.recheck import Checked, check_entry, has_data
@@ -56,7 +56,7 @@ def entries(options: argparse.Namespace) -> int:
     for path in sorted(path for path in options.folder.glob("*") if path.is_dir()):
         try:
             good += check_entry(path, options.data)
-        except EntryError as error:
+        except ResultError as error:
             refused.append(f"{path.name}: {error}")
     say("\n".join(_table(good)) if good else f"no sound entry in {options.folder}")
     for reason in refused:

@@ -32,7 +32,7 @@ class Checked:
 def check_entry(folder: Path, data: Path | None = None) -> list[Checked]:
     """Check an entry; returns its results. Given the dataset they are checked on it, and refused where they are not of it.
 
-    Raises ``EntryError`` with the first thing that is wrong, ``FormatError`` where ``data`` is no dataset.
+    Raises ``ResultError`` with the first thing that is wrong, ``FormatError`` where ``data`` is no dataset.
     """
     entry, results = read_entry(folder)
     named = {name for name in entry.files if name.startswith(f"{PREDICTIONS_FOLDER}/")}
@@ -75,8 +75,7 @@ def _check(result: Result, predictions: Path | None, data: Path | None) -> Check
 def check_counts(result: Result, folder: Path) -> None:
     """Compare prediction files with a result, without the data: task, digest, trainings, items, and how often each class.
 
-    Raises:
-        ResultError: the first difference.
+    Raises ``ResultError`` for the first difference.
     """
     for run, files in prediction_files(result, folder):
         items, classes = Counter[str](), Counter[str]()

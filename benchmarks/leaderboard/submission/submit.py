@@ -117,7 +117,7 @@ def write_entry(
     """Write an entry into a folder of entries and check it there; returns its folder and its checked results.
 
     ``found`` has results by their path, with their prediction files; ``texts`` what a person says, by the fields of
-    ``TEXTS``; ``data`` is the dataset, to check and score on, or None. Raises ``EntryError`` for a missing or bad text, an
+    ``TEXTS``; ``data`` is the dataset, to check and score on, or None. Raises ``ResultError`` for a missing or bad text, an
     entry that is there, or what the check refuses; nothing is written then.
     """
     check_words(name, texts)

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.leaderboard.board.write import write_board
 from benchmarks.leaderboard.files.json_text import digest, readable
-from benchmarks.leaderboard.files.results import PREDICTIONS, SOURCE, Result
+from benchmarks.leaderboard.files.results import PREDICTIONS, SOURCE, Result, ResultError
 from benchmarks.leaderboard.submission.entry import FILE, Entry, EntryError, check_words
 from benchmarks.leaderboard.submission.recheck import COUNTED, COUNTS, SCORED, check_entry, has_data
 from benchmarks.leaderboard.submission.submit import results_of, with_files, write_entry
@@ -190,7 +190,7 @@ def test_results_on_different_data_are_not_mixed(tmp_path: Path) -> None:
     good = {result.path: (result, list[Path]()) for result in results}
     folder, checked = write_entry(good, TEXTS, "good", tmp_path, None)
     assert [one.how for one in checked] == [COUNTS, COUNTS] and len(list(folder.rglob("*.json"))) == 2
-    with pytest.raises(EntryError, match=r"is of data aaaaaaaaaaaa, .* of cccccccccccc: results on different data do not"):
+    with pytest.raises(ResultError, match=r"of population fixed, 1 have data digest aaaaaaaaaaaa and 1 have cccccccccccc"):
         write_entry({r.path: (r, []) for r in (results[0], other)}, TEXTS, "mixed", tmp_path, None)
     assert [path.name for path in tmp_path.iterdir()] == ["good"]
     with pytest.raises(EntryError, match="is there; remove it, or give the entry another --name"):
