@@ -110,9 +110,7 @@ def draw(tables: Tables) -> dict[str, Figure]:
     coefficients = tables["coefficients"].fillna({"value": ""})
     names = list(dict.fromkeys(coefficients["dataset"]))
     figure, axes = style.grid(len(names), 1, 11, 2.5, sharex=True, sharey=True)
-    found = set(
-        zip(coefficients["term"], coefficients["value"], strict=True)
-    )  # but for the constant, in the order of Table 1
+    found = set(zip(coefficients["term"], coefficients["value"], strict=True))
     every = [("learning_rate", ""), *((name, str(value)) for name in _FACTORS for value in CLASSES[name])]
     order = [key for key in every if key in found]
     groups = list(dict.fromkeys(term for term, _ in order))

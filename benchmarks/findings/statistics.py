@@ -87,9 +87,8 @@ def modes(frame: pd.DataFrame) -> pd.DataFrame:
     for name, group in frame.groupby("dataset"):
         accuracy, threshold = group["final_test_accuracy"].to_numpy(float), float(group["threshold"].iloc[0])
         points, height = density(accuracy)
-        places = [
-            p for p in find_peaks(np.pad(height, 1))[0] - 1 if (np.abs(accuracy - points[p]) < 2 * _BANDWIDTH).mean() >= 0.03
-        ]
+        near = (np.abs(accuracy - points[:, None]) < 2 * _BANDWIDTH).mean(axis=1)
+        places = [p for p in find_peaks(np.pad(height, 1))[0] - 1 if near[p] >= 0.03]
         places.sort(key=lambda p: -height[p])
         failed = sorted([points[p] for p in places if points[p] <= threshold][:2])
         passed = [points[p] for p in places if points[p] > threshold]
