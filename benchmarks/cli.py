@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from benchmarks.leaderboard.submission.fields import TEXTS
 from nws_data.commands import DATA, JSON, OUT, Commands, add_arguments, add_command, arg
 from nws_data.errors import NWSError
-from nws_data.terminal import align, say, say_json
+from nws_data.terminal import align, say
 
 QUICKSTART_HELP = "from nothing to a dataset and what its weights tell, in minutes"
 ENTRIES = Path("benchmarks/results/entries")
+_EXTRA = ("sklearn", "lightning", "torchmetrics")
+_FIGURES = ("matplotlib", "statsmodels", "plotly")
 _SEVERAL: dict[str, Any] = {"action": "extend", "nargs": "+"}
 """Several values after one flag, or the flag several times."""
 _BENCH_EXAMPLES = """\
@@ -53,7 +57,7 @@ def add_commands(commands: Commands) -> None:
     add_command(
         bench,
         "run",
-        _run_bench,
+        _runs("runs.command:bench", *_EXTRA),
         "run methods on tasks: one result file each",
         arg("--task", **task, help="tasks, suites such as 'NWS(global, v1)', or patterns such as 'global/*'"),
         arg("--method", **task, help=methods),
@@ -77,7 +81,7 @@ def add_commands(commands: Commands) -> None:
         arg("--out", type=Path, metavar="FOLDER", help="where the board goes (default: into the results)"),
     )
     _add_entries(bench)
-    add_command(bench, "methods", _run_methods, "list methods with their options")
+    add_command(bench, "methods", _runs("runs.methods:methods", *_EXTRA), "list methods with their options")
     _add_checks(bench, task, option)
     add_command(commands, "quickstart", _run_quickstart, QUICKSTART_HELP, OUT)
     _add_figure(commands)
@@ -90,7 +94,7 @@ def _add_entries(bench: Commands) -> None:
     parser = add_command(
         bench,
         "submit",
-        _run_submit,
+        _runs("submission.command:submit"),
         "check results and predictions, and write the entry for a pull request",
         arg("results", type=Path, nargs="*", metavar="RESULT", help="result files of nws bench run"),
         arg("--predictions", **_SEVERAL, type=Path, default=[], metavar="FILE", help="their prediction files"),
@@ -98,7 +102,6 @@ def _add_entries(bench: Commands) -> None:
         arg("--name", help="of the entry (default: the method's)"),
         data,
         arg("--out", type=Path, default=ENTRIES, metavar="DIR", help=f"folder of entries (default: {ENTRIES})"),
-        JSON,
     )
     add_arguments(
         parser.add_argument_group("prediction files without result files, of a method that ran elsewhere"),
@@ -110,11 +113,10 @@ def _add_entries(bench: Commands) -> None:
     add_command(
         bench,
         "entries",
-        _run_entries,
+        _runs("submission.command:entries"),
         "check all entries again, as CI does",
         arg("folder", type=Path, nargs="?", default=ENTRIES, help=f"folder of entries (default: {ENTRIES})"),
         arg("--data", type=Path, help="the dataset, to score the predictions on"),
-        JSON,
     )
 
 
@@ -123,7 +125,7 @@ def _add_checks(bench: Commands, task: dict[str, Any], option: dict[str, Any]) -
     add_command(
         bench,
         "check",
-        _run_check,
+        _runs("check.report:check", *_EXTRA),
         "check a method without data, in seconds: on made-up tasks of every family",
         arg("method", metavar="METHOD", help="one method, as in nws bench run"),
         arg(
@@ -132,30 +134,24 @@ def _add_checks(bench: Commands, task: dict[str, Any], option: dict[str, Any]) -
         arg("--option", **option, help="options of the method"),
         JSON,
     )
-    add_command(
-        bench,
-        "leaks",
-        _run_leaks,
-        "permute the training labels: every method must fall to chance",
-        arg("--task", **task, help="classification tasks, or patterns"),
-        arg("--method", **task, help="as in nws bench run"),
-        arg("--permutations", type=int, default=20, metavar="N", help="how many (default 20)"),
-        arg("--option", **option, help="options of the methods"),
-        DATA,
-        JSON,
-    )
-    add_command(
-        bench,
-        "drift",
-        _run_drift,
-        "permute hidden units of the test networks: whose predictions stay?",
-        arg("--task", **task, help="tasks of whole vectors, or patterns"),
-        arg("--method", **task, help="as in nws bench run"),
-        arg("--permutations", type=int, default=5, metavar="N", help="orders of each network (default 5)"),
-        arg("--option", **option, help="options of the methods"),
-        DATA,
-        JSON,
-    )
+    leaks = "permute the training labels: every method must fall to chance"
+    drift = "permute hidden units of the test networks: whose predictions stay?"
+    for name, about, tasks, n in (
+        ("leaks", leaks, "classification tasks", 20),
+        ("drift", drift, "tasks of whole vectors", 5),
+    ):
+        add_command(
+            bench,
+            name,
+            _runs(f"runs.{name}:{name}", *_EXTRA),
+            about,
+            arg("--task", **task, help=f"{tasks}, or patterns"),
+            arg("--method", **task, help="as in nws bench run"),
+            arg("--permutations", type=int, default=n, metavar="N", help=f"how many (default {n})"),
+            arg("--option", **option, help="options of the methods"),
+            DATA,
+            JSON,
+        )
 
 
 def _add_figure(commands: Commands) -> None:
@@ -173,7 +169,6 @@ def _add_figure(commands: Commands) -> None:
         arg("--repeats", type=int, default=10, metavar="N", help="of fits, for error bars (default 10)"),
         arg("--without-batch-norm", type=Path, metavar="DIR", help="a dataset of nws build --no-batch-norm, for batch-norm"),
         arg("--again", action="store_true", help="make what is there already, too"),
-        JSON,
         examples=_FIGURE_EXAMPLES,
     )
 
@@ -181,27 +176,20 @@ def _add_figure(commands: Commands) -> None:
 def _add_reference(commands: Commands) -> None:
     help = "the reference population: build it, run the methods on it, write the pages"
     parser = add_command(commands, "reference", lambda options: 2, help)
-    steps: Commands = parser.add_subparsers(metavar="STEP", required=True)
+    steps: Commands = parser.add_subparsers(metavar="STEP", dest="step", required=True)
     budget = arg("--budget", default="cpu", metavar="B", help="cpu: two cores and hours; gpu: one card (default cpu)")
     out = arg("--out", type=Path, default=Path("reference"), help="folder of dataset, results and figures (reference)")
     root = arg("--image-root", type=Path, metavar="DIR", help="torchvision's folder (default: ~/.cache/nws/images)")
     download = arg("--download", action="store_true", help="let torchvision download what is missing")
-    add_command(steps, "build", _build_reference, "train the networks", budget, out, root, download)
+    add_command(steps, "build", _run_reference, "train the networks", budget, out, root, download)
     add_command(steps, "run", _run_reference, "run methods on the tasks and make all figures", budget, out)
-    add_command(steps, "report", _report_reference, "write results, findings and docs/ of this checkout", budget, out)
-
-
-def _run_bench(options: argparse.Namespace) -> int:
-    _need_extra()
-    from benchmarks.leaderboard.runs.command import bench
-
-    return bench(options, options.out or _results_of(options.data), _given(options.option))
+    add_command(steps, "report", _run_reference, "write results, findings and docs/ of this checkout", budget, out)
 
 
 def _run_board(options: argparse.Namespace) -> int:
     from benchmarks.leaderboard.board.write import HTML, MARKDOWN, TABLE, write_board
 
-    results = options.results or _results_of(options.data or Path("nws"))
+    results = options.results or _beside(options.data or Path("nws"), "results")
     out = options.out or results
     standing = write_board(results, out, options.data, options.predictions)
     n, checked = len(standing), f", checked against {options.data}" if options.data else ""
@@ -209,57 +197,23 @@ def _run_board(options: argparse.Namespace) -> int:
     return 0
 
 
-def _run_submit(options: argparse.Namespace) -> int:
-    from benchmarks.leaderboard.submission.command import submit
+def _runs(target: str, *needed: str) -> Callable[[argparse.Namespace], int]:
+    """Return what runs a command: a function of a module of the leaderboard, ``MODULE:FUNCTION``, loaded only then."""
 
-    return submit(options)
+    def run(options: argparse.Namespace) -> int:
+        _need(*needed)
+        module, _, function = target.partition(":")
+        if "option" in options:
+            options.option = _given(options.option)
+        if getattr(options, "out", "") is None:
+            options.out = _beside(options.data, "results")
+        return int(getattr(import_module(f"benchmarks.leaderboard.{module}"), function)(options))
 
-
-def _run_entries(options: argparse.Namespace) -> int:
-    from benchmarks.leaderboard.submission.command import entries
-
-    return entries(options.folder, options.data, options.json)
-
-
-def _run_methods(options: argparse.Namespace) -> int:
-    _need_extra()
-    from benchmarks.leaderboard.runs.methods import list_methods
-
-    say(list_methods())
-    return 0
-
-
-def _run_check(options: argparse.Namespace) -> int:
-    _need_extra()
-    from benchmarks.leaderboard.check.report import check_method, format_report
-
-    report = check_method(options.method, _given(options.option), options.task)
-    say_json(report.to_dict()) if options.json else say(format_report(report))
-    return 0 if report.sound else 1
-
-
-def _run_leaks(options: argparse.Namespace) -> int:
-    _need_extra()
-    from benchmarks.leaderboard.runs.leaks import format_checks, run_checks
-
-    given = _given(options.option)
-    checks = list(run_checks(options.task, options.method, given, options.permutations, options.data))
-    say_json([asdict(check) for check in checks]) if options.json else say(format_checks(checks))
-    return 0
-
-
-def _run_drift(options: argparse.Namespace) -> int:
-    _need_extra()
-    from benchmarks.leaderboard.runs.drift import format_drifts, run_drifts
-
-    given = _given(options.option)
-    drifts = list(run_drifts(options.task, options.method, given, options.permutations, options.data))
-    say_json([drift.to_dict() for drift in drifts]) if options.json else say(format_drifts(drifts))
-    return 0
+    return run
 
 
 def _run_quickstart(options: argparse.Namespace) -> int:
-    _need_extra("torchvision")
+    _need(*_EXTRA, "torchvision")
     from benchmarks.quickstart import quickstart
 
     return quickstart(options.out)
@@ -271,61 +225,36 @@ def _run_figure(options: argparse.Namespace) -> int:
     if options.names == ["list"]:
         say("\n".join(align([[name, entry.title, entry.paper] for name, entry in FIGURES.items()])))
         return 0
-    _need_extra("matplotlib", "statsmodels")
+    _need(*_EXTRA, *_FIGURES)
     from benchmarks.findings.make import KEPT, PAGE, chosen, make_figures
     from benchmarks.findings.source import Source
 
     out = options.out or _beside(options.data, "figures")
-    results = options.results or _results_of(options.data)
-    source = Source(
-        options.data,
-        results,
-        tuple(options.target),
-        options.method,
-        options.repeats,
-        without_batch_norm=options.without_batch_norm,
-        kept=out / KEPT,
-    )
-    made = []
+    results = options.results or _beside(options.data, "results")
+    own = {"method": options.method, "repeats": options.repeats, "without_batch_norm": options.without_batch_norm}
+    source = Source(options.data, results, tuple(options.target), kept=out / KEPT, **own)
+    n_made = 0
     for figure in make_figures(chosen(options.names), source, out, options.again):
-        made.append(figure)
-        if not options.json:
-            say(f"{figure.name}: {figure.shows or f'not made: {figure.missing}'}")
-    if options.json:
-        say_json([asdict(figure) for figure in made])
-    else:
-        say(f"Pictures and numbers: {out}; all on one page: {out / PAGE}")
-    return 0 if any(not figure.missing for figure in made) else 1
-
-
-def _build_reference(options: argparse.Namespace) -> int:
-    from benchmarks.reference.budgets import budget_of
-    from benchmarks.reference.commands import build_reference
-
-    build_reference(budget_of(options.budget), options.out, options.image_root, options.download)
-    return 0
+        n_made += not figure.missing
+        say(f"{figure.name}: {figure.shows or f'not made: {figure.missing}'}")
+    say(f"Pictures and numbers: {out}; all on one page: {out / PAGE}")
+    return 0 if n_made else 1
 
 
 def _run_reference(options: argparse.Namespace) -> int:
-    _need_extra("matplotlib", "statsmodels")
+    _need(*_EXTRA, *_FIGURES)
     from benchmarks.reference.budgets import budget_of
-    from benchmarks.reference.commands import run_reference
-
-    return 1 if run_reference(budget_of(options.budget), options.out) else 0
-
-
-def _report_reference(options: argparse.Namespace) -> int:
-    _need_extra("matplotlib", "statsmodels")
-    from benchmarks.reference.budgets import budget_of
+    from benchmarks.reference.commands import build_reference, run_reference
     from benchmarks.reference.report import write_report
 
-    for path in write_report(options.budget, budget_of(options.budget), options.out):
-        say(f"{path}")
+    budget = budget_of(options.budget)
+    if options.step == "build":
+        build_reference(budget, options.out, options.image_root, options.download)
+    elif options.step == "run":
+        return 1 if run_reference(budget, options.out) else 0
+    else:
+        say("\n".join(map(str, write_report(options.budget, budget, options.out))))
     return 0
-
-
-def _results_of(data: Path) -> Path:
-    return _beside(data, "results")
 
 
 def _beside(data: Path, what: str) -> Path:
@@ -345,10 +274,8 @@ def _given(words: list[str]) -> dict[str, str]:
     return found
 
 
-def _need_extra(*more: str) -> None:
-    """Raise ``NWSError`` with what to install where the extra ``all`` is missing."""
-    from importlib.util import find_spec
-
-    missing = [name for name in ("sklearn", "lightning", "torchmetrics", *more) if find_spec(name) is None]
+def _need(*names: str) -> None:
+    """Raise ``NWSError`` with what to install where packages are missing."""
+    missing = [name for name in names if find_spec(name) is None]
     if missing:
         raise NWSError(f"{', '.join(missing)} not installed; run in the checkout: pip install -e '.[all]'")

@@ -165,7 +165,7 @@ def _read(out: Path, results: Path) -> Iterator[Reading]:
     plans = [plan for task, method in TASKS.items() for plan in make_plans([task], [method, TRIVIAL], {}, 1, folds=True)]
     total = sum(plan.n_fits for plan in plans)
     with progress_bar(total=total, bar_format=FITS) as bar:
-        outcomes = list(run_all(plans, out.resolve(), results.resolve(), tick=lambda name: bar.update()))
+        outcomes = list(run_all(plans, out.resolve(), results.resolve(), bar=bar))
     for weights, others in zip(outcomes[::2], outcomes[1::2], strict=True):
         found = [cast(ClassificationScore, o.result.runs[0].score) for o in (weights, others) if o.result is not None]
         if len(found) == 2:

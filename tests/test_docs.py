@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.leaderboard.files.results import Result
 from builders.cli import config_of
 from builders.estimate.image_counts import image_counts
 from nws_data.cli import _parser, main
@@ -78,11 +79,13 @@ def test_the_way_from_a_method_to_an_entry(
         run(line)
     assert sorted(path.name for path in Path("benchmarks/results/entries").iterdir()) == ["my-method", "neighbours"]
     capsys.readouterr()
-    run("nws bench entries --data nws --json")
-    results = {result["method"]: result for result in json.loads(capsys.readouterr().out)["results"]}
-    assert {result["checked"] for result in results.values()} == {"predictions"}
-    assert results["mine.py:Neighbours"]["summary"]["accuracy"]["mean"] == 1  # the planted signal
-    assert results["my-method"]["summary"]["accuracy"]["mean"] == 0.5 and results["my-method"]["from_predictions"]
+    run("nws bench entries --data nws")
+    rows = [re.split(r"  +", line) for line in capsys.readouterr().out.strip().splitlines()[1:]]
+    assert {row[-1] for row in rows} == {"predictions"}  # scored again
+    scores = {row[1]: row[2].partition(" ")[0] for row in rows}
+    assert scores == {"mine.py:Neighbours": "100.0", "my-method": "50.0"}  # the planted signal, and the first class
+    entries = map(Result.load, Path("benchmarks/results/entries").rglob("*.json"))
+    assert {result.method for result in entries if result.from_predictions} == {"my-method"}
     assert "my-method" in Path("benchmarks/results/board.md").read_text()
 
 

@@ -8,30 +8,24 @@ Source: Eilertsen et al. 2020, Sections 5.2 and 5.3, Figures 2 and 4.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
-from benchmarks.findings import style
-from benchmarks.findings.results import (
-    Kept,
-    accuracy_row,
-    in_order,
-    is_trivial,
-    labels_of,
-    look_of,
-    percent,
-    right_of,
-    same_setting,
-)
-from benchmarks.findings.source import MissingDataError, Source
+from benchmarks.findings.panels import spread
+from benchmarks.findings.results import Kept, accuracy_row, in_order, is_trivial, labels_of, look_of, right_of, same_setting
+from benchmarks.findings.source import Source
+from benchmarks.findings.tables import Tables, percent, span, where
+from benchmarks.leaderboard.files.results import Result
+from nws_data.plot import style
 from nws_data.space.hyperparameters import CLASSES
+from nws_data.tasks.metrics import paired_difference
 from nws_data.tasks.table import WINDOW_LENGTH, TaskSpec
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 PICTURES = {"global": ("global",), "local": ("local", "local-conv", "local-fc")}
 """Pictures and their families of tasks."""
@@ -45,35 +39,27 @@ _PARTS = {
 _LINEAR = {"global": "svm-linear-480", "local": "svm-linear-16"}
 
 
-def measure(source: Source) -> dict[str, pd.DataFrame]:
+def measure(source: Source) -> Tables:
     """Return accuracies and paired differences; raises ``MissingDataError`` without results."""
     rows, differences = [], []
     for families in PICTURES.values():
-        kept, setting = same_setting(source, lambda spec, families=families: _belongs(spec, families))  # type: ignore[misc]
+
+        def belongs(spec: TaskSpec, families: tuple[str, ...] = families) -> bool:
+            return spec.family.name in families and spec.length in (None, WINDOW_LENGTH)
+
+        kept, setting = same_setting(source, belongs)
         labels = labels_of([result for result, _ in kept])
         for (result, spec), method in zip(kept, labels, strict=True):
             about = {"family": spec.family.name, "target": spec.target, "method": method, "setting": setting}
             rows.append(about | accuracy_row(result))
         differences += _differences(kept, labels)
     if not rows:
-        raise MissingDataError(
-            f"{source.results} has no results of this dataset for global/* or local/*; make some with nws bench run --task "
-            f"'global/*' 'local/*' 'local-conv/*' 'local-fc/*' --method 'svm-*' dmc-short --data {source.root} --out "
-            f"{source.results}, on a small dataset with --folds"
-        )
+        tasks = "'global/*' 'local/*' 'local-conv/*' 'local-fc/*'"
+        raise source.no_results("global/* or local/*", tasks, "'svm-*' dmc-short")
+    orders = {"family": list(_PARTS), "target": list(CLASSES), "method": in_order([row["method"] for row in rows])}
+    table = pd.DataFrame(rows).sort_values(list(orders), key=lambda c: c.map(orders[c.name].index), ignore_index=True)
     columns = ["family", "target", "comparison", "a", "b", "difference", "low", "high", "trainings"]
-    return {"accuracies": _sorted(pd.DataFrame(rows)), "differences": pd.DataFrame(differences, columns=columns)}
-
-
-def _belongs(spec: TaskSpec, families: tuple[str, ...]) -> bool:
-    return spec.family.name in families and spec.length in (None, WINDOW_LENGTH)
-
-
-def _sorted(table: pd.DataFrame) -> pd.DataFrame:
-    """Return rows by family, target in the order of Table 1, and method in that of the registry."""
-    orders = {"family": list(_PARTS), "target": list(CLASSES), "method": in_order(table["method"].tolist())}
-    keys = [table[column].map(order.index) for column, order in orders.items()]
-    return table.iloc[np.lexsort([key.to_numpy() for key in reversed(keys)])].reset_index(drop=True)
+    return {"accuracies": table, "differences": pd.DataFrame(differences, columns=columns)}
 
 
 def _differences(kept: Kept, labels: list[str]) -> list[dict[str, Any]]:
@@ -92,19 +78,16 @@ def _differences(kept: Kept, labels: list[str]) -> list[dict[str, Any]]:
     return found
 
 
-def _difference(a: Any, b: Any) -> dict[str, Any]:
+def _difference(a: Result, b: Result) -> dict[str, Any]:
     """Return the paired difference of two results on the test trainings that both have."""
-    from nws_data.tasks.metrics import paired_difference
-
     (ids, items, right_a), (ids_b, items_b, right_b) = right_of(a), right_of(b)
     shared, at, at_b = np.intersect1d(ids, ids_b, return_indices=True)
     shares = right_b[at_b] / items_b[at_b] * items[at]
     interval = paired_difference(items[at], right_a[at], shares)
-    found = {"difference": interval.estimate, "low": interval.low, "high": interval.high}
-    return found | {"trainings": len(shared)}
+    return dict(zip(("difference", "low", "high"), interval, strict=True)) | {"trainings": len(shared)}
 
 
-def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
+def draw(tables: Tables) -> dict[str, Figure]:
     """Return bars from whole vectors and from windows."""
     table = tables["accuracies"]
     every = in_order(table["method"].tolist())
@@ -117,23 +100,15 @@ def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
 
 
 def _draw_families(table: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> Figure:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
     families, targets = list(dict.fromkeys(table["family"])), [t for t in CLASSES if t in set(table["target"])]
     figure, axes = style.grid(len(families), 1, 11, 2.7, sharex=True)
     for (panel,), family in zip(axes, families, strict=True):
-        own = table[table["family"] == family]
-        sizes = sorted({int(own["trainings"].min()), int(own["trainings"].max())})
-        tested = " to ".join(f"{size:,}" for size in sizes)
-        panel.set_title(f"{_PARTS[family]}; {tested} test trainings, {own['setting'].iloc[0]}", loc="left")
+        own = where(table, family=family)
+        panel.set_title(f"{_PARTS[family]}; {span(own['trainings'])} test trainings, {own['setting'].iloc[0]}", loc="left")
         _draw_groups(panel, own, targets, looks)
         panel.tick_params(axis="x", labelbottom=True)
     handles = [
-        *(
-            Patch(label=method, **{"facecolor" if k == "color" else k: v for k, v in look.items()})
-            for method, look in looks.items()
-        ),
+        *(Patch(label=method, **look) for method, look in looks.items()),
         Line2D([], [], color=style.INK, linestyle="--", label="chance"),
         Line2D([], [], color=style.INK, linewidth=1, marker="|", markersize=8, label="95 % interval, clustered by training"),
     ]
@@ -144,28 +119,24 @@ def _draw_families(table: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> Fig
 def _draw_groups(panel: Axes, own: pd.DataFrame, targets: list[str], looks: dict[str, dict[str, Any]]) -> None:
     width = min(0.16, 0.84 / len(looks))
     for i, (method, look) in enumerate(looks.items()):
-        rows = own[own["method"] == method].set_index("target")
-        for x, target in enumerate(targets):
-            if target not in rows.index:
-                continue
-            row = rows.loc[target]
-            place = x + (i - (len(looks) - 1) / 2) * width
-            spread = [[100 * (row["accuracy"] - row["low"])], [100 * (row["high"] - row["accuracy"])]]
-            panel.bar(place, 100 * row["accuracy"], 0.92 * width, **look)
-            panel.errorbar(place, 100 * row["accuracy"], spread, color=style.INK, elinewidth=0.9, capsize=1.5, capthick=0.9)
+        rows = where(own, method=method)
+        x = np.array([targets.index(target) for target in rows["target"]]) + (i - (len(looks) - 1) / 2) * width
+        panel.bar(x, 100 * rows["accuracy"], 0.92 * width, **look)
+        lines: dict[str, Any] = {"color": style.INK, "elinewidth": 0.9, "capsize": 1.5, "capthick": 0.9, "linestyle": "none"}
+        panel.errorbar(x, 100 * rows["accuracy"], spread(rows, "accuracy"), **lines)
     for target, rows in own.groupby("target"):
-        x = targets.index(str(target))
-        panel.hlines(100 * rows["chance"].max(), x - 0.46, x + 0.46, colors=style.INK, linestyles="--", linewidth=1)
+        place = targets.index(str(target))
+        panel.hlines(100 * rows["chance"].max(), place - 0.46, place + 0.46, colors=style.INK, linestyles="--", linewidth=1)
     panel.set_xticks(range(len(targets)), [target.replace("_", "\n") for target in targets])
     panel.set(ylabel="accuracy (%)", ylim=(0, 100), xlim=(-0.5, len(targets) - 0.5))
 
 
-def tell(tables: dict[str, pd.DataFrame]) -> str:
+def tell(tables: Tables) -> str:
     """Return the best method of each target, the linear SVM beside the deep method, and conv beside fc."""
     table, texts = tables["accuracies"], []
     own = table[~table["method"].map(is_trivial)]
     for family, head in (("global", "Whole vectors"), ("local", "Windows of all weights")):
-        rows = own[own["family"] == family]
+        rows = where(own, family=family)
         if rows.empty:
             continue
         best = rows.loc[rows.groupby("target")["accuracy"].idxmax()].sort_values("accuracy", ascending=False)
@@ -178,21 +149,17 @@ def tell(tables: dict[str, pd.DataFrame]) -> str:
 
 def _tell_difference(table: pd.DataFrame, family: str, comparison: str) -> str:
     """Return the mean difference over targets, and how many are clear of zero: of a deep method if there is one."""
-    rows = table[(table["family"] == family) & (table["comparison"] == comparison)]
+    rows = where(table, family=family, comparison=comparison)
     if rows.empty:
         return ""
     sizes = rows.groupby("a", sort=False).size()
     method = max(sizes.index, key=lambda name: (name.startswith("dmc"), sizes[name]))
-    rows = rows[rows["a"] == method]
+    rows = where(rows, a=method)
     clear = int(((rows["low"] > 0) | (rows["high"] < 0)).sum())
-    what = (
-        "Convolutional less fully connected windows"
-        if comparison == "conv less fc"
-        else f"{method} less {rows['b'].iloc[0]}"
-    )
-    by = f" by {method}" if comparison == "conv less fc" else ""
+    parts = comparison == "conv less fc"
+    what = f"Convolutional less fully connected windows by {method}" if parts else f"{method} less {rows['b'].iloc[0]}"
     mean = 100 * rows["difference"].mean()
-    text = f" {what}{by}: {mean:+.0f} points on average, clear of zero on {clear} of {len(rows)}"
-    for r in rows[(rows["target"] == "dataset") & (comparison == "conv less fc")].itertuples():
+    text = f" {what}: {mean:+.0f} points on average, clear of zero on {clear} of {len(rows)}"
+    for r in where(rows, target="dataset").itertuples() if parts else ():
         text += f", on dataset {100 * r.difference:+.0f} [{100 * r.low:+.0f}, {100 * r.high:+.0f}]"
     return text + "."

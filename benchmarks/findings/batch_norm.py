@@ -11,52 +11,58 @@ Source: Eilertsen et al. 2020, Supplement F.3, Figure 19.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 import nws_data
-from benchmarks.findings import style
+from baselines.method import Method
+from benchmarks.findings.fits import predicted, test_sets
 from benchmarks.findings.source import LOWER, MissingDataError, Source
-from nws_data.atomic import write_bytes
+from benchmarks.findings.tables import Tables, where
 from nws_data.errors import TaskNotAvailableError
-from nws_data.hashing import sha256_of
+from nws_data.plot import style
+from nws_data.progress import progress_bar
 from nws_data.read.stripped import StrippedWindows
 from nws_data.tasks.metrics import paired_difference
-from nws_data.tasks.scores import ClassificationScore, pool
-from nws_data.tasks.table import parse_task
-from nws_data.tasks.task import Task, load_task
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from nws_data.tasks.scores import pool
+from nws_data.tasks.task import Task
 
 TARGETS = ("dataset", "batch_size", "augmentation", "optimizer", "activation", "initialization", "filter_size")
 ENOUGH = 300
 """Test trainings of a task from which the official split is used instead of folds."""
 
 _BUILD = "nws build --population random --no-batch-norm, with the options of --data otherwise"
-Pair = tuple[ClassificationScore, ClassificationScore]
-"""Scores on all weights and on stripped ones."""
+Pair = tuple[Any, Any]  # scores on all weights and on stripped ones
 
 
-def measure(source: Source) -> dict[str, pd.DataFrame]:
+def measure(source: Source) -> Tables:
     """Return accuracies of the cases, their differences, and how many trainings pass; raises ``MissingDataError``."""
     source.population(["random"])
     source.check_snapshots()
     roots = {True: source.root}
     if source.without_batch_norm:
         roots[False] = source.without_batch_norm
+    passed = []
     for norm, root in roots.items():
-        _check(root, norm)
+        last = nws_data.open(root, "random").select(last=1)
+        if (last["batch_norm"] != norm).any():
+            option, kind = ("--data", "with") if norm else ("--without-batch-norm", "without")
+            raise MissingDataError(
+                f"{option} takes trainings {kind} batch norm, {root} holds others; build it with {_BUILD}"
+            )
+        share = float((last["passed"] & last["finite"]).mean())
+        passed.append({"batch_norm": norm, "trainings": len(last), "passed": share})
     found: dict[tuple[bool, str], Pair] = {}
     above: dict[str, float | None] = {}
     why = ""
-    for target in source.progress(source.targets or TARGETS, "batch norm"):
+    for target in progress_bar(iterable=source.targets or TARGETS, desc="batch norm"):
         try:
             tasks = _tasks(roots, target)
         except TaskNotAvailableError as error:
@@ -66,20 +72,8 @@ def measure(source: Source) -> dict[str, pd.DataFrame]:
         above[target] = tasks[True][0].spec.threshold
     if not found:
         raise MissingDataError(f"no hyper-parameter has enough trainings that pass: {why}")
-    passed = [_passed(root, norm) for norm, root in roots.items()]
-    return {
-        "cases": _cases(found).assign(above=lambda rows: rows["target"].map(above)),
-        "differences": _differences(found),
-        "trainings": pd.DataFrame(passed),
-    }
-
-
-def _check(root: Path, norm: bool) -> None:
-    columns = nws_data.open(root, "random")["batch_norm"]
-    if (columns != norm).any():
-        kind = "with" if norm else "without"
-        option = "--data" if norm else "--without-batch-norm"
-        raise MissingDataError(f"{option} takes trainings {kind} batch norm, {root} holds others; build it with {_BUILD}")
+    cases = _cases(found).assign(above=lambda rows: rows["target"].map(above))
+    return {"cases": cases, "differences": _differences(found), "trainings": pd.DataFrame(passed)}
 
 
 def _tasks(roots: Mapping[bool, Path], target: str) -> dict[bool, list[Task]]:
@@ -87,65 +81,26 @@ def _tasks(roots: Mapping[bool, Path], target: str) -> dict[bool, list[Task]]:
 
     Raises ``TaskNotAvailableError``.
     """
-    first: TaskNotAvailableError | None = None
-    for chosen in (roots, {True: roots[True]}):
-        for name in (f"local/{target}", f"local/{target}/threshold={LOWER}"):
-            try:
-                return {norm: _test_sets(name, root) for norm, root in chosen.items()}
-            except TaskNotAvailableError as error:
-                first = first or error
-    assert first is not None
-    raise first
-
-
-def _test_sets(name: str, root: Path) -> list[Task]:
-    """Return the task where its test side is large enough, else its five folds; raises ``TaskNotAvailableError``."""
-    try:
-        task = load_task(name, root)
-        if sum(task.counts["test"].values()) >= ENOUGH:
-            return [task]
-    except TaskNotAvailableError:
-        pass
-    return [load_task(fold.name, root) for fold in parse_task(name).folds()]
+    names = (f"local/{target}", f"local/{target}/threshold={LOWER}")
+    *choices, last = [(name, chosen) for chosen in (roots, {True: roots[True]}) for name in names]
+    for name, chosen in choices:
+        with suppress(TaskNotAvailableError):
+            return {norm: test_sets(name, root, ENOUGH) for norm, root in chosen.items()}
+    return {True: test_sets(last[0], roots[True], ENOUGH)}
 
 
 def _scores(source: Source, tasks: Sequence[Task]) -> Pair:
-    """Return the scores pooled over tasks; each fit that is done is kept in the folder of figures."""
-    pairs = [_fitted(source, task) for task in tasks]
-    full, stripped = (pool(scores) for scores in zip(*pairs, strict=True))
-    assert isinstance(full, ClassificationScore) and isinstance(stripped, ClassificationScore)
+    """Return the scores pooled over tasks."""
+    found = [(task, predicted(source, "batch-norm", task, _predict)) for task in tasks]
+    full, stripped = (pool([task.evaluate(values[name]) for task, values in found]) for name in ("full", "stripped"))
     return full, stripped
 
 
-def _fitted(source: Source, task: Task) -> Pair:
-    """Fit the method on a task and score it on all and on stripped weights, or read what an earlier run found."""
-    from baselines.registry import make_method
-
-    name = sha256_of(json.dumps([_VERSION, source.method, task.name, task.data_digest]).encode())[:16]
-    path = source.kept / f"batch-norm-{name}.json" if source.kept else None
-    try:
-        kept = json.loads(path.read_bytes()) if path else []
-        return ClassificationScore.from_dict(kept[0]), ClassificationScore.from_dict(kept[1])
-    except (OSError, ValueError, LookupError, TypeError):
-        pass
-    method = make_method(source.method, seed=0)
-    method.fit(task)
-    full = task.evaluate(method.predict(task.test))
-    stripped = task.evaluate(method.predict(stripped_test(task)))
-    assert isinstance(full, ClassificationScore) and isinstance(stripped, ClassificationScore)
-    if path:
-        write_bytes(path, json.dumps([full.to_dict(), stripped.to_dict()]).encode())
-    return full, stripped
-
-
-_VERSION = 1
-
-
-def stripped_test(task: Task) -> StrippedWindows:
-    """Return a local task's test side over vectors without biases and norm values; items in the order of ``task.test``."""
-    test = task.test
-    view = StrippedWindows(test.data, task.spec.length or 0, target=task.target, windows_per_vector=test.per_vector)
-    return view.with_row_labels(test.row_labels)
+def _predict(method: Method, task: Task) -> dict[str, np.ndarray]:
+    """Return predictions on all weights, and on the same test vectors without biases and norm values, items in one order."""
+    test, length = task.test, task.spec.length or 0
+    stripped = StrippedWindows(test.data, length, target=task.target, windows_per_vector=test.per_vector)
+    return {"full": method.predict(test), "stripped": method.predict(stripped.with_row_labels(test.row_labels))}
 
 
 def _cases(found: dict[tuple[bool, str], Pair]) -> pd.DataFrame:
@@ -162,39 +117,27 @@ def _differences(found: dict[tuple[bool, str], Pair]) -> pd.DataFrame:
     """Return stripped less all weights, paired by training; and without less with batch norm, whose trainings differ."""
     rows: list[dict[str, Any]] = []
     for (norm, target), (full, stripped) in found.items():
-        n = np.array(full.n_items)
-        paired = paired_difference(n, np.array(stripped.n_right), np.array(full.n_right))
+        paired = paired_difference(np.array(full.n_items), np.array(stripped.n_right), np.array(full.n_right))
         what = f"stripped, {'with' if norm else 'without'} batch norm"
         rows.append({"target": target, "what": what} | paired._asdict())
-    for target in {target: None for _, target in found}:
-        if (True, target) in found and (False, target) in found:
-            halves, ends = [], []
-            for norm in (False, True):
-                score = found[norm, target][0]
-                n = np.array(score.n_items)
-                own = paired_difference(n, np.array(score.n_right), np.zeros(len(n)))
-                ends.append(own.estimate)
-                halves.append(own.high - own.estimate)
-            gain, half = ends[0] - ends[1], math.hypot(*halves)
-            ends_of = {"estimate": gain, "low": gain - half, "high": gain + half}
-            rows.append({"target": target, "what": "without batch norm"} | ends_of)
+    for target in (target for norm, target in found if not norm):
+        scores = (found[norm, target][0] for norm in (False, True))
+        ends = [paired_difference(np.array(s.n_items), np.array(s.n_right), np.zeros(len(s.n_items))) for s in scores]
+        gain, half = ends[0].estimate - ends[1].estimate, math.hypot(*(end.high - end.estimate for end in ends))
+        values = {"estimate": gain, "low": gain - half, "high": gain + half}
+        rows.append({"target": target, "what": "without batch norm"} | values)
     return pd.DataFrame(rows)
 
 
-def _passed(root: Path, norm: bool) -> dict[str, Any]:
-    last = nws_data.open(root, "random").select(last=1)
-    return {"batch_norm": norm, "trainings": len(last), "passed": float((last["passed"] & last["finite"]).mean())}
-
-
-def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
+def draw(tables: Tables) -> dict[str, Figure]:
     """Return accuracies of the cases by hyper-parameter, with chance."""
     cases = tables["cases"]
     targets = list(dict.fromkeys(cases["target"]))
-    kinds = list(_kinds(cases))
+    kinds = [(norm, stripped) for norm in (True, False) for stripped in (False, True) if norm in set(cases["batch_norm"])]
     figure, ((panel,),) = style.grid(1, 1, 11, 3.8)
     width = 0.8 / len(kinds)
     for i, (norm, stripped) in enumerate(kinds):
-        rows = cases[(cases["batch_norm"] == norm) & (cases["stripped"] == stripped)].set_index("target").reindex(targets)
+        rows = where(cases, batch_norm=norm, stripped=stripped).set_index("target").reindex(targets)
         x = np.arange(len(targets)) + (i - (len(kinds) - 1) / 2) * width
         value, low, high = (100 * rows[name].to_numpy(float) for name in ("accuracy", "accuracy_low", "accuracy_high"))
         text = f"{'with' if norm else 'without'} batch norm, {'kernels alone' if stripped else 'all weights'}"
@@ -216,13 +159,14 @@ def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
     return {"cases": figure}
 
 
-def _kinds(cases: pd.DataFrame) -> Iterator[tuple[bool, bool]]:
-    for norm in (True, False):
-        if (cases["batch_norm"] == norm).any():
-            yield from ((norm, False), (norm, True))
+_CHANGES = {
+    "stripped, with batch norm": "Without norm values and biases at evaluation, the accuracy of trainings with batch norm",
+    "stripped, without batch norm": "Without biases, that of trainings without batch norm",
+    "without batch norm": "Against trainings with batch norm, that of trainings without it",
+}
 
 
-def tell(tables: dict[str, pd.DataFrame]) -> str:
+def tell(tables: Tables) -> str:
     """Return what stripping costs, and what trainings without batch norm change."""
     differences, trainings = tables["differences"], tables["trainings"].set_index("batch_norm")
     shares = [
@@ -234,15 +178,8 @@ def tell(tables: dict[str, pd.DataFrame]) -> str:
     if len(lower):
         names = ", ".join(name.replace("_", " ") for name in dict.fromkeys(lower["target"]))
         parts.append(f"Too few are left for {names}: those are of trainings above {lower['above'].iloc[0]:.0%} accuracy.")
-    for what, words in (
-        (
-            "stripped, with batch norm",
-            "Without norm values and biases at evaluation, the accuracy of trainings with batch norm",
-        ),
-        ("stripped, without batch norm", "Without biases, that of trainings without batch norm"),
-        ("without batch norm", "Against trainings with batch norm, that of trainings without it"),
-    ):
-        rows = differences[differences["what"] == what]
+    for what, words in _CHANGES.items():
+        rows = where(differences, what=what)
         if len(rows):
             parts.append(_changes(rows, words))
     if False not in trainings.index:

@@ -11,17 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy.stats import ttest_ind
 
 from benchmarks.findings.importance_pictures import clear
-from benchmarks.findings.results import is_trivial, percent
+from benchmarks.findings.results import is_trivial
 from benchmarks.findings.source import MissingDataError, Source
-
-if TYPE_CHECKING:
-    from benchmarks.findings.registry import Tables
+from benchmarks.findings.tables import Tables, percent, points, span, where
 
 HOLDS, FAILS, OPEN = "holds", "fails", "open"
 CLOSE, NEAR = 0.05, 0.1
@@ -42,21 +40,19 @@ class Finding:
 
 
 class Evidence:
-    """The tables of the figures that were made, and the trainings.
-
-    Args:
-        source: what was measured.
-        tables: of each figure that is there, by name.
-    """
+    """The tables of the figures that were made, by figure and name, and the trainings."""
 
     def __init__(self, source: Source, tables: dict[str, Tables]) -> None:
         self._source, self._tables = source, tables
 
-    def table(self, figure: str, name: str) -> pd.DataFrame:
-        """Return a figure's table; raises ``MissingDataError`` where the figure is missing."""
+    def table(self, figure: str, name: str, **values: object) -> pd.DataFrame:
+        """Return a figure's rows with these values; raises ``MissingDataError`` where the figure or the rows are missing."""
         if figure not in self._tables:
             raise MissingDataError(f"the figure {figure} is missing")
-        return self._tables[figure][name]
+        found = where(self._tables[figure][name], **values)
+        if values and found.empty:
+            raise MissingDataError("no results")
+        return found
 
     @cached_property
     def trainings(self) -> pd.DataFrame:
@@ -64,14 +60,13 @@ class Evidence:
         frames = [self._source.trainings([name]).assign(population=name) for name in self._source.manifest.populations]
         frame = pd.concat(frames, ignore_index=True)
         mean = frame.groupby(["population", "dataset"])["final_test_accuracy"].transform("mean")
-        return frame.assign(accuracy=frame["final_test_accuracy"] - mean, glorot=frame["initialization"].str.match("glorot"))
+        kinds = {"glorot": frame["initialization"].str.match("glorot"), "constant": frame["initialization"] == "constant"}
+        return frame.assign(accuracy=frame["final_test_accuracy"] - mean, **kinds)
 
-    def best(self, family: str) -> pd.DataFrame:
-        """Return the most accurate method of each target, best target first; trivial methods do not count."""
-        table = self.table("bars", "accuracies")
-        table = table[(table["family"] == family) & ~table["method"].map(is_trivial)]
-        if table.empty:
-            raise MissingDataError(f"no results for {family}/*")
+    def best(self, family: str, methods: str = "") -> pd.DataFrame:
+        """Return the most accurate method of each target, best target first: of those that look at weights, so called."""
+        table = self.table("bars", "accuracies", family=family)
+        table = table[~table["method"].map(is_trivial) & table["method"].str.startswith(methods)]
         return table.loc[table.groupby("target")["accuracy"].idxmax()].sort_values("accuracy", ascending=False)
 
 
@@ -94,41 +89,31 @@ def _majority(verdicts: list[str]) -> str:
     return next((verdict for verdict in (HOLDS, FAILS) if verdicts.count(verdict) > len(verdicts) / 2), OPEN)
 
 
-def contrast(first: Callable, second: Callable, close: bool = False) -> Callable[[Evidence], Finding]:
+def contrast(first: str, second: str, close: bool = False) -> Callable[[Evidence], Finding]:
     """Return a check that some trainings reach higher accuracies than others, or with ``close`` about the same.
 
-    The arguments take the table of trainings and return which rows are meant.
+    The arguments are queries on the table of trainings.
     """
 
     def check(evidence: Evidence) -> Finding:
-        from scipy.stats import ttest_ind
-
-        frame = evidence.trainings
-        a, b = (frame.loc[rows(frame), "accuracy"].to_numpy(float) for rows in (first, second))
+        a, b = (evidence.trainings.query(rows)["accuracy"].to_numpy(float) for rows in (first, second))
         size = f"{len(a)} and {len(b)} trainings"
         if min(len(a), len(b)) < _FEW:
             return Finding("too few trainings", OPEN, size)
         interval = ttest_ind(a, b, equal_var=False).confidence_interval()
         verdict = within(interval.low, interval.high, CLOSE) if close else sided(interval.low, interval.high)
-        return Finding(f"{_points(a.mean() - b.mean(), interval.low, interval.high)} points of accuracy", verdict, size)
+        return Finding(f"{points(a.mean() - b.mean(), interval.low, interval.high)} points of accuracy", verdict, size)
 
     return check
 
 
-def _points(value: float, low: float, high: float) -> str:
-    return f"{100 * value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
-
-
-def having(column: str, *values: object) -> Callable[[pd.DataFrame], pd.Series]:
-    """Return which trainings have one of these values, for :func:`contrast`."""
-    return lambda frame: frame[column].isin(values)
-
-
-def ranked(family: str, wanted: tuple[str, ...], after: tuple[str, ...] = ()) -> Callable[[Evidence], Finding]:
+def ranked(
+    family: str, wanted: tuple[str, ...], after: tuple[str, ...] = (), methods: str = ""
+) -> Callable[[Evidence], Finding]:
     """Return a check that targets are told more accurately than all others, but those in ``after``."""
 
     def check(evidence: Evidence) -> Finding:
-        best = evidence.best(family).set_index("target")
+        best = evidence.best(family, methods).set_index("target")
         rest = best.drop(index=[name for name in (*wanted, *after) if name in best.index])
         own = best.loc[[name for name in wanted if name in best.index]]
         if len(own) < len(wanted) or rest.empty:
@@ -144,7 +129,7 @@ def _accuracy(row: pd.Series, name: str) -> str:
 
 
 def _tested(table: pd.DataFrame) -> str:
-    return f"{int(table['trainings'].min())} to {int(table['trainings'].max())} test trainings"
+    return f"{span(table['trainings'])} test trainings"
 
 
 def hardest(evidence: Evidence) -> Finding:
@@ -159,35 +144,28 @@ def hardest(evidence: Evidence) -> Finding:
     return Finding(text + _accuracy(best.loc[name], name), verdict, _tested(best))
 
 
-def above_chance(family: str, target: str) -> Callable[[Evidence], Finding]:
-    """Return a check that a target is told better than by chance."""
-
-    def check(evidence: Evidence) -> Finding:
-        best = evidence.best(family).set_index("target")
-        if target not in best.index:
-            return Finding(f"no results for {family}/{target}", OPEN)
-        row = best.loc[target]
-        text = f"{_accuracy(row, target)}, chance {row['chance']:.0%}"
-        return Finding(text, sided(row["low"], row["high"], row["chance"]), f"{int(row['trainings'])} test trainings")
-
-    return check
+def filter_size(evidence: Evidence) -> Finding:
+    """Check that the filter size is told from fully connected weights better than by chance."""
+    best = where(evidence.best("local-fc"), target="filter_size")
+    if best.empty:
+        return Finding("no results for local-fc/filter_size", OPEN)
+    row = best.iloc[0]
+    text = f"{_accuracy(row, 'filter_size')}, chance {row['chance']:.0%}"
+    return Finding(text, sided(row["low"], row["high"], row["chance"]), f"{int(row['trainings'])} test trainings")
 
 
 def difference(family: str, comparison: str, near: bool = False) -> Callable[[Evidence], Finding]:
     """Return a check of paired differences: of most targets above zero, or with ``near`` less than ten points either way."""
 
     def check(evidence: Evidence) -> Finding:
-        table = evidence.table("bars", "differences")
-        table = table[(table["family"] == family) & (table["comparison"] == comparison)]
-        if comparison == "conv less fc":
-            table = table[table["target"] == "dataset"]
-        if table.empty:
-            return Finding("no results", OPEN)
+        parts = comparison == "conv less fc"
+        only = {"target": "dataset"} if parts else {}
+        table = evidence.table("bars", "differences", family=family, comparison=comparison, **only)
         deep = table[table["a"].str.startswith("dmc")]
-        table = table[table["a"] == (deep if len(deep) else table)["a"].iloc[0]]
-        rows = [f"{r.target} {_points(r.difference, r.low, r.high)}" for r in table.itertuples()]
+        table = where(table, a=(deep if len(deep) else table)["a"].iloc[0])
+        rows = [f"{r.target} {points(r.difference, r.low, r.high)}" for r in table.itertuples()]
         verdict = _majority([within(r.low, r.high, NEAR) if near else sided(r.low, r.high) for r in table.itertuples()])
-        who = table["a"].iloc[0] if comparison == "conv less fc" else f"{table['a'].iloc[0]} less {table['b'].iloc[0]}"
+        who = table["a"].iloc[0] if parts else f"{table['a'].iloc[0]} less {table['b'].iloc[0]}"
         return Finding(f"{who}: {', '.join(rows)} points", verdict, _tested(table))
 
     return check
@@ -197,20 +175,14 @@ def telling(target: str, level: str, wanted: Callable[[str], bool], scope: str =
     """Return a check that of groups of features (or of single ones) a wanted one has the largest relative norm."""
 
     def check(evidence: Evidence) -> Finding:
-        single = level == "feature"
-        table = evidence.table("importance", "features" if single else "groups")
-        table = table[(table["scope"] == scope) & (table["target"] == target)]
-        if single:
+        table = evidence.table("importance", "features" if level == "feature" else "groups", scope=scope, target=target)
+        if level == "feature":
             table = table.assign(group=table["tensor"].fillna("") + " " + table["statistic"])
         else:
-            table = table[table["level"] == level]
-        if table.empty:
-            return Finding(f"no fit for {target}", OPEN)
-        fits = evidence.table("importance", "fits")
-        fit = fits[(fits["scope"] == scope) & (fits["target"] == target)].iloc[0]
-        size = (
-            f"fits on {int(fit['trainings_half'])} trainings, {percent(*fit[['accuracy', 'accuracy_low', 'accuracy_high']])}"
-        )
+            table = where(table, level=level)
+        fit = evidence.table("importance", "fits", scope=scope, target=target).iloc[0]
+        accuracy = percent(*fit[["accuracy", "accuracy_low", "accuracy_high"]])
+        size = f"fits on {int(fit['trainings_half'])} trainings, {accuracy}"
         size += f", without {fit['left_out']}" if isinstance(fit["left_out"], str) and fit["left_out"] else ""
         ordered = table.sort_values("relative", ascending=False)
         shown = ", ".join(f"{r.group.strip()} {r.relative:.1f}" for r in ordered.head(3).itertuples())
@@ -224,16 +196,14 @@ def telling(target: str, level: str, wanted: Callable[[str], bool], scope: str =
 def no_single_feature(evidence: Evidence) -> Finding:
     """Check that no layer-wise feature of the initialization is clear of permuted labels."""
     found = telling("initialization", "feature", lambda name: False)(evidence)
-    fits = evidence.table("importance", "fits")
-    fit = fits[(fits["scope"] == "layers") & (fits["target"] == "initialization")]
-    enough = len(fit) and fit["trainings_half"].iloc[0] >= _ENOUGH  # with fewer nothing would be clear either
+    fits = evidence.table("importance", "fits", scope="layers", target="initialization")
+    enough = fits["trainings_half"].iloc[0] >= _ENOUGH  # with fewer nothing would be clear either
     return Finding(found.found, HOLDS if found.verdict == OPEN and enough else found.verdict, found.evidence)
 
 
 def global_statistics(evidence: Evidence) -> Finding:
     """Check that the linear SVM tells the initialization better from 16 statistics than from 480."""
-    table = evidence.table("bars", "accuracies")
-    table = table[(table["family"] == "global") & (table["target"] == "initialization")].set_index("method")
+    table = evidence.table("bars", "accuracies", family="global", target="initialization").set_index("method")
     if not {"svm-linear-16", "svm-linear-480"} <= set(table.index):
         return Finding("no results of both linear SVMs", OPEN)
     of_all, layers = table.loc[["svm-linear-16"]], table.loc[["svm-linear-480"]]
@@ -244,14 +214,11 @@ def global_statistics(evidence: Evidence) -> Finding:
 
 def leaves_first(evidence: Evidence) -> Finding:
     """Check that accuracy on the initialization falls more in the first and last windows than in the middle."""
-    table = evidence.table("map", "falls")
-    table = table[(table["target"] == "initialization") & (table["part"] == "all") & (table["until"] == "mean")]
-    if table.empty:
-        return Finding("no map of the initialization", OPEN)
+    table = evidence.table("map", "falls", target="initialization", part="all", until="mean")
     rows = table.set_index("region").loc[["first", "last"]]
     sides = [sided(r.beyond_middle_low, r.beyond_middle_high) for r in rows.itertuples()]
     columns = ["beyond_middle", "beyond_middle_low", "beyond_middle_high"]
-    texts = [f"{name} tenth {_points(*rows.loc[name, columns])}" for name in rows.index]
+    texts = [f"{name} tenth {points(*rows.loc[name, columns])}" for name in rows.index]
     verdict = HOLDS if sides == [HOLDS] * 2 else FAILS if FAILS in sides else OPEN
     return Finding(f"accuracy falls beyond the middle's by: {', '.join(texts)} points", verdict)
 
@@ -266,7 +233,7 @@ def worst_pair(evidence: Evidence) -> Finding:
     other = pairs.drop(index=[own]).iloc[0]
     gap, spread = other["mean"] - pairs.loc[own, "mean"], 1.96 * np.hypot(other["sem"], pairs.loc[own, "sem"])
     name = " with ".join(pairs.drop(index=[own]).index[0])
-    text = f"{_points(-gap, -gap - spread, -gap + spread)} points beside {name}"
+    text = f"{points(-gap, -gap - spread, -gap + spread)} points beside {name}"
     verdict = sided(gap - spread, gap + spread) if worst == own else FAILS if gap + spread < 0 else OPEN
     return Finding(text, verdict, f"{int(pairs.loc[own, 'size'])} and {int(other['size'])} trainings")
 
@@ -303,9 +270,8 @@ def correlated(evidence: Evidence) -> Finding:
     half = 1.96 / np.sqrt(max(terms - 3, 1))  # of Fisher's z
     low, high = (np.tanh(np.arctanh(pairs["correlation"].min()) + sign * half) for sign in (-1, 1))
     text = f"{pairs['correlation'].min():.2f} to {pairs['correlation'].max():.2f}, the least [{low:.2f}, {high:.2f}]"
-    return Finding(
-        text, sided(low, high, _STRONG), f"{int(errors['trainings'].sum())} converged trainings on {len(errors)} image sets"
-    )
+    size = f"{int(errors['trainings'].sum())} converged trainings on {len(errors)} image sets"
+    return Finding(text, sided(low, high, _STRONG), size)
 
 
 def spans(evidence: Evidence) -> Finding:
@@ -318,55 +284,37 @@ def spans(evidence: Evidence) -> Finding:
     verdict = HOLDS if first[0] == "initialization" and {*first[1:]} == {"activation", "optimizer"} else OPEN
     verdict = FAILS if "initialization" not in first else verdict
     errors = evidence.table("regression", "errors")
-    return Finding(
-        f"spans of the coefficients in sd: {text}", verdict, f"{int(errors['trainings'].sum())} converged trainings"
-    )
+    size = f"{int(errors['trainings'].sum())} converged trainings"
+    return Finding(f"spans of the coefficients in sd: {text}", verdict, size)
 
 
-def of_converged(column: str, more: object, less: object) -> Callable[[Evidence], Finding]:
+def of_converged(column: str, more: int, less: int) -> Callable[[Evidence], Finding]:
     """Return a check on random trainings above their threshold: one value of a column against another."""
-
-    def rows(value: object) -> Callable[[pd.DataFrame], pd.Series]:
-        return lambda frame: (frame["population"] == "random") & frame["passed"] & (frame[column] == value)
-
-    return contrast(rows(more), rows(less))
+    first, second = (f"population == 'random' and passed and {column} == {value}" for value in (more, less))
+    return contrast(first, second)
 
 
 def logarithmic(evidence: Evidence) -> Finding:
     """Check that accuracy rises with the logarithm of the window length, for most targets."""
-    slopes = evidence.table("subset-size", "slopes")
-    slopes = slopes[slopes["family"] == "local"]
-    rows = [f"{r.target} {_points(r.slope, r.low, r.high)} ({r.method})" for r in slopes.itertuples()]
+    slopes = evidence.table("subset-size", "slopes", family="local")
+    rows = [f"{r.target} {points(r.slope, r.low, r.high)} ({r.method})" for r in slopes.itertuples()]
     verdict = _majority([sided(r.low, r.high) for r in slopes.itertuples()])
     text = f"points a doubling: {', '.join(rows)}; median R² of the lines {slopes['r_squared'].median():.2f}"
-    return Finding(text, verdict, _tested(slopes)) if len(slopes) else Finding("no results", OPEN)
+    return Finding(text, verdict, _tested(slopes))
 
 
 def steeper(evidence: Evidence) -> Finding:
     """Check that the slope of activation is above that of dataset."""
-    slopes = evidence.table("subset-size", "slopes")
-    of = {name: rows.set_index("target") for name, rows in slopes[slopes["family"] == "local"].groupby("method")}
+    slopes = evidence.table("subset-size", "slopes", family="local")
+    of = {name: rows.set_index("target") for name, rows in slopes.groupby("method")}
     of = {name: rows for name, rows in of.items() if {"activation", "dataset"} <= set(rows.index)}
     if not of:
         return Finding("no results for both", OPEN)
     name = next((name for name in of if name.startswith("dmc")), next(iter(of)))
     a, b = of[name].loc[["activation"]], of[name].loc[["dataset"]]
-    texts = [_points(*rows.iloc[0][["slope", "low", "high"]]) for rows in (a, b)]
+    texts = [points(*rows.iloc[0][["slope", "low", "high"]]) for rows in (a, b)]
     text = f"{name}: activation {texts[0]}, dataset {texts[1]} points a doubling"
     return Finding(text, above(a, b), _tested(of[name]))
-
-
-def svm_locally(evidence: Evidence) -> Finding:
-    """Check that of windows SVMs tell the initialization best."""
-    table = evidence.table("bars", "accuracies")
-    table = table[(table["family"] == "local") & table["method"].str.startswith("svm")]
-    if "initialization" not in set(table["target"]) or table["target"].nunique() < 2:
-        return Finding("no results of SVMs", OPEN)
-    best = table.loc[table.groupby("target")["accuracy"].idxmax()].set_index("target")
-    own, rest = best.loc[["initialization"]], best.drop(index="initialization")
-    name = rest["accuracy"].idxmax()
-    text = f"{_accuracy(own.iloc[0], 'initialization')}; the best other is {_accuracy(rest.loc[name], name)}"
-    return Finding(text, above(own, rest), _tested(best))
 
 
 def near_chance(evidence: Evidence) -> Finding:
@@ -385,16 +333,12 @@ def near_chance(evidence: Evidence) -> Finding:
 def not_the_norm(evidence: Evidence) -> Finding:
     """Check that accuracy stays without norm values and biases."""
     cases, table = (evidence.table("batch-norm", name) for name in ("cases", "differences"))
-    told = cases[cases["batch_norm"] & ~cases["stripped"] & (cases["accuracy_low"] > cases["chance"])]
-    table = table[(table["what"] == "stripped, with batch norm") & table["target"].isin(told["target"])]
+    told = where(cases, batch_norm=True, stripped=False)
+    told = told.loc[told["accuracy_low"] > told["chance"], "target"]
+    table = where(table[table["target"].isin(told)], what="stripped, with batch norm")
     if table.empty:
         return Finding("nothing is told above chance with all weights", OPEN)
-    rows = [f"{r.target} {_points(r.estimate, r.low, r.high)}" for r in table.itertuples()]
+    rows = [f"{r.target} {points(r.estimate, r.low, r.high)}" for r in table.itertuples()]
     less = (table["high"] < 0).sum()
     verdict = HOLDS if not less and table["low"].min() > -NEAR else FAILS if less > len(table) / 2 else OPEN
     return Finding(f"without norm values and biases: {', '.join(rows)} points", verdict)
-
-
-def glorot(frame: pd.DataFrame) -> pd.Series:
-    """Return which trainings have a Glorot initialization."""
-    return frame["glorot"]

@@ -9,23 +9,26 @@ Source: Eilertsen et al. 2020, Supplement B, Figure 13.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from scipy.spatial import cKDTree
 
 import nws_data
-from benchmarks.findings import style
 from benchmarks.findings.source import MissingDataError, Source, value_order
+from benchmarks.findings.tables import Tables, where
+from nws_data.plot import style
+from nws_data.progress import progress_bar
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE
 from nws_data.space.trajectory import N_SNAPSHOTS
-from nws_data.tasks.metrics import Sums, clustered_accuracy, clustered_regression
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from nws_data.tasks.metrics import Interval, Sums, clustered_accuracy, clustered_regression
 
 N_COMPONENTS = 10
 N_NEIGHBOURS = 10
@@ -37,17 +40,7 @@ INPUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"raw": lambda w: w, "as
 
 FACTORS = tuple(name for name in CLASSES if name not in FIXED_ARCHITECTURE)
 NUMBERS = ("learning_rate", "progress", "test_error")
-_PANELS = (
-    "dataset",
-    "learning_rate",
-    "batch_size",
-    "augmentation",
-    "optimizer",
-    "activation",
-    "initialization",
-    "progress",
-    "test_error",
-)
+_PANELS = ("dataset", "learning_rate", *(name for name in FACTORS if name != "dataset"), "progress", "test_error")
 _BATCH = 512  # vectors in memory at a time, as float64: 70 MB
 _SPARE = 20  # columns of the iteration beyond the components that are wanted
 _MAX_PASSES = 30
@@ -55,7 +48,7 @@ _MAX_PASSES = 30
 Batches = Callable[[], Iterator[np.ndarray]]
 
 
-def measure(source: Source) -> dict[str, pd.DataFrame]:
+def measure(source: Source) -> Tables:
     """Return the points, the share of variance by component and kind of weight, and the separation of each label."""
     if find_spec("umap") is None:
         raise MissingDataError("needs umap-learn; install it in the checkout: pip install -e '.[umap]'")
@@ -71,7 +64,7 @@ def measure(source: Source) -> dict[str, pd.DataFrame]:
     points = pd.DataFrame(labels).assign(test_error=1 - data["test_accuracy"])
     variances, separations = [], []
     for name, transform in INPUTS.items():
-        parts, scores = _components(source, data, transform, name)
+        parts, scores = _components(data, transform)
         variances.append(parts.assign(input=name))
         plane = embed(scores)
         points[[f"{name}_x", f"{name}_y"]] = plane
@@ -80,18 +73,15 @@ def measure(source: Source) -> dict[str, pd.DataFrame]:
     return {"points": points, "variance": pd.concat(variances), "separation": pd.concat(separations)}
 
 
-def _components(source: Source, data: Any, transform: Callable, name: str) -> tuple[pd.DataFrame, np.ndarray]:
+def _components(data: Any, transform: Callable) -> tuple[pd.DataFrame, np.ndarray]:
     """Return shares of variance, of components and of kinds of weight, and the scores ``(n, 10)``."""
     view = nws_data.GlobalVectors(data, length=int(data["n_weights_conv"][0]))
-    firsts = range(0, len(view), _BATCH)
 
     def batches() -> Iterator[np.ndarray]:
-        for first in firsts:
+        for first in range(0, len(view), _BATCH):
             yield transform(view[first : first + _BATCH][0].numpy().astype(np.float64))
 
-    shares, scores, by_column = principal_components(
-        batches, view.length, source.progress(range(_MAX_PASSES), f"passes of PCA, {name}")
-    )
+    shares, scores, by_column = principal_components(batches, view.length)
     kinds: dict[str, float] = {}
     for layer in data.architectures()[0][0].layers:
         for tensor in layer.tensors if layer.is_conv else ():
@@ -101,18 +91,11 @@ def _components(source: Source, data: Any, transform: Callable, name: str) -> tu
     return pd.DataFrame(rows, columns=["of", "name", "share"]), scores
 
 
-def principal_components(
-    batches: Batches, length: int, passes: Iterable[int] = range(_MAX_PASSES)
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def principal_components(batches: Batches, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the first ten principal components of vectors that do not fit into memory, by subspace iteration.
 
     The subspace is iterated until the variance that it holds grows by less than a millionth; each iteration passes once
-    over the data.
-
-    Args:
-        batches: each call yields all vectors anew, float64 ``(some, length)``.
-        length: of a vector.
-        passes: over the data, at most.
+    over the data. Each call of ``batches`` yields all vectors anew, float64 ``(some, length)``.
 
     Returns:
         Shares of the variance ``(10,)``, scores ``(n, 10)``, and each value's share of the variance ``(length,)``. A
@@ -125,7 +108,7 @@ def principal_components(
     basis = np.linalg.qr(np.random.default_rng(SEED).standard_normal((length, min(N_COMPONENTS + _SPARE, length))))[0]
     held = 0.0
     by_column = np.zeros(length)
-    for _ in passes:
+    for _ in progress_bar(iterable=range(_MAX_PASSES), desc="passes of PCA"):
         product = np.zeros_like(basis)
         by_column[:] = 0
         for batch in batches():
@@ -147,8 +130,6 @@ def principal_components(
 
 def embed(scores: np.ndarray) -> np.ndarray:
     """Return UMAP's embedding of points ``(n, 10)`` in the plane, ``(n, 2)``; the same for the same points."""
-    import warnings
-
     from umap import UMAP
 
     with warnings.catch_warnings():
@@ -162,9 +143,8 @@ def separation(points: pd.DataFrame, places: np.ndarray) -> pd.DataFrame:
 
     A class is what most of the ten nearest points of other trainings have, a number their mean.
 
-    Args:
-        points: one row a snapshot, with ``training``, ``snapshot``, :data:`FACTORS` and :data:`NUMBERS`.
-        places: of the points, ``(n, dimensions)``.
+    ``points`` has a row a snapshot, with ``training``, ``snapshot``, :data:`FACTORS` and :data:`NUMBERS`; ``places``
+    ``(n, dimensions)`` are theirs.
 
     Returns:
         Rows ``label, snapshots, measure, value, low, high, chance``: of all snapshots as queries, and of the last alone;
@@ -184,8 +164,6 @@ def separation(points: pd.DataFrame, places: np.ndarray) -> pd.DataFrame:
 
 def neighbours(places: np.ndarray, trainings: np.ndarray) -> np.ndarray:
     """Return the ten points of other trainings nearest to each point, int64 ``(n, 10)``, by Euclidean distance."""
-    from scipy.spatial import cKDTree
-
     own = int(np.unique(trainings, return_counts=True)[1].max())
     _, of = np.unique(trainings, return_inverse=True)
     found = cKDTree(places).query(places, k=min(N_NEIGHBOURS + own, len(places)))[1]
@@ -198,30 +176,27 @@ def _told(values: np.ndarray, near: np.ndarray, asked: np.ndarray, of: np.ndarra
     if values.dtype.kind == "f":
         truth, error = values[asked], values[near[asked]].mean(axis=1) - values[asked]
         sums = [np.bincount(of, weights=column) for column in (truth, truth**2, error**2, np.abs(error))]
-        r2 = clustered_regression(Sums(count, *sums))[0]
-        return {"measure": "R²", "value": r2.estimate, "low": r2.low, "high": r2.high, "chance": 0.0}
+        return _values("R²", clustered_regression(Sums(count, *sums))[0], 0.0)
     names, codes = np.unique(values, return_inverse=True)
     votes = (codes[near[asked]][:, :, None] == np.arange(len(names))).sum(axis=1)
     right = np.bincount(of, weights=votes.argmax(axis=1) == codes[asked])
     accuracy = clustered_accuracy(count, right)
     chance = np.bincount(codes[asked]).max() / len(asked)
-    return {
-        "measure": "accuracy",
-        "value": accuracy.estimate,
-        "low": accuracy.low,
-        "high": accuracy.high,
-        "chance": float(chance),
-    }
+    return _values("accuracy", accuracy, float(chance))
 
 
-def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
+def _values(measure: str, interval: Interval, chance: float) -> dict[str, Any]:
+    return {"measure": measure, "value": interval.estimate, "low": interval.low, "high": interval.high, "chance": chance}
+
+
+def draw(tables: Tables) -> dict[str, Figure]:
     """Return the embedding of each input in the colours of every label, and the separations."""
     points = tables["points"]
     pictures = {name: _draw_plane(points, tables, name) for name in INPUTS}
     return pictures | {"separation": _draw_separation(tables["separation"])}
 
 
-def _draw_plane(points: pd.DataFrame, tables: dict[str, pd.DataFrame], name: str) -> Figure:
+def _draw_plane(points: pd.DataFrame, tables: Tables, name: str) -> Figure:
     figure, axes = style.grid(3, 3, 3.7, 3.4)
     mixed = points.iloc[np.random.default_rng(SEED).permutation(len(points))]  # so that no class lies on top
     x, y = mixed[f"{name}_x"], mixed[f"{name}_y"]
@@ -245,22 +220,17 @@ def _draw_plane(points: pd.DataFrame, tables: dict[str, pd.DataFrame], name: str
 
 
 def _draw_classes(panel: Axes, values: pd.Series, x: pd.Series, y: pd.Series, dots: dict[str, Any]) -> None:
-    from matplotlib.lines import Line2D
-
     names = value_order(str(values.name), values)
     colours = {value: style.COLOURS[i % len(style.COLOURS)] for i, value in enumerate(names)}
     panel.scatter(x, y, c=[colours[value] for value in values], **dots)
     handles = [Line2D([], [], linestyle="", marker="o", color=colours[value], label=str(value)) for value in names]
-    panel.legend(
-        handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=2 if len(names) > 3 else 3, fontsize=8
-    )
+    columns = 2 if len(names) > 3 else 3
+    panel.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=columns, fontsize=8)
 
 
 def _row(table: pd.DataFrame, input: str, space: str, label: str) -> str:
     """Return a label's separation over all snapshots, for a title."""
-    found = table[
-        (table["input"] == input) & (table["space"] == space) & (table["label"] == label) & (table["snapshots"] == "all")
-    ]
+    found = where(table, input=input, space=space, label=label, snapshots="all")
     if not len(found):
         return ": one value"
     row = found.iloc[0]
@@ -279,8 +249,7 @@ def _draw_separation(table: pd.DataFrame) -> Figure:
     kinds = [(name, space) for name in INPUTS for space in ("10 components", "UMAP")]
     for panel, snapshots in zip(axes[0], ("all", "last"), strict=True):
         for i, (name, space) in enumerate(kinds):
-            rows = table[(table["input"] == name) & (table["space"] == space) & (table["snapshots"] == snapshots)]
-            rows = rows.set_index("label").reindex(labels)
+            rows = where(table, input=name, space=space, snapshots=snapshots).set_index("label").reindex(labels)
             y = np.arange(len(labels)) + 0.18 * (i - 1.5)
             value, low, high = (100 * rows[key].to_numpy(float) for key in ("value", "low", "high"))
             error = np.abs(np.stack([value - low, high - value]))
@@ -297,18 +266,18 @@ def _draw_separation(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def tell(tables: dict[str, pd.DataFrame]) -> str:
+def tell(tables: Tables) -> str:
     """Return the variance that the components hold, and what neighbours in the plane tell."""
     return " ".join(_tell(tables, name) for name in INPUTS)
 
 
-def _tell(tables: dict[str, pd.DataFrame], name: str) -> str:
+def _tell(tables: Tables, name: str) -> str:
     variance, table = tables["variance"], tables["separation"]
-    own = variance[variance["input"] == name]
+    own = where(variance, input=name)
     held = own.loc[own["of"] == "component", "share"].sum()
     kinds = own[own["of"] == "kind"].set_index("name")["share"].sort_values(ascending=False)
-    plane = table[(table["input"] == name) & (table["space"] == "UMAP") & (table["snapshots"] == "all")]
-    classes = plane[plane["measure"] == "accuracy"].sort_values("value", ascending=False, kind="stable")
+    classes = where(table, input=name, space="UMAP", snapshots="all", measure="accuracy")
+    classes = classes.sort_values("value", ascending=False, kind="stable")
     gain = classes.assign(over=classes["value"] - classes["chance"]).sort_values("over", ascending=False, kind="stable")
     sure = [
         f"{_words(row.label)} ({row.value:.0%}, interval {row.low:.0%} to {row.high:.0%}, chance {row.chance:.0%})"

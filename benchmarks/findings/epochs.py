@@ -6,43 +6,37 @@ budget's. A run's schedule of the learning rate ends with it, so a short run is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from benchmarks.findings import style
-from benchmarks.findings.curves import draw_curves
-from benchmarks.findings.results import accuracy_row, defaults_of, is_trivial
-from benchmarks.findings.source import MissingDataError, Source
+from baselines.dmc.budget import BUDGETS
+from baselines.registry import find_method
+from benchmarks.findings.panels import draw_curves
+from benchmarks.findings.results import accuracy_row, in_order, is_trivial, labels_of
+from benchmarks.findings.source import Source
+from benchmarks.findings.tables import Tables, percent, span, where
+from benchmarks.leaderboard.files.results import Result
+from nws_data.plot import style
 from nws_data.tasks.table import TaskSpec, parse_task
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-    from benchmarks.leaderboard.files.results import Result
-
-
-def measure(source: Source) -> dict[str, pd.DataFrame]:
+def measure(source: Source) -> Tables:
     """Return accuracies by task, method and epochs, and of the best other method; raises ``MissingDataError``."""
     curves: dict[tuple[str, int, str], dict[int, Result]] = {}
     others: dict[tuple[str, int], list[Result]] = {}
-    for result in source.result_files:
+    for result, label in zip(source.result_files, labels_of(source.result_files, but="epochs"), strict=True):
         spec = parse_task(result.task)
         if spec.family.regression or spec.fold is not None or spec.share is not None or spec.permuted is not None:
             continue
         if "epochs" in result.options and result.method.startswith("dmc"):
-            curves.setdefault((result.task, result.folds, _label(result)), {})[_epochs(result, spec)] = result
+            curves.setdefault((result.task, result.folds, label), {})[_epochs(result, spec)] = result
         elif not is_trivial(result.method):
             others.setdefault((result.task, result.folds), []).append(result)
     tasks = {key[:2] for key, of_epochs in curves.items() if len(of_epochs) > 2}
     if not tasks:
-        raise MissingDataError(
-            f"{source.results} has no results of this dataset for three numbers of epochs; make some with nws bench run "
-            f"--task global/optimizer --method dmc-asinh-short --option epochs=6 --data {source.root} --out "
-            f"{source.results}, and so on with other epochs"
-        )
+        methods = "dmc-asinh-short --option epochs=6, and so on with other epochs,"
+        raise source.no_results("three numbers of epochs", "global/optimizer", methods)
     rows = [
         {"task": task, "folds": folds, "method": method, "epochs": n} | accuracy_row(result)
         for (task, folds, method), of_epochs in sorted(curves.items())
@@ -58,18 +52,8 @@ def measure(source: Source) -> dict[str, pd.DataFrame]:
     return {"accuracies": pd.DataFrame(rows), "others": pd.DataFrame(best, columns=columns)}
 
 
-def _label(result: Result) -> str:
-    """Return a method's name with the options, but for the epochs, that are not the defaults."""
-    usual = defaults_of(result.method)
-    shown = [f"{k}={v}" for k, v in sorted(result.options.items()) if k != "epochs" and usual.get(k) != v]
-    return f"{result.method} ({', '.join(shown)})" if shown else result.method
-
-
 def _epochs(result: Result, spec: TaskSpec) -> int:
     """Return the epochs of a result's fits."""
-    from baselines.dmc.budget import BUDGETS
-    from baselines.registry import find_method
-
     given = result.options["epochs"]
     if given is not None:
         return int(given)
@@ -78,36 +62,31 @@ def _epochs(result: Result, spec: TaskSpec) -> int:
     return budget.epochs_local if spec.family.part else budget.epochs_global
 
 
-def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
+def draw(tables: Tables) -> dict[str, Figure]:
     """Return a panel for each task: accuracies with intervals over epochs, the best other method and chance as lines."""
-    others = tables["others"]
 
-    def finish(panel: Axes, own: pd.DataFrame, colours: Mapping[str, str]) -> None:
-        task, folds = own["task"].iloc[0], own["folds"].iloc[0]
-        for row in others[(others["task"] == task) & (others["folds"] == folds)].itertuples():
+    def finish(panel: Axes, own: pd.DataFrame, colours: dict[str, str]) -> None:
+        first = own.iloc[0]
+        for row in where(tables["others"], task=first["task"], folds=first["folds"]).itertuples():
             panel.axhline(100 * row.accuracy, color=style.INK, linewidth=1, linestyle=":")
             panel.text(own["epochs"].min(), 100 * row.accuracy + 1, row.method, fontsize=8, va="bottom")
-        seeds = sorted(set(own["seeds"]))
-        panel.set_title(f"{task}; {own['trainings'].iloc[0]} test networks, {_between(seeds)} seeds", fontsize=9)
+        panel.axhline(100 * own["chance"].max(), color=style.INK, linewidth=0.8, linestyle="--")
+        panel.set_title(f"{first['task']}; {first['trainings']} test networks, {span(own['seeds'])} seeds", fontsize=9)
         panel.set(ylim=(0, 104), xlabel="epochs of a run (logarithmic)")
-        ticks = sorted(set(own["epochs"]))
-        panel.set_xticks(ticks, [str(n) for n in ticks])
+        panel.set_xticks(own["epochs"].unique(), own["epochs"].unique())
 
     title = "95 % intervals, clustered by training; dotted: the best method without epochs; dashed: chance"
     table = tables["accuracies"]
-    return {"curves": draw_curves(table, "epochs", finish, height=3.4, apart=1.03, n_columns=3, title=title)}
+    names = {method: method for method in in_order(list(table["method"]))}
+    return {"curves": draw_curves(table, "epochs", finish, names=names, height=3.4, apart=1.03, ncols=3, title=title)}
 
 
-def _between(values: list[int]) -> str:
-    return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
-
-
-def tell(tables: dict[str, pd.DataFrame]) -> str:
+def tell(tables: Tables) -> str:
     """Return the accuracies of each task and method, with the fewest and the most epochs."""
     parts = []
     for (task, folds, method), own in tables["accuracies"].groupby(["task", "folds", "method"], sort=False):
         ends = own.iloc[[0, -1]] if len(own) > 1 else own
         kind = ", five folds" if folds else ""
-        said = [f"{100 * r.accuracy:.0f} % [{100 * r.low:.0f}, {100 * r.high:.0f}] at {r.epochs}" for r in ends.itertuples()]
+        said = [f"{percent(r.accuracy, r.low, r.high)} at {r.epochs}" for r in ends.itertuples()]
         parts.append(f"{task}{kind}, {method}: {', '.join(said)} epochs.")
     return " ".join(parts)

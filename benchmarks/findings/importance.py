@@ -11,22 +11,27 @@ Source: Eilertsen et al. 2020, Section 5.2 and Supplement E.2, Figures 3, 16, 17
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
+import nws_data
+from baselines.shallow import LinearSvm
 from benchmarks.findings.importance_pictures import draw as draw
 from benchmarks.findings.importance_pictures import tell as tell
 from benchmarks.findings.source import MissingDataError, Source, value_order
+from benchmarks.findings.tables import Tables, columns_of
+from nws_data.features.extract import feature_names, statistics_features
+from nws_data.hashing import sha256_of
+from nws_data.progress import progress_bar
+from nws_data.read.views import WeightView
 from nws_data.space.hyperparameters import CLASSES, Population
+from nws_data.tasks.metrics import clustered_accuracy
 from nws_data.tasks.table import GLOBAL_TARGETS, MIN_TRAININGS, WINDOW_LENGTH
-
-if TYPE_CHECKING:
-    from nws_data.read.views import WeightView
 
 TARGETS = ("dataset", "optimizer", "activation", "initialization")
 SCOPES: dict[str, tuple[Population, tuple[str, ...], int]] = {
@@ -38,27 +43,17 @@ SCOPES: dict[str, tuple[Population, tuple[str, ...], int]] = {
 
 @dataclass(frozen=True)
 class Labelled:
-    """Items that belong to trainings, and the trainings' labels.
+    """Items that belong to trainings, and the trainings' labels."""
 
-    Args:
-        of: each item's training, int64 ``(items,)``.
-        trainings: ids, ``(trainings,)``.
-        labels: int64 ``(trainings,)`` in [0, n_classes), -1 of classes that are left out.
-        n_classes: how many classes there are.
-        left_out: how many trainings each class has that is left out.
-    """
-
-    of: np.ndarray
-    trainings: np.ndarray
-    labels: np.ndarray
+    of: np.ndarray  # each item's training, int64 (items,)
+    trainings: np.ndarray  # ids, (trainings,)
+    labels: np.ndarray  # int64 (trainings,) in [0, n_classes), -1 of classes that are left out
     n_classes: int
-    left_out: dict[object, int]
+    left_out: dict[object, int]  # how many trainings each class has that is left out
 
 
-def measure(source: Source) -> dict[str, pd.DataFrame]:
+def measure(source: Source) -> Tables:
     """Return norms by feature and by group of features, and how well the fits do; raises ``MissingDataError``."""
-    from nws_data.features.extract import feature_names, statistics_features
-
     source.check_snapshots()
     features: list[pd.DataFrame] = []
     groups: list[pd.DataFrame] = []
@@ -78,33 +73,22 @@ def measure(source: Source) -> dict[str, pd.DataFrame]:
                 fits.append(about | left_out)
                 continue
             names = feature_names(view, kind)  # type: ignore[arg-type]
-            norms, permuted, fit = repeat(table, labelled, source, f"{target}, {scope}")
+            norms, permuted, fit = repeat(table, labelled, source.repeats, f"{target}, {scope}")
             fits.append(about | fit | left_out)
             features.append(_by_feature(names, norms, permuted).assign(**about))
             groups.append(_by_group(names, norms, permuted).assign(**about))
     if not features:
-        raise MissingDataError(_nothing(source, fits))
+        reasons = "; ".join(f"{row['target']} ({row['scope']}): {row['left_out'] or 'one class'}" for row in fits)
+        raise MissingDataError(
+            f"no hyper-parameter has two classes of {2 * MIN_TRAININGS} trainings above the accuracy threshold; too few: "
+            f"{reasons or 'all'}; build more with nws build --population fixed --trainings 500 --out {source.root}"
+        )
     tables = {"features": pd.concat(features), "groups": pd.concat(groups), "fits": pd.DataFrame(fits)}
-    return {name: _first(table, ["scope", "target"]) for name, table in tables.items()}
-
-
-def _nothing(source: Source, fits: list[dict[str, Any]]) -> str:
-    """Return what is missing, and the command that makes it."""
-    reasons = "; ".join(f"{row['target']} ({row['scope']}): {row['left_out'] or 'one class'}" for row in fits)
-    return (
-        f"no hyper-parameter has two classes of {2 * MIN_TRAININGS} trainings above the accuracy threshold; too few: "
-        f"{reasons or 'all'}; build more with nws build --population fixed --trainings 500 --out {source.root}"
-    )
-
-
-def _first(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    return table[[*columns, *(name for name in table if name not in columns)]].reset_index(drop=True)
+    return {name: table.set_index(["scope", "target"]).reset_index() for name, table in tables.items()}
 
 
 def _view(source: Source, scope: str) -> WeightView | None:
     """Return the last snapshots of finite trainings above their threshold, whole or as official windows; None without."""
-    import nws_data
-
     population, _, last = SCOPES[scope]
     data = nws_data.open(source.root, population)
     data = data.take(np.flatnonzero(data["finite"] & data["passed"]))
@@ -121,11 +105,8 @@ def label(view: WeightView, target: str) -> Labelled:
     classes = value_order(target, values.tolist() if target == "dataset" else CLASSES[target])
     counts = {value: int((values == value).sum()) for value in classes}
     kept = [value for value, n in counts.items() if n >= 2 * MIN_TRAININGS]
-    labels = np.full(len(ids), -1)
-    for i, value in enumerate(kept):
-        labels[values == value] = i
-    left_out = {value: n for value, n in counts.items() if value not in kept}
-    return Labelled(of[view.rows], ids, labels, len(kept), left_out)
+    labels = np.array([kept.index(value) if value in kept else -1 for value in values.tolist()])
+    return Labelled(of[view.rows], ids, labels, len(kept), {value: n for value, n in counts.items() if value not in kept})
 
 
 def halves(items: Labelled, number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -137,23 +118,20 @@ def halves(items: Labelled, number: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _shuffled(trainings: np.ndarray, key: str) -> np.ndarray:
-    digests = [hashlib.sha256(f"{key}/{training}".encode()).digest() for training in trainings.tolist()]
-    return np.array(sorted(range(len(digests)), key=digests.__getitem__))
+    return np.argsort([sha256_of(f"{key}/{training}".encode()) for training in trainings.tolist()])
 
 
-def repeat(table: np.ndarray, items: Labelled, source: Source, what: str) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
+def repeat(table: np.ndarray, items: Labelled, repeats: int, what: str) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
     """Fit on halves of the trainings again and again, on features float64 ``(items, features)``.
 
     Returns:
         Norms ``(repeats, features)`` with the labels and with permuted labels; trainings a half, classes, and accuracy on
         the other halves with its interval clustered by training.
     """
-    from nws_data.tasks.metrics import clustered_accuracy
-
     norms, permuted = [], []
     n_items, n_right = np.zeros((2, len(items.trainings)))
     fitted = np.empty(0)
-    for number in source.progress(range(source.repeats), what):
+    for number in progress_bar(iterable=range(repeats), desc=what):
         fitted, held = halves(items, number)
         machine = _fit(table, items, fitted, items.labels[fitted])
         norms.append(coefficient_norms(machine[-1].coef_))
@@ -165,17 +143,12 @@ def repeat(table: np.ndarray, items: Labelled, source: Source, what: str) -> tup
         permuted.append(coefficient_norms(_fit(table, items, fitted, others)[-1].coef_))
     seen = n_items > 0
     accuracy = clustered_accuracy(n_items[seen], n_right[seen])
-    found = {"classes": items.n_classes, "trainings_half": len(fitted), "accuracy": accuracy.estimate}
-    found |= {"accuracy_low": accuracy.low, "accuracy_high": accuracy.high, "chance": 1 / items.n_classes}
-    return np.stack(norms), np.stack(permuted), found
+    found = {"classes": items.n_classes, "trainings_half": len(fitted), "chance": 1 / items.n_classes}
+    return np.stack(norms), np.stack(permuted), found | columns_of("accuracy", accuracy)
 
 
 def _fit(table: np.ndarray, items: Labelled, fitted: np.ndarray, labels: np.ndarray) -> Any:
     """Return the machine fitted on all items of some trainings with these labels."""
-    from threadpoolctl import threadpool_limits
-
-    from baselines.shallow import LinearSvm
-
     label_of = np.full(len(items.trainings), -1)
     label_of[fitted] = labels
     chosen = np.flatnonzero(label_of[items.of] >= 0)
@@ -190,8 +163,7 @@ def coefficient_norms(coefficients: np.ndarray) -> np.ndarray:
 
 
 def _by_feature(names: Sequence[str], norms: np.ndarray, permuted: np.ndarray) -> pd.DataFrame:
-    parts = [name.rpartition(".") for name in names]
-    table = pd.DataFrame({"tensor": [p[0] for p in parts], "statistic": [p[2] for p in parts]})
+    table = pd.DataFrame([name.rpartition(".")[::2] for name in names], columns=["tensor", "statistic"])
     return table.assign(**_summary(norms, norms, permuted, permuted))
 
 
@@ -220,7 +192,7 @@ def _summary(norms: np.ndarray, every: np.ndarray, permuted: np.ndarray, every_p
     """Return means and standard deviations over repeats: of norms, relative norms and relative norms of permuted labels."""
     relative, chance = norms / every.mean(1, keepdims=True), permuted / every_p.mean(1, keepdims=True)
     ddof = 1 if len(norms) > 1 else 0
-    columns = {"norm": norms, "relative": relative, "permuted": chance}
-    spreads = {f"{name}_sd": values.std(0, ddof=ddof) for name, values in columns.items()}
-    found = {name: values.mean(0) for name, values in columns.items()} | spreads
-    return {name: found[name] for column in columns for name in (column, f"{column}_sd")}
+    found: dict[str, np.ndarray] = {}
+    for name, values in {"norm": norms, "relative": relative, "permuted": chance}.items():
+        found |= {name: values.mean(0), f"{name}_sd": values.std(0, ddof=ddof)}
+    return found

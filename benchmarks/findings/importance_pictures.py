@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
-from benchmarks.findings import style
+from benchmarks.findings.panels import panels_of
+from benchmarks.findings.tables import Tables, where
 from nws_data.features.statistics import STATISTICS
+from nws_data.plot import style
 from nws_data.tasks.table import WINDOW_LENGTH
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 CLEAR = 3
 """Standard deviations, of both together, by which a relative norm exceeds that under permuted labels to count as telling."""
@@ -29,15 +31,15 @@ def clear(table: pd.DataFrame) -> pd.Series:
     return (table["relative"] > 1) & (table["relative"] - table["permuted"] > CLEAR * spread) & (spread > 0)
 
 
-def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
+def draw(tables: Tables) -> dict[str, Figure]:
     """Return all layer-wise features, means over kinds of weights, and the features of windows."""
     features, groups = tables["features"], tables["groups"]
     found = {}
-    layers = features[features["scope"] == "layers"]
+    layers = where(features, scope="layers")
     if len(layers):
         found["layers"] = _draw_layers(layers, groups, tables["fits"])
-        found["kinds"] = _draw_kinds(groups[(groups["scope"] == "layers") & (groups["level"] == "kind")])
-    windows = features[features["scope"] == "windows"]
+        found["kinds"] = _draw_kinds(where(groups, scope="layers", level="kind"))
+    windows = where(features, scope="windows")
     if len(windows):
         found["windows"] = _draw_windows(windows, tables["fits"])
     return found
@@ -48,16 +50,13 @@ def _colour(kind: str) -> str:
 
 
 def _draw_layers(table: pd.DataFrame, groups: pd.DataFrame, fits: pd.DataFrame) -> Figure:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
     targets = list(dict.fromkeys(table["target"]))
     figure, axes = style.grid(len(targets), 1, 11, 2.5, sharex=True)
     for (panel,), target in zip(axes, targets, strict=True):
-        own = table[table["target"] == target].reset_index(drop=True)
+        own = where(table, target=target).reset_index(drop=True)
         panel.set_title(f"{target}: {_fit_words(fits, 'layers', target)}", loc="left")
         panel.set_ylabel("coefficient norm")
-        tensors = _draw_norms(panel, own, groups[(groups["target"] == target) & (groups["level"] == "tensor")])
+        tensors = _draw_norms(panel, own, where(groups, scope="layers", target=target, level="tensor"))
     axes[-1][0].set_xticks([x for _, x in tensors], [name.partition(".")[2] for name, _ in tensors], rotation=90)
     handles = [
         *(Patch(color=_colour(kind), label=kind) for kind in _KINDS),
@@ -117,7 +116,7 @@ def _name_best(panel: Axes, own: pd.DataFrame, top: float) -> None:
 
 
 def _fit_words(fits: pd.DataFrame, scope: str, target: str) -> str:
-    row = fits[(fits["scope"] == scope) & (fits["target"] == target)].iloc[0]
+    row = where(fits, scope=scope, target=target).iloc[0]
     return (
         f"{row['accuracy']:.0%} right [{100 * row['accuracy_low']:.0f}, {100 * row['accuracy_high']:.0f}], chance "
         f"{row['chance']:.0%}; fits on {int(row['trainings_half'])} trainings"
@@ -133,9 +132,6 @@ def _draw_bars(panel: Axes, own: pd.DataFrame, colours: Sequence[str], labels: S
 
 
 def _legend(figure: Figure, bars: dict[str, str]) -> None:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
     line = Line2D([], [], color=style.INK, marker="_", markersize=9, linestyle="none", label="under permuted labels; sd")
     handles = [*(Patch(color=colour, label=name) for name, colour in bars.items()), line]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8)
@@ -145,7 +141,7 @@ def _draw_kinds(table: pd.DataFrame) -> Figure:
     targets = list(dict.fromkeys(table["target"]))
     figure, (axes,) = style.grid(1, len(targets), max(2.75, 5.5 / len(targets)), 3.0, sharey=True)
     for panel, target in zip(axes, targets, strict=True):
-        own = table[table["target"] == target]
+        own = where(table, target=target)
         _draw_bars(panel, own, [_colour(group.partition(" ")[2]) for group in own["group"]], list(own["group"]))
         panel.set_title(target)
     axes[0].set(ylabel="norm / mean norm", ylim=(0, None))  # shared, so once all bars are there
@@ -155,32 +151,25 @@ def _draw_kinds(table: pd.DataFrame) -> Figure:
 
 def _draw_windows(table: pd.DataFrame, fits: pd.DataFrame) -> Figure:
     targets = list(dict.fromkeys(table["target"]))
-    columns = min(2, len(targets))
-    figure, axes = style.grid(-(-len(targets) // columns), columns, 5.5, 2.7, sharex=True)
-    panels = [panel for line in axes for panel in line]
+    figure, panels = panels_of(len(targets), 2.7, "norm / mean norm", sharex=True)
     labels = [name.replace("gradient_", "gradient ") for name in STATISTICS]
     colours = [style.COLOURS[0 if not name.startswith("gradient") else 1] for name in STATISTICS]
-    for panel, target in zip(panels, targets, strict=False):
-        own = table[table["target"] == target].set_index("statistic").loc[list(STATISTICS)]
+    for panel, target in zip(panels, targets, strict=True):
+        own = where(table, target=target).set_index("statistic").loc[list(STATISTICS)]
         _draw_bars(panel, own, colours, labels)
         panel.set_title(f"{target}: {_fit_words(fits, 'windows', target)}", fontsize=9)
         panel.tick_params(axis="x", labelbottom=True)
-    for panel in panels[len(targets) :]:
-        panel.set_visible(False)
-    for line in axes:
-        line[0].set_ylabel("norm / mean norm")
-    for panel in panels:
         panel.set_ylim(bottom=0)
     _legend(figure, {"of values; sd over repeats": colours[0], "of the gradient; sd over repeats": colours[-1]})
     return figure
 
 
-def tell(tables: dict[str, pd.DataFrame]) -> str:
+def tell(tables: Tables) -> str:
     """Return the most telling kind and feature of each target, those not told, and those that lack trainings."""
     fits, texts = tables["fits"].fillna({"left_out": ""}), []
     heads = {"layers": "Layer-wise statistics", "windows": f"Windows of {WINDOW_LENGTH:,} values"}
     for scope, head in heads.items():
-        own = fits[fits["scope"] == scope]
+        own = where(fits, scope=scope)
         made = [_tell_target(tables, row) for row in own[own["accuracy"].notna()].to_dict("records")]
         absent = own.loc[own["accuracy"].isna(), "target"].tolist()
         if made:
@@ -190,14 +179,13 @@ def tell(tables: dict[str, pd.DataFrame]) -> str:
     return " ".join(texts)
 
 
-def _tell_target(tables: dict[str, pd.DataFrame], row: dict[str, float]) -> str:
+def _tell_target(tables: Tables, row: dict[str, float]) -> str:
     without = f", without {row['left_out']}" if row["left_out"] else ""
     found = f"{row['target']} ({row['accuracy']:.0%} right, chance {row['chance']:.0%}{without})"
     if row["accuracy_low"] <= row["chance"]:
         return f"{found} is not told"
-    both = [tables[name] for name in ("groups", "features")]
-    groups, features = (t[(t["scope"] == row["scope"]) & (t["target"] == row["target"])] for t in both)
-    groups, features = (t[clear(t)] for t in (groups[groups["level"] == "kind"], features))
+    groups, features = (where(tables[name], scope=row["scope"], target=row["target"]) for name in ("groups", "features"))
+    groups, features = (table[clear(table)] for table in (where(groups, level="kind"), features))
     if groups.empty and features.empty:
         return f"{found} by no kind or feature above others"
     texts = []

@@ -8,32 +8,28 @@ the line, so what it gives at the paper's numbers is a guess, and kept between c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from benchmarks.findings import style
-from benchmarks.findings.curves import draw_curves
+from benchmarks.findings.panels import draw_curves
 from benchmarks.findings.results import accuracy_row, in_order, is_trivial, labels_of
-from benchmarks.findings.source import MissingDataError, Source
+from benchmarks.findings.source import Source
 from benchmarks.findings.subset_size import trend
+from benchmarks.findings.tables import Tables, points, where
+from benchmarks.leaderboard.files.results import Result
+from nws_data.plot import style
 from nws_data.tasks.table import parse_task
 from nws_data.tasks.task import load_task
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from benchmarks.leaderboard.files.results import Result
 
 PAPER = {"fixed": 1758, "random": 8035}
 """Training networks above the thresholds in the paper (Supplement C)."""
 
 
-def measure(source: Source) -> dict[str, pd.DataFrame]:
+def measure(source: Source) -> Tables:
     """Return accuracies by number of training networks, and trends; raises ``MissingDataError``."""
     results = [r for r in source.result_files if not parse_task(r.task).family.regression]
     curves: dict[tuple[str, int, str], dict[int, Result]] = {}
@@ -44,11 +40,8 @@ def measure(source: Source) -> dict[str, pd.DataFrame]:
             curves.setdefault(key, {})[n_training(source, result)] = result
     curves = {key: of_size for key, of_size in curves.items() if len(of_size) > 2}
     if not curves:
-        raise MissingDataError(
-            f"{source.results} has no results of this dataset for three numbers of training networks; make some with nws "
-            f"bench run --task global/optimizer global/optimizer/share=0.5 global/optimizer/share=0.25 --method "
-            f"svm-linear-480 dmc-asinh-short --data {source.root} --out {source.results}"
-        )
+        tasks = "global/optimizer global/optimizer/share=0.5 global/optimizer/share=0.25"
+        raise source.no_results("three numbers of training networks", tasks, "svm-linear-480 dmc-asinh-short")
     methods = in_order([method for _, _, method in curves])
     rows, trends = [], []
     for task, folds, method in sorted(curves, key=lambda key: (key[0], key[1], methods.index(key[2]))):
@@ -68,42 +61,43 @@ def n_training(source: Source, result: Result) -> int:
     return sum(load_task(name, source.root).counts["train"].values())
 
 
-def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
+def draw(tables: Tables) -> dict[str, Figure]:
     """Return a panel for each task: accuracies with intervals, and trends up to the paper's number."""
-    trends = tables["trends"]
 
-    def finish(panel: Axes, own: pd.DataFrame, colours: Mapping[str, str]) -> None:
-        task, folds = own["task"].iloc[0], own["folds"].iloc[0]
+    def finish(panel: Axes, own: pd.DataFrame, colours: dict[str, str]) -> None:
+        first, chance = own.iloc[0], own["chance"].max()
+        trends = where(tables["trends"], task=first["task"], folds=first["folds"]).set_index("method")
+        paper = int(trends["paper"].iloc[0])
         for method, colour in colours.items():
-            line = trends[(trends["task"] == task) & (trends["folds"] == folds) & (trends["method"] == method)].iloc[0]
-            ends = np.array([own.loc[own["method"] == method, "networks"].max(), line["paper"]])
-            height = line["at_target"] - line["slope"] * np.log2(line["paper"] / ends)
-            height = height.clip(own["chance"].max(), 1)
+            line = trends.loc[method]
+            ends = np.array([where(own, method=method)["networks"].max(), paper])
+            height = (line["at_target"] - line["slope"] * np.log2(paper / ends)).clip(chance, 1)
             panel.plot(ends, 100 * height, color=colour, linestyle=":", linewidth=1.2)
-        kind = ", five folds" if folds else ""
-        panel.set_title(f"{task}; {own['trainings'].iloc[0]} test networks{kind}", fontsize=9)
-        panel.set(ylim=(0, 102), xlabel="training networks (logarithmic); line: the paper's number")
-        paper = int(trends.loc[trends["task"] == task, "paper"].iloc[0])
+        panel.axhline(100 * chance, color=style.INK, linewidth=0.8, linestyle="--")
         panel.axvline(paper, color=style.INK, linewidth=0.8)
+        kind = ", five folds" if first["folds"] else ""
+        panel.set_title(f"{first['task']}; {first['trainings']} test networks{kind}", fontsize=9)
+        panel.set(ylim=(0, 102), xlabel="training networks (logarithmic); line: the paper's number")
         ticks = sorted({*own["networks"], paper})
         panel.set_xticks(ticks, [f"{n:,}" for n in ticks])
 
     title = "95 % intervals, clustered by training; dotted: trend on the logarithm; dashed: chance"
     table = tables["accuracies"]
-    return {"curves": draw_curves(table, "networks", finish, height=3.6, apart=1.02, n_columns=4, title=title)}
+    names = {method: method for method in in_order(list(table["method"]))}
+    return {"curves": draw_curves(table, "networks", finish, names=names, height=3.6, apart=1.02, ncols=4, title=title)}
 
 
-def tell(tables: dict[str, pd.DataFrame]) -> str:
+def tell(tables: Tables) -> str:
     """Return, for each task, the trend of the best deep method and of the best other one."""
     trends = tables["trends"].sort_values("accuracy", ascending=False)
     parts = []
     for task, own in trends.groupby("task", sort=True):
         deep = own["method"].str.startswith("dmc")
         shown = pd.concat([own[deep].head(1), own[~deep].head(1)])
-        said = []
-        for r in shown.itertuples():
-            slope = f"{100 * r.slope:+.1f} [{100 * r.low:+.1f}, {100 * r.high:+.1f}]"
-            then = f"{100 * r.expected:.0f} at {r.paper:,}"
-            said.append(f"{r.method} {100 * r.accuracy:.0f} % with {r.longest} networks, {slope} a doubling, so {then}")
+        said = [
+            f"{r.method} {100 * r.accuracy:.0f} % with {r.longest} networks, {points(r.slope, r.low, r.high)} a doubling, "
+            f"so {100 * r.expected:.0f} at {r.paper:,}"
+            for r in shown.itertuples()
+        ]
         parts.append(f"{task}: {'; '.join(said)}.")
     return " ".join(parts)

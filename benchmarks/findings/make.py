@@ -8,23 +8,25 @@ where it was.
 
 from __future__ import annotations
 
-import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from benchmarks.findings import style
+import pandas as pd
+
 from benchmarks.findings.claims import check_claims, write_claims
 from benchmarks.findings.registry import FIGURES, FigureEntry
 from benchmarks.findings.source import MissingDataError, Source
+from benchmarks.findings.tables import Tables
+from benchmarks.templates import render
 from nws_data.atomic import write_bytes
 from nws_data.errors import ArgumentError, one_of
-
-if TYPE_CHECKING:
-    from benchmarks.findings.registry import Tables
+from nws_data.hashing import sha256_of
+from nws_data.plot import style
 
 PAGE = "findings.html"
 CLAIMS = "claims.md"
@@ -34,10 +36,9 @@ KEPT = ".kept"
 
 @dataclass(frozen=True)
 class Made:
-    """What became of one figure: its files and what it shows, or why it is missing."""
+    """What became of one figure: what it shows, or why it is missing."""
 
     name: str
-    files: tuple[str, ...] = ()
     shows: str = ""
     missing: str = ""
 
@@ -54,19 +55,10 @@ def chosen(names: Sequence[str]) -> list[str]:
 
 
 def make_figures(names: Sequence[str], source: Source, out: Path, again: bool = False) -> Iterator[Made]:
-    """Make figures one after another, then the page of all that ``out`` holds.
+    """Make figures one after another, then the page of all that ``out`` holds; ``again``: those too that are there.
 
-    Args:
-        names: of figures, in this order.
-        source: what they measure.
-        out: folder for the files.
-        again: make those too that are there.
-
-    Yields:
-        Each figure when its files are written; a figure that lacks data says so, and the next one is made.
-
-    Raises:
-        FormatError, ResultError: a damaged dataset or result file.
+    Yields each figure when its files are written; one that lacks data says so, and the next is made. Raises ``FormatError``
+    or ``ResultError`` for a damaged dataset or result file.
     """
     for name in names:
         try:
@@ -86,21 +78,22 @@ def _make(name: str, source: Source, out: Path, again: bool) -> Made:
         for path in source.kept.glob(f"{name}-*"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     if record is None:
-        tables = entry.measure(source)
+        module = entry.load()
+        tables = module.measure(source)
         for key, table in tables.items():
             text = table.to_csv(index=False, float_format="%.10g", lineterminator="\n")
             write_bytes(out / f"{name}-{key}.csv", text.encode())
         tables = _read(out, name, list(tables))  # what is shown is what the files say
         with style.theme():
-            pictures = entry.draw(tables)
+            pictures = module.draw(tables)
             for key, picture in pictures.items():
                 write_bytes(out / f"{name}-{key}.png", style.to_png(picture))
                 write_bytes(out / f"{name}-{key}.svg", style.to_svg(picture).encode())
         if entry.explorable:
-            write_bytes(out / f"{name}.html", entry.explore(tables).encode())
-        record = {"shows": entry.tell(tables), "pictures": list(pictures), "tables": list(tables), "identity": identity}
+            write_bytes(out / f"{name}.html", module.explore(tables).encode())
+        record = {"shows": module.tell(tables), "pictures": list(pictures), "tables": list(tables), "identity": identity}
         write_bytes(out / f"{name}.json", _json(record))
-    return Made(name, tuple(_files(name, entry, record)), record["shows"])
+    return Made(name, record["shows"])
 
 
 def _files(name: str, entry: FigureEntry, record: dict[str, Any]) -> list[str]:
@@ -111,17 +104,14 @@ def _files(name: str, entry: FigureEntry, record: dict[str, Any]) -> list[str]:
 def _identity(entry: FigureEntry, source: Source) -> dict[str, Any]:
     """Return all that decides a figure's numbers: data, options, results where it reads them, and its code."""
     options = {name: getattr(source, name) for name in entry.options}
-    found: dict[str, Any] = {
-        "data": source.digests(),
-        **{k: list(v) if isinstance(v, tuple) else v for k, v in options.items()},
-    }
     here = Path(__file__).parent
     code = [here / f"{entry.module}.py", *sorted(here.glob(f"{entry.module}_*.py"))]
+    found = {"data": source.digests(), **options}
     if entry.results:
         found["results"] = sorted(result.to_dict()["sha256"] for result in source.result_files)
         code.append(here / "results.py")
-    text = b"".join(path.read_bytes() for path in code)
-    return found | {"code": hashlib.sha256(text).hexdigest()}
+    found["code"] = sha256_of(b"".join(path.read_bytes() for path in code))
+    return dict(json.loads(json.dumps(found)))  # as the record has it
 
 
 def _made(out: Path, name: str, identity: dict[str, Any]) -> dict[str, Any] | None:
@@ -135,8 +125,6 @@ def _made(out: Path, name: str, identity: dict[str, Any]) -> dict[str, Any] | No
 
 
 def _read(out: Path, name: str, tables: Sequence[str]) -> Tables:
-    import pandas as pd
-
     return {key: pd.read_csv(out / f"{name}-{key}.csv") for key in tables}
 
 
@@ -149,8 +137,6 @@ def write_page(source: Source, out: Path) -> None:
 
     Nothing of the page is loaded from elsewhere.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     sections, tables = [], {}
     for name, entry in FIGURES.items():
         path = out / f"{name}.json"
@@ -159,21 +145,15 @@ def write_page(source: Source, out: Path) -> None:
         record = json.loads(path.read_text(encoding="utf-8"))
         if record.get("identity", {}).get("data") == source.digests():  # a figure of other data says nothing of these
             tables[name] = _read(out, name, record["tables"])
-        svgs = [
-            (key, style.inline((out / f"{name}-{key}.svg").read_text(encoding="utf-8"), f"{name}-{key}"))
-            for key in record.get("pictures", [])
-        ]
+        pictures = record.get("pictures", [])
+        svgs = [(key, _inline((out / f"{name}-{key}.svg").read_text(encoding="utf-8"), f"{name}-{key}")) for key in pictures]
         sections.append({"name": name, "entry": entry, "svgs": svgs} | {"shows": "", "missing": "", "tables": []} | record)
     claims = check_claims(source, tables)
     write_claims(claims, out / CLAIMS)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    text = environment.get_template("findings.html.j2").render(
-        sections=sections, claims=claims, manifest=source.manifest, digests=source.digests()
-    )
-    write_bytes(out / PAGE, text.encode())
+    values = {"sections": sections, "claims": claims, "manifest": source.manifest, "digests": source.digests()}
+    write_bytes(out / PAGE, render(Path(__file__).with_name("findings.html.j2"), values).encode())
+
+
+def _inline(svg: str, prefix: str) -> str:
+    """Return an SVG file as an element for a page, its ids made the page's own by a prefix."""
+    return re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{prefix}-", svg[svg.index("<svg") :])

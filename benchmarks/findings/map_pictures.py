@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
+from matplotlib.figure import Figure
+from plotly.offline import get_plotlyjs
 
-from benchmarks.findings import style
-from nws_data.errors import NWSError
+from benchmarks.findings.tables import Tables, span, where
+from benchmarks.templates import render
+from nws_data.plot import style
 from nws_data.space.trajectory import N_SNAPSHOTS
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _LABELS = {"all": "all weights", "conv": "convolutional weights", "fc": "fully connected weights"}
 
 
-def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
+def draw(tables: Tables) -> dict[str, Figure]:
     """Return the maps, and accuracy over progress at the first, middle and last positions."""
     return {"maps": _draw_maps(tables), "regions": _draw_regions(tables)}
 
 
-def _maps(tables: dict[str, pd.DataFrame]) -> Iterator[tuple[str, dict[str, pd.DataFrame], float, float]]:
+def _maps(tables: Tables) -> Iterator[tuple[str, Tables, float, float]]:
     """Yield each target with its cells by part, and the range of colours that its maps share."""
     for target, own in tables["cells"].groupby("target", sort=False):
         parts = {str(part): cells for part, cells in own.groupby("part", sort=False)}
@@ -37,7 +38,7 @@ def _matrix(cells: pd.DataFrame, column: str = "accuracy") -> np.ndarray:
     return cells.pivot(index="snapshot", columns="position", values=column).to_numpy()
 
 
-def _draw_maps(tables: dict[str, pd.DataFrame]) -> Figure:
+def _draw_maps(tables: Tables) -> Figure:
     tasks = tables["tasks"].set_index(["target", "part"])
     targets = list(_maps(tables))
     figure, axes = style.grid(len(targets), len(_LABELS), 3.7, 2.4, sharex=True, sharey=True)
@@ -46,9 +47,8 @@ def _draw_maps(tables: dict[str, pd.DataFrame]) -> Figure:
         for panel, (part, cells) in zip(line, parts.items(), strict=True):
             # Cells reach half a step beyond 0 and 100 %.
             extent = (-0.5, 100.5, 100 + 50 / (N_SNAPSHOTS - 1), -50 / (N_SNAPSHOTS - 1))
-            image = panel.imshow(
-                100 * _matrix(cells), cmap=style.MAP, vmin=100 * low, vmax=100 * high, aspect="auto", extent=extent
-            )
+            colours: dict[str, Any] = {"cmap": style.MAP, "vmin": 100 * low, "vmax": 100 * high}
+            image = panel.imshow(100 * _matrix(cells), aspect="auto", extent=extent, **colours)
             panel.set_title(_title(tasks, target, part))
             panel.spines[:].set_visible(False)
         chance = 100 * tasks.loc[(target, "all"), "chance"]
@@ -59,7 +59,7 @@ def _draw_maps(tables: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def _draw_regions(tables: dict[str, pd.DataFrame]) -> Figure:
+def _draw_regions(tables: Tables) -> Figure:
     regions, tasks = tables["regions"], tables["tasks"].set_index(["target", "part"])
     targets = list(dict.fromkeys(regions["target"]))
     figure, axes = style.grid(len(targets), len(_LABELS), 3.7, 2.2, sharex=True, sharey="row")
@@ -67,18 +67,15 @@ def _draw_regions(tables: dict[str, pd.DataFrame]) -> Figure:
     progress = np.linspace(0, 100, N_SNAPSHOTS)
     for line, target in zip(axes, targets, strict=True):
         for panel, part in zip(line, _LABELS, strict=True):
-            own = regions[(regions["target"] == target) & (regions["part"] == part)]
+            own = where(regions, target=target, part=part)
             for colour, marker, (region, label) in zip(style.COLOURS, "o^s", names.items(), strict=False):
-                rows = own[own["region"] == region]
-                panel.plot(
-                    progress, 100 * rows["accuracy"], color=colour, label=label, marker=marker, markersize=3, linewidth=1.2
-                )
-                panel.fill_between(
-                    progress, 100 * rows["accuracy_low"], 100 * rows["accuracy_high"], color=colour, alpha=0.12, linewidth=0
-                )
-            panel.axhline(
-                100 * tasks.loc[(target, part), "chance"], color=style.INK, linestyle=":", linewidth=1, label="chance"
-            )
+                rows = where(own, region=region)
+                line_of: dict[str, Any] = {"label": label, "marker": marker, "markersize": 3, "linewidth": 1.2}
+                panel.plot(progress, 100 * rows["accuracy"], color=colour, **line_of)
+                ends = (100 * rows["accuracy_low"], 100 * rows["accuracy_high"])
+                panel.fill_between(progress, *ends, color=colour, alpha=0.12, linewidth=0)
+            chance = 100 * tasks.loc[(target, part), "chance"]
+            panel.axhline(chance, color=style.INK, linestyle=":", linewidth=1, label="chance")
             panel.set_title(_title(tasks, target, part))
             panel.grid(True, axis="y")
         line[0].set_ylabel("accuracy (%)")
@@ -94,20 +91,18 @@ def _title(tasks: pd.DataFrame, target: str, part: str) -> str:
     return f"{target}, {_LABELS[part]}" + ("" if pd.isna(above) else f"\nabove {above:.0%} accuracy")
 
 
-def tell(tables: dict[str, pd.DataFrame]) -> str:
+def tell(tables: Tables) -> str:
     """Return how it was tested, how far initialization falls at the ends, and where the image set is told better."""
     tasks, falls, parts = tables["tasks"], tables["falls"], tables["parts"]
     first = tasks.iloc[0]
-    n = _range(tasks["test_trainings"])
-    folds = _range(tasks.loc[tasks["folds"] > 0, "folds"])
-    text = f"{first['method']} on windows of {n} test trainings"
+    folds = tasks["folds"].max()
+    text = f"{first['method']} on windows of {span(tasks['test_trainings'])} test trainings"
     text += f" (in {folds} folds where the official test side is too small)" if folds else ""
     lower = tasks[tasks["threshold"].notna()]
     if len(lower):
         text += f", on {', '.join(dict.fromkeys(lower['target']))} of those above {lower['threshold'].iloc[0]:.0%} accuracy"
     if "initialization" in set(falls["target"]):
-        own = falls[(falls["target"] == "initialization") & (falls["part"] == "all") & (falls["until"] == "mean")]
-        rows = own.set_index("region")
+        rows = where(falls, target="initialization", part="all", until="mean").set_index("region")
         text += (
             f": against its value at the start, accuracy on initialization is lower over the training by "
             f"{_points(rows.loc['middle'], 'fall')} points at the middle positions; at the first positions it falls "
@@ -115,13 +110,6 @@ def tell(tables: dict[str, pd.DataFrame]) -> str:
         )
     text += ". Converged, convolutional weights tell "
     return text + "; ".join(f"{row.target} {_compared(row)}" for row in parts.itertuples()) + "."
-
-
-def _range(values: pd.Series) -> str:
-    if not len(values):
-        return ""
-    low, high = int(values.min()), int(values.max())
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _points(row: pd.Series, name: str, sign: int = 1) -> str:
@@ -146,31 +134,19 @@ def _compared(row: Any) -> str:
     return f"{verdict} {'than' if sure else 'as'} fully connected ones ({100 * row.conv:.0f} and {100 * row.fc:.0f} %)"
 
 
-def explore(tables: dict[str, pd.DataFrame]) -> str:
+def explore(tables: Tables) -> str:
     """Return a page on which pointing at a cell of a map gives its accuracy, count and interval."""
-    try:
-        from plotly.offline import get_plotlyjs
-    except ImportError as error:
-        raise NWSError("the page of the maps needs plotly; install it with pip install plotly") from error
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     rows = []
     for target, parts, low, high in _maps(tables):
         maps = [_interactive(f"{target}-{part}", cells, low, high) for part, cells in parts.items()]
         rows.append((target, list(zip((_LABELS[part] for part in parts), maps, strict=True))))
-    folder = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(
-        loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("map.html.j2").render(rows=rows, plotly=get_plotlyjs(), shows=tell(tables))
+    values = {"rows": rows, "plotly": get_plotlyjs(), "shows": tell(tables)}
+    return render(Path(__file__).with_name("map.html.j2"), values)
 
 
 def _interactive(name: str, cells: pd.DataFrame, low: float, high: float) -> str:
     """Return one map as a plotly element; the script must be on the page."""
-    import plotly.graph_objects as go
-
-    columns: Sequence[str] = ("right", "trainings", "low", "high")
-    known = np.stack([_matrix(cells, column) for column in columns], axis=-1)
+    known = np.stack([_matrix(cells, column) for column in ("right", "trainings", "low", "high")], axis=-1)
     known[..., 2:] *= 100
     heat = go.Heatmap(
         z=(100 * _matrix(cells)).round(2),

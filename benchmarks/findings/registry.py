@@ -3,68 +3,34 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
-
-    from benchmarks.findings.source import Source
-
-    Tables = dict[str, pd.DataFrame]
-    Pictures = dict[str, Figure]
+from types import ModuleType
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
 class FigureEntry:
     """A row of :data:`FIGURES`.
 
-    Args:
-        module: file of this folder with ``measure(source) -> {name: table}``, ``draw(tables) -> {name: picture}`` and
-            ``tell(tables) -> text``: the numbers, their pictures, and what they show in one or two sentences. Pictures and
-            sentence follow from the tables alone, as they come back from their CSV files. Of a long one there may be files
-            ``MODULE_*.py`` beside it.
-        title: of the section on the page.
-        paper: which figures of the paper.
-        found: what the paper found there.
-        options: which options of ``nws figure`` change the numbers, of ``targets``, ``method`` and ``repeats``.
-        results: whether it reads result files.
-        explorable: whether there is ``explore(tables) -> html`` too: an interactive page.
-        fixed: options of ``nws figure`` that the figure has by itself.
-        asked: whether it is made only where it is named, not with ``all``: it trains for long.
+    Its module has ``measure(source) -> {name: table}``, ``draw(tables) -> {name: picture}`` and ``tell(tables) -> text``:
+    the numbers, their pictures, and what they show in one or two sentences. Pictures and sentence follow from the tables
+    alone, as they come back from their CSV files. Of a long one there may be files ``MODULE_*.py`` beside it.
     """
 
-    module: str
-    title: str
-    paper: str
-    found: str
-    options: tuple[str, ...] = ()
-    results: bool = False
-    explorable: bool = False
-    fixed: Mapping[str, Any] = field(default_factory=dict)
-    asked: bool = False
+    module: str  # file of this folder
+    title: str  # of the section on the page
+    paper: str  # which figures of the paper
+    found: str  # what the paper found there
+    options: tuple[str, ...] = ()  # attributes of the source that change the numbers, such as ``targets``
+    results: bool = False  # whether it reads result files
+    explorable: bool = False  # whether there is ``explore(tables) -> html`` too: an interactive page
+    fixed: Mapping[str, Any] = field(default_factory=dict)  # options of ``nws figure`` that it has by itself
+    asked: bool = False  # made only where it is named, not with ``all``: it trains for long
 
-    def measure(self, source: Source) -> Tables:
-        """Return the numbers by table; raises ``MissingDataError`` where the dataset or the results lack what it needs."""
-        return self._function("measure")(source)
-
-    def draw(self, tables: Tables) -> Pictures:
-        """Return the pictures by name."""
-        return self._function("draw")(tables)
-
-    def tell(self, tables: Tables) -> str:
-        """Return what the numbers show, as plain text."""
-        return self._function("tell")(tables)
-
-    def explore(self, tables: Tables) -> str:
-        """Return the interactive page as HTML; for figures that are ``explorable``."""
-        return self._function("explore")(tables)
-
-    def _function(self, name: str) -> Callable[..., Any]:
-        function: Callable[..., Any] = getattr(importlib.import_module(f"benchmarks.findings.{self.module}"), name)
-        return function
+    def load(self) -> ModuleType:
+        """Return the module."""
+        return importlib.import_module(f"benchmarks.findings.{self.module}")
 
 
 FIGURES: dict[str, FigureEntry] = {

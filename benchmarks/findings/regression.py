@@ -10,24 +10,25 @@ Source: Eilertsen et al. 2020, Section 4.2 and Supplement D, Figures 1, 14, 15.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import statsmodels.api as sm
+from matplotlib.figure import Figure
+from scipy.linalg import block_diag
 
-from benchmarks.findings import style
+from benchmarks.findings.panels import heat
 from benchmarks.findings.source import MissingDataError, Source, value_order
+from benchmarks.findings.tables import Tables, where
+from nws_data.plot import style
 from nws_data.space.hyperparameters import CLASSES
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 SIGNIFICANT = 0.05
 _FACTORS = tuple(name for name in CLASSES if name != "dataset")
 _FOLDS = 10
 
 
-def measure(source: Source) -> dict[str, pd.DataFrame]:
+def measure(source: Source) -> Tables:
     """Return coefficients, errors and correlations of the coefficients; raises ``MissingDataError``."""
     frame = source.trainings()
     frame = frame[frame["passed"]]
@@ -54,8 +55,6 @@ def fit(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, float]] | None:
         number of trainings, R², mean absolute errors of the model, of the constant model and of the model on trainings
         held out in ten folds. None where the trainings are no more than the coefficients.
     """
-    import statsmodels.api as sm
-
     design, terms, contrasts = _design(frame)
     if len(frame) <= design.shape[1] or frame["final_test_accuracy"].std() == 0:
         return None
@@ -83,10 +82,8 @@ def fit(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, float]] | None:
 def _design(frame: pd.DataFrame) -> tuple[np.ndarray, list[tuple[str, str]], np.ndarray]:
     """Return the design matrix ``(n, k)``, the terms, and the combination of coefficients ``(terms, k)`` that each is."""
     rate = frame["learning_rate"].to_numpy(float)
-    columns, terms = (
-        [np.ones(len(frame)), (rate - rate.mean()) / (rate.std() or 1)],
-        [("constant", ""), ("learning_rate", "")],
-    )
+    columns = [np.ones(len(frame)), (rate - rate.mean()) / (rate.std() or 1)]
+    terms = [("constant", ""), ("learning_rate", "")]
     blocks = [np.eye(2)]
     for name in _FACTORS:
         values = value_order(name, frame[name])
@@ -96,8 +93,6 @@ def _design(frame: pd.DataFrame) -> tuple[np.ndarray, list[tuple[str, str]], np.
         columns += [(frame[name] == value).to_numpy(float) - last for value in values[:-1]]
         terms += [(name, str(value)) for value in values]
         blocks.append(np.vstack([np.eye(len(values) - 1), -np.ones(len(values) - 1)]))
-    from scipy.linalg import block_diag
-
     return np.stack(columns, axis=1), terms, block_diag(*blocks)
 
 
@@ -110,29 +105,30 @@ def correlations(coefficients: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(pairs, columns=["dataset", "other", "correlation"])
 
 
-def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
+def draw(tables: Tables) -> dict[str, Figure]:
     """Return the coefficients of every image set, and errors with correlations."""
     coefficients = tables["coefficients"].fillna({"value": ""})
     names = list(dict.fromkeys(coefficients["dataset"]))
     figure, axes = style.grid(len(names), 1, 11, 2.5, sharex=True, sharey=True)
-    order = _order(coefficients)
+    found = set(zip(coefficients["term"], coefficients["value"], strict=True))
+    every = [("learning_rate", ""), *((name, str(value)) for name in _FACTORS for value in CLASSES[name])]
+    order = [key for key in every if key in found]
     groups = list(dict.fromkeys(term for term, _ in order))
     for (panel,), name in zip(axes, names, strict=True):
-        rows = coefficients[coefficients["dataset"] == name].set_index(["term", "value"])
+        rows = where(coefficients, dataset=name).set_index(["term", "value"])
         for x, key in enumerate(order):
             if key not in rows.index:
                 continue
             row = rows.loc[key]
             colour = style.COLOURS[groups.index(key[0]) % len(style.COLOURS)]
-            sure = row["p_value"] <= SIGNIFICANT
-            panel.bar(
-                x, row["coefficient"], color=colour, alpha=1 if sure else 0.35, yerr=row["std_error"], ecolor=style.INK
-            )
+            sure, height, spread = row["p_value"] <= SIGNIFICANT, row["coefficient"], row["std_error"]
+            panel.bar(x, height, color=colour, alpha=1 if sure else 0.35, yerr=spread, ecolor=style.INK)
             if not sure:
-                top = max(row["coefficient"], 0) + row["std_error"]
-                panel.annotate("*", (x, top), ha="center", va="bottom", color=style.INK)
+                panel.annotate("*", (x, max(height, 0) + spread), ha="center", va="bottom", color=style.INK)
         panel.axhline(0, color=style.INK, linewidth=0.8)
-        panel.set(ylabel="coefficient (sd)", title=f"{name}: {_counts(tables, name)}")
+        error = tables["errors"].set_index("dataset").loc[name]
+        counts = f"{int(error['trainings']):,} trainings, R² {error['r_squared']:.2f}"
+        panel.set(ylabel="coefficient (sd)", title=f"{name}: {counts}; *, pale: p above {SIGNIFICANT:.0%}")
         for x, (left, right) in enumerate(pairwise(order)):
             if left[0] != right[0]:
                 panel.axvline(x + 0.5, color=style.GRID, linewidth=0.8, zorder=0)
@@ -141,51 +137,32 @@ def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
     return {"coefficients": figure, "errors": _draw_errors(tables)}
 
 
-def _order(coefficients: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return the terms but for the constant, classes in the order of Table 1."""
-    found = set(zip(coefficients["term"], coefficients["value"], strict=True))
-    every = [("learning_rate", ""), *((name, str(value)) for name in _FACTORS for value in CLASSES[name])]
-    return [key for key in every if key in found]
-
-
-def _counts(tables: dict[str, pd.DataFrame], name: str) -> str:
-    row = tables["errors"].set_index("dataset").loc[name]
-    return f"{int(row['trainings']):,} trainings, R² {row['r_squared']:.2f}; *, pale: p above {SIGNIFICANT:.0%}"
-
-
-def _draw_errors(tables: dict[str, pd.DataFrame]) -> Figure:
+def _draw_errors(tables: Tables) -> Figure:
     errors, pairs = tables["errors"], tables["correlations"]
+    names = list(errors["dataset"])
+    shown = [name.replace("fashion_mnist", "fashion").replace("_", " ") for name in names]
     figure, ((bars, cells),) = style.grid(1, 2, 5.5, 3.2)
     places = np.arange(len(errors))
     kinds = (("error_constant", "constant model"), ("error_held_out", "linear, held out"), ("error", "linear, in sample"))
     for i, (column, label) in enumerate(kinds):
         bars.bar(places + (i - 1) * 0.27, errors[column], 0.25, color=style.COLOURS[i], label=label)
-    bars.set_xticks(places, [_short(name) for name in errors["dataset"]])
+    bars.set_xticks(places, shown)
     bars.set(ylabel="mean absolute error (standard deviations)", title="Error of the models")
     bars.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3, fontsize=8)
-    names = list(errors["dataset"])
-    matrix = np.array([[1.0 if a == b else _pair(pairs, a, b) for b in names] for a in names])
-    shown = [_short(name) for name in names]
+    matrix = pairs.pivot(index="dataset", columns="other", values="correlation").reindex(index=names, columns=names)
+    matrix = matrix.to_numpy(float, copy=True)
+    np.fill_diagonal(matrix, 1)
     texts = [[f"{value:.2f}" for value in row] for row in matrix]
-    style.heat(cells, matrix, texts, shown, shown, min(0.0, np.nanmin(matrix)), 1)
+    heat(cells, matrix, texts, shown, shown, min(0.0, np.nanmin(matrix)), 1)
     cells.set_title("Correlation of the coefficients")
     return figure
 
 
-def _short(name: str) -> str:
-    return name.replace("fashion_mnist", "fashion").replace("_", " ")
-
-
-def _pair(pairs: pd.DataFrame, a: str, b: str) -> float:
-    found = pairs.loc[(pairs["dataset"] == a) & (pairs["other"] == b), "correlation"]
-    return float(found.iloc[0]) if len(found) else float("nan")
-
-
-def tell(tables: dict[str, pd.DataFrame]) -> str:
+def tell(tables: Tables) -> str:
     """Return which hyper-parameters span most, the errors and the correlation."""
     coefficients, errors, pairs = tables["coefficients"], tables["errors"], tables["correlations"]
     factors = coefficients[coefficients["term"].isin(_FACTORS)]
-    spans = factors.groupby(["term", "dataset"])["coefficient"].agg(lambda values: values.max() - values.min())
+    spans = factors.groupby(["term", "dataset"])["coefficient"].agg(np.ptp)
     mean = spans.groupby("term").mean().sort_values(ascending=False)
     first = ", ".join(f"{name} ({span:.2f} sd)" for name, span in mean.head(3).items())
     text = (

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from benchmarks.findings import style
+from baselines.registry import METHODS
 from benchmarks.findings.source import Source
+from benchmarks.leaderboard.board.standings import TRIVIAL
+from benchmarks.leaderboard.files.results import Result, main_metric, mean_right
+from benchmarks.leaderboard.runs.plans import recorded_options
+from nws_data.plot import style
 from nws_data.tasks.table import TaskSpec, parse_task
 
-if TYPE_CHECKING:
-    from benchmarks.leaderboard.files.results import Result
-
-Kept = list[tuple["Result", TaskSpec]]
+Kept = list[tuple[Result, TaskSpec]]
 
 TRIVIAL_COLOURS = ("#9a9a9a", "#bdbdbd", "#6f6f6f")
 """Greys of methods that look at no weights."""
@@ -45,38 +46,34 @@ def _words(folds: bool, has_threshold: bool, threshold: float, tier: str) -> str
     return ", ".join(words) or "official test split"
 
 
-def labels_of(results: Sequence[Result]) -> list[str]:
-    """Return a name for each result's method: with those options that tell results of one method apart, but for defaults."""
+def labels_of(results: Sequence[Result], but: str = "") -> list[str]:
+    """Return a name for each result's method: with those options that tell results of one method apart, but for defaults.
+
+    The option ``but`` is not shown.
+    """
     found = []
     for result in results:
         options = [other.options for other in results if other.method == result.method]
-        names = sorted({name for o in options for name in o if len({str(p.get(name)) for p in options}) > 1})
         usual = defaults_of(result.method)
-        values = {name: result.options.get(name, "absent") for name in names}
-        shown = ", ".join(f"{name}={value}" for name, value in values.items() if name not in usual or usual[name] != value)
-        found.append(f"{result.method} ({shown})" if shown else result.method)
+        values = {name: result.options.get(name, "absent") for name in sorted({name for o in options for name in o} - {but})}
+        differ = {name for name in values if len({str(o.get(name)) for o in options}) > 1}
+        shown = [f"{k}={v}" for k, v in values.items() if k in differ and (k not in usual or usual[k] != v)]
+        found.append(f"{result.method} ({', '.join(shown)})" if shown else result.method)
     return found
 
 
 def defaults_of(method: str) -> dict[str, Any]:
     """Return the options of a registered method with their defaults, as result files have them; of others nothing."""
-    from baselines.registry import METHODS
-    from benchmarks.leaderboard.runs.plans import recorded_options
-
     return recorded_options(method, {}) if method in METHODS else {}
 
 
 def is_trivial(label: str) -> bool:
     """Whether a method looks at no weights."""
-    from benchmarks.leaderboard.board.standings import TRIVIAL
-
     return label.partition(" (")[0] in TRIVIAL
 
 
 def in_order(labels: Sequence[str]) -> list[str]:
     """Return distinct names of methods in the registry's order, others after them, those without weights last."""
-    from baselines.registry import METHODS
-
     places = {name: i for i, name in enumerate(METHODS)}
 
     def place(label: str) -> tuple[bool, int, str]:
@@ -90,31 +87,21 @@ def look_of(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
     found, n, grey = {}, len(style.COLOURS), 0
     for i, label in enumerate(labels):
         if is_trivial(label):
-            found[label] = {"color": TRIVIAL_COLOURS[grey % len(TRIVIAL_COLOURS)]}
+            found[label] = {"facecolor": TRIVIAL_COLOURS[grey % len(TRIVIAL_COLOURS)]}
             grey += 1
         else:
-            found[label] = {"color": style.COLOURS[i % n]} | ({"hatch": "///", "edgecolor": "white"} if i >= n else {})
+            found[label] = {"facecolor": style.COLOURS[i % n]} | ({"hatch": "///", "edgecolor": "white"} if i >= n else {})
     return found
 
 
 def right_of(result: Result) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
     """Return a classification's test trainings, the items of each and how many of them were right, the mean over seeds."""
-    from benchmarks.leaderboard.files.results import mean_right
-
     scores = [run.score for run in result.runs]
     return scores[0].trainings, np.asarray(scores[0].n_items), mean_right(scores)
 
 
 def accuracy_row(result: Result) -> dict[str, Any]:
     """Return accuracy with its interval, its deviation over seeds, and the sizes behind them."""
-    from benchmarks.leaderboard.files.results import main_metric
-
-    metric = main_metric(result)
+    metric, about = main_metric(result), {"seeds": len(result.runs), "trainings": len(result.test["trainings"])}
     found = {"accuracy": metric["mean"], "low": metric["low"], "high": metric["high"], "sd_seeds": metric["std"]}
-    about = {"seeds": len(result.runs), "trainings": len(result.runs[0].score.trainings)}
     return found | about | {"chance": result.summary["chance"]}
-
-
-def percent(accuracy: float, low: float, high: float) -> str:
-    """Return an accuracy with its interval, such as ``83 % [79, 87]``."""
-    return f"{100 * accuracy:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import cast
+
+import pandas as pd
 
 import nws_data
+from benchmarks.leaderboard.board.write import read_results
+from benchmarks.leaderboard.files.results import Result
 from nws_data.errors import NWSError
 from nws_data.format.manifest import Manifest
 from nws_data.space.hyperparameters import CLASSES, Population
 from nws_data.space.trajectory import SNAPSHOTS, snapshots_text
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from benchmarks.leaderboard.files.results import Result
-
-T = TypeVar("T")
 
 LOWER = 0.15
 """Test accuracy that networks must pass where too few pass the paper's thresholds: above chance in ten classes."""
@@ -31,27 +28,16 @@ class MissingDataError(NWSError, ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset, result files and options.
+    """A dataset, result files and options."""
 
-    Args:
-        root: the dataset's folder.
-        results: folder of result files of ``nws bench run``; it need not exist.
-        targets: hyper-parameters to show, for figures of several; by default each figure's own.
-        method: a registered method, for figures that fit one.
-        repeats: of fits, for error bars.
-        kept: folder for what a long measurement keeps, so that an interrupted one goes on; by default nothing is kept.
-        checkpoints: folder where methods keep trainings of theirs; by default each figure's own, removed when it is made.
-        without_batch_norm: a dataset of trainings without batch norm, for the comparison with those of ``root``.
-    """
-
-    root: Path
-    results: Path
-    targets: tuple[str, ...] = ()
-    method: str = "svm-rbf-16"
-    repeats: int = 10
-    kept: Path | None = None
-    checkpoints: Path | None = None
-    without_batch_norm: Path | None = None
+    root: Path  # the dataset's folder
+    results: Path  # folder of result files of ``nws bench run``; it need not exist
+    targets: tuple[str, ...] = ()  # hyper-parameters to show, for figures of several; by default each figure's own
+    method: str = "svm-rbf-16"  # for figures that fit one
+    repeats: int = 10  # of fits, for error bars
+    kept: Path | None = None  # folder for what a long measurement keeps, so that an interrupted one goes on
+    checkpoints: Path | None = None  # where methods keep trainings; by default each figure's own, removed in the end
+    without_batch_norm: Path | None = None  # a dataset of trainings without batch norm, to compare ``root`` with
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -88,12 +74,17 @@ class Source:
     @cached_property
     def result_files(self) -> list[Result]:
         """The result files that were made on this dataset; raises ``ResultError`` for one that is damaged."""
-        from benchmarks.leaderboard.board.write import read_results
-
         if not any(self.results.glob("[!.]*/*.json")):
             return []
-        digests = {self.manifest.population_digest(name) for name in self.manifest.populations}
+        digests = self.digests().values()
         return [result for result in read_results(self.results).values() if result.data_digest in digests]
+
+    def no_results(self, what: str, tasks: str, methods: str) -> MissingDataError:
+        """Return the error that says which results are missing, and the command that makes them."""
+        return MissingDataError(
+            f"{self.results} has no results of this dataset for {what}; make some with nws bench run --task {tasks} "
+            f"--method {methods} --data {self.root} --out {self.results}, on a small dataset with --folds"
+        )
 
     @property
     def digest_without_batch_norm(self) -> str | None:
@@ -103,12 +94,6 @@ class Source:
     def digests(self) -> dict[str, str]:
         """Return the digest of each population's data."""
         return {name: self.manifest.population_digest(name) for name in self.manifest.populations}
-
-    def progress(self, items: Iterable[T], what: str) -> Iterator[T]:
-        """Yield the items under a progress bar."""
-        from nws_data.progress import progress_bar
-
-        yield from progress_bar(iterable=items, desc=what)
 
 
 def value_order(column: str, values: Iterable[object]) -> list[object]:

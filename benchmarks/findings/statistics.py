@@ -5,17 +5,19 @@ Source: Eilertsen et al. 2020, Supplement A.3, Figures 6 to 12.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.signal import find_peaks
 
-from benchmarks.findings import style
+from benchmarks.findings.panels import heat
 from benchmarks.findings.source import Source, value_order
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from benchmarks.findings.tables import Tables, where
+from nws_data.format.metadata import read_table
+from nws_data.plot import style
+from nws_data.space.hyperparameters import CLASSES
+from nws_data.terminal import align
 
 PAIRS = (
     ("initialization", "activation"),
@@ -31,10 +33,8 @@ _BANDWIDTH = 0.02
 """Standard deviation of the smoothing of accuracy distributions, as accuracy."""
 
 
-def measure(source: Source) -> dict[str, pd.DataFrame]:
+def measure(source: Source) -> Tables:
     """Return curves, their means, final accuracies, distributions with their peaks, and mean accuracies of pairs."""
-    from nws_data.format.metadata import read_table
-
     frame = source.trainings()
     provenance = read_table(source.root, source.manifest, source.manifest.provenance).to_pandas()
     frame = frame.merge(provenance[["training", "wall_s"]], on="training", how="left")
@@ -83,25 +83,20 @@ def modes(frame: pd.DataFrame) -> pd.DataFrame:
     A peak is a local maximum of the smoothed distribution that stands for at least 3 % of the trainings, within two
     bandwidths; below the threshold at most the two highest count, above it the highest.
     """
-    from scipy.signal import find_peaks
-
     rows = []
     for name, group in frame.groupby("dataset"):
         accuracy, threshold = group["final_test_accuracy"].to_numpy(float), float(group["threshold"].iloc[0])
         points, height = density(accuracy)
-        places = [p for p in find_peaks(np.pad(height, 1))[0] - 1 if _share(accuracy, points[p]) >= 0.03]
+        near = (np.abs(accuracy - points[:, None]) < 2 * _BANDWIDTH).mean(axis=1)
+        places = [p for p in find_peaks(np.pad(height, 1))[0] - 1 if near[p] >= 0.03]
         places.sort(key=lambda p: -height[p])
-        failed = sorted(points[p] for p in [p for p in places if points[p] <= threshold][:2])
-        passed = [points[p] for p in places if points[p] > threshold][:1]
-        found = {"trainings": len(group), "threshold": threshold, "passed": float(group["passed"].mean())}
-        peaks = dict(zip(("failure_peak", "failure_peak_2"), failed, strict=False))
-        rows.append({"dataset": name} | found | peaks | {"success_peak": passed[0] if passed else np.nan})
-    columns = ["dataset", "trainings", "threshold", "passed", "failure_peak", "failure_peak_2", "success_peak"]
-    return pd.DataFrame(rows).reindex(columns=columns)
-
-
-def _share(accuracy: np.ndarray, place: float) -> float:
-    return float((np.abs(accuracy - place) < 2 * _BANDWIDTH).mean())
+        failed = sorted([points[p] for p in places if points[p] <= threshold][:2])
+        passed = [points[p] for p in places if points[p] > threshold]
+        found = {"dataset": name, "trainings": len(group), "threshold": threshold, "passed": float(group["passed"].mean())}
+        first, second, *_ = [*failed, np.nan, np.nan]
+        peaks = {"failure_peak": first, "failure_peak_2": second, "success_peak": passed[0] if passed else np.nan}
+        rows.append(found | peaks)
+    return pd.DataFrame(rows)
 
 
 def pair_table(frame: pd.DataFrame, row: str, column: str) -> pd.DataFrame:
@@ -114,29 +109,25 @@ def pair_table(frame: pd.DataFrame, row: str, column: str) -> pd.DataFrame:
 
 def format_pair_table(frame: pd.DataFrame, row: str, column: str) -> list[str]:
     """Return :func:`pair_table` as lines: percent, and how many trainings; a dash where there is none."""
-    from nws_data.terminal import align
-
     values, counts, rows, columns = _matrix(pair_table(frame, row, column))
-    cells = [
-        [f"{100 * value:.0f} ({count:.0f})" if count else "-" for value, count in zip(*line, strict=True)]
-        for line in zip(values, counts, strict=True)
-    ]
+    cells = _cells(values, counts, "{:.0f} ({:.0f})", "-")
     return align([["", *columns], *([name, *line] for name, line in zip(rows, cells, strict=True))])
+
+
+def _cells(values: np.ndarray, counts: np.ndarray, text: str, none: str) -> list[list[str]]:
+    pairs = (zip(*lines, strict=True) for lines in zip(100 * values, counts, strict=True))
+    return [[text.format(value, count) if count else none for value, count in line] for line in pairs]
 
 
 def _matrix(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[str], list[str]]:
     """Return means and counts of a pair as matrices, with the names of rows and columns in the order of Table 1."""
-    from nws_data.space.hyperparameters import CLASSES
-
-    row, column = table["row"].iloc[0], table["column"].iloc[0]
-    rows, columns = [str(v) for v in CLASSES[row]], [str(v) for v in CLASSES[column]]
+    rows, columns = ([str(value) for value in CLASSES[table[name].iloc[0]]] for name in ("row", "column"))
     both = table.pivot_table(index="row_value", columns="column_value", values=["accuracy", "trainings"])
-    values = both["accuracy"].reindex(index=rows, columns=columns).to_numpy(float)
-    counts = both["trainings"].reindex(index=rows, columns=columns).fillna(0).to_numpy(float)
-    return values, counts, rows, columns
+    values, counts = (both[name].reindex(index=rows, columns=columns).to_numpy(float) for name in ("accuracy", "trainings"))
+    return values, np.nan_to_num(counts), rows, columns
 
 
-def draw(tables: dict[str, pd.DataFrame]) -> dict[str, Figure]:
+def draw(tables: Tables) -> dict[str, Figure]:
     """Return learning curves, accuracies, pairs, sizes and times."""
     return {
         "curves": _draw_curves(tables["curves"], tables["means"]),
@@ -150,13 +141,10 @@ def _draw_curves(every: pd.DataFrame, means: pd.DataFrame) -> Figure:
     names = value_order("dataset", every["dataset"])
     figure, (axes,) = style.grid(1, len(names), 2.9, 3.0, sharey=True)
     for panel, name in zip(axes, names, strict=True):
-        own = every[every["dataset"] == name].drop(columns=["training", "dataset"]).to_numpy(float)
-        lines = panel.plot(
-            _PROGRESS, 100 * own.T, color="#888888", alpha=float(np.clip(20 / len(own), 0.05, 0.4)), linewidth=0.6
-        )
-        for line in lines:
-            line.set_rasterized(True)
-        mean = means[means["dataset"] == name]
+        own = where(every, dataset=name).drop(columns=["training", "dataset"]).to_numpy(float)
+        alpha = float(np.clip(20 / len(own), 0.05, 0.4))
+        panel.plot(_PROGRESS, 100 * own.T, color="#888888", alpha=alpha, linewidth=0.6, rasterized=True)
+        mean = where(means, dataset=name)
         for side, colour in _SIDES.items():
             panel.plot(mean["progress"], 100 * mean[side], color=colour, linewidth=2, label=f"mean {side}")
         panel.set(
@@ -172,7 +160,7 @@ def _draw_accuracies(trainings: pd.DataFrame, found: pd.DataFrame) -> Figure:
     names = value_order("dataset", trainings["dataset"])
     figure, (axes,) = style.grid(1, len(names), 2.9, 2.6)
     for panel, name in zip(axes, names, strict=True):
-        accuracy = trainings.loc[trainings["dataset"] == name, "final_test_accuracy"].to_numpy(float)
+        accuracy = where(trainings, dataset=name)["final_test_accuracy"].to_numpy(float)
         row = found.set_index("dataset").loc[name]
         panel.hist(100 * accuracy, bins=np.linspace(0, 100, 51).tolist(), density=True, color=style.COLOURS[4])
         points, height = density(accuracy)
@@ -191,8 +179,7 @@ def _draw_pairs(table: pd.DataFrame) -> Figure:
     figure, axes = style.grid(len(PAIRS), len(names), 3.1, 2.3)
     for line, (row, column) in zip(axes, PAIRS, strict=True):
         for panel, name in zip(line, names, strict=True):
-            own = table[(table["dataset"] == name) & (table["row"] == row) & (table["column"] == column)]
-            draw_pair(panel, own)
+            draw_pair(panel, where(table, dataset=name, row=row, column=column))
             panel.set_title(f"{name}: accuracy (%)")
     return figure
 
@@ -200,11 +187,8 @@ def _draw_pairs(table: pd.DataFrame) -> Figure:
 def draw_pair(panel: Axes, table: pd.DataFrame) -> None:
     """Draw a :func:`pair_table` as coloured cells with percent and counts; grey where there is no training."""
     values, counts, rows, columns = _matrix(table)
-    texts = [
-        [f"{100 * v:.0f}\n({n:.0f})" if n else "none" for v, n in zip(*pair, strict=True)]
-        for pair in zip(values, counts, strict=True)
-    ]
-    style.heat(panel, 100 * values, texts, [r.replace("_", "\n") for r in rows], columns, 0, 100)
+    texts = _cells(values, counts, "{:.0f}\n({:.0f})", "none")
+    heat(panel, 100 * values, texts, [row.replace("_", "\n") for row in rows], columns, 0, 100)
     panel.set(xlabel=table["column"].iloc[0])
 
 
@@ -212,22 +196,20 @@ def _draw_sizes(trainings: pd.DataFrame) -> Figure:
     figure, ((weights, times, epochs),) = style.grid(1, 3, 3.6, 2.5)
     weights.hist(trainings["n_weights"] / 1000, bins=40, color=style.COLOURS[0])
     weights.set(xlabel="weights (thousands)", ylabel="trainings", title="Size")
-    seconds = trainings["wall_s"].dropna()
-    if len(seconds):
-        times.hist(np.log10(seconds.clip(lower=1e-3)), bins=40, color=style.COLOURS[2])
-        times.xaxis.set_major_formatter(lambda value, _: f"{10**value:,.3g}")
+    times.hist(np.log10(trainings["wall_s"].dropna().clip(lower=1e-3)), bins=40, color=style.COLOURS[2])
+    times.xaxis.set_major_formatter(lambda value, _: f"{10**value:,.3g}")
     times.set(xlabel="seconds (logarithmic)", ylabel="trainings", title="Time on the machine that built it")
     epochs.hist(trainings["n_epochs"], bins=40, color=style.COLOURS[1])
     epochs.set(xlabel="epochs", ylabel="trainings", title="Length until it stopped")
     return figure
 
 
-def tell(tables: dict[str, pd.DataFrame]) -> str:
+def tell(tables: Tables) -> str:
     """Return the share that passes, the peaks of failures, and the best and worst combination."""
     found, pairs = tables["modes"], tables["pairs"]
     passed = float((found["passed"] * found["trainings"]).sum() / found["trainings"].sum())
     peaks = "; ".join(f"{row.dataset} {_percents(row.failure_peak, row.failure_peak_2)}" for row in found.itertuples())
-    first = pairs[(pairs["row"] == "initialization") & (pairs["column"] == "activation")]
+    first = where(pairs, row="initialization", column="activation")
     groups = first.groupby(["row_value", "column_value"])[["accuracy", "trainings"]].apply(
         lambda g: float((g["accuracy"] * g["trainings"]).sum() / g["trainings"].sum())
     )

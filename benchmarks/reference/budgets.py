@@ -57,23 +57,10 @@ class Budget:
 
         ``svhn_part`` holds the first 10,000 images of SVHN's test split.
         """
-        images = ImageOptions(
-            sources=(*self.sources, f"svhn_part={svhn_part}"),
-            root=root,
-            download=download,
-            n_train=self.n_train,
-            n_test=self.n_test,
-        )
-        population = BuildConfig(
-            out=out,
-            trainings=self.trainings,
-            images=images,
-            seed=self.seed,
-            epoch_cap=self.epoch_cap,
-            precision=self.precision,
-            device=self.device,
-            workers=workers,
-        )
+        sources = (*self.sources, f"svhn_part={svhn_part}")
+        images = ImageOptions(sources=sources, root=root, download=download, n_train=self.n_train, n_test=self.n_test)
+        own = {name: getattr(self, name) for name in ("trainings", "seed", "epoch_cap", "precision", "device")}
+        population = BuildConfig(out=out, images=images, workers=workers, **own)
         return population, replace(population, out=ablation, trainings=self.without_batch_norm, batch_norm=False)
 
 

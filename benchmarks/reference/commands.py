@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,20 +63,15 @@ def run_reference(budget: Budget, out: Path) -> int:
     plans = [plan for runs in budget.runs for plan in plans_of(runs, data, checkpoints)]
     keep, failed = Keep(predictions=(out / PREDICTIONS).resolve()), 0
     with progress_bar(total=sum(plan.n_fits for plan in plans), bar_format=FITS) as bar:
-        for outcome in run_all(plans, data, results, keep=keep, tick=lambda name: bar.update()):
+        for outcome in run_all(plans, data, results, keep=keep, bar=bar):
             if not outcome.skipped:
                 say(sentence(outcome), error=outcome.result is None)
             failed += outcome.result is None
     check_leaks(budget.leaks, data, out / LEAKS)
-    figures = out / FIGURES
-    ablation = out / ABLATION
-    source = Source(
-        data,
-        results,
-        kept=figures / KEPT,
-        checkpoints=checkpoints,
-        without_batch_norm=ablation if ablation.exists() else None,
-    )
+    figures, ablation = out / FIGURES, out / ABLATION
+    source = Source(data, results, kept=figures / KEPT, checkpoints=checkpoints)
+    if ablation.exists():
+        source = replace(source, without_batch_norm=ablation)
     for figure in make_figures(chosen(budget.figures), source, figures):
         say(f"{figure.name}: {figure.shows or f'not made: {figure.missing}'}")
     say(f"Next: nws reference report --out {out}")
@@ -113,8 +108,6 @@ def plans_of(runs: Runs, data: Path, checkpoints: Path) -> Iterator[Plan]:
     """Yield the runs that this dataset has trainings for; says which tasks it has not.
 
     Methods that train for long keep their checkpoints in one folder: what differs in evaluation alone is trained once.
-
-    Raises ``NWSError`` as :func:`choose_tasks` and :func:`choose_methods` do.
     """
     found, missing = choose_tasks(runs.tasks, data, runs.folds)
     for reason in missing:

@@ -13,18 +13,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from benchmarks.findings.make import CLAIMS
 from benchmarks.findings.registry import FIGURES
-from benchmarks.findings.results import in_order, is_trivial, percent, right_of
+from benchmarks.findings.results import in_order, is_trivial, right_of
 from benchmarks.findings.source import LOWER
+from benchmarks.findings.tables import percent
 from benchmarks.leaderboard.board.write import read_results, write_board
 from benchmarks.leaderboard.files.results import Result, ResultError, main_metric
 from benchmarks.reference.budgets import Budget
 from benchmarks.reference.commands import DATA, PREDICTIONS, RESULTS
 from benchmarks.reference.commands import FIGURES as FIGURES_FOLDER
 from benchmarks.reference.record import measure_record
+from benchmarks.templates import render
 from nws_data.atomic import write_bytes
 from nws_data.tasks.metrics import paired_difference
 from nws_data.tasks.table import parse_task
@@ -75,14 +76,13 @@ def replace_files(folder: Path, source: Path, endings: tuple[str, ...]) -> None:
 
 def pages() -> dict[Path, str]:
     """Return the pages of the documentation that show the reference population, by path."""
-    environment = Environment(
-        loader=FileSystemLoader(HERE), trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, autoescape=False
-    )
     found = list(read_results(_COMMITTED).values())
+    records = {name: _PICTURES / f"{name}.json" for name in FIGURES}
+    shown = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in records.items() if path.exists()}
     values: dict[str, Any] = {
         "record": json.loads((HERE / RECORD).read_text(encoding="utf-8")),
         "results": found,
-        "figures": [(name, entry, _shown(name)) for name, entry in FIGURES.items() if _record(name).exists()],
+        "figures": [(name, FIGURES[name], record) for name, record in shown.items()],
         "claims": (_PICTURES / CLAIMS).read_text(encoding="utf-8"),
         "trends": _rows(TRENDS),
         "epochs": _rows(EPOCHS),
@@ -92,10 +92,10 @@ def pages() -> dict[Path, str]:
         "digest": next((r.data_digest[:8] for r in found if parse_task(r.task).family.population == "random"), ""),
     }
     names = ("results.md", "findings.md", "reference-run.md", "dmc-case.md", "window-methods.md")
-    written = {ROOT / "docs" / name: environment.get_template(f"{name}.j2").render(values) for name in names}
+    written = {ROOT / "docs" / name: render(HERE / f"{name}.j2", values) for name in names}
     before, begin, rest = (ROOT / "README.md").read_text(encoding="utf-8").partition(_BEGIN)
     _, end, after = rest.partition(_END)
-    tables = environment.get_template("readme.md.j2").render(values)
+    tables = render(HERE / "readme.md.j2", values)
     return written | {ROOT / "README.md": f"{before}{begin}\n{tables}\n{end}{after}"}
 
 
@@ -103,16 +103,6 @@ def _rows(name: str) -> list[dict[str, Any]]:
     """Return the rows of a figure's table; none where it was not made."""
     path = _PICTURES / name
     return pd.read_csv(path).to_dict("records") if path.exists() else []
-
-
-def _shown(name: str) -> dict[str, Any]:
-    """Return what a figure shows, or that it is ``missing``."""
-    found: dict[str, Any] = json.loads(_record(name).read_text(encoding="utf-8"))
-    return found
-
-
-def _record(name: str) -> Path:
-    return _PICTURES / f"{name}.json"
 
 
 def scores_table(results: Sequence[Result], tasks: Sequence[str], methods: Sequence[str] = (), folds: bool = True) -> str:

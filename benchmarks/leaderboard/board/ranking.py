@@ -62,10 +62,7 @@ def rank_methods(rows: Mapping[str, Sequence[Sequence[Score]]]) -> dict[str, Ran
 def _ranks(task: Sequence[Sequence[Score]], trainings: Sequence[str], weights: np.ndarray) -> np.ndarray:
     """Return the ranks of methods on a task in each sample, float64 ``(samples, methods)``.
 
-    Args:
-        task: the scores of each method.
-        trainings: ids, sorted.
-        weights: ``(samples, trainings)``, how often each was drawn. A sample without any of the task's ties all methods.
+    ``weights`` ``(samples, trainings)`` says how often each training was drawn; a sample without any of the task's ties all.
     """
     own = weights[:, np.searchsorted(trainings, task[0][0].trainings)]
     with np.errstate(invalid="ignore"):

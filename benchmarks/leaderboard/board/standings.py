@@ -84,8 +84,7 @@ class Section:
 def arrange(results: Sequence[Result]) -> list[Section]:
     """Return the tables of a board: suites, then by population what is in none, official first, families in a fixed order.
 
-    Raises:
-        ResultError: results of one population over different data, which nobody may rank together.
+    Raises ``ResultError`` for results of one population over different data, which nobody may rank together.
     """
     check_same_data(results)
     suites = [(suite, [r for r in results if r.official and r.task in suite.tasks]) for suite in SUITES]

@@ -56,11 +56,8 @@ def scores_table(section: Section, recomputed: Collection[Path]) -> Table:
     """Return methods by tasks in the order of their ranks, with what they cost.
 
     A method that has not run on all tasks has no rank, but says on how many it has. Apart are what looks at no weights,
-    chance and the trivial baselines, and the number of test trainings.
-
-    Args:
-        section: of the board.
-        recomputed: paths of results whose predictions were scored again.
+    chance and the trivial baselines, and the number of test trainings. ``recomputed`` has the paths of results whose
+    predictions were scored again.
     """
 
     def row(method: str) -> tuple[TableCell, ...]:

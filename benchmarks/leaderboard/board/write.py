@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from itertools import groupby
 from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from benchmarks.leaderboard.board import words
 from benchmarks.leaderboard.board.charts import draw_bars, draw_pareto, legend
@@ -23,6 +21,7 @@ from benchmarks.leaderboard.files.against_data import check_against_data, recomp
 from benchmarks.leaderboard.files.checks import CONTROL
 from benchmarks.leaderboard.files.json_text import difference
 from benchmarks.leaderboard.files.results import Result, ResultError
+from benchmarks.templates import render
 from nws_data.atomic import write_bytes
 
 MARKDOWN, HTML, TABLE = "board.md", "board.html", "board.parquet"
@@ -40,10 +39,8 @@ def write_board(results: Path, out: Path, data: Path | None = None, predictions:
         data: the dataset, to derive what each task tests on again.
         predictions: folder of prediction files, to score them again on ``data``.
 
-    Raises:
-        ResultError: files that are refused, each with its reason, results over different data, or predictions without
-            data; nothing is written.
-        FormatError: ``data`` is no dataset.
+    Raises ``ResultError`` for files that are refused, each with its reason, results over different data, or predictions
+    without data, and ``FormatError`` where ``data`` is no dataset; nothing is written then.
     """
     if predictions is not None and data is None:
         raise ResultError("--predictions are scored on the dataset they were made on: name its folder by --data")
@@ -51,7 +48,7 @@ def write_board(results: Path, out: Path, data: Path | None = None, predictions:
     recomputed = set() if data is None else _check_all(found, results, data, predictions)
     standing = list(found.values())
     sections = arrange(standing)
-    files = {name: render(name, sections, standing, recomputed).encode() for name in (MARKDOWN, HTML)}
+    files = {name: board_text(name, sections, standing, recomputed).encode() for name in (MARKDOWN, HTML)}
     for name, content in (files | {TABLE: table_bytes(standing)}).items():
         write_bytes(out / name, content)
     return standing
@@ -60,8 +57,7 @@ def write_board(results: Path, out: Path, data: Path | None = None, predictions:
 def read_results(folder: Path) -> dict[Path, Result]:
     """Read every result file under a folder, hidden ones left out, sorted by path.
 
-    Raises:
-        ResultError: no folder, no files, or files that are refused, each with its reason.
+    Raises ``ResultError`` for no folder, no files, or files that are refused, each with its reason.
     """
     paths = sorted(path for path in folder.rglob("*.json") if path.is_file())
     paths = [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
@@ -112,7 +108,7 @@ def _check_all(found: Mapping[Path, Result], folder: Path, data: Path, predictio
     return recomputed
 
 
-def render(name: str, sections: Sequence[Section], results: Sequence[Result], recomputed: Collection[Path]) -> str:
+def board_text(name: str, sections: Sequence[Section], results: Sequence[Result], recomputed: Collection[Path]) -> str:
     """Return the board as a file's text; ``recomputed`` has the paths of results whose predictions were scored again."""
     others = [section for section in sections if section.suite is None]
     by_population: dict[str, list[Result]] = {}
@@ -130,20 +126,7 @@ def render(name: str, sections: Sequence[Section], results: Sequence[Result], re
     }
     functions = (differences_table, legend, draw_bars, draw_pareto)
     values |= {function.__name__: function for function in functions}
-    return _template(name).render(values).rstrip() + "\n"
-
-
-@lru_cache
-def _template(name: str) -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=name == HTML,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters["plain_markdown"] = plain_markdown
-    return environment.get_template(f"{name}.j2")
+    return render(Path(__file__).with_name(f"{name}.j2"), values, plain_markdown=plain_markdown).rstrip() + "\n"
 
 
 def plain_markdown(text: str) -> str:

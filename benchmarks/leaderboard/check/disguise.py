@@ -17,13 +17,8 @@ from nws_data.tasks.task import Task, load_task
 class Disguised(Task):
     """A task with exchanged labels on some sides: each class has the next one's, numbers are mirrored.
 
-    A method that learns from the labels is then wrong wherever it was right, one that sees the answers is not.
-
-    Args:
-        name: the task.
-        root: the dataset's folder.
-        sides: whose labels are exchanged.
-        columns: exchange the target's column too, so that nothing tells the truth.
+    A method that learns from the labels is then wrong wherever it was right, one that sees the answers is not. ``columns``
+    exchanges the target's column too, so that nothing tells the truth.
     """
 
     def __init__(self, name: str, root: Path, sides: Collection[str], columns: bool = False) -> None:
@@ -40,13 +35,10 @@ class Disguised(Task):
         view = view.with_row_labels(exchanged)
         if self._columns:
             values = exchanged.numpy() if self.classes is None else np.array(self.classes)[exchanged]
-            view.data = _with_column(view.data, self.target, values)
+            data = view.data
+            columns = {name: data[name] for name in data.columns} | {self.target: values.astype(data[self.target].dtype)}
+            view.data = NWSDataset(data.root, data.manifest, columns, data.store, data.shard_index, data.value_offset)
         return view
-
-
-def _with_column(data: NWSDataset, name: str, values: np.ndarray) -> NWSDataset:
-    columns = {column: data[column] for column in data.columns} | {name: values.astype(data[name].dtype)}
-    return NWSDataset(data.root, data.manifest, columns, data.store, data.shard_index, data.value_offset)
 
 
 def chosen_vectors(task: Task, rows: np.ndarray) -> tuple[WeightView, np.ndarray]:

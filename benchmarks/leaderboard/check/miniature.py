@@ -77,22 +77,17 @@ def write_miniature(root: Path) -> None:
 
 def _trainings(population: str, sizes: Mapping[str, int]) -> Iterator[TrainingFacts]:
     """Yield the first trainings of the plan that fill each side; classes and learning rates take turns in it."""
-    seen = Counter[str]()
-    index = -1
+    seen, index = Counter[str](), -1
+    classes, (low, high) = CLASSES[TARGETS[population]], LEARNING_RATE
+    accuracies = [0.1 + 0.8 * i / (N_SNAPSHOTS - 1) for i in range(N_SNAPSHOTS)]
     while seen != sizes:
         index += 1
         training = training_id(population, index)
         split = split_of(training)
         if seen[split] < sizes[split]:
-            yield _facts(population, index, split, seen[split])
+            nth, seed = seen[split], training_seed(BUILD_SEED, population, index)
+            drawn = sample_hyperparameters(seed, population, (TEST_SET if split == "test" else TRAIN_SET,)).to_dict()
+            drawn |= {TARGETS[population]: classes[nth % len(classes)], **(_NARROW if population == "random" else {})}
+            drawn |= {"learning_rate": low + (high - low) * (0.618 * nth % 1)}  # spread evenly, whatever the class
+            yield made_up_facts(population, index, HyperParameters.from_dict(drawn), accuracies)
             seen[split] += 1
-
-
-def _facts(population: str, index: int, split: str, nth: int) -> TrainingFacts:
-    seed = training_seed(BUILD_SEED, population, index)
-    classes, (low, high) = CLASSES[TARGETS[population]], LEARNING_RATE
-    drawn = sample_hyperparameters(seed, population, (TEST_SET if split == "test" else TRAIN_SET,)).to_dict()
-    drawn |= {TARGETS[population]: classes[nth % len(classes)], **(_NARROW if population == "random" else {})}
-    drawn |= {"learning_rate": low + (high - low) * (0.618 * nth % 1)}  # spread evenly, whatever the class
-    accuracies = [0.1 + 0.8 * i / (N_SNAPSHOTS - 1) for i in range(N_SNAPSHOTS)]
-    return made_up_facts(population, index, HyperParameters.from_dict(drawn), accuracies)

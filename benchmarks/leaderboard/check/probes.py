@@ -18,7 +18,6 @@ from benchmarks.leaderboard.check.disguise import Disguised, chosen_vectors
 from benchmarks.leaderboard.runs.plans import Plan
 from benchmarks.leaderboard.runs.runner import failures_named
 from nws_data.errors import NWSError
-from nws_data.read.views import WeightView
 from nws_data.space.identity import SIDES
 from nws_data.tasks.scores import ClassificationScore, Score
 from nws_data.tasks.task import Task, as_array, load_task
@@ -69,7 +68,8 @@ class Probe:
     def findings(self, with_seed: bool = False) -> Iterator[Finding]:
         """Yield what is wrong; nothing more once the method raises or its predictions are none."""
         try:
-            yield from self._findings(with_seed)
+            with failures_named(self.plan.method):
+                yield from self._findings(with_seed)
         except NWSError as error:
             declined = isinstance(error, MethodError) and error.__cause__ is None  # raised by the method itself
             yield self._found(RUNS, f"declined: {error}" if declined else str(error), wrong=not declined)
@@ -80,8 +80,8 @@ class Probe:
     def _findings(self, with_seed: bool) -> Iterator[Finding]:
         task, method = load_task(self.plan.task, self.root), self._method(0)
         with _global_state(1) as after:
-            self._fit(method, task)
-            values = self._predict(method, task.test)
+            method.fit(task)
+            values = method.predict(task.test)
         if changed := self._changed(task):
             yield self._found(INPUTS, f"{changed} changed")
             task = load_task(self.plan.task, self.root)
@@ -104,7 +104,7 @@ class Probe:
         n = len(task.test.data)
         for check, rows in ((ORDER, np.arange(n)[::-1]), (ALONE, np.arange(n // 2)), (ALONE, np.arange(1))):
             view, places = chosen_vectors(task, rows.copy())
-            if odd := _difference(self._predict(method, view), expected[places], _ROUNDING):
+            if odd := _difference(method.predict(view), expected[places], _ROUNDING):
                 how = "in reverse order" if check == ORDER else f"of {len(rows)} of the {n} test vectors without the others"
                 yield self._found(check, f"{odd}, {how}")
                 return
@@ -114,8 +114,8 @@ class Probe:
         task = load_task(self.plan.task, self.root)
         method = self._method(0)
         with _global_state(2):
-            self._fit(method, Disguised(self.plan.task, self.root, ("train", "validation")))
-            score = self._score(self._predict(method, task.test))
+            method.fit(Disguised(self.plan.task, self.root, ("train", "validation")))
+            score = self._score(method.predict(task.test))
         if _beats_chance(score):
             yield self._found(LEAK, f"fitted on exchanged labels, and on the true ones of the test side {_text(score)}")
         blind = Disguised(self.plan.task, self.root, ("test",), columns=True)
@@ -134,8 +134,8 @@ class Probe:
     def _again(self, method: Method, task: Task, expected: np.ndarray, state: int) -> tuple[str | None, GlobalState]:
         """Fit, predict and compare, from another state of the global generators; return the state after it, too."""
         with _global_state(state) as after:
-            self._fit(method, task)
-            values = self._predict(method, task.test)
+            method.fit(task)
+            values = method.predict(task.test)
         return _difference(values, expected, 0), after
 
     def _seeds(self, task: Task, expected: np.ndarray) -> Iterator[Finding]:
@@ -150,16 +150,7 @@ class Probe:
             yield self._found(SEED, "seeds 0 and 1 predict the same", wrong=False)
 
     def _method(self, seed: int) -> Method:
-        with failures_named(self.plan.method):
-            return make_method(self.plan.method, seed, **self.plan.given)
-
-    def _fit(self, method: Method, task: Task) -> None:
-        with failures_named(self.plan.method):
-            method.fit(task)
-
-    def _predict(self, method: Method, view: WeightView) -> Any:
-        with failures_named(self.plan.method):
-            return method.predict(view)
+        return make_method(self.plan.method, seed, **self.plan.given)
 
     def _score(self, values: Any) -> Score:
         return load_task(self.plan.task, self.root).evaluate(values)  # a task that the method cannot have changed

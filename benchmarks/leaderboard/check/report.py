@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import sys
 import tempfile
@@ -10,14 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 from benchmarks.leaderboard.check.miniature import TASKS, write_miniature
 from benchmarks.leaderboard.check.probes import CHECKS, RUNS, Finding, Probe
 from benchmarks.leaderboard.runs.plans import choose_methods, make_plans
 from nws_data.errors import NWSError
 from nws_data.progress import FITS, progress_bar
-from nws_data.terminal import align
+from nws_data.terminal import align, say, say_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,22 +36,20 @@ class Report:
         ran = len(self.tasks) > sum(finding.check == RUNS for finding in self.findings)
         return ran and not any(finding.wrong for finding in self.findings)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as values that JSON can hold."""
-        found = [asdict(finding) | {"what_to_do": CHECKS[finding.check]} for finding in self.findings]
-        return asdict(self) | {"sound": self.sound, "checks": list(CHECKS), "findings": found}
+
+def check(options: argparse.Namespace) -> int:
+    """Check a method and print what was found, by the options of ``nws bench check``; returns 1 where something is wrong."""
+    report = check_method(options.method, options.option, options.task)
+    found = [asdict(finding) | {"what_to_do": CHECKS[finding.check]} for finding in report.findings]
+    values = asdict(report) | {"sound": report.sound, "checks": list(CHECKS), "findings": found}
+    say_json(values) if options.json else say(format_report(report))
+    return 0 if report.sound else 1
 
 
 def check_method(method: str, options: Mapping[str, str], patterns: Sequence[str] = ()) -> Report:
-    """Check one method.
+    """Check one method, by name or class path, on the tasks of the miniature that match; all by default.
 
-    Args:
-        method: a registered name, ``package.module:Class`` or ``file.py:Class``.
-        options: of the method.
-        patterns: names or patterns of tasks of the miniature; all by default.
-
-    Raises:
-        NWSError: no such method, option or task, or a method that fits none of the tasks.
+    Raises ``NWSError`` for no such method, option or task, or a method that fits none of the tasks.
     """
     started_s = time.perf_counter()
     (name, *others) = choose_methods([method])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.leaderboard.files.json_text import difference
-from benchmarks.leaderboard.files.results import Result, ResultError, as_json, prediction_name, test_fields
+from benchmarks.leaderboard.files.results import Result, ResultError, SeedRun, as_json, prediction_name, test_fields
 from nws_data.errors import NWSError
 from nws_data.format.manifest import Manifest
 from nws_data.hashing import file_sha256
@@ -53,11 +53,9 @@ def recompute(result: Result, root: Path, predictions: Path) -> bool:
     Raises:
         ResultError: a file that is not the one whose SHA-256 the result has, or whose score differs from the result's.
     """
-    names = iter(prediction_names(result))
-    for run in result.runs:
+    for run, files in prediction_files(result, predictions):
         parts = []
-        for name, sha256 in zip(test_sets(result.task, result.folds), run.predictions_sha256, strict=True):
-            path = predictions / next(names)
+        for (name, path), sha256 in zip(files, run.predictions_sha256, strict=True):
             if not path.is_file():
                 return False
             if (found := file_sha256(path)) != sha256:
@@ -66,23 +64,18 @@ def recompute(result: Result, root: Path, predictions: Path) -> bool:
                 parts.append(_task(name, root).evaluate(path))
             except NWSError as error:
                 raise ResultError(f"{path}: {error}") from error
-        score = parts[0] if len(parts) == 1 else pool(parts)
-        source = f"its prediction files in {predictions}"
+        source, score = f"its prediction files in {predictions}", pool(parts)
         if odd := difference(as_json(run.score.to_dict()), as_json(score.to_dict()), f"score of seed {run.seed}", source):
             raise ResultError(odd)
     return True
 
 
 @lru_cache(maxsize=256)
-def _any_score(task: str, folds: int, root: Path) -> Score:
+def _any_score(name: str, folds: int, root: Path) -> Score:
     """Return the score of all-zero predictions, for its fields that depend on the test set alone."""
-    return pool([_of_zeros(name, root) for name in test_sets(task, folds)])
-
-
-def _of_zeros(name: str, root: Path) -> Score:
-    task = _task(name, root)
-    kind = np.float64 if task.kind == "regression" else np.int64
-    return task.evaluate(np.zeros(len(task.test), kind))
+    tasks = [_task(name, root) for name in test_sets(name, folds)]
+    kind = np.float64 if tasks[0].kind == "regression" else np.int64
+    return pool([task.evaluate(np.zeros(len(task.test), kind)) for task in tasks])
 
 
 @lru_cache(maxsize=8)
@@ -96,8 +89,12 @@ def test_sets(task: str, folds: int) -> tuple[str, ...]:
     return tuple(fold.name for fold in spec.folds()) if folds else (spec.name,)
 
 
+def prediction_files(result: Result, folder: Path) -> list[tuple[SeedRun, list[tuple[str, Path]]]]:
+    """Return each run of a result with its test sets and their prediction files in a folder."""
+    known, sets = (result.task, result.folds, result.method, result.options), test_sets(result.task, result.folds)
+    return [(run, [(name, folder / prediction_name(*known, name, run.seed)) for name in sets]) for run in result.runs]
+
+
 def prediction_names(result: Result) -> list[str]:
     """Return the names of a result's prediction files, seed by seed, of each the test sets in order."""
-    sets = test_sets(result.task, result.folds)
-    known = (result.task, result.folds, result.method, result.options)
-    return [prediction_name(*known, test_set, run.seed) for run in result.runs for test_set in sets]
+    return [path.name for _, files in prediction_files(result, Path()) for _, path in files]

@@ -138,8 +138,26 @@ class Result:
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """Means over the seeds, see :func:`summarize`."""
-        return summarize([run.score for run in self.runs])
+        """Mean, standard deviation and interval over the seeds of every metric, and chance (None of a regression).
+
+        The interval is that of the mean over seeds, clustered by training: it takes the mean of each training's counts. Of
+        Kendall's tau, which no sums give, there is none.
+        """
+        scores = [run.score for run in self.runs]
+        intervals: dict[str, Interval | None]
+        if isinstance(scores[0], ClassificationScore):
+            intervals = {"accuracy": clustered_accuracy(np.asarray(scores[0].n_items), mean_right(scores))}
+        else:
+            of_sums = clustered_regression(mean_sums(scores))
+            intervals = dict(zip(("r2", "mae"), of_sums, strict=True)) | {"kendall_tau": None}
+        found: dict[str, Any] = {"chance": getattr(scores[0], "chance", None)}
+        for name, interval in intervals.items():
+            values = [float(getattr(score, name)) for score in scores]
+            spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+            found[name] = {"mean": float(np.mean(values)), "std": spread}
+            if interval is not None:
+                found[name] |= {"low": interval.low, "high": interval.high}
+        return found
 
     @property
     def from_predictions(self) -> bool:
@@ -277,28 +295,6 @@ def seed_run_from_dict(values: Mapping[str, Any], test: Mapping[str, Any], kind:
     """Build a run from :func:`seed_run_to_dict` and the shared fields; raises an ``NWSError`` for numbers that differ."""
     score = _SCORES[kind].from_dict({**values["score"], **test})
     return SeedRun(**{**values, "score": score, "predictions_sha256": tuple(values["predictions_sha256"])})
-
-
-def summarize(scores: Sequence[Score]) -> dict[str, Any]:
-    """Return mean, standard deviation and interval over the seeds of every metric, and chance (None of a regression).
-
-    The interval is that of the mean over seeds, clustered by training: it takes the mean of each training's counts. Of
-    Kendall's tau, which no sums give, there is none.
-    """
-    intervals: dict[str, Interval | None]
-    if isinstance(scores[0], ClassificationScore):
-        intervals = {"accuracy": clustered_accuracy(np.asarray(scores[0].n_items), mean_right(scores))}
-    else:
-        found_intervals = clustered_regression(mean_sums(scores))
-        intervals = dict(zip(("r2", "mae"), found_intervals, strict=True)) | {"kendall_tau": None}
-    found: dict[str, Any] = {"chance": getattr(scores[0], "chance", None)}
-    for name, interval in intervals.items():
-        values = [float(getattr(score, name)) for score in scores]
-        spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        found[name] = {"mean": float(np.mean(values)), "std": spread}
-        if interval is not None:
-            found[name] |= {"low": interval.low, "high": interval.high}
-    return found
 
 
 def mean_right(scores: Sequence[Score]) -> np.ndarray:

@@ -4,39 +4,33 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 from baselines.reading.saved import check_keepable
 from benchmarks.leaderboard.files.formats import interval_text, spread_text, unit_of, value_text
-from benchmarks.leaderboard.files.results import Result, main_metric
+from benchmarks.leaderboard.files.results import main_metric
 from benchmarks.leaderboard.runs.plans import choose_methods, choose_tasks, fits, make_plans, method_label
 from benchmarks.leaderboard.runs.published import Published
 from benchmarks.leaderboard.runs.runner import Keep, Outcome, run_all
 from nws_data.errors import NWSError
 from nws_data.progress import FITS, progress_bar
-from nws_data.terminal import plain, say
+from nws_data.terminal import say
 
 MAX_SEEDS = 1000
 """More than anybody needs: a slip of the finger must not fill memory with plans."""
 
 
-def bench(options: argparse.Namespace, out: Path, given: Mapping[str, str]) -> int:
-    """Run methods on tasks and print a line for each run; returns 1 where a task or a run was not possible, else 0.
+def bench(options: argparse.Namespace) -> int:
+    """Run methods on tasks and print a line for each run, by the options of ``nws bench run``.
 
-    Args:
-        options: of ``nws bench run``.
-        out: folder of results.
-        given: options of methods.
-
-    Raises:
-        NWSError: names, options or a dataset that make no sense; nothing has run then.
+    Returns 1 where a task or a run was not possible, else 0. Raises ``NWSError`` for names, options or a dataset that make
+    no sense; nothing has run then.
     """
     if not 1 <= options.seeds <= MAX_SEEDS:
         raise NWSError(f"--seeds must be in [1, {MAX_SEEDS}], got {options.seeds}")
     chosen, missing = choose_tasks(options.task, options.data, options.folds)
     found = choose_methods(options.method)
-    plans = list(make_plans(chosen, found, given, options.seeds, options.folds))
+    plans = list(make_plans(chosen, found, options.option, options.seeds, options.folds))
     for reason in missing:
         say(f"not available: {reason}", error=True)
     if not plans and not missing:
@@ -46,6 +40,7 @@ def bench(options: argparse.Namespace, out: Path, given: Mapping[str, str]) -> i
         if others := [task for task in chosen if not fits(method, task)]:
             say(f"left out, the method does not fit: {method_label(method)} on {', '.join(others)}", error=True)
     # Absolute: a method may change the working directory.
+    out = options.out
     root, place = options.data.resolve(), out.resolve()
     kept, classifiers = (folder and folder.resolve() for folder in (options.predictions, options.keep))
     if classifiers is not None:
@@ -56,13 +51,8 @@ def bench(options: argparse.Namespace, out: Path, given: Mapping[str, str]) -> i
     keep = Keep(predictions=kept, classifiers=classifiers)
     failed = len(missing)
     with progress_bar(total=sum(plan.n_fits for plan in plans), bar_format=FITS) as bar:
-
-        def tick(name: str) -> None:
-            bar.set_postfix_str(plain(name), refresh=False)
-            bar.update()
-
         published = Published(root)
-        for outcome in run_all(plans, root, place, keep=keep, again=options.again, published=published, tick=tick):
+        for outcome in run_all(plans, root, place, keep=keep, again=options.again, published=published, bar=bar):
             say(sentence(outcome).replace("\n", "\n  "), error=outcome.result is None)
             failed += outcome.result is None
     n = len(plans) + len(missing)
@@ -80,23 +70,18 @@ def _check_writable(folder: Path) -> None:
 
 
 def sentence(outcome: Outcome) -> str:
-    """Return what came of a run in one line."""
+    """Return what came of a run: ``TASK, METHOD: 83.1 ± 0.4 [79.0, 86.5] accuracy in %, chance 33.3; 1.2 s``."""
     if outcome.result is None:
         return f"{outcome.plan.name}: failed: {outcome.note}"
-    done = f"{outcome.plan.name}: {score_text(outcome.result)}"
+    result, kind = outcome.result, outcome.result.kind
+    found, chance = main_metric(result), result.summary["chance"]
+    score = f"{spread_text(found['mean'], found['std'], kind)} {interval_text(found['low'], found['high'], kind)}"
+    guess = "" if chance is None else f", chance {value_text(chance, kind)}"
+    done = f"{outcome.plan.name}: {score} {unit_of(kind)}{guess}"
     if outcome.skipped:
         note = f"; {outcome.note}" if outcome.note else ""
         if outcome.reused:
             return f"{done}; reused from {outcome.reused}, --again runs it here{note}"
-        return f"{done}; there already ({outcome.result.path}), --again runs it once more{note}"
-    seconds = sum(run.fit_s + run.predict_s for run in outcome.result.runs)
+        return f"{done}; there already ({result.path}), --again runs it once more{note}"
+    seconds = sum(run.fit_s + run.predict_s for run in result.runs)
     return f"{done}; {seconds:.1f} s" + (f" ({outcome.note})" if outcome.note else "")
-
-
-def score_text(result: Result) -> str:
-    """Return a result's score, interval and chance, such as ``83.1 ± 0.4 [79.0, 86.5] accuracy in %, chance 33.3``."""
-    found, chance = main_metric(result), result.summary["chance"]
-    score = spread_text(found["mean"], found["std"], result.kind)
-    interval = interval_text(found["low"], found["high"], result.kind)
-    guess = "" if chance is None else f", chance {value_text(chance, result.kind)}"
-    return f"{score} {interval} {unit_of(result.kind)}{guess}"

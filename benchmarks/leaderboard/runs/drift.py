@@ -6,10 +6,10 @@ network does, and not where its weights happen to lie, predicts the same for all
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import argparse
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,10 +18,29 @@ from benchmarks.leaderboard.runs.plans import Plan, plans_to_check
 from nws_data.errors import NWSError, TaskError
 from nws_data.progress import FITS, progress_bar
 from nws_data.read.permuted import PermutedVectors
-from nws_data.tasks.metrics import clustered_accuracy
-from nws_data.tasks.table import TaskSpec, parse_task
+from nws_data.tasks.metrics import Interval, clustered_accuracy
+from nws_data.tasks.table import parse_task
 from nws_data.tasks.task import load_task
-from nws_data.terminal import align
+from nws_data.terminal import align, say, say_json
+
+
+def drift(options: argparse.Namespace) -> int:
+    """Fit each method, with seed 0, on each task of whole vectors that it fits, and print its drift.
+
+    Raises ``NWSError`` for names, options or a dataset that make no sense, no permutation, a task of windows or a
+    regression.
+    """
+    n, root = options.permutations, options.data
+    if n < 1:
+        raise NWSError(f"--permutations must be at least 1, got {n}")
+    plans = plans_to_check(options.task, options.method, options.option, root)
+    for spec in (parse_task(plan.task) for plan in plans):  # before the first fit, which may take hours
+        if spec.family.regression or spec.length is not None or spec.family.population != "fixed":
+            wanted = "classes told from whole vectors of the population fixed: global/T, ood/T"
+            raise TaskError(f"{spec.name}: drift is of {wanted}")
+    drifts = [_run(plan, n, root) for plan in progress_bar(iterable=plans, bar_format=FITS)]
+    say_json([asdict(drift) for drift in drifts]) if options.json else say(format_drifts(drifts))
+    return 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,40 +52,8 @@ class Drift:
     n_trainings: int
     n_permutations: int
     accuracy: float  # on the test vectors as they are
-    permuted: float  # on the same vectors, permuted
-    permuted_low: float
-    permuted_high: float
-    changed: float  # share of predictions on permuted vectors that are not those on the vectors as they are
-    changed_low: float
-    changed_high: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as values that JSON can hold."""
-        return asdict(self)
-
-
-def run_drifts(
-    tasks: Sequence[str], methods: Sequence[str], options: Mapping[str, str], n_permutations: int, root: Path
-) -> Iterator[Drift]:
-    """Yield the drift of each method on each task of whole vectors that it fits; a method is fitted once, with seed 0.
-
-    Raises:
-        NWSError: names, options or a dataset that make no sense, no permutation, a task of windows or a regression.
-    """
-    if n_permutations < 1:
-        raise NWSError(f"--permutations must be at least 1, got {n_permutations}")
-    plans = plans_to_check(tasks, methods, options, root)
-    for plan in plans:  # before the first fit, which may take hours
-        _check_fit_for_drift(parse_task(plan.task))
-    with progress_bar(total=len(plans), bar_format=FITS) as bar:
-        for plan in plans:
-            yield _run(plan, n_permutations, root)
-            bar.update()
-
-
-def _check_fit_for_drift(spec: TaskSpec) -> None:
-    if spec.family.regression or spec.length is not None or spec.family.population != "fixed":
-        raise TaskError(f"{spec.name}: drift is of classes told from whole vectors of the population fixed: global/T, ood/T")
+    permuted: Interval  # on the same vectors, permuted
+    changed: Interval  # share of predictions on permuted vectors that are not those on the vectors as they are
 
 
 def _run(plan: Plan, n_permutations: int, root: Path) -> Drift:
@@ -78,20 +65,14 @@ def _run(plan: Plan, n_permutations: int, root: Path) -> Drift:
     views = [PermutedVectors(task.test.data, target=task.target, seed=seed) for seed in range(n_permutations)]
     after = np.stack([_labels(method.predict(view)) for view in views])
     ones = np.full(len(truth), n_permutations)  # the test side has one snapshot of each training
-    permuted = clustered_accuracy(ones, (after == truth).sum(axis=0))
-    changed = clustered_accuracy(ones, (after != before).sum(axis=0))
     return Drift(
         task=plan.task,
         method=plan.method,
         n_trainings=len(truth),
         n_permutations=n_permutations,
         accuracy=float((before == truth).mean()),
-        permuted=permuted.estimate,
-        permuted_low=permuted.low,
-        permuted_high=permuted.high,
-        changed=changed.estimate,
-        changed_low=changed.low,
-        changed_high=changed.high,
+        permuted=clustered_accuracy(ones, (after == truth).sum(axis=0)),
+        changed=clustered_accuracy(ones, (after != before).sum(axis=0)),
     )
 
 
@@ -103,8 +84,7 @@ def format_drifts(drifts: Sequence[Drift]) -> str:
     """Return the table for people, in percent."""
     rows = [["task", "method", "right", "right, permuted", "predictions that change"]]
     for d in drifts:
-        permuted = f"{100 * d.permuted:.1f} [{100 * d.permuted_low:.1f}, {100 * d.permuted_high:.1f}]"
-        changed = f"{100 * d.changed:.1f} [{100 * d.changed_low:.1f}, {100 * d.changed_high:.1f}]"
-        rows.append([d.task, d.method, f"{100 * d.accuracy:.1f}", permuted, changed])
+        intervals = [f"{100 * x.estimate:.1f} [{100 * x.low:.1f}, {100 * x.high:.1f}]" for x in (d.permuted, d.changed)]
+        rows.append([d.task, d.method, f"{100 * d.accuracy:.1f}", *intervals])
     n = max(d.n_permutations for d in drifts)
     return "\n".join([*align(rows), f"in %, over {n} random orders of hidden units of each test network"])

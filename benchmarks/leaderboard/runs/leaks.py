@@ -7,9 +7,10 @@ chance, whatever the method, since sides are balanced. What lies above has seen 
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,14 @@ from nws_data.errors import NWSError
 from nws_data.progress import FITS, progress_bar
 from nws_data.tasks.table import parse_task
 from nws_data.tasks.task import load_task
-from nws_data.terminal import align
+from nws_data.terminal import align, say, say_json
+
+
+def leaks(options: argparse.Namespace) -> int:
+    """Check and print, by the options of ``nws bench leaks``."""
+    checks = list(run_checks(options.task, options.method, options.option, options.permutations, options.data))
+    say_json([asdict(check) for check in checks]) if options.json else say(format_checks(checks))
+    return 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +53,8 @@ def check(task: str, method: str, chance: float, accuracies: Sequence[float]) ->
     mean, n = float(np.mean(accuracies)), len(accuracies)
     # A method that always gives one answer is right by exactly chance: rounding must not put chance outside.
     half = float(t.ppf(0.975, n - 1)) * float(np.std(accuracies, ddof=1)) / math.sqrt(n) + 1e-12
-    return LeakCheck(
-        task=task,
-        method=method,
-        chance=chance,
-        mean=mean,
-        low=mean - half,
-        high=mean + half,
-        accuracies=tuple(accuracies),
-        at_chance=abs(mean - chance) <= half,
-    )
+    ends: dict[str, Any] = {"mean": mean, "low": mean - half, "high": mean + half, "at_chance": abs(mean - chance) <= half}
+    return LeakCheck(task=task, method=method, chance=chance, accuracies=tuple(accuracies), **ends)
 
 
 def run_checks(
@@ -62,8 +62,7 @@ def run_checks(
 ) -> Iterator[LeakCheck]:
     """Yield a check for each method on each task that it fits.
 
-    Raises:
-        NWSError: names, options or a dataset that make no sense, fewer than two permutations, a regression task.
+    Raises ``NWSError`` for names, options or a dataset that make no sense, fewer than two permutations, a regression task.
     """
     if n_permutations < 2:
         raise NWSError(f"--permutations must be at least 2, or there is no interval; got {n_permutations}")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import textwrap
 
 from baselines.registry import METHODS, options_of
+from nws_data.terminal import say
 
 _LIMITS = {"vector": "whole vectors", "windows": "windows", "classification": "classes", "regression": "numbers"}
 
 
-def list_methods() -> str:
-    """Return the registered methods, what they are and their options with defaults, in lines of 80 characters."""
+def methods(options: argparse.Namespace) -> int:
+    """Print the registered methods, what they are and their options with defaults, in lines of 80 characters."""
     lines, of_options = ["method              what it is"], dict[str, list[str]]()
     for name, entry in METHODS.items():
         limits = [_LIMITS[words[0]] for words in (entry.inputs, entry.kinds) if len(words) == 1]
@@ -22,4 +24,5 @@ def list_methods() -> str:
     for shown, names in of_options.items():
         lines += [*textwrap.wrap(", ".join(names), 80), textwrap.indent(textwrap.fill(shown, 76), "    ")]
     own = "A class of your own: --method package.module:Class or file.py:Class, see CONTRIBUTING.md"
-    return "\n".join([*lines, "", *textwrap.wrap(own, 80)])
+    say("\n".join([*lines, "", *textwrap.wrap(own, 80)]))
+    return 0

@@ -127,8 +127,7 @@ def make_plans(
 ) -> Iterator[Plan]:
     """Yield the runs of all tasks with all methods that fit them, task by task, each method with those options it has.
 
-    Raises:
-        MethodError: an option that no method has, or one that :func:`recorded_options` refuses.
+    Raises ``MethodError`` for an option that no method has, or one that :func:`recorded_options` refuses.
     """
     given = {method: {key: value for key, value in options.items() if key in options_of(method)} for method in methods}
     for key in options:
@@ -185,8 +184,7 @@ def recorded_options(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
     Options that the method's name fixes are left out, and paths: they say where something lies on this machine, not
     what was computed. A method that is not registered gets ``source``: its name is not unique, and what it names changes.
 
-    Raises:
-        MethodError: an option that the method does not take or that a result file cannot hold.
+    Raises ``MethodError`` for an option that the method does not take or that a result file cannot hold.
     """
     values, free = resolve_options(method, given), options_of(method)
     kept = {name: values[name] for name, option in free.items() if not is_path(option.annotation)}

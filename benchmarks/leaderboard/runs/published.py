@@ -23,12 +23,7 @@ HUB_FOLDER = "results"
 
 
 class Published:
-    """What was published on a dataset.
-
-    Args:
-        root: the dataset's folder.
-        committed: folder of results in the checkout.
-    """
+    """What was published on a dataset: in the folder ``committed`` of the checkout, and on the hub."""
 
     def __init__(self, root: Path, committed: Path = CHECKOUT / RESULTS) -> None:
         self.root, self.committed = root, committed

@@ -6,7 +6,7 @@ import operator
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,9 +28,7 @@ from nws_data.hashing import file_sha256
 from nws_data.tasks.scores import pool
 from nws_data.tasks.table import parse_task
 from nws_data.tasks.task import Task, load_task
-
-Tick = Callable[[str], None]
-"""Told of every fit that is done, or was done before, by its name."""
+from nws_data.terminal import plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,18 +67,13 @@ def run_all(
     keep: Keep = NOTHING,
     again: bool = False,
     published: Published | None = None,
-    tick: Tick,
+    bar: Any,
 ) -> Iterator[Outcome]:
     """Run plans one after the other; each result file is written as soon as its seeds are done.
 
-    Args:
-        plans: what to run.
-        root: the dataset's folder; absolute, like the others, or a method that changes the working directory moves it.
-        out: folder of results.
-        keep: folders for prediction files and classifiers.
-        again: run what is there already, too.
-        published: what is taken over instead of run; by default nothing.
-        tick: see :data:`Tick`.
+    Folders are absolute, or a method that changes the working directory moves them: ``root`` of the dataset, ``out`` of
+    results, ``keep`` for what fits give. ``again`` runs what is there already; ``published`` is taken over instead of run.
+    ``bar``, of tqdm, counts fits.
     """
     manifest = Manifest.load(root)
     here = environment()  # asked once, now: the code that runs was read at this commit, whatever is committed meanwhile
@@ -89,7 +82,7 @@ def run_all(
         unfinished = Unfinished(out, path_of(plan.task, plan.folds, plan.label, plan.options, digest), here)
         try:
             with unfinished.alone():
-                outcome = _Run(plan, root, digest, out, keep, unfinished, None if again else published, tick).outcome(again)
+                outcome = _Run(plan, root, digest, out, keep, unfinished, None if again else published, bar).outcome(again)
         except NWSError as error:
             outcome = Outcome(plan=plan, note=str(error))
         yield outcome
@@ -106,29 +99,21 @@ class _Run:
     keep: Keep
     unfinished: Unfinished
     published: Published | None
-    tick: Tick
+    bar: Any
 
     def outcome(self, again: bool) -> Outcome:
         """Run the plan unless its result is there."""
-        found, note = (None, "") if again else self._existing()
-        taken = self.published.find(self.unfinished.path, self.plan.seeds) if found is None and self.published else None
-        if taken is not None:
-            taken[0].save(self.out)
-            self._tick_all(self.plan.n_fits)
-            return Outcome(plan=self.plan, result=taken[0], skipped=True, reused=taken[1], note=self._not_written())
-        if found is None and not self._draws():
-            left_out = self.plan.n_fits - (self.plan.folds or 1)
-            self._tick_all(left_out)
-            once = replace(self, plan=replace(self.plan, seeds=self.plan.seeds[:1]))
-            return once.outcome(again)
-        if found is None:
-            return Outcome(plan=self.plan, result=self._make(), note=note)
-        self._tick_all(self.plan.n_fits)
-        return Outcome(plan=self.plan, result=found, skipped=True, note=self._not_written())
-
-    def _tick_all(self, n: int) -> None:
-        for _ in range(n):
-            self.tick(self.plan.name)
+        (found, note), reused = (None, "") if again else self._existing(), ""
+        if found is None and self.published and (taken := self.published.find(self.unfinished.path, self.plan.seeds)):
+            found, reused = taken
+            found.save(self.out)
+        if found is not None:
+            self.bar.update(self.plan.n_fits)
+            return Outcome(plan=self.plan, result=found, skipped=True, reused=reused, note=self._not_written())
+        if not self._draws():
+            self.bar.update(self.plan.n_fits - (self.plan.folds or 1))
+            return replace(self, plan=replace(self.plan, seeds=self.plan.seeds[:1])).outcome(again)
+        return Outcome(plan=self.plan, result=self._make(), note=note)
 
     def _draws(self) -> bool:
         """Whether seeds differ: else one fit stands for all."""
@@ -168,7 +153,8 @@ class _Run:
                     part = self._fit(name, seed, wanted)
                     self.unfinished.save(name, part)
                 parts.append(part)
-                self.tick(f"{name} {plan.label} seed {seed}")
+                self.bar.set_postfix_str(plain(f"{name} {plan.label} seed {seed}"), refresh=False)
+                self.bar.update()
             runs.append(_together(parts))
         result = Result(
             task=plan.task,
@@ -261,8 +247,6 @@ def failures_named(method: str) -> Iterator[None]:
 
 def _together(parts: list[SeedRun]) -> SeedRun:
     """Return the fits of one seed on all test sets as one: counts pooled, times added."""
-    if len(parts) == 1:
-        return parts[0]
     return SeedRun(
         seed=parts[0].seed,
         score=pool([part.score for part in parts]),

@@ -24,10 +24,8 @@ _HELD = "another process works on the same run"
 class Unfinished:
     """The fits of one run, in a folder of its own that no other run shares, so that none is removed under another.
 
-    Args:
-        out: folder of results.
-        path: the result file's place in it.
-        environment: what computes; fits of another one, such as of an older commit, do not count.
+    ``path`` is the result file's place in the folder ``out`` of results. Fits of another environment, such as of an older
+    commit, do not count.
     """
 
     def __init__(self, out: Path, path: Path, environment: Mapping[str, Any]) -> None:

@@ -15,13 +15,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from benchmarks.leaderboard.board.standings import check_same_data
 from benchmarks.leaderboard.files.checks import METHOD
 from benchmarks.leaderboard.files.results import Result, ResultError
 from benchmarks.leaderboard.submission.fields import NONE, TEXTS
 from nws_data.errors import FormatError
 from nws_data.format.untrusted import read_file
 from nws_data.hashing import sha256_of
-from nws_data.tasks.table import parse_task
 
 FILE = "entry.toml"
 PREDICTIONS_FOLDER = "predictions"
@@ -76,11 +76,6 @@ class Entry:
             values = tomllib.loads(read_file(folder / FILE, MAX_NBYTES).decode())
         except (OSError, ValueError, RecursionError, FormatError) as error:
             raise EntryError(f"{FILE} cannot be read ({str(error)[:200]}); write it by nws bench submit") from error
-        return cls.from_dict(values)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Entry:
-        """Build from the values of a file."""
         if (found := (values.pop("format", None), values.pop("version", None))) != (FORMAT, FORMAT_VERSION):
             raise EntryError(f"{FILE} must be {FORMAT} of version {FORMAT_VERSION}, got {str(found)[:60]}")
         if odd := set(values) ^ {field.name for field in fields(cls)}:
@@ -109,8 +104,7 @@ def _quoted(text: str) -> str:
 def read_entry(folder: Path) -> tuple[Entry, list[Result]]:
     """Read an entry with all its files: those it names, no others, no links, of the SHA-256 it names; and its results.
 
-    Raises:
-        EntryError: the first thing that is wrong.
+    Raises ``ResultError`` for the first thing that is wrong; results over different data are.
     """
     entry = Entry.load(folder)
     if entry.name != folder.name:
@@ -133,7 +127,7 @@ def read_entry(folder: Path) -> tuple[Entry, list[Result]]:
             results.append(_result(path, name))
     if not results:
         raise EntryError("no result file")
-    check_one_dataset(results)
+    check_same_data(results)
     return entry, results
 
 
@@ -145,15 +139,3 @@ def _result(path: Path, name: str) -> Result:
     if result.path.as_posix() != name:
         raise EntryError(f"{name}: the place of this result is {result.path}")
     return result
-
-
-def check_one_dataset(results: list[Result]) -> None:
-    """Raise ``EntryError`` for results on different data: two digests of one population are two datasets."""
-    first: dict[str, Result] = {}
-    for result in results:
-        other = first.setdefault(parse_task(result.task).family.population, result)
-        if other.data_digest != result.data_digest:
-            raise EntryError(
-                f"{result.task} is of data {result.data_digest[:12]}, {other.task} of {other.data_digest[:12]}: results on "
-                "different data do not compare; run all on one dataset"
-            )

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.leaderboard.files.against_data import check_against_data, prediction_names, recompute, test_sets
+from benchmarks.leaderboard.files.against_data import check_against_data, prediction_files, prediction_names, recompute
 from benchmarks.leaderboard.files.results import Result, ResultError
 from benchmarks.leaderboard.submission.entry import PREDICTIONS_FOLDER, EntryError, read_entry
 from nws_data.errors import NWSError
@@ -30,15 +30,9 @@ class Checked:
 
 
 def check_entry(folder: Path, data: Path | None = None) -> list[Checked]:
-    """Check an entry; returns its results.
+    """Check an entry; returns its results. Given the dataset they are checked on it, and refused where they are not of it.
 
-    Args:
-        folder: of the entry.
-        data: the dataset. Results are checked on it; of one that they are not of, they are refused.
-
-    Raises:
-        EntryError: the first thing that is wrong.
-        FormatError: ``data`` is no dataset.
+    Raises ``ResultError`` with the first thing that is wrong, ``FormatError`` where ``data`` is no dataset.
     """
     entry, results = read_entry(folder)
     named = {name for name in entry.files if name.startswith(f"{PREDICTIONS_FOLDER}/")}
@@ -81,15 +75,11 @@ def _check(result: Result, predictions: Path | None, data: Path | None) -> Check
 def check_counts(result: Result, folder: Path) -> None:
     """Compare prediction files with a result, without the data: task, digest, trainings, items, and how often each class.
 
-    Raises:
-        ResultError: the first difference.
+    Raises ``ResultError`` for the first difference.
     """
-    sets = test_sets(result.task, result.folds)
-    names = iter(prediction_names(result))
-    for run in result.runs:
+    for run, files in prediction_files(result, folder):
         items, classes = Counter[str](), Counter[str]()
-        for name in sets:
-            path = folder / next(names)
+        for name, path in files:
             try:
                 predictions = Predictions.load(path)
             except NWSError as error:

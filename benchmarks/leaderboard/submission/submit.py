@@ -6,7 +6,6 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,42 +29,34 @@ HERE = "here"
 _HARDWARE = re.compile(r"([^;]{1,100}); *(\d{1,5}) cores?; *(\d{1,6}) GB(?:; *([^;]{1,100}))?")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Told:
-    """What a person says of a method that was run elsewhere."""
-
-    method: str  # how the board names it
-    fit_s: float  # of one seed
-    hardware: str  # ``here`` or ``PROCESSOR; N cores; M GB[; GPU]``
-    n_parameters: int | None = None
-
-
-def results_of(predictions: Sequence[Path], told: Told, data: Path) -> dict[Path, tuple[Result, list[Path]]]:
+def results_of(
+    predictions: Sequence[Path], data: Path, *, method: str, fit_s: float, hardware: str, n_parameters: int | None = None
+) -> dict[Path, tuple[Result, list[Path]]]:
     """Score prediction files of a method that was run elsewhere; those of one task are its seeds, in the order given.
 
-    Returns:
-        The results by their path, each with its files.
+    ``hardware`` is ``here`` or ``PROCESSOR; N cores; M GB[; GPU]``, ``fit_s`` the seconds of one fit. Returns the results by
+    their path, each with its files.
 
     Raises:
         EntryError: a name that the registry has or the board cannot show, or hardware that cannot be read.
         PredictionError: what is no prediction file, or predictions that are not exactly those of their task on ``data``.
     """
-    if told.method in METHODS or not re.fullmatch(r"[\w.+=-]{1,60}", told.method, re.ASCII):
+    if method in METHODS or not re.fullmatch(r"[\w.+=-]{1,60}", method, re.ASCII):
         raise EntryError(
-            f"--method must be at most 60 letters, digits and _ . + = -, and no registered name, got {told.method!r}"
+            f"--method must be at most 60 letters, digits and _ . + = -, and no registered name, got {method!r}"
         )
     of_task: dict[str, list[Path]] = {}
     for path in predictions:
         of_task.setdefault(Predictions.load(path).task, []).append(path)
-    hardware, found = _hardware(told.hardware), {}
+    machine, found = _hardware(hardware), {}
     for name, paths in of_task.items():
         task = load_task(name, data)
         runs = tuple(
             SeedRun(
                 seed=seed,
                 score=task.evaluate(path),
-                n_parameters=told.n_parameters,
-                fit_s=told.fit_s,
+                n_parameters=n_parameters,
+                fit_s=fit_s,
                 predict_s=0.0,
                 predictions_sha256=(file_sha256(path),),
             )
@@ -75,11 +66,11 @@ def results_of(predictions: Sequence[Path], told: Told, data: Path) -> dict[Path
             task=task.name,
             official=task.official,
             folds=0,
-            method=told.method,
+            method=method,
             options={SOURCE: PREDICTIONS},
             data_digest=task.data_digest,
             runs=runs,
-            hardware=hardware,
+            hardware=machine,
             versions={"nws_data": nws_data.__version__},
             commit=None,
             finished_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -125,15 +116,9 @@ def write_entry(
 ) -> tuple[Path, list[Checked]]:
     """Write an entry into a folder of entries and check it there; returns its folder and its checked results.
 
-    Args:
-        found: results by their path, with their prediction files.
-        texts: what a person says, by the fields of ``TEXTS`` in ``entry``.
-        name: of the entry's folder.
-        out: folder of entries.
-        data: the dataset, to check and score on; None: not here.
-
-    Raises:
-        EntryError: a missing or bad text, an entry that is there, or what the check refuses; nothing is written.
+    ``found`` has results by their path, with their prediction files; ``texts`` what a person says, by the fields of
+    ``TEXTS``; ``data`` is the dataset, to check and score on, or None. Raises ``ResultError`` for a missing or bad text, an
+    entry that is there, or what the check refuses; nothing is written then.
     """
     check_words(name, texts)
     if (out / name).exists():

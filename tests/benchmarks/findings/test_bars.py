@@ -12,7 +12,7 @@ import pytest
 from benchmarks.findings.bars import draw, measure, tell
 from benchmarks.findings.results import look_of
 from benchmarks.findings.source import MissingDataError, Source
-from benchmarks.findings.style import theme
+from nws_data.plot.style import theme
 from tests.benchmarks.leaderboard.made_up import class_score, make_result
 from tests.conftest import TinyDataset
 

@@ -13,7 +13,7 @@ import nws_data
 from baselines.method import Method
 from benchmarks.findings.batch_norm import draw, measure, tell
 from benchmarks.findings.source import MissingDataError, Source
-from benchmarks.findings.style import theme
+from nws_data.plot.style import theme
 from nws_data.space.architecture import Architecture
 from nws_data.space.identity import fold_split_of
 from tests.baselines.planted import planted_record, write_planted
@@ -155,7 +155,7 @@ def test_what_norm_values_tell_is_lost_and_what_kernels_tell_stays(
 
 def test_fits_are_kept_and_damaged_ones_made_again(source: Source, tables: dict[str, pd.DataFrame]) -> None:
     assert source.kept is not None
-    files = sorted(source.kept.glob("batch-norm-*.json"))
+    files = sorted(source.kept.glob("batch-norm-*.npz"))
     assert len(files) == 2 * 5 * len(TARGETS)
     before = {path: path.stat().st_mtime_ns for path in files}
     content = files[0].read_bytes()

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.findings.embedding import FACTORS, INPUTS, draw, measure, neighbours, principal_components, separation, tell
 from benchmarks.findings.source import MissingDataError, Source
-from benchmarks.findings.style import theme
+from nws_data.plot.style import theme
 from tests.conftest import TinyDataset, make_record, write
 
 TRAININGS, SNAPSHOTS = 30, 20

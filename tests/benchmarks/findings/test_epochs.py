@@ -9,8 +9,8 @@ import pytest
 from benchmarks.findings.epochs import draw, measure, tell
 from benchmarks.findings.results import labels_of
 from benchmarks.findings.source import MissingDataError, Source
-from benchmarks.findings.style import theme
 from benchmarks.leaderboard.runs.plans import recorded_options
+from nws_data.plot.style import theme
 from tests.benchmarks.leaderboard.made_up import class_score, make_result
 from tests.conftest import TinyDataset
 

@@ -14,15 +14,15 @@ from benchmarks.findings import importance
 from benchmarks.findings.importance import Labelled, coefficient_norms, draw, measure, repeat, tell
 from benchmarks.findings.importance_pictures import clear
 from benchmarks.findings.source import MissingDataError, Source
-from benchmarks.findings.style import theme
 from nws_data.features.statistics import STATISTICS
+from nws_data.plot.style import theme
 from nws_data.space.architecture import Architecture
 from tests.conftest import TinyDataset, make_record, write
 
 TENSORS = ("conv1.kernel", "conv1.bias", "fc1.kernel", "fc1.mean")
 NAMES = [f"{tensor}.{statistic}" for tensor in TENSORS for statistic in STATISTICS]
 PLANTED = 16 + 15  # conv1.bias.gradient_p99
-SOURCE = Source(Path("nowhere"), Path("nowhere"), repeats=4)
+REPEATS = 4
 
 
 def made_up(effect: float, seed: int = 0, n: int = 66) -> tuple[np.ndarray, Labelled]:
@@ -35,7 +35,7 @@ def made_up(effect: float, seed: int = 0, n: int = 66) -> tuple[np.ndarray, Labe
 
 
 def tables_of(table: np.ndarray, items: Labelled) -> dict[str, pd.DataFrame]:
-    norms, permuted, fit = repeat(table, items, SOURCE, "made up")
+    norms, permuted, fit = repeat(table, items, REPEATS, "made up")
     about = {"scope": "layers", "target": "optimizer"}
     return {
         "features": importance._by_feature(NAMES, norms, permuted).assign(**about),
@@ -54,7 +54,7 @@ def by_hand(table: np.ndarray, items: Labelled) -> tuple[np.ndarray, np.ndarray,
     from sklearn.svm import LinearSVC
 
     norms, right, seen = [], np.zeros(len(items.trainings)), np.zeros(len(items.trainings))
-    for number in range(SOURCE.repeats):
+    for number in range(REPEATS):
         ids = sorted(items.trainings, key=lambda t: hashlib.sha256(f"half {number}/{t}".encode()).digest())
         of_class: dict[int, list[int]] = {}
         for training in ids:

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.findings.learning_curve import PAPER, draw, measure, tell
 from benchmarks.findings.results import same_setting
 from benchmarks.findings.source import MissingDataError, Source
-from benchmarks.findings.style import theme
+from nws_data.plot.style import theme
 from nws_data.tasks.task import load_task
 from tests.benchmarks.leaderboard.made_up import class_score, make_result
 from tests.conftest import TinyDataset

@@ -14,6 +14,7 @@ from scipy.stats import norm
 import nws_data
 from baselines.registry import make_method
 from benchmarks.findings import map as figure
+from benchmarks.findings.fits import predicted
 from benchmarks.findings.source import MissingDataError, Source
 from nws_data.cli import main
 from nws_data.space.architecture import Architecture
@@ -175,14 +176,13 @@ def test_files_and_page(root: Path, tmp_path: Path, tables: dict[str, pd.DataFra
     assert len(list((tmp_path / ".kept").glob("map-*.npz"))) == 3
 
 
-def test_what_was_predicted_is_kept(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_predicted_is_kept(root: Path, tmp_path: Path) -> None:
     source = Source(root, root, ("augmentation",), "majority", kept=tmp_path)
     (task,) = figure.tested(source, "augmentation", "fc")
-    ids, right = figure._predicted(source, task)
-    monkeypatch.setattr(figure, "_fit_and_predict", None)
-    again = figure._predicted(source, task)
-    assert np.array_equal(ids, again[0]) and np.array_equal(right, again[1])
-    assert right.mean() == 0.5  # of balanced classes
+    found = predicted(source, "map", task, figure._predict)
+    again = predicted(source, "map", task, lambda method, task: {})
+    assert np.array_equal(found["ids"], again["ids"]) and np.array_equal(found["right"], again["right"])
+    assert found["right"].mean() == 0.5  # of balanced classes
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import pytest
 import nws_data
 from benchmarks.findings.source import Source
 from benchmarks.findings.statistics import PAIRS, density, draw, measure, modes, tell
-from benchmarks.findings.style import theme
+from nws_data.plot.style import theme
 from tests.conftest import TinyDataset
 
 

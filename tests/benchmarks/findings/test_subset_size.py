@@ -9,8 +9,8 @@ import pytest
 
 from benchmarks.findings.results import same_setting
 from benchmarks.findings.source import MissingDataError, Source
-from benchmarks.findings.style import theme
 from benchmarks.findings.subset_size import draw, measure, tell
+from nws_data.plot.style import theme
 from tests.benchmarks.leaderboard.made_up import class_score, make_result
 from tests.conftest import TinyDataset
 

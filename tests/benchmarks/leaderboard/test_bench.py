@@ -16,6 +16,7 @@ from benchmarks.leaderboard.runs.plans import choose_methods, make_plans, record
 from benchmarks.leaderboard.runs.runner import run_all
 from nws_data.cli import main
 from nws_data.errors import NWSError
+from nws_data.progress import progress_bar
 from nws_data.space.identity import split_of, training_id
 from nws_data.tasks.predictions import Predictions
 from nws_data.tasks.task import load_task
@@ -388,7 +389,7 @@ def test_data_that_change_during_the_run_are_refused(dataset: Path) -> None:
 
 
 def _run_majority(tasks: list[str], root: Path, out: Path) -> None:
-    for one in run_all(make_plans(tasks, ["majority"], {}, seeds=1, folds=False), root, out, tick=lambda name: None):
+    for one in run_all(make_plans(tasks, ["majority"], {}, seeds=1, folds=False), root, out, bar=progress_bar()):
         print(one.skipped, one.note)
 
 

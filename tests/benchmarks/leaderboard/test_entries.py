@@ -11,10 +11,10 @@ import pytest
 
 from benchmarks.leaderboard.board.write import write_board
 from benchmarks.leaderboard.files.json_text import digest, readable
-from benchmarks.leaderboard.files.results import PREDICTIONS, SOURCE, Result
+from benchmarks.leaderboard.files.results import PREDICTIONS, SOURCE, Result, ResultError
 from benchmarks.leaderboard.submission.entry import FILE, Entry, EntryError, check_words
 from benchmarks.leaderboard.submission.recheck import COUNTED, COUNTS, SCORED, check_entry, has_data
-from benchmarks.leaderboard.submission.submit import Told, results_of, with_files, write_entry
+from benchmarks.leaderboard.submission.submit import results_of, with_files, write_entry
 from nws_data.cli import main
 from nws_data.errors import NWSError, PredictionError
 from nws_data.hashing import file_sha256
@@ -32,7 +32,7 @@ TEXTS = {
     "trained_on": "the train split",
 }
 TASK = "local/dataset@100"
-TOLD = Told(method="guess", fit_s=2.5, hardware="Some CPU; 2 cores; 8 GB; Some GPU", n_parameters=3)
+TOLD = {"method": "guess", "fit_s": 2.5, "hardware": "Some CPU; 2 cores; 8 GB; Some GPU", "n_parameters": 3}
 
 
 @pytest.mark.parametrize("folder", sorted(path for path in ENTRIES.glob("*") if path.is_dir()), ids=lambda path: path.name)
@@ -190,7 +190,7 @@ def test_results_on_different_data_are_not_mixed(tmp_path: Path) -> None:
     good = {result.path: (result, list[Path]()) for result in results}
     folder, checked = write_entry(good, TEXTS, "good", tmp_path, None)
     assert [one.how for one in checked] == [COUNTS, COUNTS] and len(list(folder.rglob("*.json"))) == 2
-    with pytest.raises(EntryError, match=r"is of data aaaaaaaaaaaa, .* of cccccccccccc: results on different data do not"):
+    with pytest.raises(ResultError, match=r"of population fixed, 1 have data digest aaaaaaaaaaaa and 1 have cccccccccccc"):
         write_entry({r.path: (r, []) for r in (results[0], other)}, TEXTS, "mixed", tmp_path, None)
     assert [path.name for path in tmp_path.iterdir()] == ["good"]
     with pytest.raises(EntryError, match="is there; remove it, or give the entry another --name"):
@@ -221,7 +221,7 @@ def guesses(dataset: Path, tmp_path: Path) -> list[Path]:
 
 
 def test_predictions_alone_are_scored_on_the_data(dataset: Path, guesses: list[Path], tmp_path: Path) -> None:
-    found = results_of(guesses, TOLD, dataset)
+    found = results_of(guesses, dataset, **TOLD)
     ((result, files),) = found.values()
     n = len(load_task(TASK, dataset).test)
     assert result.summary["accuracy"]["mean"] == pytest.approx((2 * n - 20) / (2 * n)) and result.seeds == (0, 1)
@@ -237,7 +237,7 @@ def test_predictions_alone_are_scored_on_the_data(dataset: Path, guesses: list[P
         first, second = content["runs"]
         first["score"], content["summary"] = second["score"], result_of_equal["summary"]
 
-    result_of_equal = next(iter(results_of([guesses[1]] * 2, TOLD, dataset).values()))[0].to_dict()
+    result_of_equal = next(iter(results_of([guesses[1]] * 2, dataset, **TOLD).values()))[0].to_dict()
     edit_result(folder, swap)
     with pytest.raises(EntryError, match=r"score of seed 0\.\S+ is .*follows from its prediction files"):
         check_entry(folder, dataset)
@@ -246,19 +246,19 @@ def test_predictions_alone_are_scored_on_the_data(dataset: Path, guesses: list[P
 
 def test_predictions_alone_that_make_no_sense(dataset: Path, guesses: list[Path], tmp_path: Path) -> None:
     with pytest.raises(EntryError, match="no registered name, got 'majority'"):
-        results_of(guesses, Told(method="majority", fit_s=1, hardware="here"), dataset)
+        results_of(guesses, dataset, **TOLD | {"method": "majority"})
     with pytest.raises(EntryError, match="--hardware must be 'here' or"):
-        results_of(guesses, Told(method="guess", fit_s=1, hardware="fast"), dataset)
+        results_of(guesses, dataset, **TOLD | {"hardware": "fast"})
     predictions = Predictions.load(guesses[0])
     with_values(predictions, ["mnist"] * (len(predictions) - 1) + ["<b>"]).save(guesses[0])
     with pytest.raises(PredictionError, match="are no class of this task"):
-        results_of(guesses, TOLD, dataset)
+        results_of(guesses, dataset, **TOLD)
     Predictions(**{**vars(predictions), "data_digest": "e" * 64}).save(guesses[0])
     with pytest.raises(PredictionError, match="were made on other data, digest 'eeeeeeeeeeee'"):
-        results_of(guesses, TOLD, dataset)
+        results_of(guesses, dataset, **TOLD)
     os.truncate(guesses[0], 100)
     with pytest.raises(NWSError, match="not a readable prediction file"):
-        results_of(guesses, TOLD, dataset)
+        results_of(guesses, dataset, **TOLD)
 
 
 def test_the_commands(dataset: Path, guesses: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -273,8 +273,8 @@ def test_the_commands(dataset: Path, guesses: list[Path], tmp_path: Path, capsys
     assert main([*submit, *flags]) == 0
     out = capsys.readouterr().out
     assert f"Entry: {tmp_path / 'e' / 'guess'}\n" in out and "Next: nws bench board" in out and " predictions" in out
-    assert main(["bench", "entries", str(tmp_path / "e"), "--data", str(dataset), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["results"][0]["checked"] == SCORED
+    assert main(["bench", "entries", str(tmp_path / "e"), "--data", str(dataset)]) == 0
+    assert capsys.readouterr().out.splitlines()[1].endswith(f" {SCORED}")
     edit_entry(tmp_path / "e" / "guess", lambda text: text.replace("none", "<none>"))
     assert main(["bench", "entries", str(tmp_path / "e")]) == 1
     assert "refused: guess: paper must be" in capsys.readouterr().err

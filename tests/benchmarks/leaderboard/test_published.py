@@ -1,5 +1,6 @@
 """Published results are taken over where they are of the same run on the same data, and sound; and named."""
 
+import io
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from benchmarks.leaderboard.runs.published import Published
 from benchmarks.leaderboard.runs.runner import Outcome, run_all
 from nws_data.cli import main
 from nws_data.format.partial import Pulled
+from nws_data.progress import progress_bar
 from tests.nws_data.hub.client import Client
 from tests.nws_data.hub.hub_server import REPOSITORY, serve
 
@@ -27,16 +29,16 @@ def result(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pla
     """A run of the majority, and its file."""
     out = tmp_path_factory.mktemp("published")
     (plan,) = make_plans([TASK], ["majority"], {}, seeds=3, folds=False)
-    (outcome,) = run_all([plan], dataset, out, tick=lambda name: None)
+    (outcome,) = run_all([plan], dataset, out, bar=progress_bar())
     assert outcome.result is not None
     return plan, out / outcome.result.path
 
 
 def run(plan: Plan, dataset: Path, committed: Path, out: Path, again: bool = False) -> Outcome:
-    ticks: list[str] = []
+    bar = progress_bar(disable=False, file=io.StringIO())
     source = Published(dataset, committed)
-    (outcome,) = run_all([plan], dataset, out, again=again, published=source, tick=ticks.append)
-    assert len(ticks) == plan.n_fits
+    (outcome,) = run_all([plan], dataset, out, again=again, published=source, bar=bar)
+    assert bar.n == plan.n_fits
     return outcome
 
 
