@@ -77,7 +77,7 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on(goal: Path, tmp_path: 
         call = ["unshare", "-rm", "bash", "-c", '"${@:2}" && cp -r "$1" "$1-copy"', "bash", str(out.parent), *grow]
         result = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
         assert result.returncode == 0, result.stdout + result.stderr
-        assert result.stderr.count("no space left") == len(SIZES)
+        assert result.stderr.count("No space left on device") == len(SIZES)
         out = tmp_path / "disk-copy" / "nws"
     else:
         for size in SIZES:

@@ -212,7 +212,7 @@ def test_what_cannot_run_is_reported_and_the_others_go_on(bench: Run) -> None:
         (("--task", "ocal/*", "--method", "majority"), "0 tasks match 'ocal/*'"),
         (("--task", TASK, "--method", "magic"), "method: got 'magic'; choose one of"),
         (("--task", TASK, "--method", "magic-*"), "no method matches 'magic-*'"),
-        (("--task", TASK, "--method", "absent.py:Mine"), "no such file"),
+        (("--task", TASK, "--method", "absent.py:Mine"), "No such file"),
         (("--task", TASK, "--method", "mine.py:Other"), "has no class of methods 'Other'"),
         (("--task", TASK, "--method", "mine.py:Sign", "--option", "depth=3"), "got 'depth'; choose one of turned, folder"),
         (("--task", TASK, "--method", "majority", "length", "--option", "a=3"), "option of majority, length: got 'a'"),
