@@ -24,6 +24,14 @@ def available_memory() -> int | None:
     return int(match[1]) * 1024 if match else None
 
 
+def processor(field: str) -> str | None:
+    """Return a field of ``/proc/cpuinfo``, such as ``model name`` or ``vendor_id``; None where the kernel does not say."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.is_file() else ""
+    match = re.search(rf"^{field}\s*:\s*(.*\S)", text, re.MULTILINE)
+    return match[1] if match else None
+
+
 def keep_freed_memory() -> None:
     """Let glibc reuse large blocks instead of giving them back: activations are freed and asked for at every step,
     and fresh pages cost a quarter to a third of a step. Changes no bit; other C libraries go without."""

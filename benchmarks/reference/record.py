@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from builders.estimate.image_counts import ImageCounts
 from builders.plan.shape import training_flop
 from nws_data.format.manifest import Manifest
 from nws_data.format.metadata import read_table
-from nws_data.machine import usable_cores
+from nws_data.machine import processor, usable_cores
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import POPULATIONS, HyperParameters, Population
 from nws_data.tasks.report import task_states
@@ -39,7 +40,8 @@ def measure_record(name: str, budget: Budget, out: Path) -> dict[str, Any]:
         "epoch_cap": budget.epoch_cap,
         "seed": budget.seed,
         "cores": usable_cores(),
-        "processor": platform.processor() or platform.machine(),
+        "processor": processor("model name") or platform.machine(),
+        "torch": version("torch"),
         "digest": manifest.data_digest,
         "gigabytes": sum(shard.nbytes for shard in manifest.shards) / 1e9,
         "populations": {name: _population(budget, data, name) for name in POPULATIONS if name in manifest.populations},

@@ -5,7 +5,9 @@ from __future__ import annotations
 from builders.compute.backend import BACKENDS, CPU_BACKENDS, DEVICES
 from builders.compute.native.library import required_kernels
 from nws_data.errors import BuildError, one_of
-from nws_data.machine import keep_freed_memory
+from nws_data.machine import keep_freed_memory, processor
+
+INTEL = "GenuineIntel"
 
 
 def enter_compute_path() -> None:
@@ -28,7 +30,10 @@ def path_of(backend: str, precision: str) -> str:
     if backend == "native":
         required_kernels(torch.float32)
     bf16 = "+bf16" if torch.cpu._is_avx512_bf16_supported() else ""
-    return f"{BACKENDS[backend].version}/{torch.backends.cpu.get_cpu_capability()}{bf16}"
+    # MKL takes other kernels on another maker's processor; Intel goes without a name, as in datasets of earlier versions.
+    maker = processor("vendor_id") or INTEL
+    other = "" if maker == INTEL else f"+{maker}"
+    return f"{BACKENDS[backend].version}/{torch.backends.cpu.get_cpu_capability()}{bf16}{other}"
 
 
 def backend_of(path: str) -> str | None:

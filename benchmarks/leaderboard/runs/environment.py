@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import nws_data
-from nws_data.machine import usable_cores
+from nws_data.machine import processor, usable_cores
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 RESULTS = "benchmarks/results"
@@ -24,21 +23,13 @@ def environment() -> dict[str, Any]:
     import torch
 
     hardware = {
-        "processor": _processor_name(),
+        "processor": processor("model name") or platform.machine(),
         "cores": usable_cores(),
         "threads": torch.get_num_threads(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
     }
     return {"hardware": hardware, "versions": _versions(), "commit": commit()}
-
-
-def _processor_name() -> str:
-    """Return what the processor calls itself, such as ``AMD EPYC 7B13``."""
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.is_file() else ""
-    name = re.search(r"^model name\s*:\s*(.*\S)", text, re.MULTILINE)
-    return name[1] if name else platform.processor() or platform.machine()
 
 
 def _versions() -> dict[str, str]:
