@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,20 @@ def test_data_flows_one_way(package):
             if target not in FOLDERS[package][folder] | {folder}:
                 broken.append(f"{path.relative_to(ROOT)}:{node.lineno} {module}")
     assert broken == []
+
+
+def test_no_imports_in_a_circle():
+    modules = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+        for path in tracked(*(f"{package}/*.py" for package in MAY_IMPORT))
+    }
+    graph = {}
+    for name, path in modules.items():
+        nodes = [node for node in ast.walk(ast.parse(path.read_text(), str(path))) if isinstance(node, ast.ImportFrom)]
+        taken = {node.module for node in nodes} | {f"{node.module}.{alias.name}" for node in nodes for alias in node.names}
+        graph[name] = taken & modules.keys()
+    assert sum(map(len, graph.values())) > 1000
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the modules
 
 
 def test_the_walk_sees_imports_wherever_they_stand(tmp_path, monkeypatch):

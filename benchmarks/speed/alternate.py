@@ -1,15 +1,17 @@
-"""Times contenders in turns, each in a process of its own, so that a noisy machine disturbs all of them alike."""
+"""Times contenders in turns, each in a process of its own, so that a noisy machine disturbs all alike; shows results."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 from builders.run.processes import are_forked
@@ -91,6 +93,16 @@ def show(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     else:
         header = [name.replace("_", " ") for name in rows[0]]
         print(*align([header, *([_cell(value) for value in row.values()] for row in rows)]), sep="\n", flush=True)
+
+
+def write_line(file: Path, record: Mapping[str, object]) -> None:
+    """Append a record, whole, and print it."""
+    line = json.dumps(record)
+    with file.open("a", encoding="utf-8") as out:
+        out.write(line + "\n")
+        out.flush()
+        os.fsync(out.fileno())
+    print(line[:600], flush=True)
 
 
 def _cell(value: Any) -> str:

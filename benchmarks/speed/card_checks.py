@@ -18,8 +18,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from benchmarks.speed.alternate import write_line
 from benchmarks.speed.card_counts import ARCHITECTURES, SET, full_fleet
-from benchmarks.speed.cards import write_line
 from builders.compute.cards.bank import DeviceBank
 from builders.compute.cards.card import enter_device_path, find_device
 from builders.compute.cards.fleet import DeviceFleet, on_stream

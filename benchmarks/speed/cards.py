@@ -18,19 +18,18 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.speed.alternate import count
+from benchmarks.speed.alternate import count, write_line
 
 MOST_SECONDS = 600
 _LEAST_SECONDS = 5.0  # for a task to be started at all
@@ -110,16 +109,6 @@ def _run_task(task: Task, file: Path, until_s: float, cpu: bool) -> None:
         errors.seek(0)
         tail = {} if end == 0 else {"stderr": errors.read()[-1500:]}
     write_line(file, head | {"end": end, "seconds": round(time.monotonic() - started_s, 1)} | tail)
-
-
-def write_line(file: Path, record: Mapping[str, object]) -> None:
-    """Append a record, whole, and print it."""
-    line = json.dumps(record)
-    with file.open("a", encoding="utf-8") as out:
-        out.write(line + "\n")
-        out.flush()
-        os.fsync(out.fileno())
-    print(line[:600], flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.speed.alternate import show
-from builders.compute.backend import CPU_BACKENDS, open_backend
+from builders.compute.backend import CPU_BACKENDS
 from builders.compute.compute_path import enter_compute_path
 from builders.compute.lane import Member
+from builders.compute.open import open_backend
 from builders.estimate.image_counts import OFFICIAL
 from builders.images.bank import ImageBank, random_bank
 from builders.plan.shape import Shape

@@ -28,9 +28,10 @@ from torch import Tensor
 
 from benchmarks.speed.alternate import Setup, Work, alternate, command_line, compared, count, show
 from benchmarks.speed.eager import Eager
-from builders.compute.backend import CPU_BACKENDS, CPU_PRECISIONS, open_backend
+from builders.compute.backend import CPU_BACKENDS, CPU_PRECISIONS
 from builders.compute.compute_path import enter_compute_path
 from builders.compute.lane import Member
+from builders.compute.open import open_backend
 from builders.images.bank import ImageBank, random_bank
 from builders.plan.shape import Shape, forward_flop, training_flop
 from builders.plan.trainings import PlannedTraining, plan_trainings

@@ -134,22 +134,6 @@ class OpenBackend:
     n_fleets: int = 1  # in flight at once, at most
 
 
-def open_backend(name: str, bank: ImageBank, precision: str, device: str = "cpu") -> OpenBackend:
-    """Set a backend up in this process, on ``"cpu"`` or a card, ``"cuda"``, ``"cuda:1"``, ...; raises ``BuildError`` where
-    it cannot compute. The precision is one of the row's, or ``"float64"`` in tests."""
-    if BACKENDS[name].device == "cuda":
-        from builders.compute.cards.card import open_card
-
-        return open_card(name, bank, precision, device)
-    from builders.compute.compute_path import path_of
-    from builders.compute.single import SingleFleet
-
-    training = implementation(name)
-    return OpenBackend(
-        bank, lambda shape, *_: SingleFleet(training(shape, precision), bank), precision, path_of(name, precision)
-    )
-
-
 def implementation(name: str) -> Any:
     """Return the Training or Program of a backend; raises ``BuildError`` when its module needs what is not installed."""
     if name not in BACKENDS:

@@ -22,9 +22,10 @@ from statistics import fmean, stdev
 import numpy as np
 import torch
 
-from builders.compute.backend import OpenBackend, open_backend
+from builders.compute.backend import OpenBackend
 from builders.compute.compute_path import enter_compute_path
 from builders.compute.lane import Steps
+from builders.compute.open import open_backend
 from builders.compute.trainer import train
 from builders.images.bank import ImageBank, random_bank
 from builders.plan.shape import Shape, forward_flop, training_flop

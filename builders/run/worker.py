@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from builders.compute.backend import open_backend
 from builders.compute.lane import Steps
+from builders.compute.open import open_backend
 from builders.compute.trainer import train
 from builders.images.bank import ImageBank
 from builders.plan.jobs import Job
