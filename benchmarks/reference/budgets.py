@@ -44,7 +44,7 @@ class Budget:
     epoch_cap: int
     device: str
     runs: tuple[Runs, ...]
-    leaks: Runs  # methods that are fitted to permuted labels, ``seeds`` times
+    leaks: tuple[Runs, ...]  # methods that are fitted to permuted labels, ``seeds`` times
     seed: int = 2020
     precision: str = "float32"
     figures: tuple[str, ...] = ("all", "map-deep")
@@ -111,7 +111,19 @@ _QUICK = (
     ),
 )
 
-_LEAKS = Runs(tasks=("global/optimizer", "local/optimizer/threshold=0.15"), methods=_ON_VECTORS[len(_TRIVIAL) :], seeds=8)
+_LEAKS = (
+    Runs(
+        tasks=("global/optimizer", "local/optimizer/threshold=0.15"),
+        methods=(*_ON_VECTORS[len(_TRIVIAL) :], "trees-window", "svm-linear-aligned"),
+        seeds=8,
+    ),
+    Runs(
+        tasks=("global/optimizer",),
+        methods=("dmc-asinh-short",),
+        seeds=3,
+        options=(("epochs", "6"), ("batch_statistics", "true")),
+    ),
+)
 
 BUDGETS = {
     "cpu": Budget(

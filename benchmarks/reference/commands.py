@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -90,16 +90,20 @@ def remove_stale(results: Path, data: Path) -> None:
             say(f"removed {path}: made on other data")
 
 
-def check_leaks(leaks: Runs, data: Path, path: Path) -> list[dict[str, Any]]:
+def check_leaks(leaks: Sequence[Runs], data: Path, path: Path) -> list[dict[str, Any]]:
     """Return the checks for leaks as JSON values, from the file if they were made on these data, else made and written."""
-    made_of = {"data": Manifest.load(data).data_digest, "runs": json.loads(json.dumps(asdict(leaks)))}
+    made_of = {"data": Manifest.load(data).data_digest, "runs": json.loads(json.dumps([asdict(runs) for runs in leaks]))}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["made_of"] == made_of:
             return list(found["checks"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    checks = [asdict(check) for check in run_checks(leaks.tasks, leaks.methods, {}, leaks.seeds, data)]
+    checks = [
+        asdict(check)
+        for runs in leaks
+        for check in run_checks(runs.tasks, runs.methods, dict(runs.options), runs.seeds, data)
+    ]
     write_bytes(path, json.dumps({"made_of": made_of, "checks": checks}).encode())
     return checks
 
