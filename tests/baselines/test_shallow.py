@@ -93,6 +93,7 @@ def test_the_same_seed_gives_the_same(root: Path) -> None:
     assert not np.array_equal(scores[0], scores[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in METHODS if not name.startswith(("dmc", "nfn", "trees"))])
 def test_what_draws_nothing_predicts_the_same_with_every_seed(root: Path, name: str) -> None:
     kind = METHODS[name].kinds[-1]

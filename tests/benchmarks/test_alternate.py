@@ -23,6 +23,7 @@ def killed() -> Work:
     return lambda: os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_every_contender_is_timed_in_every_round():
     resets: list[int] = []
     timings = alternate({"a": sound, "b": sound}, 2, lambda: resets.append(1))

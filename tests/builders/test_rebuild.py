@@ -163,6 +163,7 @@ def test_images_are_found_as_recorded(dataset, tmp_path):
         assert recorded_limits(limit_images(arrays, *limits).source) == limits
 
 
+@pytest.mark.slow
 def test_somebodys_own_images_must_be_named(tmp_path):
     arrays = limit_images(load_images("digits"), 120, 50)
     np.savez(

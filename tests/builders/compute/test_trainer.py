@@ -135,6 +135,7 @@ def test_trainings_equal_the_oracles(bank, worker_path, backend, expected):
         assert np.abs(records[training.id].weights - vectors).max() < 1e-6
 
 
+@pytest.mark.slow
 def test_a_training_learns(bank, worker_path, backend):
     training = planned(1, learning_rate=0.005)
     record = train([training], bank, 40, backend=backend)[training.id]

@@ -56,6 +56,7 @@ def test_a_calibration_of_the_real_trainer():
     assert 1e-13 < speed.seconds_per_cost < 1e-8  # 0.1 GFLOP/s to 10 TFLOP/s
 
 
+@pytest.mark.slow
 def test_a_calibration_without_time():
     with pytest.raises(BuildError, match=r"--calibrate 0.01: no shape could be measured"):
         calibrate(works(PLAN[:2]), seconds=0.01, **OPTIONS)

@@ -19,6 +19,7 @@ def plain(monkeypatch, worker_path):
     use_plain(monkeypatch)
 
 
+@pytest.mark.slow
 def test_rates_are_those_of_the_trainer(bank):
     trainings = [planned(i) for i in range(2)]
     images_s, cost_s = rates(trainings, open_card("slots", bank, "float32", "cpu", most=2), 2.0)

@@ -31,6 +31,7 @@ def shard_paths(manifest: Manifest, tier: str) -> list[str]:
     return [shard.path for shard in restricted(manifest, tier).shards]
 
 
+@pytest.mark.slow
 def test_only_the_tier_is_fetched_and_a_larger_one_adds_the_rest(
     hub: Hub, client: Client, tiny_dataset: TinyDataset, tmp_path: Path
 ) -> None:
@@ -56,6 +57,7 @@ def test_only_the_tier_is_fetched_and_a_larger_one_adds_the_rest(
         assert (out / path).read_bytes() == (tiny_dataset.root / path).read_bytes()
 
 
+@pytest.mark.slow
 def test_one_population(hub: Hub, client: Client, tiny_dataset: TinyDataset, tmp_path: Path) -> None:
     out = tmp_path / "nws"
     assert client.nws("pull", REPOSITORY, "--tier", TIER, "--population", "random", "--out", str(out))[0] == 0
@@ -105,6 +107,7 @@ def test_a_stopped_pull_goes_on(
     assert verify(out).ok and not (out / ".pull").exists()
 
 
+@pytest.mark.slow
 def test_a_broken_connection_is_taken_up_where_it_broke(
     hub: Hub, client: Client, tiny_dataset: TinyDataset, tmp_path: Path
 ) -> None:
@@ -117,6 +120,7 @@ def test_a_broken_connection_is_taken_up_where_it_broke(
     assert (tmp_path / "nws" / path).read_bytes() == (tiny_dataset.root / path).read_bytes()
 
 
+@pytest.mark.slow
 def test_damaged_files_do_not_count(hub: Hub, client: Client, tiny_dataset: TinyDataset, tmp_path: Path) -> None:
     out, tier = tmp_path / "nws", shard_paths(tiny_dataset.manifest, TIER)
     pull = ("pull", REPOSITORY, "--tier", TIER, "--out", str(out))
@@ -132,6 +136,7 @@ def test_damaged_files_do_not_count(hub: Hub, client: Client, tiny_dataset: Tiny
     assert {*hub.fetched()} == {table, *tier}
 
 
+@pytest.mark.slow
 def test_the_folder_keeps_its_commit(
     hub: Hub, client: Client, tiny_dataset: TinyDataset, newer: Path, tmp_path: Path
 ) -> None:
@@ -221,6 +226,7 @@ def test_a_server_that_asks_to_wait_for_a_day(hub: Hub, client: Client, tmp_path
     assert status == 2 and "asks to wait for 100000 s; run the same again later" in text
 
 
+@pytest.mark.slow
 def test_a_server_that_is_busy(hub: Hub, client: Client, tmp_path: Path) -> None:
     hub.status, hub.retry_after_s, hub.n_refusals = 429, 1, 10**9
     command = ("pull", REPOSITORY, "--tier", TIER, "--out", str(tmp_path / "nws"))
@@ -232,6 +238,7 @@ def test_a_server_that_is_busy(hub: Hub, client: Client, tmp_path: Path) -> None
     hub.status, hub.retry_after_s, hub.n_refusals = 200, 0, 10**9
 
 
+@pytest.mark.slow
 def test_main_moves_on_in_mid_pull(
     hub: Hub, client: Client, home: Path, tiny_dataset: TinyDataset, newer: Path, tmp_path: Path
 ) -> None:
@@ -248,6 +255,7 @@ def test_main_moves_on_in_mid_pull(
     assert verify(out).ok and f'"{first}"' in (out / ".nws-pulled").read_text()
 
 
+@pytest.mark.slow
 def test_open_fetches_what_the_selection_needs(hub: Hub, client: Client, home: Path, tiny_dataset: TinyDataset) -> None:
     random = [path for path in shard_paths(tiny_dataset.manifest, TIER) if "/random/" in path]
     code = "import nws_data; d = nws_data.open({}); result = [len(d), d.vector(-1).sum().item(), str(d.root)]"

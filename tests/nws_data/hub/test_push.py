@@ -148,6 +148,7 @@ def test_what_is_refused(empty: Hub, client: Client, cluttered: Path, tiny_datas
     assert status == 2 and "altered" in text and sent(empty) == []
 
 
+@pytest.mark.slow
 def test_a_connection_that_breaks_in_an_upload(empty: Hub, client: Client, tmp_path: Path) -> None:
     root = write_other(tmp_path)
     shard = Manifest.load(root).shards[1]
@@ -172,6 +173,7 @@ def test_a_part_is_not_sent(hub: Hub, client: Client, tmp_path: Path) -> None:
     assert status == 2 and f"holds a part only; `nws pull {REPOSITORY} --tier full --out" in text
 
 
+@pytest.mark.slow
 def test_another_push_meanwhile(empty: Hub, client: Client, tiny_dataset: TinyDataset) -> None:
     empty.moves = True
     status, text = client.nws("push", REPOSITORY, "--data", str(tiny_dataset.root), "--yes")

@@ -41,6 +41,7 @@ def test_windows_come_without_their_shards(hub: Hub, client: Client, tiny_datase
         assert total == pytest.approx(float(weights.sum(dtype="f8")), nan_ok=True)
 
 
+@pytest.mark.slow
 def test_a_window_of_a_shard_that_is_here_asks_for_nothing(
     hub: Hub, client: Client, tiny_dataset: TinyDataset, tmp_path: Path
 ) -> None:
@@ -56,6 +57,7 @@ def test_a_window_of_a_shard_that_is_here_asks_for_nothing(
         assert n_sent(hub) == n_bytes
 
 
+@pytest.mark.slow
 def test_a_selection_fetches_its_shards_and_no_others(
     hub: Hub, client: Client, tiny_dataset: TinyDataset, tmp_path: Path
 ) -> None:
@@ -134,6 +136,7 @@ result = [row["training"], float(row["weights"].sum()), row["optimizer"], len(tr
 """
 
 
+@pytest.mark.slow
 def test_load_dataset_plain_streaming_and_off_line(hub: Hub, client: Client, home: Path, tiny_dataset: TinyDataset) -> None:
     plain = client.python(LOAD.format(False))
     assert isinstance(plain, list), plain

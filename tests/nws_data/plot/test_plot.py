@@ -74,6 +74,7 @@ def test_lines_of_the_pictures_are_the_numbers(tiny_dataset: TinyDataset, traini
         assert f"{layer.name} kernel ({own.shape[1]:,})" in panels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_commands_write_a_png(
     tiny_dataset: TinyDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str

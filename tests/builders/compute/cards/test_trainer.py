@@ -120,6 +120,7 @@ def test_a_long_epoch_takes_several_turns(card, worker_path, monkeypatch):
     assert_same(train([planned(0)], card(slots=1))["random-000000"], whole["random-000000"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["open", "run"])
 def test_a_full_card_closes_a_lane_and_ends_no_build(card, worker_path, call):
     trainings = [planned(0), planned(1, batch_size=64)]

@@ -72,6 +72,7 @@ def fast_compiler(folder: Path) -> str:
     return f"{program} -g0"
 
 
+@pytest.mark.slow
 def test_compiled_once(report, tmp_path):
     compiler = fast_compiler(tmp_path)
     first = report(CC=compiler)

@@ -124,6 +124,7 @@ def test_two_steps_of_all_activations_and_optimizers(device_bank):
     compare(mixed(), device_bank, 2, 2)
 
 
+@pytest.mark.slow
 def test_a_step_without_batch_norm(device_bank):
     trainings = mixed(batch_norm=False)
     compare({0: trainings[1], 1: trainings[2]}, device_bank, 2, 1)
@@ -150,6 +151,7 @@ def test_every_layer_shape(device_bank, filter_size, choose):
         compare({0: planned(i, activation=activation, optimizer="momentum", **fields)}, device_bank, 2, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_rounding_is_that_of_plain_pytorch(device_bank, precision):
     training = planned(1, optimizer="momentum", activation="tanh", dataset="colour", initialization="glorot_normal")
@@ -166,6 +168,7 @@ def test_rounding_is_that_of_plain_pytorch(device_bank, precision):
                 assert error > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_bits_do_not_depend_on_slot_or_companions(device_bank, precision):
     trainings = {i: planned(i, optimizer=CLASSES["optimizer"][i], augmentation=i == 1) for i in range(2)}
@@ -180,6 +183,7 @@ def test_bits_do_not_depend_on_slot_or_companions(device_bank, precision):
     assert not torch.equal(together.vectors[0], together.vectors[1])
 
 
+@pytest.mark.slow
 def test_of_equal_cells_the_first_gets_the_gradient(device_bank):
     training = planned(3, initialization="constant", optimizer="momentum", learning_rate=0.005)
     vector = initial_vector(training.hyperparameters, training.seed)
@@ -188,6 +192,7 @@ def test_of_equal_cells_the_first_gets_the_gradient(device_bank):
     torch.testing.assert_close(state.vectors[0].cpu(), plain.vector, rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_variance_survives_a_mean_far_from_zero(device_bank):
     training = planned(0, dataset="colour")
     vector = start(training)
@@ -200,6 +205,7 @@ def test_the_variance_survives_a_mean_far_from_zero(device_bank):
         assert (found - expected)[layer[kind].slice].norm() < bound * expected[layer[kind].slice].norm()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_images_are_scored_as_by_the_plain_network(device_bank, batch_norm):
     training = planned(2, activation="elu", batch_norm=batch_norm)
