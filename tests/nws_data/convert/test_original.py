@@ -187,14 +187,15 @@ def test_a_folder_that_has_changed_is_read_again(small, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("length", "message"), [(None, "cannot be read .No such file"), (8, "was changed during the import")]
+    ("length", "message"),
+    [(None, "cannot be read .No such file"), (8, "was changed during the import"), (-4, "was changed during the import")],
 )
 def test_a_file_that_goes_while_it_is_imported_is_named(small, tmp_path, length, message):
     out, name = tmp_path / "nws", "weights/002.bin"
 
     def damage(what: str, done: int, total: int) -> None:
         for path in (small / "nws_main").glob(f"*/{name}"):
-            path.unlink() if length is None else os.truncate(path, length)
+            path.unlink() if length is None else os.truncate(path, length if length > 0 else path.stat().st_size - length)
 
     with pytest.raises(FormatError, match=f"{name}: {message}"):
         import_original(small, out, progress=damage)
