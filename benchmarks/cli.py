@@ -69,6 +69,7 @@ def add_commands(commands: Commands) -> None:
         arg("--predictions", type=Path, metavar="DIR", help="keep prediction files there, for nws score"),
         arg("--keep", type=Path, metavar="DIR", help="keep the fitted classifiers there, for nws read (docs/reading.md)"),
         arg("--again", action="store_true", help="run what is there already or published, too"),
+        arg("--workers", type=int, default=1, metavar="W", help="processes that run one fit each (default 1)"),
     )
     add_command(
         bench,
@@ -181,6 +182,8 @@ def _add_reference(commands: Commands) -> None:
     out = arg("--out", type=Path, default=Path("reference"), help="folder of dataset, results and figures (reference)")
     root = arg("--image-root", type=Path, metavar="DIR", help="torchvision's folder (default: ~/.cache/nws/images)")
     download = arg("--download", action="store_true", help="let torchvision download what is missing")
+    pilot = "train 40 networks by each of several image counts and epoch caps, to choose from"
+    add_command(steps, "pilot", _run_reference, pilot, budget, out, root, download)
     add_command(steps, "build", _run_reference, "train the networks", budget, out, root, download)
     add_command(steps, "run", _run_reference, "run methods on the tasks and make all figures", budget, out)
     add_command(steps, "report", _run_reference, "write results, findings and docs/ of this checkout", budget, out)
@@ -244,12 +247,13 @@ def _run_figure(options: argparse.Namespace) -> int:
 def _run_reference(options: argparse.Namespace) -> int:
     _need(*_EXTRA, *_FIGURES)
     from benchmarks.reference.budgets import budget_of
-    from benchmarks.reference.commands import build_reference, run_reference
+    from benchmarks.reference.commands import build_pilots, build_reference, run_reference
     from benchmarks.reference.report import write_report
 
     budget = budget_of(options.budget)
-    if options.step == "build":
-        build_reference(budget, options.out, options.image_root, options.download)
+    if options.step in ("pilot", "build"):
+        steps = {"pilot": build_pilots, "build": build_reference}
+        steps[options.step](budget, options.out, options.image_root, options.download)
     elif options.step == "run":
         return 1 if run_reference(budget, options.out) else 0
     else:

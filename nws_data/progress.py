@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,9 @@ FITS = "{n_fmt}/{total_fmt} fits {bar} {remaining} left{postfix}"
 
 
 def is_watched() -> bool:
-    """Whether a bar is seen: stderr is a terminal, or this is a notebook."""
+    """Whether a bar is seen: stderr is a terminal, or this is a notebook. Never in a worker: its parent draws."""
+    if multiprocessing.current_process().name != "MainProcess":
+        return False
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return "IPKernelApp" in getattr(shell, "config", ()) or (sys.stderr is not None and sys.stderr.isatty())
 

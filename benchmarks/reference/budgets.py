@@ -125,6 +125,10 @@ _LEAKS = (
     ),
 )
 
+PILOT = ((600, 40), (1200, 20), (2400, 10), (4800, 20))
+"""Training images of an image set and the epoch cap of each pilot: three of equal cost, one of four times that."""
+N_PILOT = 40
+
 BUDGETS = {
     "cpu": Budget(
         trainings={"fixed": 300, "random": 400},

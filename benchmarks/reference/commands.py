@@ -18,7 +18,7 @@ from benchmarks.leaderboard.runs.command import sentence
 from benchmarks.leaderboard.runs.leaks import run_checks
 from benchmarks.leaderboard.runs.plans import Plan, choose_methods, choose_tasks, make_plans
 from benchmarks.leaderboard.runs.runner import Keep, run_all
-from benchmarks.reference.budgets import Budget, Runs
+from benchmarks.reference.budgets import N_PILOT, PILOT, Budget, Runs
 from builders.build import build
 from builders.images.sources import default_image_root, load_images
 from nws_data.atomic import atomic_file, write_bytes
@@ -30,6 +30,7 @@ from nws_data.terminal import say
 SVHN_PART = "svhn_subset.npz"
 N_SVHN = 10_000
 DATA, ABLATION, RESULTS, FIGURES = "nws", "nws-without-batch-norm", "results", "figures"
+PILOTS = "pilots"
 PREDICTIONS, CHECKPOINTS = "predictions", "checkpoints"
 LEAKS = "leaks.json"
 """Below the folder of the reference population."""
@@ -43,6 +44,23 @@ def build_reference(budget: Budget, out: Path, root: Path | None, download: bool
             counts = f"{report.n_trainings} trainings, {report.n_new} trained now in {report.elapsed_s:.0f} s"
             say(f"{config.out}, {report.population}: {counts}")
     say(f"Next: nws reference run --out {out}")
+
+
+def build_pilots(budget: Budget, out: Path, root: Path | None, download: bool) -> None:
+    """Train the first ``N_PILOT`` fixed networks by the image counts and epoch caps of ``PILOT``, into ``out/pilots``."""
+    part = svhn_part(root or default_image_root(), download)
+    for n_train, epoch_cap in PILOT:
+        plan = replace(budget, n_train=n_train, epoch_cap=epoch_cap, trainings={"fixed": N_PILOT})
+        folder = pilot_folder(out, n_train, epoch_cap)
+        config, _ = plan.configs(folder, folder, part, root, download, usable_cores())
+        for report in build(config):
+            say(f"{config.out}: {report.n_trainings} trainings, {report.n_new} trained now in {report.elapsed_s:.0f} s")
+    say(f"Next: nws reference report --out {out}, once the population and its results are there")
+
+
+def pilot_folder(out: Path, n_train: int, epoch_cap: int) -> Path:
+    """Return the folder of a pilot's dataset."""
+    return out / PILOTS / f"{n_train}-images-{epoch_cap}-epochs"
 
 
 def svhn_part(root: Path, download: bool) -> Path:
@@ -63,7 +81,7 @@ def run_reference(budget: Budget, out: Path) -> int:
     plans = [plan for runs in budget.runs for plan in plans_of(runs, data, checkpoints)]
     keep, failed = Keep(predictions=(out / PREDICTIONS).resolve()), 0
     with progress_bar(total=sum(plan.n_fits for plan in plans), bar_format=FITS) as bar:
-        for outcome in run_all(plans, data, results, keep=keep, bar=bar):
+        for outcome in run_all(plans, data, results, keep=keep, workers=usable_cores(), bar=bar):
             if not outcome.skipped:
                 say(sentence(outcome), error=outcome.result is None)
             failed += outcome.result is None
@@ -102,7 +120,7 @@ def check_leaks(leaks: Sequence[Runs], data: Path, path: Path) -> list[dict[str,
     checks = [
         asdict(check)
         for runs in leaks
-        for check in run_checks(runs.tasks, runs.methods, dict(runs.options), runs.seeds, data)
+        for check in run_checks(runs.tasks, runs.methods, dict(runs.options), runs.seeds, data, usable_cores())
     ]
     write_bytes(path, json.dumps({"made_of": made_of, "checks": checks}).encode())
     return checks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ import pandas as pd
 
 import nws_data
 from benchmarks.leaderboard.board.write import read_results
-from benchmarks.reference.budgets import Budget
-from benchmarks.reference.commands import DATA, LEAKS, RESULTS, check_leaks
+from benchmarks.reference.budgets import PILOT, Budget
+from benchmarks.reference.commands import DATA, LEAKS, RESULTS, check_leaks, pilot_folder
 from builders.estimate.image_counts import ImageCounts
 from builders.plan.shape import training_flop
 from nws_data.format.manifest import Manifest
@@ -49,8 +50,16 @@ def measure_record(name: str, budget: Budget, out: Path) -> dict[str, Any]:
         "fits": len(runs),
         "fit_s": sum(run.fit_s for run in runs),
         "predict_s": sum(run.predict_s for run in runs),
+        "pilots": [_pilot(budget, out, *sizes) for sizes in PILOT if pilot_folder(out, *sizes).exists()],
         "leaks": check_leaks(budget.leaks, data, out / LEAKS),
     }
+
+
+def _pilot(budget: Budget, out: Path, n_train: int, epoch_cap: int) -> dict[str, Any]:
+    plan = replace(budget, n_train=n_train, epoch_cap=epoch_cap)
+    found = _population(plan, pilot_folder(out, n_train, epoch_cap), "fixed")
+    kept = ("trainings", "passed", "passed_by", "flop", "core_s")
+    return {"n_train": n_train, "epoch_cap": epoch_cap} | {key: found[key] for key in kept}
 
 
 def _population(budget: Budget, data: Path, population: Population) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from nws_data.errors import NWSError
 from nws_data.progress import FITS, progress_bar
 from nws_data.terminal import say
 
-MAX_SEEDS = 1000
-"""More than anybody needs: a slip of the finger must not fill memory with plans."""
+MAX_SEEDS, MAX_WORKERS = 1000, 256
+"""More than anybody needs: a slip of the finger must not fill memory."""
 
 
 def bench(options: argparse.Namespace) -> int:
@@ -28,6 +28,8 @@ def bench(options: argparse.Namespace) -> int:
     """
     if not 1 <= options.seeds <= MAX_SEEDS:
         raise NWSError(f"--seeds must be in [1, {MAX_SEEDS}], got {options.seeds}")
+    if not 1 <= options.workers <= MAX_WORKERS:
+        raise NWSError(f"--workers must be in [1, {MAX_WORKERS}], got {options.workers}")
     chosen, missing = choose_tasks(options.task, options.data, options.folds)
     found = choose_methods(options.method)
     plans = list(make_plans(chosen, found, options.option, options.seeds, options.folds))
@@ -52,7 +54,8 @@ def bench(options: argparse.Namespace) -> int:
     failed = len(missing)
     with progress_bar(total=sum(plan.n_fits for plan in plans), bar_format=FITS) as bar:
         published = Published(root)
-        for outcome in run_all(plans, root, place, keep=keep, again=options.again, published=published, bar=bar):
+        running = {"keep": keep, "again": options.again, "published": published, "workers": options.workers}
+        for outcome in run_all(plans, root, place, **running, bar=bar):
             say(sentence(outcome).replace("\n", "\n  "), error=outcome.result is None)
             failed += outcome.result is None
     n = len(plans) + len(missing)

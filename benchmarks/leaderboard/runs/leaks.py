@@ -8,6 +8,7 @@ chance, whatever the method, since sides are balanced. What lies above has seen 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from joblib import Parallel, delayed
 
 from baselines.registry import make_method
 from benchmarks.leaderboard.runs.plans import Plan, plans_to_check
@@ -58,9 +60,14 @@ def check(task: str, method: str, chance: float, accuracies: Sequence[float]) ->
 
 
 def run_checks(
-    tasks: Sequence[str], methods: Sequence[str], options: Mapping[str, str], n_permutations: int, root: Path
+    tasks: Sequence[str],
+    methods: Sequence[str],
+    options: Mapping[str, str],
+    n_permutations: int,
+    root: Path,
+    workers: int = 1,
 ) -> Iterator[LeakCheck]:
-    """Yield a check for each method on each task that it fits.
+    """Yield a check for each method on each task that it fits, fitted by so many processes.
 
     Raises ``NWSError`` for names, options or a dataset that make no sense, fewer than two permutations, a regression task.
     """
@@ -69,27 +76,28 @@ def run_checks(
     plans = plans_to_check(tasks, methods, options, root)
     for plan in plans:  # before the first fit, which may take hours
         parse_task(_permuted(plan.task, 0))
-    with progress_bar(total=len(plans) * n_permutations, bar_format=FITS) as bar:
+    fits = [(plan, seed) for plan in plans for seed in range(n_permutations)]
+    with progress_bar(total=len(fits), bar_format=FITS) as bar:
+        scores = Parallel(workers, return_as="generator", batch_size=1)(delayed(_run)(*fit, root) for fit in fits)
         for plan in plans:
-            yield _run(plan, n_permutations, root, bar)
+            found = []
+            for score in itertools.islice(scores, n_permutations):
+                found.append(score)
+                bar.update()
+            yield check(plan.task, plan.method, found[0]["chance"], [score["accuracy"] for score in found])
 
 
 def _permuted(task: str, seed: int) -> str:
     return replace(parse_task(task), permuted=seed).name
 
 
-def _run(plan: Plan, n_permutations: int, root: Path, bar: Any) -> LeakCheck:
-    accuracies, chance = [], 0.0
-    for seed in range(n_permutations):
-        task = load_task(_permuted(plan.task, seed), root, seed=seed)
-        method = make_method(plan.method, seed, **plan.given)
-        method.fit(task)
-        values = method.predict(task.test)
-        score = load_task(plan.task, root).evaluate(values).to_dict()  # a task that the method cannot have changed
-        accuracies.append(score["accuracy"])
-        chance = score["chance"]
-        bar.update()
-    return check(plan.task, plan.method, chance, accuracies)
+def _run(plan: Plan, seed: int, root: Path) -> dict[str, Any]:
+    """Return the score of a method that was fitted to labels permuted with a seed."""
+    task = load_task(_permuted(plan.task, seed), root, seed=seed)
+    method = make_method(plan.method, seed, **plan.given)
+    method.fit(task)
+    values = method.predict(task.test)
+    return load_task(plan.task, root).evaluate(values).to_dict()  # a task that the method cannot have changed
 
 
 def format_checks(checks: Sequence[LeakCheck]) -> str:

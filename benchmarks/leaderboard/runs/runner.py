@@ -1,4 +1,7 @@
-"""Runs methods on tasks, seed by seed, and writes one result file a run; what is there already is not run again."""
+"""Runs methods on tasks, seed by seed, and writes one result file a run; what is there already is not run again.
+
+With several workers, each runs in a process of its own; those that share checkpoints stay together.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,15 @@ import operator
 import tempfile
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from joblib import Parallel, delayed
 
 from baselines.method import Method, MethodError
 from baselines.reading.saved import SUFFIX, classifier_of, save
@@ -25,6 +31,7 @@ from benchmarks.leaderboard.runs.unfinished import Unfinished
 from nws_data.errors import NWSError
 from nws_data.format.manifest import Manifest
 from nws_data.hashing import file_sha256
+from nws_data.progress import progress_bar
 from nws_data.tasks.scores import pool
 from nws_data.tasks.table import parse_task
 from nws_data.tasks.task import Task, load_task
@@ -67,25 +74,61 @@ def run_all(
     keep: Keep = NOTHING,
     again: bool = False,
     published: Published | None = None,
+    workers: int = 1,
     bar: Any,
 ) -> Iterator[Outcome]:
-    """Run plans one after the other; each result file is written as soon as its seeds are done.
+    """Run plans, in the order in which they end; each result file is written as soon as its seeds are done.
 
     Folders are absolute, or a method that changes the working directory moves them: ``root`` of the dataset, ``out`` of
     results, ``keep`` for what fits give. ``again`` runs what is there already; ``published`` is taken over instead of run.
-    ``bar``, of tqdm, counts fits.
+    ``workers`` processes run one plan each; with one, all run here. ``bar``, of tqdm, counts fits.
     """
-    manifest = Manifest.load(root)
-    here = environment()  # asked once, now: the code that runs was read at this commit, whatever is committed meanwhile
-    for plan in plans:
-        digest = manifest.population_digest(parse_task(plan.task).family.population)
-        unfinished = Unfinished(out, path_of(plan.task, plan.folds, plan.label, plan.options, digest), here)
-        try:
-            with unfinished.alone():
-                outcome = _Run(plan, root, digest, out, keep, unfinished, None if again else published, bar).outcome(again)
-        except NWSError as error:
-            outcome = Outcome(plan=plan, note=str(error))
-        yield outcome
+    # The environment is asked for once, now: the code that runs was read at this commit, whatever is committed meanwhile.
+    run = partial(_run, here=environment(), root=root, out=out, keep=keep, again=again, published=published)
+    if workers == 1:
+        for plan in plans:
+            yield run(plan, bar=bar)
+        return
+    jobs = _jobs(plans)
+    work = partial(_run_job, run=run)
+    for number, outcomes in Parallel(workers, return_as="generator_unordered", batch_size=1)(
+        delayed(work)(*job) for job in enumerate(jobs)
+    ):
+        bar.update(sum(plan.n_fits for plan in jobs[number]))
+        yield from outcomes
+
+
+def _jobs(plans: Iterable[Plan]) -> list[list[Plan]]:
+    """Return plans that one process runs, one after the other: those that share checkpoints, first; the others alone."""
+    jobs: dict[Any, list[Plan]] = {}
+    for number, plan in enumerate(plans):
+        folder = plan.given.get("folder")
+        jobs.setdefault((folder, plan.task) if folder else number, []).append(plan)
+    return sorted(jobs.values(), key=lambda job: "folder" not in job[0].given)
+
+
+def _run_job(number: int, plans: Sequence[Plan], run: Callable[..., Outcome]) -> tuple[int, list[Outcome]]:
+    return number, [run(plan, bar=progress_bar(shown=False)) for plan in plans]
+
+
+def _run(
+    plan: Plan,
+    *,
+    here: dict[str, Any],
+    root: Path,
+    out: Path,
+    keep: Keep,
+    again: bool,
+    published: Published | None,
+    bar: Any,
+) -> Outcome:
+    digest = Manifest.load(root).population_digest(parse_task(plan.task).family.population)
+    unfinished = Unfinished(out, path_of(plan.task, plan.folds, plan.label, plan.options, digest), here)
+    try:
+        with unfinished.alone():
+            return _Run(plan, root, digest, out, keep, unfinished, None if again else published, bar).outcome(again)
+    except NWSError as error:
+        return Outcome(plan=plan, note=str(error))
 
 
 @dataclass(frozen=True)
