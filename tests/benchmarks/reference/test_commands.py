@@ -114,8 +114,8 @@ def test_what_was_made_on_other_data_is_made_again(planted: Path, tmp_path: Path
     stale["made_of"]["data"], stale["checks"] = "d" * 64, []
     (tmp_path / LEAKS).write_text(json.dumps(stale))
     assert len(found) == 1 and check_leaks(MINI.leaks, root, tmp_path / LEAKS) == found
-    more = (*MINI.leaks, replace(MINI.leaks[0], methods=("dmc-short",), options=(("epochs", "1"),)))
-    assert [leak["method"] for leak in check_leaks(more, root, tmp_path / LEAKS)] == ["svm-linear-16", "dmc-short"]
+    more = (*MINI.leaks, replace(MINI.leaks[0], methods=("boosting-16",), options=(("rounds", "5"),)))
+    assert [leak["method"] for leak in check_leaks(more, root, tmp_path / LEAKS)] == ["svm-linear-16", "boosting-16"]
 
 
 def test_entries_of_others_outlive_a_report(tmp_path: Path) -> None:
