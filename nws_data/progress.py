@@ -18,8 +18,8 @@ FITS = "{n_fmt}/{total_fmt} fits {bar} {remaining} left{postfix}"
 
 
 def is_watched() -> bool:
-    """Whether a bar is seen: stderr is a terminal, or this is a notebook. Never in a worker: its parent draws."""
-    if multiprocessing.current_process().name != "MainProcess":
+    """Whether a bar is seen: stderr is a terminal, or this is a notebook. Not in workers of joblib: their parent draws."""
+    if multiprocessing.current_process().name.startswith("Loky"):
         return False
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return "IPKernelApp" in getattr(shell, "config", ()) or (sys.stderr is not None and sys.stderr.isatty())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import gc
 import os
 import shutil
 import sys
@@ -88,6 +89,7 @@ def pytest_configure(config: pytest.Config) -> None:
         shutil.rmtree(CACHE / "nws" / "features", ignore_errors=True)
 
 
+gc.set_threshold(200_000, 20, 50)  # pytest keeps so many objects that looking through them takes a twentieth of the time
 os.environ.setdefault("NUMBA_OPT", "0")  # UMAP's functions are compiled anew in each process
 if not torch.cuda.is_available():  # Triton reads it once, when it is first imported; torchvision does that
     os.environ["TRITON_INTERPRET"] = "1"

@@ -10,7 +10,6 @@ from benchmarks.leaderboard.suites import SUITES
 from builders.config import BuildConfig
 from builders.images.prepare import ImageOptions
 from nws_data.errors import NWSError, one_of
-from nws_data.space.hyperparameters import CLASSES
 
 _MAIN = ("initialization", "activation", "optimizer", "dataset")
 _TRIVIAL = ("majority", "hyperparameters", "length")
@@ -97,8 +96,7 @@ _QUICK = (
     Runs(tasks=_SUITES["ood"], methods=(*_TRIVIAL, "svm-linear-480", "boosting-480"), seeds=10),
     _above(_of("global", targets=(*_MAIN, "batch_size", "augmentation")), _ON_VECTORS),
     Runs(tasks=_SUITES["global"], methods=("svm-linear-aligned",)),
-    _above(_of("global", targets=("activation",)), ("svm-linear-aligned",)),
-    _above(_of("local", targets=tuple(CLASSES)), _ON_WINDOWS),
+    _above(_of("local", targets=(*_MAIN, "filter_size")), _ON_WINDOWS),
     _above(_of("local-conv", "local-fc", "vote"), (*_TRIVIAL, *_FEW)),
     _above(("local-fc/filter_size",), (*_TRIVIAL, *_FEW)),
     _above(tuple(f"{task}@{n}" for task in _of("local") for n in (100, 500, 2000, 20_000)), _FEW[:2]),
@@ -140,10 +138,10 @@ BUDGETS = {
         leaks=_LEAKS,
         runs=(
             *_QUICK,
-            *_over_epochs(f"global/initialization/threshold={LOWER}", (3, 6), seeds=3),  # an eighth and a quarter of 24
-            *_over_epochs(f"global/initialization/threshold={LOWER}", (12,), seeds=1),
-            *_over_epochs(f"local/initialization/threshold={LOWER}", (7, 15, 30), seeds=1),  # to half of 60
-            *_over_epochs("global/optimizer", (6, 24), seeds=1),
+            *_over_epochs("global/optimizer", (2, 6), seeds=3),
+            *_over_epochs(f"global/initialization/threshold={LOWER}", (1, 2, 4), seeds=3),
+            *_over_epochs(f"local/initialization/threshold={LOWER}", (7, 15), seeds=1),
+            *(run for target in _MAIN[1:] for run in _over_epochs(f"local/{target}/threshold={LOWER}", (7,), seeds=3)),
         ),
     ),
     "gpu": Budget(

@@ -99,12 +99,12 @@ def run_all(
 
 
 def _jobs(plans: Iterable[Plan]) -> list[list[Plan]]:
-    """Return plans that one process runs, one after the other: those that share checkpoints, first; the others alone."""
+    """Return plans that one process runs, one after the other: those of a task that share checkpoints; the others alone."""
     jobs: dict[Any, list[Plan]] = {}
     for number, plan in enumerate(plans):
         folder = plan.given.get("folder")
         jobs.setdefault((folder, plan.task) if folder else number, []).append(plan)
-    return sorted(jobs.values(), key=lambda job: "folder" not in job[0].given)
+    return list(jobs.values())
 
 
 def _run_job(number: int, plans: Sequence[Plan], run: Callable[..., Outcome]) -> tuple[int, list[Outcome]]:
