@@ -90,7 +90,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 gc.set_threshold(200_000, 20, 50)  # pytest keeps so many objects that looking through them takes a twentieth of the time
-os.environ.setdefault("NUMBA_OPT", "0")  # UMAP's functions are compiled anew in each process
+os.environ.setdefault("NUMBA_DISABLE_JIT", "1")  # UMAP's functions take longer to compile than to run on few points
 if not torch.cuda.is_available():  # Triton reads it once, when it is first imported; torchvision does that
     os.environ["TRITON_INTERPRET"] = "1"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -116,9 +117,10 @@ def test_what_is_missing(tiny_dataset: TinyDataset, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.slow
-def test_the_whole_figure(tmp_path: Path) -> None:
+def test_the_whole_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Augmentation moves all kernels; the plane shows it, and the same data give the same numbers."""
-    pytest.importorskip("umap")
+    umap = pytest.importorskip("umap")
+    monkeypatch.setattr(umap, "UMAP", partial(umap.UMAP, n_epochs=30))  # of 500
     staged = []
     for index in range(10):
         record = make_record("fixed", index)

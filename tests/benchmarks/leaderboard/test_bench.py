@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from baselines.method import MethodError
 from baselines.reading.saved import load
 from benchmarks.leaderboard.files.results import Result
 from benchmarks.leaderboard.runs.plans import choose_methods, make_plans, recorded_options
-from benchmarks.leaderboard.runs.runner import run_all
+from benchmarks.leaderboard.runs.runner import _jobs, run_all
 from nws_data.cli import main
 from nws_data.errors import NWSError
 from nws_data.progress import progress_bar
@@ -391,6 +392,29 @@ def test_data_that_change_during_the_run_are_refused(dataset: Path) -> None:
 def _run_majority(tasks: list[str], root: Path, out: Path) -> None:
     for one in run_all(make_plans(tasks, ["majority"], {}, seeds=1, folds=False), root, out, bar=progress_bar()):
         print(one.skipped, one.note)
+
+
+@pytest.mark.slow
+def test_workers_give_the_results_of_one_process(bench: Run) -> None:
+    call = ("--task", TASK, "local/dataset@101", "--method", "mine.py:Sign", "majority", "--seeds", "2")
+    found = []
+    for workers in "12":
+        status, out, _ = bench(*call, "--workers", workers)
+        assert status == 0 and "4 of 4 runs are in results" in out
+        results = {path.name: Result.load(path) for path in Path("results").rglob("*.json")}
+        found.append({name: [replace(run, fit_s=0.0, predict_s=0.0) for run in r.runs] for name, r in results.items()})
+        shutil.rmtree("results")
+    assert len(found[0]) == 4 and found[0] == found[1]
+    status, _, error = bench(*call, "--workers", "0")
+    assert status == 2 and "--workers must be in [1, 256], got 0" in error
+
+
+def test_runs_that_share_checkpoints_stay_in_one_process(tmp_path: Path) -> None:
+    options = ({"folder": str(tmp_path)}, {"folder": str(tmp_path), "batch_statistics": "true"})
+    tasks = ["local/dataset@5000", "local/optimizer@5000"]
+    plans = [*make_plans(tasks, ["majority"], {}, 1, False)]
+    plans += [plan for given in options for plan in make_plans(tasks, ["dmc-asinh-short"], given, 1, False)]
+    assert _jobs(plans) == [[plans[0]], [plans[1]], [plans[2], plans[4]], [plans[3], plans[5]]]
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ def plain(monkeypatch, worker_path):
 @pytest.mark.slow
 def test_rates_are_those_of_the_trainer(bank):
     trainings = [planned(i) for i in range(2)]
-    images_s, cost_s = rates(trainings, open_card("slots", bank, "float32", "cpu", most=2), 2.0)
+    images_s, cost_s = rates(trainings, open_card("slots", bank, "float32", "cpu", most=2), 1.0)
     flop = training_flop(Architecture.of(trainings[0].hyperparameters))
     assert 1 < images_s < 1e5
     assert cost_s / images_s == pytest.approx(flop * 1.21 + IMAGE_FLOP * 7 / 6, rel=0.01)
@@ -37,5 +37,5 @@ def test_too_little_time_says_so(bank):
 def test_a_calibration(monkeypatch):
     monkeypatch.setattr(Shape, "card_slots", 1)
     few = {one: work for one, work in works(PLAN).items() if one.hyperparameters.batch_size == 32}
-    speed = calibrate_card(dict(list(few.items())[:2]), precision="float32", backend="slots", device="cpu", seconds=4.0)
+    speed = calibrate_card(dict(list(few.items())[:2]), precision="float32", backend="slots", device="cpu", seconds=2.0)
     assert 1e-13 < speed.seconds_per_cost < 1e-6 and 1 <= speed.n_shapes <= 2
