@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,9 +14,11 @@ from nws_data.tasks.metrics import Interval, Sums, clustered_accuracy, clustered
 
 
 class _Score:
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything as values that JSON can hold."""
-        return asdict(self)  # type: ignore[call-overload]  # a dataclass
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +124,7 @@ class RegressionScore(_Score):
     @property
     def sums(self) -> Sums:
         """The sums as arrays."""
-        return _sums(asdict(self))
+        return _sums(self.to_dict())
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RegressionScore:
