@@ -76,7 +76,7 @@ class _Tasks:
         self._needs = {"num_cpus": 1.0} | ({"num_gpus": gpus_per_fleet} if settings.device != "cpu" else {})
         self._task = ray.remote(run_order)
         self._jobs: dict[Any, Job] = {}  # by Ray's generator of a task's messages
-        self._unfit: set[str] = set()
+        self._unfit: dict[str, str] = {}  # reasons by node
 
     def run(self, check_interrupt: Callable[[], None]) -> None:
         """Run the queue until it is empty; ``check_interrupt`` may raise ``KeyboardInterrupt`` at any turn."""
@@ -88,6 +88,8 @@ class _Tasks:
             if self._ray.wait(tasks, timeout=_POLL_S)[0]:
                 for task in self._ray.wait(tasks, num_returns=len(tasks), timeout=0)[0]:
                     self._take(task)
+            else:
+                self._check_nodes()
 
     def stop(self) -> None:
         """Cancel what runs, wait a little, and end what does not stop."""
@@ -127,21 +129,25 @@ class _Tasks:
             raise message
         if isinstance(message, Unfit):
             self._queue.put_back(self._jobs.pop(task))
-            self._leave_unused(message)
+            if message.node_id not in self._unfit:
+                self._report(f"{message.reason}: the bits would differ, so it is left unused")
+            self._unfit[message.node_id] = message.reason
+            self._check_nodes()
             return
         if isinstance(message, Finished):
             self._queue.note(message)
             self._wait_for_file(self._settings.staging / f"{message.training}.safetensors")
         self._report(message)
 
-    def _leave_unused(self, unfit: Unfit) -> None:
-        if unfit.node_id not in self._unfit:
-            self._unfit.add(unfit.node_id)
-            self._report(f"{unfit.reason}: the bits would differ, so it is left unused")
+    def _check_nodes(self) -> None:
+        """Raise ``BuildError`` where no node is left that fits; a dead one counts for a while, so this is asked again."""
+        if not self._unfit:
+            return
         others = [node for node in self._ray.nodes() if node["Alive"] and node["NodeID"] not in self._unfit]
         if not any(node["Resources"].get("CPU") for node in others):
+            reason = list(self._unfit.values())[-1]
             raise BuildError(
-                f"no node computes as this machine does ({unfit.reason}). Run the command on a node of the kind that shall "
+                f"no node computes as this machine does ({reason}). Run the command on a node of the kind that shall "
                 "do the work"
             )
 

@@ -13,6 +13,7 @@ import nws_data
 from benchmarks.leaderboard.board.write import _check_all, read_results
 from benchmarks.leaderboard.files.results import ResultError
 from benchmarks.leaderboard.runs.plans import choose_methods
+from benchmarks.reference import commands
 from benchmarks.reference.budgets import BUDGETS, Budget, Runs
 from benchmarks.reference.commands import (
     ABLATION,
@@ -50,6 +51,12 @@ MINI = replace(
         ),
     ),
 )
+
+
+@pytest.fixture(autouse=True)
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are too short here for workers, which take seconds to start."""
+    monkeypatch.setattr(commands, "usable_cores", lambda: 1)
 
 
 @pytest.fixture(scope="module")
