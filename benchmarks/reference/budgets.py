@@ -112,14 +112,15 @@ _QUICK = (
 _LEAKS = (
     Runs(
         tasks=("global/optimizer", "local/optimizer/threshold=0.15"),
-        methods=(*_ON_VECTORS[len(_TRIVIAL) :], "trees-window", "svm-linear-aligned"),
+        methods=(*_ON_VECTORS[len(_TRIVIAL) :], "trees-window"),
         seeds=8,
     ),
+    Runs(tasks=("global/optimizer",), methods=("svm-linear-aligned",), seeds=3),
     Runs(
         tasks=("global/optimizer",),
         methods=("dmc-asinh-short",),
         seeds=3,
-        options=(("epochs", "6"), ("batch_statistics", "true")),
+        options=(("epochs", "2"), ("batch_statistics", "true")),
     ),
 )
 
