@@ -94,14 +94,17 @@ _QUICK = (
     Runs(tasks=_SUITES["global"], methods=_ON_VECTORS, seeds=10),
     Runs(tasks=_SUITES["local"], methods=_ON_WINDOWS, seeds=10),
     Runs(tasks=_SUITES["ood"], methods=(*_TRIVIAL, "svm-linear-480", "boosting-480"), seeds=10),
-    _above(_of("global", targets=(*_MAIN, "batch_size", "augmentation")), _ON_VECTORS),
-    Runs(tasks=_SUITES["global"], methods=("svm-linear-aligned",)),
-    _above(_of("local", targets=(*_MAIN, "filter_size")), _ON_WINDOWS),
-    _above(_of("local-conv", "local-fc", "vote"), (*_TRIVIAL, *_FEW)),
-    _above(("local-fc/filter_size",), (*_TRIVIAL, *_FEW)),
-    _above(tuple(f"{task}@{n}" for task in _of("local") for n in (100, 500, 2000, 20_000)), _FEW[:2]),
+    _above(_of("local"), _ON_WINDOWS),
+    _above(_of("global"), _ON_VECTORS),
+    _above(_of("vote"), (*_TRIVIAL, *_FEW)),
     Runs(tasks=_CURVES_GLOBAL, methods=("svm-linear-480", "boosting-480")),
     Runs(tasks=_CURVES_LOCAL, methods=("svm-rbf-16", "trees-window")),
+)
+_MORE = (
+    Runs(tasks=_SUITES["global"], methods=("svm-linear-aligned",)),
+    _above(_of("local-conv", "local-fc"), (*_TRIVIAL, *_FEW)),
+    _above(("local/filter_size", "local-fc/filter_size"), (*_TRIVIAL, *_FEW)),
+    _above(tuple(f"{task}@{n}" for task in _of("local") for n in (100, 500, 2000, 20_000)), _FEW[:2]),
     Runs(
         tasks=("regress/test_accuracy", "regress/generalisation_gap", "regress/learning_rate", "regress/progress"),
         methods=("majority", "ridge-*", "boosting-480"),
@@ -115,11 +118,11 @@ _LEAKS = (
         methods=(*_ON_VECTORS[len(_TRIVIAL) :], "trees-window"),
         seeds=8,
     ),
-    Runs(tasks=("global/optimizer",), methods=("svm-linear-aligned",), seeds=3),
+    Runs(tasks=("global/optimizer",), methods=("svm-linear-aligned",), seeds=2),
     Runs(
         tasks=("global/optimizer",),
         methods=("dmc-asinh-short",),
-        seeds=3,
+        seeds=2,
         options=(("epochs", "2"), ("batch_statistics", "true")),
     ),
 )
@@ -139,10 +142,9 @@ BUDGETS = {
         leaks=_LEAKS,
         runs=(
             *_QUICK,
-            *_over_epochs("global/optimizer", (2, 6), seeds=3),
-            *_over_epochs(f"global/initialization/threshold={LOWER}", (1, 2, 4), seeds=3),
-            *_over_epochs(f"local/initialization/threshold={LOWER}", (7, 15), seeds=1),
-            *(run for target in _MAIN[1:] for run in _over_epochs(f"local/{target}/threshold={LOWER}", (7,), seeds=3)),
+            *_over_epochs("global/optimizer", (2, 6), seeds=1),
+            *_over_epochs(f"global/initialization/threshold={LOWER}", (1, 2, 4), seeds=1),
+            *_MORE,
         ),
     ),
     "gpu": Budget(
@@ -155,6 +157,7 @@ BUDGETS = {
         leaks=_LEAKS,
         runs=(
             *_QUICK,
+            *_MORE,
             Runs(tasks=(*_CURVES_GLOBAL, *_CURVES_LOCAL), methods=("dmc", "dmc-asinh"), seeds=3),
             Runs(
                 tasks=(*(task for tasks in _SUITES.values() for task in tasks), *_of("local-conv", "local-fc")),
