@@ -133,7 +133,7 @@ N_PILOT = 40
 
 BUDGETS = {
     "cpu": Budget(
-        trainings={"fixed": 900, "random": 600},
+        trainings={"fixed": 1000, "random": 600},
         without_batch_norm={"random": 100},
         n_train=1200,
         n_test=500,
