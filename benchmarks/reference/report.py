@@ -21,7 +21,7 @@ from benchmarks.findings.source import LOWER
 from benchmarks.findings.tables import percent
 from benchmarks.leaderboard.board.write import read_results, write_board
 from benchmarks.leaderboard.files.results import Result, ResultError, main_metric
-from benchmarks.reference.budgets import Budget
+from benchmarks.reference.budgets import Budget, budget_of
 from benchmarks.reference.commands import DATA, PREDICTIONS, RESULTS
 from benchmarks.reference.commands import FIGURES as FIGURES_FOLDER
 from benchmarks.reference.record import measure_record
@@ -79,8 +79,11 @@ def pages() -> dict[Path, str]:
     found = list(read_results(_COMMITTED).values())
     records = {name: _PICTURES / f"{name}.json" for name in FIGURES}
     shown = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in records.items() if path.exists()}
+    record = json.loads((HERE / RECORD).read_text(encoding="utf-8"))
     values: dict[str, Any] = {
-        "record": json.loads((HERE / RECORD).read_text(encoding="utf-8")),
+        "record": record,
+        "budget": budget_of(record["budget"]),
+        "counts": {name: population["trainings"] for name, population in record["populations"].items()},
         "results": found,
         "figures": [(name, FIGURES[name], record) for name, record in shown.items()],
         "claims": (_PICTURES / CLAIMS).read_text(encoding="utf-8"),

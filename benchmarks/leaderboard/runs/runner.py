@@ -9,7 +9,7 @@ import operator
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -83,11 +83,13 @@ def run_all(
     results, ``keep`` for what fits give. ``again`` runs what is there already; ``published`` is taken over instead of run.
     ``workers`` processes run one plan each; with one, all run here. ``bar``, of tqdm, counts fits.
     """
+    manifest = Manifest.load(root)
+    digests = {name: manifest.population_digest(name) for name in manifest.populations}
     # The environment is asked for once, now: the code that runs was read at this commit, whatever is committed meanwhile.
-    run = partial(_run, here=environment(), root=root, out=out, keep=keep, again=again, published=published)
+    run = partial(_run, digests, environment(), root=root, out=out, keep=keep, again=again, published=published)
     if workers == 1:
         for plan in plans:
-            yield run(plan, bar=bar)
+            yield run(plan=plan, bar=bar)
         return
     jobs = _jobs(plans)
     work = partial(_run_job, run=run)
@@ -108,13 +110,14 @@ def _jobs(plans: Iterable[Plan]) -> list[list[Plan]]:
 
 
 def _run_job(number: int, plans: Sequence[Plan], run: Callable[..., Outcome]) -> tuple[int, list[Outcome]]:
-    return number, [run(plan, bar=progress_bar(shown=False)) for plan in plans]
+    return number, [run(plan=plan, bar=progress_bar(shown=False)) for plan in plans]
 
 
 def _run(
-    plan: Plan,
-    *,
+    digests: Mapping[str, str],
     here: dict[str, Any],
+    *,
+    plan: Plan,
     root: Path,
     out: Path,
     keep: Keep,
@@ -122,7 +125,7 @@ def _run(
     published: Published | None,
     bar: Any,
 ) -> Outcome:
-    digest = Manifest.load(root).population_digest(parse_task(plan.task).family.population)
+    digest = digests[parse_task(plan.task).family.population]
     unfinished = Unfinished(out, path_of(plan.task, plan.folds, plan.label, plan.options, digest), here)
     try:
         with unfinished.alone():
