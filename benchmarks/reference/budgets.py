@@ -10,6 +10,7 @@ from benchmarks.leaderboard.suites import SUITES
 from builders.config import BuildConfig
 from builders.images.prepare import ImageOptions
 from nws_data.errors import NWSError, one_of
+from nws_data.space.hyperparameters import CLASSES
 
 _MAIN = ("initialization", "activation", "optimizer", "dataset")
 _TRIVIAL = ("majority", "hyperparameters", "length")
@@ -94,17 +95,15 @@ _QUICK = (
     Runs(tasks=_SUITES["global"], methods=_ON_VECTORS, seeds=10),
     Runs(tasks=_SUITES["local"], methods=_ON_WINDOWS, seeds=10),
     Runs(tasks=_SUITES["ood"], methods=(*_TRIVIAL, "svm-linear-480", "boosting-480"), seeds=10),
-    _above(_of("local"), _ON_WINDOWS),
-    _above(_of("global"), _ON_VECTORS),
-    _above(_of("vote"), (*_TRIVIAL, *_FEW)),
+    _above(_of("global", targets=(*_MAIN, "batch_size", "augmentation")), _ON_VECTORS),
+    Runs(tasks=_SUITES["global"], methods=("svm-linear-aligned",)),
+    _above(_of("global", targets=("activation",)), ("svm-linear-aligned",)),
+    _above(_of("local", targets=tuple(CLASSES)), _ON_WINDOWS),
+    _above(_of("local-conv", "local-fc", "vote"), (*_TRIVIAL, *_FEW)),
+    _above(("local-fc/filter_size",), (*_TRIVIAL, *_FEW)),
+    _above(tuple(f"{task}@{n}" for task in _of("local") for n in (100, 500, 2000, 20_000)), _FEW[:2]),
     Runs(tasks=_CURVES_GLOBAL, methods=("svm-linear-480", "boosting-480")),
     Runs(tasks=_CURVES_LOCAL, methods=("svm-rbf-16", "trees-window")),
-)
-_MORE = (
-    Runs(tasks=_SUITES["global"], methods=("svm-linear-aligned",)),
-    _above(_of("local-conv", "local-fc"), (*_TRIVIAL, *_FEW)),
-    _above(("local/filter_size", "local-fc/filter_size"), (*_TRIVIAL, *_FEW)),
-    _above(tuple(f"{task}@{n}" for task in _of("local") for n in (100, 500, 2000, 20_000)), _FEW[:2]),
     Runs(
         tasks=("regress/test_accuracy", "regress/generalisation_gap", "regress/learning_rate", "regress/progress"),
         methods=("majority", "ridge-*", "boosting-480"),
@@ -115,15 +114,14 @@ _MORE = (
 _LEAKS = (
     Runs(
         tasks=("global/optimizer", "local/optimizer/threshold=0.15"),
-        methods=(*_ON_VECTORS[len(_TRIVIAL) :], "trees-window"),
+        methods=(*_ON_VECTORS[len(_TRIVIAL) :], "trees-window", "svm-linear-aligned"),
         seeds=8,
     ),
-    Runs(tasks=("global/optimizer",), methods=("svm-linear-aligned",), seeds=2),
     Runs(
         tasks=("global/optimizer",),
         methods=("dmc-asinh-short",),
-        seeds=2,
-        options=(("epochs", "2"), ("batch_statistics", "true")),
+        seeds=3,
+        options=(("epochs", "6"), ("batch_statistics", "true")),
     ),
 )
 
@@ -142,9 +140,10 @@ BUDGETS = {
         leaks=_LEAKS,
         runs=(
             *_QUICK,
-            *_over_epochs("global/optimizer", (2, 6), seeds=1),
-            *_over_epochs(f"global/initialization/threshold={LOWER}", (1, 2, 4), seeds=1),
-            *_MORE,
+            *_over_epochs(f"global/initialization/threshold={LOWER}", (3, 6), seeds=3),  # an eighth and a quarter of 24
+            *_over_epochs(f"global/initialization/threshold={LOWER}", (12,), seeds=1),
+            *_over_epochs(f"local/initialization/threshold={LOWER}", (7, 15, 30), seeds=1),  # to half of 60
+            *_over_epochs("global/optimizer", (6, 24), seeds=1),
         ),
     ),
     "gpu": Budget(
@@ -157,7 +156,6 @@ BUDGETS = {
         leaks=_LEAKS,
         runs=(
             *_QUICK,
-            *_MORE,
             Runs(tasks=(*_CURVES_GLOBAL, *_CURVES_LOCAL), methods=("dmc", "dmc-asinh"), seeds=3),
             Runs(
                 tasks=(*(task for tasks in _SUITES.values() for task in tasks), *_of("local-conv", "local-fc")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +14,9 @@ from nws_data.tasks.metrics import Interval, Sums, clustered_accuracy, clustered
 
 
 class _Score:
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
     def to_dict(self) -> dict[str, Any]:
         """Return everything as values that JSON can hold."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: dict(value) if isinstance(value, dict) else value for name, value in vars(self).items()}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,12 +21,14 @@ from benchmarks.reference.commands import (
     LEAKS,
     PREDICTIONS,
     RESULTS,
+    build_pilots,
     build_reference,
     check_leaks,
+    pilot_folder,
     remove_stale,
     run_reference,
 )
-from benchmarks.reference.record import measure_record
+from benchmarks.reference.record import _pilot, measure_record
 from benchmarks.reference.report import gain_text, pages, replace_files, scores_table
 from nws_data.format.manifest import Manifest
 from nws_data.tasks.table import parse_task
@@ -78,6 +80,19 @@ def test_the_build_is_the_plan_and_has_the_part_of_svhn(tmp_path: Path, capsys: 
     assert (plan["build_seed"], plan["epoch_cap"], plan["precision"]) == (2020, 19, "float32")
     assert not nws_data.open(tmp_path / "out" / ABLATION, "random")["batch_norm"].any()
     assert "nws reference run" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_pilot_is_built_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez(tmp_path / "svhn_subset.npz", images=np.zeros((1000, 32, 32, 3), np.uint8), labels=np.arange(1000) % 10)
+    for name, value in (("PILOT", ((440, 20),)), ("N_PILOT", 2)):
+        monkeypatch.setattr(commands, name, value)
+    build_pilots(MINI, tmp_path / "out", tmp_path, download=False)
+    manifest = Manifest.load(pilot_folder(tmp_path / "out", 440, 20))
+    assert manifest.populations["fixed"].plan["epoch_cap"] == 20 and manifest.image_sets[0].n_train == 440
+    found = _pilot(MINI, tmp_path / "out", 440, 20)
+    assert (found["n_train"], found["epoch_cap"], found["trainings"]) == (440, 20, 2)
+    assert sum(n for _, n in found["passed_by"]["initialization"].values()) == 2 and found["flop"] > 0
 
 
 @pytest.mark.slow

@@ -90,7 +90,7 @@ def wait_until(condition: Callable[[], Any], what: str) -> Any:
     deadline = time.monotonic() + DEADLINE_S
     while not (value := condition()):
         assert time.monotonic() < deadline, f"no {what} in {DEADLINE_S:.0f} s"
-        time.sleep(0.05)  # looking at all processes takes a hundredth
+        time.sleep(0.05)
     return value
 
 

@@ -41,8 +41,8 @@ def cpu_bank(bank: ImageBank) -> DeviceBank:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def as_compiled() -> None:
-    """Leave out the interpreter's checks of integer overflow, a third of its time: compiled kernels have none."""
+def no_overflow_checks() -> None:
+    """Save the interpreter from computing, in a third of its time, checks of overflow that it drops when not debugging."""
     if not torch.cuda.is_available():
         from triton.runtime.interpreter import InterpreterOptions, interpreter_builder
 
