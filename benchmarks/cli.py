@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.leaderboard.submission.fields import TEXTS
 from nws_data.commands import DATA, JSON, OUT, Commands, add_arguments, add_command, arg
 from nws_data.errors import NWSError
+from nws_data.space.hyperparameters import POPULATIONS
 from nws_data.terminal import align, say
 
 QUICKSTART_HELP = "from nothing to a dataset and what its weights tell, in minutes"
@@ -182,9 +183,10 @@ def _add_reference(commands: Commands) -> None:
     out = arg("--out", type=Path, default=Path("reference"), help="folder of dataset, results and figures (reference)")
     root = arg("--image-root", type=Path, metavar="DIR", help="torchvision's folder (default: ~/.cache/nws/images)")
     download = arg("--download", action="store_true", help="let torchvision download what is missing")
+    population = arg("--population", choices=POPULATIONS, help="that one alone, such as in a run of its own (default: both)")
     pilot = "train 40 networks by each of several image counts and epoch caps, to choose from"
     add_command(steps, "pilot", _run_reference, pilot, budget, out, root, download)
-    add_command(steps, "build", _run_reference, "train the networks", budget, out, root, download)
+    add_command(steps, "build", _run_reference, "train the networks", budget, population, out, root, download)
     add_command(steps, "run", _run_reference, "run methods on the tasks and make all figures", budget, out)
     add_command(steps, "report", _run_reference, "write results, findings and docs/ of this checkout", budget, out)
 
@@ -252,8 +254,11 @@ def _run_reference(options: argparse.Namespace) -> int:
 
     budget = budget_of(options.budget)
     if options.step in ("pilot", "build"):
-        steps = {"pilot": build_pilots, "build": build_reference}
-        steps[options.step](budget, options.out, options.image_root, options.download)
+        images = options.image_root, options.download
+        if options.step == "pilot":
+            build_pilots(budget, options.out, *images)
+        else:
+            build_reference(budget.of([options.population]) if options.population else budget, options.out, *images)
     elif options.step == "run":
         return 1 if run_reference(budget, options.out) else 0
     else:

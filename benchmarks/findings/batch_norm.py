@@ -44,7 +44,6 @@ Pair = tuple[Any, Any]  # scores on all weights and on stripped ones
 
 def measure(source: Source) -> Tables:
     """Return accuracies of the cases, their differences, and how many trainings pass; raises ``MissingDataError``."""
-    source.population(["random"])
     source.check_snapshots()
     roots = {True: source.root}
     if source.without_batch_norm:

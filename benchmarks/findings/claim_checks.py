@@ -9,7 +9,7 @@ accuracies about the mean of their image set and population, with Welch's interv
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,6 +20,7 @@ from benchmarks.findings.importance_pictures import clear
 from benchmarks.findings.results import is_trivial
 from benchmarks.findings.source import MissingDataError, Source
 from benchmarks.findings.tables import Tables, percent, points, span, where
+from nws_data.space.hyperparameters import POPULATIONS
 
 HOLDS, FAILS, OPEN = "holds", "fails", "open"
 CLOSE, NEAR = 0.05, 0.1
@@ -46,10 +47,11 @@ class Evidence:
         self._source, self._tables = source, tables
 
     def table(self, figure: str, name: str, **values: object) -> pd.DataFrame:
-        """Return a figure's rows with these values; raises ``MissingDataError`` where the figure or the rows are missing."""
-        if figure not in self._tables:
+        """Return rows with these values of a figure and its twin of windows; raises ``MissingDataError`` without any."""
+        made = [self._tables[key][name] for key in (figure, f"{figure}-windows") if key in self._tables]
+        if not made:
             raise MissingDataError(f"the figure {figure} is missing")
-        found = where(self._tables[figure][name], **values)
+        found = where(pd.concat(made, ignore_index=True), **values)
         if values and found.empty:
             raise MissingDataError("no results")
         return found
@@ -57,7 +59,8 @@ class Evidence:
     @cached_property
     def trainings(self) -> pd.DataFrame:
         """All finite trainings, with ``accuracy``: of the last snapshot less the mean of image set and population."""
-        frames = [self._source.trainings([name]).assign(population=name) for name in self._source.manifest.populations]
+        names = [name for name in POPULATIONS if name in self._source.manifest.populations]
+        frames = [replace(self._source, populations=(name,)).trainings().assign(population=name) for name in names]
         frame = pd.concat(frames, ignore_index=True)
         mean = frame.groupby(["population", "dataset"])["final_test_accuracy"].transform("mean")
         kinds = {"glorot": frame["initialization"].str.match("glorot"), "constant": frame["initialization"] == "constant"}

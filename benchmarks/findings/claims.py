@@ -139,12 +139,26 @@ def check_claims(source: Source, tables: dict[str, Tables]) -> list[tuple[Claim,
 
 def write_claims(found: list[tuple[Claim, Finding]], path: Path) -> None:
     """Write the claims as a Markdown table."""
-    counts = {verdict: sum(finding.verdict == verdict for _, finding in found) for verdict in (HOLDS, FAILS, OPEN)}
+    write_bytes(path, _table([[c.text, c.paper, f.found, f.verdict, f.evidence] for c, f in found]).encode())
+
+
+def merged_claims(before: str, now: str) -> str:
+    """Return two tables of claims as one: what is found ``now``, and before where data for it are missing now."""
+    old = {row[0]: row for row in _rows(before)}
+    return _table([old.get(row[0], row) if row[3:] == [OPEN, ""] else row for row in _rows(now)])
+
+
+def _rows(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[4:]]
+
+
+def _table(rows: list[list[str]]) -> str:
+    counts = {verdict: sum(row[3] == verdict for row in rows) for verdict in (HOLDS, FAILS, OPEN)}
     lines = [
-        f"{counts[HOLDS]} of {len(found)} claims hold on this data, {counts[FAILS]} fail, {counts[OPEN]} cannot be told.",
+        f"{counts[HOLDS]} of {len(rows)} claims hold on this data, {counts[FAILS]} fail, {counts[OPEN]} cannot be told.",
         "",
         "| claim | paper | here | verdict | evidence |",
         "|---|---|---|---|---|",
-        *(f"| {c.text} | {c.paper} | {f.found} | {f.verdict} | {f.evidence} |" for c, f in found),
+        *(f"| {' | '.join(row)} |" for row in rows),
     ]
-    write_bytes(path, ("\n".join(lines) + "\n").encode())
+    return "\n".join(lines) + "\n"

@@ -52,7 +52,6 @@ def measure(source: Source) -> Tables:
     """Return the points, the share of variance by component and kind of weight, and the separation of each label."""
     if find_spec("umap") is None:
         raise MissingDataError("needs umap-learn; install it in the checkout: pip install -e '.[umap]'")
-    source.population(["fixed"])
     source.check_snapshots()
     data = nws_data.open(source.root, "fixed").select(finite=True)
     n = len(np.unique(data["training"]))

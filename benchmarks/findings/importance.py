@@ -34,11 +34,11 @@ from nws_data.tasks.metrics import clustered_accuracy
 from nws_data.tasks.table import GLOBAL_TARGETS, MIN_TRAININGS, WINDOW_LENGTH
 
 TARGETS = ("dataset", "optimizer", "activation", "initialization")
-SCOPES: dict[str, tuple[Population, tuple[str, ...], int]] = {
-    "layers": ("fixed", GLOBAL_TARGETS, 4),
-    "windows": ("random", tuple(CLASSES), 2),
+SCOPES: dict[Population, tuple[str, tuple[str, ...], int]] = {
+    "fixed": ("layers", GLOBAL_TARGETS, 4),
+    "random": ("windows", tuple(CLASSES), 2),
 }
-"""Features of: population, targets that vary in it, last snapshots of each training."""
+"""By population: what features are of, targets that vary in it, last snapshots of each training."""
 
 
 @dataclass(frozen=True)
@@ -58,42 +58,42 @@ def measure(source: Source) -> Tables:
     features: list[pd.DataFrame] = []
     groups: list[pd.DataFrame] = []
     fits: list[dict[str, Any]] = []
-    for scope, (population, allowed, _) in SCOPES.items():
-        if population not in source.manifest.populations:
+    scope, allowed, _ = SCOPES[source.population]
+    view, kind = _view(source), "layers" if scope == "layers" else "vector"
+    table = statistics_features(view, kind, progress=True)  # type: ignore[arg-type]
+    for target in (name for name in source.targets or TARGETS if name in allowed):
+        about = {"scope": scope, "target": target}
+        labelled = label(view, target)
+        left_out = {"left_out": ", ".join(f"{value} {n}" for value, n in labelled.left_out.items())}
+        if labelled.n_classes < 2:
+            fits.append(about | left_out)
             continue
-        view, kind = _view(source, scope), "layers" if scope == "layers" else "vector"
-        if view is None:
-            continue
-        table = statistics_features(view, kind, progress=True)  # type: ignore[arg-type]
-        for target in (name for name in source.targets or TARGETS if name in allowed):
-            about = {"scope": scope, "target": target}
-            labelled = label(view, target)
-            left_out = {"left_out": ", ".join(f"{value} {n}" for value, n in labelled.left_out.items())}
-            if labelled.n_classes < 2:
-                fits.append(about | left_out)
-                continue
-            names = feature_names(view, kind)  # type: ignore[arg-type]
-            norms, permuted, fit = repeat(table, labelled, source.repeats, f"{target}, {scope}")
-            fits.append(about | fit | left_out)
-            features.append(_by_feature(names, norms, permuted).assign(**about))
-            groups.append(_by_group(names, norms, permuted).assign(**about))
+        names = feature_names(view, kind)  # type: ignore[arg-type]
+        norms, permuted, fit = repeat(table, labelled, source.repeats, f"{target}, {scope}")
+        fits.append(about | fit | left_out)
+        features.append(_by_feature(names, norms, permuted).assign(**about))
+        groups.append(_by_group(names, norms, permuted).assign(**about))
     if not features:
         reasons = "; ".join(f"{row['target']} ({row['scope']}): {row['left_out'] or 'one class'}" for row in fits)
-        raise MissingDataError(
-            f"no hyper-parameter has two classes of {2 * MIN_TRAININGS} trainings above the accuracy threshold; too few: "
-            f"{reasons or 'all'}; build more with nws build --population fixed --trainings 500 --out {source.root}"
-        )
+        raise _too_few(source, reasons)
     tables = {"features": pd.concat(features), "groups": pd.concat(groups), "fits": pd.DataFrame(fits)}
     return {name: table.set_index(["scope", "target"]).reset_index() for name, table in tables.items()}
 
 
-def _view(source: Source, scope: str) -> WeightView | None:
-    """Return the last snapshots of finite trainings above their threshold, whole or as official windows; None without."""
-    population, _, last = SCOPES[scope]
-    data = nws_data.open(source.root, population)
+def _too_few(source: Source, reasons: str) -> MissingDataError:
+    return MissingDataError(
+        f"no hyper-parameter has two classes of {2 * MIN_TRAININGS} trainings above the accuracy threshold; too few: "
+        f"{reasons}; build more with nws build --population {source.population} --trainings 500 --out {source.root}"
+    )
+
+
+def _view(source: Source) -> WeightView:
+    """Return the last snapshots of finite trainings above their threshold, whole or as official windows."""
+    scope, _, last = SCOPES[source.population]
+    data = nws_data.open(source.root, source.population)
     data = data.take(np.flatnonzero(data["finite"] & data["passed"]))
     if not len(data):
-        return None
+        raise _too_few(source, "all")
     data = data.select(last=last)
     return nws_data.GlobalVectors(data) if scope == "layers" else nws_data.FixedWindows(data, WINDOW_LENGTH)
 

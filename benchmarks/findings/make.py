@@ -12,7 +12,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ def make_figures(names: Sequence[str], source: Source, out: Path, again: bool = 
 
 def _make(name: str, source: Source, out: Path, again: bool) -> Made:
     entry = FIGURES[name]
-    source = replace(source, **entry.fixed)
+    source = entry.source(source)
     identity = _identity(entry, source)
     record = None if again else _made(out, name, identity)
     if again and source.kept is not None:
@@ -106,9 +106,10 @@ def _identity(entry: FigureEntry, source: Source) -> dict[str, Any]:
     options = {name: getattr(source, name) for name in entry.options}
     here = Path(__file__).parent
     code = [here / f"{entry.module}.py", *sorted(here.glob(f"{entry.module}_*.py"))]
-    found = {"data": source.digests(), **options}
+    found = {"population": source.population, "data": source.digest, **options}
     if entry.results:
-        found["results"] = sorted(result.to_dict()["sha256"] for result in source.result_files)
+        results = sorted(result.to_dict()["sha256"] for result in source.result_files)
+        found["results"] = sha256_of("\n".join(results).encode())
         code.append(here / "results.py")
     found["code"] = sha256_of(b"".join(path.read_bytes() for path in code))
     return dict(json.loads(json.dumps(found)))  # as the record has it
@@ -138,19 +139,20 @@ def write_page(source: Source, out: Path) -> None:
     Nothing of the page is loaded from elsewhere.
     """
     sections, tables = [], {}
+    digests = {name: source.manifest.population_digest(name) for name in source.manifest.populations}
     for name, entry in FIGURES.items():
         path = out / f"{name}.json"
         if not path.is_file():
             continue
         record = json.loads(path.read_text(encoding="utf-8"))
-        if record.get("identity", {}).get("data") == source.digests():  # a figure of other data says nothing of these
+        if record.get("identity", {}).get("data") in digests.values():  # a figure of other data says nothing of these
             tables[name] = _read(out, name, record["tables"])
         pictures = record.get("pictures", [])
         svgs = [(key, _inline((out / f"{name}-{key}.svg").read_text(encoding="utf-8"), f"{name}-{key}")) for key in pictures]
         sections.append({"name": name, "entry": entry, "svgs": svgs} | {"shows": "", "missing": "", "tables": []} | record)
     claims = check_claims(source, tables)
     write_claims(claims, out / CLAIMS)
-    values = {"sections": sections, "claims": claims, "manifest": source.manifest, "digests": source.digests()}
+    values = {"sections": sections, "claims": claims, "manifest": source.manifest, "digests": digests}
     write_bytes(out / PAGE, render(Path(__file__).with_name("findings.html.j2"), values).encode())
 
 

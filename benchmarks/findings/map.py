@@ -70,7 +70,6 @@ def _targets(source: Source) -> list[str]:
     """Return the targets that are asked for; by default those of :data:`TARGETS` that have enough trainings."""
     if "windows" not in find_method(source.method).inputs:
         raise MissingDataError(f"needs a method that reads windows, {source.method} does not; nws bench methods lists them")
-    source.population(("random",))
     source.check_snapshots()
     found, reasons = [], []
     for target in source.targets or TARGETS:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import cast
 
 import pandas as pd
 
@@ -38,22 +37,29 @@ class Source:
     kept: Path | None = None  # folder for what a long measurement keeps, so that an interrupted one goes on
     checkpoints: Path | None = None  # where methods keep trainings; by default each figure's own, removed in the end
     without_batch_norm: Path | None = None  # a dataset of trainings without batch norm, to compare ``root`` with
+    populations: tuple[Population, ...] = ("random", "fixed")  # to show: the first of them that the dataset has
 
     @cached_property
     def manifest(self) -> Manifest:
         """The dataset's manifest; raises ``FormatError``."""
         return Manifest.load(self.root)
 
-    def population(self, wanted: Sequence[str] = ("random", "fixed")) -> str:
-        """Return the first of the wanted populations that the dataset has; raises ``MissingDataError``."""
-        for name in wanted:
+    @property
+    def population(self) -> Population:
+        """The first of ``populations`` that the dataset has; raises ``MissingDataError`` where it has none of them."""
+        for name in self.populations:
             if name in self.manifest.populations:
                 return name
         has = ", ".join(self.manifest.populations) or "none"
         raise MissingDataError(
-            f"needs the population {' or '.join(wanted)}, {self.root} has {has}; build it with "
-            f"nws build --population {wanted[0]}"
+            f"needs the population {' or '.join(self.populations)}, {self.root} has {has}; build it with "
+            f"nws build --population {self.populations[0]}"
         )
+
+    @property
+    def digest(self) -> str:
+        """The digest of the population's data; raises ``MissingDataError`` as :attr:`population` does."""
+        return self.manifest.population_digest(self.population)
 
     def check_snapshots(self) -> None:
         """Raise ``MissingDataError`` where the dataset leaves snapshots of its trainings out."""
@@ -63,9 +69,9 @@ class Source:
                 f"{snapshots_text(self.manifest.snapshots)}; give the dataset that it is a part of"
             )
 
-    def trainings(self, wanted: Sequence[str] = ("random", "fixed")) -> pd.DataFrame:
-        """Return the table of finite trainings of :meth:`population`, with ``threshold`` and whether they ``passed`` it."""
-        frame = nws_data.open(self.root, cast(Population, self.population(wanted))).trainings()
+    def trainings(self) -> pd.DataFrame:
+        """Return the table of finite trainings of the population, with ``threshold`` and whether they ``passed`` it."""
+        frame = nws_data.open(self.root, self.population).trainings()
         thresholds = {image_set.name: image_set.threshold for image_set in self.manifest.image_sets}
         frame = frame[frame["finite"]].reset_index(drop=True)
         frame["threshold"] = frame["dataset"].map(thresholds)
@@ -73,11 +79,10 @@ class Source:
 
     @cached_property
     def result_files(self) -> list[Result]:
-        """The result files that were made on this dataset; raises ``ResultError`` for one that is damaged."""
+        """The result files that were made on the population; raises ``ResultError`` for one that is damaged."""
         if not any(self.results.glob("[!.]*/*.json")):
             return []
-        digests = self.digests().values()
-        return [result for result in read_results(self.results).values() if result.data_digest in digests]
+        return [result for result in read_results(self.results).values() if result.data_digest == self.digest]
 
     def no_results(self, what: str, tasks: str, methods: str) -> MissingDataError:
         """Return the error that says which results are missing, and the command that makes them."""
@@ -90,10 +95,6 @@ class Source:
     def digest_without_batch_norm(self) -> str | None:
         """The digest of the data without batch norm."""
         return Manifest.load(self.without_batch_norm).data_digest if self.without_batch_norm else None
-
-    def digests(self) -> dict[str, str]:
-        """Return the digest of each population's data."""
-        return {name: self.manifest.population_digest(name) for name in self.manifest.populations}
 
 
 def value_order(column: str, values: Iterable[object]) -> list[object]:

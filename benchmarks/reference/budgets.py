@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,10 +51,16 @@ class Budget:
     figures: tuple[str, ...] = ("all", "map-deep")
     sources: tuple[str, ...] = ("mnist", "fashion_mnist", "cifar10")
 
+    def of(self, populations: Sequence[str]) -> Budget:
+        """Return the plan of these populations alone."""
+        parts = (self.trainings, self.without_batch_norm)
+        trainings, ablation = ({name: n for name, n in part.items() if name in populations} for part in parts)
+        return replace(self, trainings=trainings, without_batch_norm=ablation)
+
     def configs(
         self, out: Path, ablation: Path, svhn_part: Path, root: Path | None, download: bool, workers: int
-    ) -> tuple[BuildConfig, BuildConfig]:
-        """Return the builds: the population, and into ``ablation`` trainings without batch norm.
+    ) -> Iterator[BuildConfig]:
+        """Yield the builds: the populations, and into ``ablation`` trainings without batch norm, where there are any.
 
         ``svhn_part`` holds the first 10,000 images of SVHN's test split.
         """
@@ -61,7 +68,9 @@ class Budget:
         images = ImageOptions(sources=sources, root=root, download=download, n_train=self.n_train, n_test=self.n_test)
         own = {name: getattr(self, name) for name in ("trainings", "seed", "epoch_cap", "precision", "device")}
         population = BuildConfig(out=out, images=images, workers=workers, **own)
-        return population, replace(population, out=ablation, trainings=self.without_batch_norm, batch_norm=False)
+        yield population
+        if self.without_batch_norm:
+            yield replace(population, out=ablation, trainings=self.without_batch_norm, batch_norm=False)
 
 
 def _of(*families: str, targets: tuple[str, ...] = _MAIN) -> tuple[str, ...]:

@@ -50,9 +50,9 @@ def build_pilots(budget: Budget, out: Path, root: Path | None, download: bool) -
     """Train the first ``N_PILOT`` fixed networks by the image counts and epoch caps of ``PILOT``, into ``out/pilots``."""
     part = svhn_part(root or default_image_root(), download)
     for n_train, epoch_cap in PILOT:
-        plan = replace(budget, n_train=n_train, epoch_cap=epoch_cap, trainings={"fixed": N_PILOT})
+        plan = replace(budget.of([]), n_train=n_train, epoch_cap=epoch_cap, trainings={"fixed": N_PILOT})
         folder = pilot_folder(out, n_train, epoch_cap)
-        config, _ = plan.configs(folder, folder, part, root, download, usable_cores())
+        (config,) = plan.configs(folder, folder, part, root, download, usable_cores())
         for report in build(config):
             say(f"{config.out}: {report.n_trainings} trainings, {report.n_new} trained now in {report.elapsed_s:.0f} s")
     say(f"Next: nws reference report --out {out}, once the population and its results are there")
@@ -109,7 +109,7 @@ def remove_stale(results: Path, data: Path) -> None:
 
 
 def check_leaks(leaks: Sequence[Runs], data: Path, path: Path) -> list[dict[str, Any]]:
-    """Return the checks for leaks as JSON values, from the file if they were made on these data, else made and written."""
+    """Return the checks for leaks on tasks that these data have, for JSON: from the file if made on them, else made."""
     made_of = {"data": Manifest.load(data).data_digest, "runs": json.loads(json.dumps([asdict(runs) for runs in leaks]))}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -120,7 +120,8 @@ def check_leaks(leaks: Sequence[Runs], data: Path, path: Path) -> list[dict[str,
     checks = [
         asdict(check)
         for runs in leaks
-        for check in run_checks(runs.tasks, runs.methods, dict(runs.options), runs.seeds, data, usable_cores())
+        if (tasks := choose_tasks(runs.tasks, data, folds=False)[0])
+        for check in run_checks(tasks, runs.methods, dict(runs.options), runs.seeds, data, usable_cores())
     ]
     write_bytes(path, json.dumps({"made_of": made_of, "checks": checks}).encode())
     return checks

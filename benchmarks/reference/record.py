@@ -1,4 +1,7 @@
-"""What a reference population is and took, measured on the dataset and its results: the numbers of docs/reference-run.md."""
+"""What a reference population is and took, measured on the dataset and its results: the numbers of docs/reference-run.md.
+
+Populations may be built and run one at a time, on different machines: each has a record of its own.
+"""
 
 from __future__ import annotations
 
@@ -20,20 +23,25 @@ from nws_data.format.manifest import Manifest
 from nws_data.format.metadata import read_table
 from nws_data.machine import processor, usable_cores
 from nws_data.space.architecture import Architecture
-from nws_data.space.hyperparameters import POPULATIONS, HyperParameters, Population
+from nws_data.space.hyperparameters import HyperParameters, Population
 from nws_data.tasks.report import task_states
+from nws_data.tasks.table import parse_task
 
 _HYPERPARAMETERS = tuple(HyperParameters.__dataclass_fields__)
 
 
-def measure_record(name: str, budget: Budget, out: Path) -> dict[str, Any]:
-    """Return plan, machine, populations, availability of the official tasks, cost of the runs and leaks, as JSON values.
+def measure_record(name: str, budget: Budget, out: Path, population: Population) -> dict[str, Any]:
+    """Return a population's plan, machine, sizes, availability of the official tasks, cost of the runs and leaks, for JSON.
 
     Raises ``FormatError`` or ``ResultError`` for what is no dataset or no folder of results.
     """
     data, results = out / DATA, out / RESULTS
     manifest = Manifest.load(data)
-    runs = [run for result in read_results(results).values() for run in result.runs]
+    digest = manifest.population_digest(population)
+    runs = [run for result in read_results(results).values() if result.data_digest == digest for run in result.runs]
+    shards = [shard for stored in manifest.populations[population].splits.values() for shard in stored.shards]
+    leaks = [leak for leak in check_leaks(budget.leaks, data, out / LEAKS) if population_of(leak["task"]) == population]
+    pilots = [_pilot(budget, out, *sizes) for sizes in PILOT if pilot_folder(out, *sizes).exists()]
     return {
         "budget": name,
         "n_train": budget.n_train,
@@ -43,16 +51,21 @@ def measure_record(name: str, budget: Budget, out: Path) -> dict[str, Any]:
         "cores": usable_cores(),
         "processor": processor("model name") or platform.machine(),
         "torch": version("torch"),
-        "digest": manifest.data_digest,
-        "gigabytes": sum(shard.nbytes for shard in manifest.shards) / 1e9,
-        "populations": {name: _population(budget, data, name) for name in POPULATIONS if name in manifest.populations},
-        "tasks": {state.name: state.reason for state in task_states(data)},
+        "digest": digest,
+        "gigabytes": sum(shard.nbytes for shard in shards) / 1e9,
+        **_population(budget, data, population),
+        "tasks": {state.name: state.reason for state in task_states(data) if population_of(state.name) == population},
         "fits": len(runs),
         "fit_s": sum(run.fit_s for run in runs),
         "predict_s": sum(run.predict_s for run in runs),
-        "pilots": [_pilot(budget, out, *sizes) for sizes in PILOT if pilot_folder(out, *sizes).exists()],
-        "leaks": check_leaks(budget.leaks, data, out / LEAKS),
+        "pilots": pilots if population == "fixed" else [],
+        "leaks": leaks,
     }
+
+
+def population_of(task: str) -> Population:
+    """Return the population that a task is of."""
+    return parse_task(task).family.population
 
 
 def _pilot(budget: Budget, out: Path, n_train: int, epoch_cap: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """``nws reference report``: the committed results, board, figures and pages, from a folder of the reference population.
 
-Pages follow from committed files alone (:func:`pages`), so that a test can say whether they are what those files give.
+A folder may hold one population alone: what is committed of the other one stays. Pages follow from committed files alone
+(:func:`pages`), so that a test can say whether they are what those files give.
 """
 
 from __future__ import annotations
@@ -8,12 +9,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.findings.claims import merged_claims
 from benchmarks.findings.make import CLAIMS
 from benchmarks.findings.registry import FIGURES
 from benchmarks.findings.results import in_order, is_trivial, right_of
@@ -24,19 +27,19 @@ from benchmarks.leaderboard.files.results import Result, ResultError, main_metri
 from benchmarks.reference.budgets import Budget, budget_of
 from benchmarks.reference.commands import DATA, PREDICTIONS, RESULTS
 from benchmarks.reference.commands import FIGURES as FIGURES_FOLDER
-from benchmarks.reference.record import measure_record
+from benchmarks.reference.record import measure_record, population_of
 from benchmarks.templates import render
 from nws_data.atomic import write_bytes
+from nws_data.format.manifest import Manifest
+from nws_data.space.hyperparameters import POPULATIONS
 from nws_data.tasks.metrics import paired_difference
 from nws_data.tasks.table import parse_task
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 RECORD = "record.json"
-TRENDS, EPOCHS = "learning-curve-trends.csv", "epochs-accuracies.csv"
-"""Tables of figures that pages show."""
-ENTRIES = "entries"
-"""Folder below the committed results, of ``nws bench submit``."""
+_TABLES = {"learning_curve": ("trends",), "epochs": ("accuracies",)}
+"""Tables that pages show, by the module of their figures."""
 
 _BEGIN, _END = "<!-- results: written by nws reference report -->", "<!-- end of results -->"
 _COMMITTED = ROOT / "benchmarks" / "results"
@@ -48,11 +51,15 @@ def write_report(name: str, budget: Budget, out: Path) -> list[Path]:
 
     Raises ``FormatError`` or ``ResultError`` for a damaged dataset or result file; nothing is replaced then.
     """
-    record = measure_record(name, budget, out)
+    populations = [name for name in POPULATIONS if name in Manifest.load(out / DATA).populations]
+    found = {population: measure_record(name, budget, out, population) for population in populations}
     write_board(out / RESULTS, out / RESULTS, out / DATA, out / PREDICTIONS)
-    replace_files(_COMMITTED, out / RESULTS, (".json",))
-    replace_files(_PICTURES, out / FIGURES_FOLDER, (".png", ".json", TRENDS, EPOCHS, CLAIMS))
+    replace_results(_COMMITTED, out / RESULTS, populations)
+    replace_figures(_PICTURES, out / FIGURES_FOLDER, populations)
     write_board(_COMMITTED, _COMMITTED)  # what anybody can make of the committed files: predictions are not among them
+    record = json.loads((HERE / RECORD).read_text(encoding="utf-8"))
+    for population, values in found.items():
+        record[population] = values | {"pilots": values["pilots"] or record[population]["pilots"]}
     write_bytes(HERE / RECORD, (json.dumps(record, indent=1) + "\n").encode())
     written = pages()
     for path, text in written.items():
@@ -60,18 +67,39 @@ def write_report(name: str, budget: Budget, out: Path) -> list[Path]:
     return list(written)
 
 
-def replace_files(folder: Path, source: Path, endings: tuple[str, ...]) -> None:
-    """Empty a folder, but for the entries that others have handed in, and copy the files of another with these endings."""
-    for path in folder.iterdir():
-        if path.is_file():
+def replace_results(folder: Path, source: Path, populations: Sequence[str]) -> None:
+    """Replace the result files on tasks of these populations by those of another folder."""
+    for path, result in read_results(folder).items():
+        if population_of(result.task) in populations:
             path.unlink()
-        elif path.name != ENTRIES:
-            shutil.rmtree(path)
-    for path in sorted(source.rglob("*")):
-        place = path.relative_to(source)
-        if path.is_file() and path.name.endswith(endings) and not any(part.startswith(".") for part in place.parts):
-            (folder / place).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, folder / place)
+            with suppress(OSError):  # not empty yet
+                path.parent.rmdir()
+    for path in read_results(source):
+        place = folder / path.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
+
+
+def replace_figures(folder: Path, source: Path, populations: Sequence[str]) -> None:
+    """Replace the figures of these populations by those of another folder, and the claims that it can tell."""
+    for name, entry in FIGURES.items():
+        if entry.populations[0] in populations:
+            for path in (folder / file for file in _shown(folder, name)):
+                path.unlink(missing_ok=True)
+            for file in _shown(source, name):
+                shutil.copyfile(source / file, folder / file)
+    texts = [(where / CLAIMS).read_text(encoding="utf-8") for where in (folder, source)]
+    write_bytes(folder / CLAIMS, merged_claims(*texts).encode())
+
+
+def _shown(folder: Path, name: str) -> list[str]:
+    """Return the files of a figure that pages show."""
+    path = folder / f"{name}.json"
+    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    if record is None:
+        return []
+    tables = [f"{name}-{key}.csv" for key in record.get("tables", ()) if key in _TABLES.get(FIGURES[name].module, ())]
+    return [path.name, *(f"{name}-{key}.png" for key in record.get("pictures", ())), *tables]
 
 
 def pages() -> dict[Path, str]:
@@ -82,17 +110,15 @@ def pages() -> dict[Path, str]:
     record = json.loads((HERE / RECORD).read_text(encoding="utf-8"))
     values: dict[str, Any] = {
         "record": record,
-        "budget": budget_of(record["budget"]),
-        "counts": {name: population["trainings"] for name, population in record["populations"].items()},
+        "planned": {name: budget_of(values["budget"]).trainings[name] for name, values in record.items()},
         "results": found,
         "figures": [(name, FIGURES[name], record) for name, record in shown.items()],
         "claims": (_PICTURES / CLAIMS).read_text(encoding="utf-8"),
-        "trends": _rows(TRENDS),
-        "epochs": _rows(EPOCHS),
+        "trends": _rows("learning_curve"),
+        "epochs": _rows("epochs"),
         "percent": percent,
         "table": scores_table,
         "gain": gain_text,
-        "digest": next((r.data_digest[:8] for r in found if parse_task(r.task).family.population == "random"), ""),
     }
     names = ("results.md", "findings.md", "reference-run.md", "dmc-case.md", "window-methods.md")
     written = {ROOT / "docs" / name: render(HERE / f"{name}.j2", values) for name in names}
@@ -102,10 +128,10 @@ def pages() -> dict[Path, str]:
     return written | {ROOT / "README.md": f"{before}{begin}\n{tables}\n{end}{after}"}
 
 
-def _rows(name: str) -> list[dict[str, Any]]:
-    """Return the rows of a figure's table; none where it was not made."""
-    path = _PICTURES / name
-    return pd.read_csv(path).to_dict("records") if path.exists() else []
+def _rows(module: str) -> list[dict[str, Any]]:
+    """Return the rows of the table that pages show of a module's figures; none where they were not made."""
+    names = [f"{name}-{key}.csv" for name, entry in FIGURES.items() if entry.module == module for key in _TABLES[module]]
+    return [row for name in names if (_PICTURES / name).exists() for row in pd.read_csv(_PICTURES / name).to_dict("records")]
 
 
 def scores_table(results: Sequence[Result], tasks: Sequence[str], methods: Sequence[str] = (), folds: bool = True) -> str:

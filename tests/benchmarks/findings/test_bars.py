@@ -47,7 +47,13 @@ def tables(tiny_dataset: TinyDataset, tmp_path_factory: pytest.TempPathFactory) 
         digest = tiny_dataset.manifest.population_digest(of)
         make_result([class_score(n, of) for n in seeds], task, method, data_digest=digest).save(out)
         make_result([class_score((1, 1), of)], task, method, data_digest="b" * 64).save(out)  # of another dataset
-    return measure(Source(tiny_dataset.root, out))
+    return both(tiny_dataset.root, out)
+
+
+def both(root: Path, results: Path) -> dict[str, pd.DataFrame]:
+    """Return the tables of both populations together."""
+    found = [measure(Source(root, results, populations=(name,))) for name in ("fixed", "random")]
+    return {key: pd.concat([tables[key] for tables in found], ignore_index=True) for key in found[0]}
 
 
 def test_accuracies_and_intervals_by_hand(tables: dict[str, pd.DataFrame]) -> None:
@@ -105,7 +111,7 @@ def test_methods_at_chance_are_said_to_be(tiny_dataset: TinyDataset, tmp_path: P
     digest = tiny_dataset.manifest.population_digest("fixed")
     for method, right in (("svm-linear-480", (5, 5)), ("dmc", (4, 6)), ("majority", (10, 0))):
         make_result([class_score(right)], "global/augmentation", method, data_digest=digest).save(tmp_path)
-    text = tell(measure(Source(tiny_dataset.root, tmp_path)))
+    text = tell(measure(Source(tiny_dataset.root, tmp_path, populations=("fixed",))))
     assert "0 of 1 are told above chance" in text and "clear of zero on 0 of 1" in text
 
 

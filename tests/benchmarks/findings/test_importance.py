@@ -154,8 +154,9 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_a_dataset_with_and_without_an_effect(both: Path) -> None:
-    source = Source(both, both, targets=("dataset", "activation"), repeats=3)
-    tables = measure(source)
+    sources = [Source(both, both, ("dataset", "activation"), repeats=3, populations=(name,)) for name in ("fixed", "random")]
+    made = [measure(source) for source in sources]
+    tables = {key: pd.concat([found[key] for found in made]) for key in made[0]}
     fits = tables["fits"].set_index(["scope", "target"])
     assert fits.loc[("layers", "dataset"), "accuracy"] > 0.9
     assert fits.loc[("windows", "dataset"), "accuracy_low"] <= 0.5
@@ -166,16 +167,16 @@ def test_a_dataset_with_and_without_an_effect(both: Path) -> None:
     assert set(best["tensor"]) == {"conv1.kernel"}
     assert np.isnan(fits.loc[("layers", "activation"), "accuracy"])  # 24 trainings of four classes are too few
     assert fits.loc[("layers", "activation"), "left_out"].count(", ") >= 2
-    text = tell(tables)
-    assert "too few trainings for activation" in text and "Windows of 5,000 values: dataset" in text
-    assert measure(source)["features"].equals(features)
+    texts = [tell(found) for found in made]
+    assert "too few trainings for activation" in texts[0] and "Windows of 5,000 values: dataset" in texts[1]
+    assert measure(sources[0])["features"].equals(made[0]["features"])
     with theme():
-        assert set(draw(tables)) == {"layers", "kinds", "windows"}
+        assert [set(draw(found)) for found in made] == [{"layers", "kinds"}, {"windows"}]
 
 
 def test_too_few_trainings_say_what_to_build(tiny_dataset: TinyDataset) -> None:
     with pytest.raises(MissingDataError, match="nws build --population fixed") as error:
-        measure(Source(tiny_dataset.root, tiny_dataset.root, targets=("optimizer",)))
+        measure(Source(tiny_dataset.root, tiny_dataset.root, targets=("optimizer",), populations=("fixed",)))
     assert "adam" in str(error.value)
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import nws_data
+from benchmarks.findings.claim_checks import FAILS, HOLDS, OPEN, Finding
+from benchmarks.findings.claims import CLAIMS, write_claims
 from benchmarks.leaderboard.board.write import _check_all, read_results
 from benchmarks.leaderboard.files.results import ResultError
 from benchmarks.leaderboard.runs.plans import choose_methods
@@ -29,7 +31,7 @@ from benchmarks.reference.commands import (
     run_reference,
 )
 from benchmarks.reference.record import _pilot, measure_record
-from benchmarks.reference.report import gain_text, pages, replace_files, scores_table
+from benchmarks.reference.report import gain_text, pages, replace_figures, replace_results, scores_table
 from nws_data.format.manifest import Manifest
 from nws_data.tasks.table import parse_task
 from tests.baselines.planted import write_planted
@@ -109,14 +111,13 @@ def test_runs_are_those_of_the_plan_and_are_not_run_again(planted: Path, capsys:
     assert {path: path.stat().st_mtime_ns for path in kept} == before
     standing = {result.path for result in results.values()}
     assert _check_all(results, planted / RESULTS, planted / DATA, planted / PREDICTIONS) == standing
-    record = measure_record("cpu", MINI, planted)
+    record = measure_record("cpu", MINI, planted, "fixed")
     frame = nws_data.open(planted / DATA, "fixed").trainings()
-    found = record["populations"]["fixed"]
-    assert (found["trainings"], found["passed"]) == (30, 30)
-    assert found["passed_by"]["initialization"] == {
+    assert (record["trainings"], record["passed"], record["fits"]) == (30, 30, 2)
+    assert record["passed_by"]["initialization"] == {
         name: [n, n] for name, n in frame["initialization"].value_counts().sort_index().items()
     }
-    assert record["tasks"]["global/augmentation"] == "" and "no population random" in record["tasks"]["local/optimizer"]
+    assert record["tasks"]["global/augmentation"] == "" and not any(name.startswith("local") for name in record["tasks"])
     assert [leak["method"] for leak in record["leaks"]] == ["svm-linear-16"]
     assert json.loads(json.dumps(record)) == record
     table = scores_table(list(results.values()), ["global/augmentation"])
@@ -140,16 +141,39 @@ def test_what_was_made_on_other_data_is_made_again(planted: Path, tmp_path: Path
     assert [leak["method"] for leak in check_leaks(more, root, tmp_path / LEAKS)] == ["svm-linear-16", "boosting-16"]
 
 
-def test_entries_of_others_outlive_a_report(tmp_path: Path) -> None:
-    for name in ("old/entries/theirs/entry.toml", "old/global.optimizer/a.json", "old/board.md"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("old")
-    for name in ("new/local.optimizer/b.json", "new/.unfinished/c.json", "new/board.md"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("new")
-    replace_files(tmp_path / "old", tmp_path / "new", (".json",))
-    left = {path.relative_to(tmp_path / "old").as_posix() for path in (tmp_path / "old").rglob("*") if path.is_file()}
-    assert left == {"entries/theirs/entry.toml", "local.optimizer/b.json"}
+def test_a_report_of_one_population_leaves_the_other_and_the_entries(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    made = {old: {"global/augmentation": "fixed", "local/augmentation": "random"}, new: {"global/augmentation/threshold=0": "fixed"}}
+    for folder, tasks in made.items():
+        for task, population in tasks.items():
+            score = class_score([9] * 4 if population == "fixed" else (8, 7), population)
+            make_result([score], task, official=parse_task(task).official).save(folder)
+    (old / "entries" / "theirs").mkdir(parents=True)
+    (old / "entries" / "theirs" / "entry.toml").write_text("theirs")
+    replace_results(old, new, ["fixed"])
+    assert {result.task for result in read_results(old).values()} == {"local/augmentation", "global/augmentation/threshold=0"}
+    assert sorted(path.name for path in old.iterdir()) == ["entries", "global.augmentation.threshold=0", "local.augmentation"]
+
+
+def test_figures_of_one_population_are_replaced_and_the_claims_that_it_tells(tmp_path: Path) -> None:
+    for folder, names in (("old", ("embedding", "map")), ("new", ("embedding", "map"))):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            record = {"shows": folder, "pictures": [folder], "tables": ["points"]}
+            (tmp_path / folder / f"{name}.json").write_text(json.dumps(record))
+            for file in (f"{name}-{folder}.png", f"{name}-points.csv"):
+                (tmp_path / folder / file).write_text(folder)
+    first, second = CLAIMS[:2]
+    write_claims(
+        [(first, Finding("old", HOLDS, "9 trainings")), (second, Finding("old", FAILS, "9"))], tmp_path / "old/claims.md"
+    )
+    write_claims([(first, Finding("missing", OPEN)), (second, Finding("new", OPEN, "99"))], tmp_path / "new/claims.md")
+    replace_figures(tmp_path / "old", tmp_path / "new", ["fixed"])
+    left = sorted(path.name for path in (tmp_path / "old").iterdir() if path.suffix != ".csv")
+    assert left == ["claims.md", "embedding-new.png", "embedding.json", "map-old.png", "map.json"]
+    text = (tmp_path / "old/claims.md").read_text()
+    assert text.startswith("1 of 2 claims hold on this data, 0 fail, 1 cannot be told.")
+    assert f"| {first.text} | {first.paper} | old | holds | 9 trainings |" in text and "| new | open | 99 |" in text
 
 
 def test_gains_by_hand() -> None:
