@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # not at run time: the list of methods reads the options belo
 
 DEVICES = ("auto", "cpu", "gpu")
 _PREDICTED = 64  # items of a batch in evaluation
-_VERSION = 2  # raise it when the same options come to train differently, so that old checkpoints are not gone on with
+_VERSION = 3  # raise it when the same options come to train differently, so that old checkpoints are not gone on with
 
 
 class DMC(Method):

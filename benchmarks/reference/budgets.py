@@ -87,50 +87,67 @@ def _shares(*tasks: str) -> tuple[str, ...]:
     return tuple(f"{task}{share}" for task in tasks for share in ("/share=0.125", "/share=0.25", "/share=0.5", ""))
 
 
-def _over_epochs(task: str, epochs: tuple[int, ...], seeds: int) -> tuple[Runs, ...]:
-    """Return runs of a DMC of so many epochs, evaluated by running statistics and by those of the batch."""
+def _deep(tasks: tuple[str, ...], epochs: int, seeds: int = 1, method: str = "dmc-asinh-short") -> tuple[Runs, ...]:
+    """Return runs of a DMC, evaluated by running statistics and by those of the batch."""
     norms: tuple[tuple[tuple[str, str], ...], ...] = ((), (("batch_statistics", "true"),))
-    return tuple(
-        Runs(tasks=(task,), methods=("dmc-asinh-short",), seeds=seeds, options=(("epochs", str(n)), *norm))
-        for n in epochs
-        for norm in norms
-    )
+    options = [(("epochs", str(epochs)), *norm) for norm in norms]
+    return tuple(Runs(tasks=tasks, methods=(method,), seeds=seeds, options=given) for given in options)
 
 
 _FEW = ("svm-rbf-16", "boosting-16", "trees-window")
-_CURVES_GLOBAL = _shares("global/optimizer", f"global/initialization/threshold={LOWER}")
-_CURVES_LOCAL = _shares(f"local/optimizer/threshold={LOWER}", f"local/initialization/threshold={LOWER}")
-_QUICK = (
+_GLOBAL_INIT, _LOCAL_INIT = (f"{family}/initialization/threshold={LOWER}" for family in ("global", "local"))
+_THREE = ("optimizer", "activation", "dataset")
+_CURVES_GLOBAL = _shares("global/optimizer", _GLOBAL_INIT)
+_CURVES_LOCAL = _shares(f"local/optimizer/threshold={LOWER}", _LOCAL_INIT)
+_FIXED = (
     Runs(tasks=_SUITES["global"], methods=_ON_VECTORS, seeds=10),
-    Runs(tasks=_SUITES["local"], methods=_ON_WINDOWS, seeds=10),
     Runs(tasks=_SUITES["ood"], methods=(*_TRIVIAL, "svm-linear-480", "boosting-480"), seeds=10),
-    _above(_of("global", targets=(*_MAIN, "batch_size", "augmentation")), _ON_VECTORS),
-    Runs(tasks=_SUITES["global"], methods=("svm-linear-aligned",)),
-    _above(_of("global", targets=("activation",)), ("svm-linear-aligned",)),
-    _above(_of("local", targets=tuple(CLASSES)), _ON_WINDOWS),
-    _above(_of("local-conv", "local-fc", "vote"), (*_TRIVIAL, *_FEW)),
-    _above(("local-fc/filter_size",), (*_TRIVIAL, *_FEW)),
-    _above(tuple(f"{task}@{n}" for task in _of("local") for n in (100, 500, 2000, 20_000)), _FEW[:2]),
+)
+_FIXED_MORE = (
+    Runs(tasks=_of("global", targets=_THREE), methods=("svm-linear-aligned",)),
     Runs(tasks=_CURVES_GLOBAL, methods=("svm-linear-480", "boosting-480")),
-    Runs(tasks=_CURVES_LOCAL, methods=("svm-rbf-16", "trees-window")),
+    _above(_of("global"), _ON_VECTORS),
+    _above(_of("global", targets=("batch_size", "augmentation")), (*_TRIVIAL, *_ON_VECTORS[3:5], "boosting-16")),
     Runs(
         tasks=("regress/test_accuracy", "regress/generalisation_gap", "regress/learning_rate", "regress/progress"),
         methods=("majority", "ridge-*", "boosting-480"),
         folds=True,
     ),
 )
+_RANDOM = (
+    Runs(tasks=_SUITES["local"], methods=_ON_WINDOWS, seeds=10),
+    _above(_of("local", targets=tuple(CLASSES)), _ON_WINDOWS),
+    _above(_of("local-conv", "local-fc", "vote"), (*_TRIVIAL, *_FEW)),
+    _above(("local-fc/filter_size",), (*_TRIVIAL, *_FEW)),
+    _above(tuple(f"{task}@{n}" for task in _of("local") for n in (100, 500, 2000, 20_000)), _FEW[:2]),
+    Runs(tasks=_CURVES_LOCAL, methods=("svm-rbf-16", "trees-window")),
+)
+_FIXED_DEEP = (
+    *_deep((_GLOBAL_INIT, *_of("global", targets=_THREE)), 4, seeds=3),
+    *_deep(("global/optimizer", _GLOBAL_INIT), 2),
+    *_deep(("global/optimizer", _GLOBAL_INIT), 8),
+    *_deep(("global/optimizer",), 4, method="dmc-short"),
+    *_deep(_shares("global/optimizer")[:-1], 4),
+)
+"""An epoch of the networks that pass are some twenty steps, of those above ``LOWER`` some thirty-five."""
+_RANDOM_DEEP = (
+    *_deep(_of("local", "local-conv", "local-fc", targets=_THREE), 7, seeds=3),
+    *_deep(
+        tuple(f"{family}/initialization/threshold={LOWER}" for family in ("local", "local-conv", "local-fc")), 7, seeds=3
+    ),
+    *_deep((_LOCAL_INIT,), 15),
+    *_deep((_LOCAL_INIT,), 30),
+)
 
 _LEAKS = (
-    Runs(
-        tasks=("global/optimizer", "local/optimizer/threshold=0.15"),
-        methods=(*_ON_VECTORS[len(_TRIVIAL) :], "trees-window", "svm-linear-aligned"),
-        seeds=8,
-    ),
+    Runs(tasks=("global/optimizer",), methods=_ON_VECTORS[len(_TRIVIAL) :], seeds=8),
+    Runs(tasks=(f"local/optimizer/threshold={LOWER}",), methods=_ON_WINDOWS[len(_TRIVIAL) :], seeds=8),
+    Runs(tasks=("global/optimizer",), methods=("svm-linear-aligned",), seeds=3),
     Runs(
         tasks=("global/optimizer",),
         methods=("dmc-asinh-short",),
         seeds=3,
-        options=(("epochs", "6"), ("batch_statistics", "true")),
+        options=(("epochs", "2"), ("batch_statistics", "true")),
     ),
 )
 
@@ -147,13 +164,7 @@ BUDGETS = {
         epoch_cap=20,
         device="cpu",
         leaks=_LEAKS,
-        runs=(
-            *_QUICK,
-            *_over_epochs(f"global/initialization/threshold={LOWER}", (3, 6), seeds=3),  # an eighth and a quarter of 24
-            *_over_epochs(f"global/initialization/threshold={LOWER}", (12,), seeds=1),
-            *_over_epochs(f"local/initialization/threshold={LOWER}", (7, 15, 30), seeds=1),  # to half of 60
-            *_over_epochs("global/optimizer", (6, 24), seeds=1),
-        ),
+        runs=(*_FIXED, *_FIXED_DEEP, *_FIXED_MORE, *_RANDOM, *_RANDOM_DEEP),
     ),
     "gpu": Budget(
         trainings={"fixed": 1500, "random": 1500},
@@ -164,7 +175,9 @@ BUDGETS = {
         device="cuda",
         leaks=_LEAKS,
         runs=(
-            *_QUICK,
+            *_FIXED,
+            *_FIXED_MORE,
+            *_RANDOM,
             Runs(tasks=(*_CURVES_GLOBAL, *_CURVES_LOCAL), methods=("dmc", "dmc-asinh"), seeds=3),
             Runs(
                 tasks=(*(task for tasks in _SUITES.values() for task in tasks), *_of("local-conv", "local-fc")),
