@@ -25,6 +25,8 @@ from nws_data.atomic import atomic_file, write_bytes
 from nws_data.format.manifest import Manifest
 from nws_data.machine import usable_cores
 from nws_data.progress import FITS, progress_bar
+from nws_data.space.hyperparameters import POPULATIONS, Population
+from nws_data.tasks.table import parse_task
 from nws_data.terminal import say
 
 SVHN_PART = "svhn_subset.npz"
@@ -63,6 +65,11 @@ def pilot_folder(out: Path, n_train: int, epoch_cap: int) -> Path:
     return out / PILOTS / f"{n_train}-images-{epoch_cap}-epochs"
 
 
+def population_of(task: str) -> Population:
+    """Return the population that a task is of."""
+    return parse_task(task).family.population
+
+
 def svhn_part(root: Path, download: bool) -> Path:
     """Return the file of the first 10,000 images of SVHN's test split, made from torchvision's where it is not there."""
     path = root / SVHN_PART
@@ -78,6 +85,9 @@ def run_reference(budget: Budget, out: Path) -> int:
     data, results = (out / DATA).resolve(), (out / RESULTS).resolve()
     remove_stale(results, data)
     checkpoints = (out / CHECKPOINTS).resolve()
+    for name in POPULATIONS:
+        if name not in Manifest.load(data).populations:
+            say(f"no population {name} in {data}: its runs are left out; nws reference build --population {name} trains it")
     plans = [plan for runs in budget.runs for plan in plans_of(runs, data, checkpoints)]
     keep, failed = Keep(predictions=(out / PREDICTIONS).resolve()), 0
     with progress_bar(total=sum(plan.n_fits for plan in plans), bar_format=FITS) as bar:
@@ -128,11 +138,13 @@ def check_leaks(leaks: Sequence[Runs], data: Path, path: Path) -> list[dict[str,
 
 
 def plans_of(runs: Runs, data: Path, checkpoints: Path) -> Iterator[Plan]:
-    """Yield the runs that this dataset has trainings for; says which tasks it has not.
+    """Yield the runs that this dataset has trainings for; says which tasks of its populations it has not.
 
     Methods that train for long keep their checkpoints in one folder: what differs in evaluation alone is trained once.
     """
-    found, missing = choose_tasks(runs.tasks, data, runs.folds)
+    populations = Manifest.load(data).populations
+    tasks = [task for task in runs.tasks if population_of(task) in populations]
+    found, missing = choose_tasks(tasks, data, runs.folds)
     for reason in missing:
         say(f"left out: {reason}", error=True)
     methods = choose_methods(runs.methods)

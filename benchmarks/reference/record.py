@@ -16,7 +16,7 @@ import pandas as pd
 import nws_data
 from benchmarks.leaderboard.board.write import read_results
 from benchmarks.reference.budgets import PILOT, Budget
-from benchmarks.reference.commands import DATA, LEAKS, RESULTS, check_leaks, pilot_folder
+from benchmarks.reference.commands import DATA, LEAKS, RESULTS, check_leaks, pilot_folder, population_of
 from builders.estimate.image_counts import ImageCounts
 from builders.plan.shape import training_flop
 from nws_data.format.manifest import Manifest
@@ -25,7 +25,6 @@ from nws_data.machine import processor, usable_cores
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import HyperParameters, Population
 from nws_data.tasks.report import task_states
-from nws_data.tasks.table import parse_task
 
 _HYPERPARAMETERS = tuple(HyperParameters.__dataclass_fields__)
 
@@ -61,11 +60,6 @@ def measure_record(name: str, budget: Budget, out: Path, population: Population)
         "pilots": pilots if population == "fixed" else [],
         "leaks": leaks,
     }
-
-
-def population_of(task: str) -> Population:
-    """Return the population that a task is of."""
-    return parse_task(task).family.population
 
 
 def _pilot(budget: Budget, out: Path, n_train: int, epoch_cap: int) -> dict[str, Any]:

@@ -25,9 +25,9 @@ from benchmarks.findings.tables import percent
 from benchmarks.leaderboard.board.write import read_results, write_board
 from benchmarks.leaderboard.files.results import Result, ResultError, main_metric
 from benchmarks.reference.budgets import Budget, budget_of
-from benchmarks.reference.commands import DATA, PREDICTIONS, RESULTS
+from benchmarks.reference.commands import DATA, PREDICTIONS, RESULTS, population_of
 from benchmarks.reference.commands import FIGURES as FIGURES_FOLDER
-from benchmarks.reference.record import measure_record, population_of
+from benchmarks.reference.record import measure_record
 from benchmarks.templates import render
 from nws_data.atomic import write_bytes
 from nws_data.format.manifest import Manifest
