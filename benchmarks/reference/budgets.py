@@ -12,6 +12,7 @@ from builders.config import BuildConfig
 from builders.images.prepare import ImageOptions
 from nws_data.errors import NWSError, one_of
 from nws_data.space.hyperparameters import CLASSES
+from nws_data.tasks.table import GLOBAL_TARGETS
 
 _MAIN = ("initialization", "activation", "optimizer", "dataset")
 _TRIVIAL = ("majority", "hyperparameters", "length")
@@ -104,10 +105,9 @@ _FIXED = (
     Runs(tasks=_SUITES["ood"], methods=(*_TRIVIAL, "svm-linear-480", "boosting-480"), seeds=10),
 )
 _FIXED_MORE = (
-    Runs(tasks=_of("global", targets=_THREE), methods=("svm-linear-aligned",)),
+    Runs(tasks=_SUITES["global"], methods=("svm-linear-aligned",)),
     Runs(tasks=_CURVES_GLOBAL, methods=("svm-linear-480", "boosting-480")),
-    _above(_of("global"), _ON_VECTORS),
-    _above(_of("global", targets=("batch_size", "augmentation")), (*_TRIVIAL, *_ON_VECTORS[3:5], "boosting-16")),
+    _above(_of("global", targets=GLOBAL_TARGETS), _ON_VECTORS),
     Runs(
         tasks=("regress/test_accuracy", "regress/generalisation_gap", "regress/learning_rate", "regress/progress"),
         methods=("majority", "ridge-*", "boosting-480"),
@@ -128,8 +128,9 @@ _FIXED_DEEP = (
     *_deep(("global/optimizer", _GLOBAL_INIT), 8),
     *_deep(("global/optimizer",), 4, method="dmc-short"),
     *_deep(_shares("global/optimizer")[:-1], 4),
+    *_deep(("global/optimizer",), 24),
 )
-"""An epoch of the networks that pass are some twenty steps, of those above ``LOWER`` some thirty-five."""
+"""An epoch are some sixteen steps."""
 _RANDOM_DEEP = (
     *_deep(_of("local", "local-conv", "local-fc", targets=_THREE), 7, seeds=3),
     *_deep(
