@@ -129,6 +129,7 @@ _FIXED_DEEP = (
     *_deep(("global/optimizer",), 4, method="dmc-short"),
     *_deep(_shares("global/optimizer")[:-1], 4),
     *_deep(("global/optimizer",), 24),
+    Runs(tasks=("global/optimizer",), methods=("nfn",), options=(("epochs", "20"),)),
 )
 """An epoch are some sixteen steps."""
 _RANDOM_DEEP = (
