@@ -83,7 +83,7 @@ def replace_results(folder: Path, source: Path, populations: Sequence[str]) -> N
 def replace_figures(folder: Path, source: Path, populations: Sequence[str]) -> None:
     """Replace the figures of these populations by those of another folder, and the claims that it can tell."""
     for name, entry in FIGURES.items():
-        if entry.populations[0] in populations and _shown(source, name):  # one that is not made yet does not take the old away
+        if entry.populations[0] in populations and _shown(source, name):  # else the old one stays
             for path in (folder / file for file in _shown(folder, name)):
                 path.unlink(missing_ok=True)
             for file in _shown(source, name):
