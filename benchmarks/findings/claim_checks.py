@@ -100,6 +100,8 @@ def contrast(first: str, second: str, close: bool = False) -> Callable[[Evidence
 
     def check(evidence: Evidence) -> Finding:
         a, b = (evidence.trainings.query(rows)["accuracy"].to_numpy(float) for rows in (first, second))
+        if not len(a) + len(b):  # of a population that is not there
+            return Finding("no such trainings", OPEN)
         size = f"{len(a)} and {len(b)} trainings"
         if min(len(a), len(b)) < _FEW:
             return Finding("too few trainings", OPEN, size)

@@ -131,7 +131,7 @@ _FIXED_DEEP = (
     *_deep(("global/optimizer",), 24),
     Runs(tasks=("global/optimizer",), methods=("nfn",), options=(("epochs", "20"),)),
 )
-"""An epoch are some sixteen steps."""
+"""An epoch is some sixteen steps."""
 _RANDOM_DEEP = (
     *_deep(_of("local", "local-conv", "local-fc", targets=_THREE), 7, seeds=3),
     *_deep(

@@ -95,9 +95,9 @@ def replace_figures(folder: Path, source: Path, populations: Sequence[str]) -> N
 def _shown(folder: Path, name: str) -> list[str]:
     """Return the files of a figure that pages show."""
     path = folder / f"{name}.json"
-    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-    if record is None:
+    if not path.exists():
         return []
+    record = json.loads(path.read_text(encoding="utf-8"))
     tables = [f"{name}-{key}.csv" for key in record.get("tables", ()) if key in _TABLES.get(FIGURES[name].module, ())]
     return [path.name, *(f"{name}-{key}.png" for key in record.get("pictures", ())), *tables]
 

@@ -186,6 +186,17 @@ def test_figures_of_one_population_are_replaced_and_the_claims_that_it_tells(tmp
     assert f"| {first.text} | {first.paper} | old | holds | 9 trainings |" in text and "| new | open | 99 |" in text
 
 
+def test_a_plan_of_one_population() -> None:
+    plan = BUDGETS["cpu"].of(["fixed"])
+    configs = list(plan.configs(Path("out"), Path("ablation"), Path("part"), None, False, 1))
+    assert [dict(config.trainings) for config in configs] == [{"fixed": 1000}]
+    both = list(BUDGETS["cpu"].of(["random"]).configs(Path("out"), Path("ablation"), Path("part"), None, False, 1))
+    assert [(dict(config.trainings), config.batch_norm) for config in both] == [
+        ({"random": 600}, True),
+        ({"random": 100}, False),
+    ]
+
+
 def test_gains_by_hand() -> None:
     task, right = "local/augmentation/threshold=0.15", {"trees-window": (8, 7), "svm-rbf-16": (3, 5)}
     results = [make_result([class_score(n, "random", folds=5)], task, m, folds=5) for m, n in right.items()]
