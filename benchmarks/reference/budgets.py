@@ -132,13 +132,14 @@ _FIXED_DEEP = (
     Runs(tasks=("global/optimizer",), methods=("nfn",), options=(("epochs", "20"),)),
 )
 """An epoch is some sixteen steps."""
+_LOCAL_INITS = tuple(f"{family}/initialization/threshold={LOWER}" for family in ("local", "local-conv", "local-fc"))
 _RANDOM_DEEP = (
-    *_deep(_of("local", "local-conv", "local-fc", targets=_THREE), 7, seeds=3),
-    *_deep(
-        tuple(f"{family}/initialization/threshold={LOWER}" for family in ("local", "local-conv", "local-fc")), 7, seeds=3
-    ),
-    *_deep((_LOCAL_INIT,), 15),
-    *_deep((_LOCAL_INIT,), 30),
+    *_deep((*_LOCAL_INITS, *_of("local", "local-conv", "local-fc", targets=_THREE)), 15, seeds=3),
+    *_deep((_LOCAL_INIT, "local/optimizer"), 7),
+    *_deep((_LOCAL_INIT, "local/optimizer"), 30),
+    *_deep((_LOCAL_INIT, "local/optimizer"), 15, method="dmc-short"),
+    *_deep(tuple(task for task in _CURVES_LOCAL if task != _LOCAL_INIT), 15),
+    *_deep((_LOCAL_INIT, *_of("local", targets=_THREE)), 60),  # the whole of its short budget
 )
 
 _LEAKS = (
@@ -150,6 +151,12 @@ _LEAKS = (
         methods=("dmc-asinh-short",),
         seeds=3,
         options=(("epochs", "2"), ("batch_statistics", "true")),
+    ),
+    Runs(
+        tasks=(f"local/optimizer/threshold={LOWER}",),
+        methods=("dmc-asinh-short",),
+        seeds=8,
+        options=(("epochs", "7"), ("batch_statistics", "true")),
     ),
 )
 
