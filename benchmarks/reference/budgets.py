@@ -88,11 +88,13 @@ def _shares(*tasks: str) -> tuple[str, ...]:
     return tuple(f"{task}{share}" for task in tasks for share in ("/share=0.125", "/share=0.25", "/share=0.5", ""))
 
 
-def _deep(tasks: tuple[str, ...], epochs: int, seeds: int = 1, method: str = "dmc-asinh-short") -> tuple[Runs, ...]:
+def _deep(
+    tasks: tuple[str, ...], epochs: int, seeds: int = 1, method: str = "dmc-asinh-short", folds: bool = False
+) -> tuple[Runs, ...]:
     """Return runs of a DMC, evaluated by running statistics and by those of the batch."""
     norms: tuple[tuple[tuple[str, str], ...], ...] = ((), (("batch_statistics", "true"),))
     options = [(("epochs", str(epochs)), *norm) for norm in norms]
-    return tuple(Runs(tasks=tasks, methods=(method,), seeds=seeds, options=given) for given in options)
+    return tuple(Runs(tasks=tasks, methods=(method,), seeds=seeds, folds=folds, options=given) for given in options)
 
 
 _FEW = ("svm-rbf-16", "boosting-16", "trees-window")
@@ -135,6 +137,7 @@ _FIXED_DEEP = (
 _LOCAL_INITS = tuple(f"{family}/initialization/threshold={LOWER}" for family in ("local", "local-conv", "local-fc"))
 _RANDOM_DEEP = (
     *_deep((*_LOCAL_INITS, *_of("local", "local-conv", "local-fc", targets=_THREE)), 15, seeds=3),
+    *_deep((_LOCAL_INIT, *(f"{task}/threshold={LOWER}" for task in _of("local", targets=_THREE))), 15, folds=True),
     *_deep((_LOCAL_INIT, "local/optimizer"), 7),
     *_deep((_LOCAL_INIT, "local/optimizer"), 30),
     *_deep((_LOCAL_INIT, "local/optimizer"), 15, method="dmc-short"),

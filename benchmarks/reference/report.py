@@ -19,7 +19,7 @@ import pandas as pd
 from benchmarks.findings.claims import merged_claims
 from benchmarks.findings.make import CLAIMS
 from benchmarks.findings.registry import FIGURES
-from benchmarks.findings.results import in_order, is_trivial, right_of
+from benchmarks.findings.results import in_order, is_trivial, labels_of, right_of
 from benchmarks.findings.source import LOWER
 from benchmarks.findings.tables import percent
 from benchmarks.leaderboard.board.write import read_results, write_board
@@ -134,17 +134,16 @@ def _rows(module: str) -> list[dict[str, Any]]:
     return [row for name in names if (_PICTURES / name).exists() for row in pd.read_csv(_PICTURES / name).to_dict("records")]
 
 
-def scores_table(results: Sequence[Result], tasks: Sequence[str], methods: Sequence[str] = (), folds: bool = True) -> str:
+def scores_table(results: Sequence[Result], tasks: Sequence[str], methods: Sequence[str] = ()) -> str:
     """Return scores in five folds as a Markdown table: methods in rows, tasks in columns, with 95 % intervals.
 
-    Classifications are those of the networks above ``LOWER``, in per cent. ``methods``: by default all.
+    Classifications are those of the networks above ``LOWER``, in per cent. ``methods``: by their labels, by default all.
     """
     columns: dict[str, dict[str, Result]] = {}
     for task in tasks:
         name = task if parse_task(task).family.regression else f"{task}/threshold={LOWER}"
-        of_task = [r for r in results if r.task == name and r.folds and (not methods or r.method in methods)]
-        if of_task:
-            columns[task] = {r.method: r for r in of_task}
+        if of_task := {label: r for label, r in _in_folds(results, name).items() if not methods or label in methods}:
+            columns[task] = of_task
     rows = in_order([method for found in columns.values() for method in found])
     best = {
         task: max((main_metric(r)["mean"] for m, r in found.items() if not is_trivial(m)), default=None)
@@ -166,8 +165,8 @@ def gain_text(results: Sequence[Result], task: str, method: str, other: str, fir
     ``first``: on networks of this index or a later one alone. Raises ``ResultError`` for results on different networks.
     """
     name = f"{task}/threshold={LOWER}"
-    found = {r.method: r for r in results if r.task == name and r.folds and r.method in (method, other)}
-    if len(found) < 2:
+    found = _in_folds(results, name)
+    if not {method, other} <= set(found):
         return ""
     (trainings, n, right), (same, _, others) = (right_of(found[key]) for key in (method, other))
     if trainings != same:
@@ -177,6 +176,12 @@ def gain_text(results: Sequence[Result], task: str, method: str, other: str, fir
         return ""
     gain = paired_difference(n[kept], right[kept], others[kept])
     return f"{100 * gain.estimate:+.1f} [{100 * gain.low:.1f}, {100 * gain.high:.1f}] of {kept.sum()}"
+
+
+def _in_folds(results: Sequence[Result], task: str) -> dict[str, Result]:
+    """Return the results of a task in five folds by the labels of their methods, without the number of epochs."""
+    found = [result for result in results if result.folds and result.task == task]
+    return dict(zip(labels_of(found, but="epochs"), found, strict=True))
 
 
 def _cell(result: Result | None, best: float | None) -> str:
