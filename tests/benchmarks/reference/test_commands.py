@@ -206,6 +206,12 @@ def test_gains_by_hand() -> None:
     assert found == f"+35.0 [{100 * (0.35 - half):.1f}, {100 * (0.35 + half):.1f}] of 10"
     assert gain_text(results, "local/augmentation", "trees-window", "svm-rbf-16", 5) == "+20.0 [20.0, 20.0] of 5"
     assert gain_text(results, "local/augmentation", "trees-window", "svm-rbf-16", 10) == ""
+    for batch, n in ((False, (8, 7)), (True, (3, 5))):  # two runs of one method: the label says which
+        options = {"epochs": 15, "batch_statistics": batch}
+        results.append(make_result([class_score(n, "random", folds=5)], task, "dmc-short", folds=5, options=options))
+    assert gain_text(results, "local/augmentation", "trees-window", "dmc-short") == "+0.0 [0.0, 0.0] of 10"
+    assert gain_text(results, "local/augmentation", "trees-window", "dmc-short (batch_statistics=True)") == found
+    assert "| dmc-short (batch_statistics=True) | 40 [" in scores_table(results, ["local/augmentation"])
     results[1] = make_result([class_score((3, 5), "random", start=3, folds=5)], task, "svm-rbf-16", folds=5)
     with pytest.raises(ResultError, match="tested on different networks; run both again"):
         gain_text(results, "local/augmentation", "trees-window", "svm-rbf-16")
