@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 
 from baselines.registry import make_method
 from benchmarks.leaderboard.runs.plans import Plan, plans_to_check
+from benchmarks.leaderboard.runs.processes import in_processes
 from nws_data.errors import NWSError
 from nws_data.progress import FITS, progress_bar
 from nws_data.tasks.table import parse_task
@@ -78,7 +79,7 @@ def run_checks(
         parse_task(_permuted(plan.task, 0))
     fits = [(plan, seed) for plan in plans for seed in range(n_permutations)]
     with progress_bar(total=len(fits), bar_format=FITS) as bar:
-        scores = Parallel(workers, return_as="generator", batch_size=1)(delayed(_run)(*fit, root) for fit in fits)
+        scores = in_processes((delayed(_run)(*fit, root) for fit in fits), workers, ordered=True)
         for plan in plans:
             found = []
             for score in itertools.islice(scores, n_permutations):

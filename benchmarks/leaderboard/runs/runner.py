@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from joblib import Parallel, delayed
+from joblib import delayed
 
 from baselines.method import Method, MethodError
 from baselines.reading.saved import SUFFIX, classifier_of, save
@@ -26,6 +26,7 @@ from baselines.shallow import FeatureMethod
 from benchmarks.leaderboard.files.results import Result, ResultError, SeedRun, path_of, prediction_name
 from benchmarks.leaderboard.runs.environment import environment
 from benchmarks.leaderboard.runs.plans import Plan, is_path, source_file
+from benchmarks.leaderboard.runs.processes import in_processes
 from benchmarks.leaderboard.runs.published import Published
 from benchmarks.leaderboard.runs.unfinished import Unfinished
 from nws_data.errors import NWSError
@@ -93,9 +94,7 @@ def run_all(
         return
     jobs = _jobs(plans)
     work = partial(_run_job, run=run)
-    for number, outcomes in Parallel(workers, return_as="generator_unordered", batch_size=1)(
-        delayed(work)(*job) for job in enumerate(jobs)
-    ):
+    for number, outcomes in in_processes((delayed(work)(*job) for job in enumerate(jobs)), workers, ordered=False):
         bar.update(sum(plan.n_fits for plan in jobs[number]))
         yield from outcomes
 
