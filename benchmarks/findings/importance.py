@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
 import nws_data
@@ -27,6 +28,7 @@ from benchmarks.findings.source import MissingDataError, Source, value_order
 from benchmarks.findings.tables import Tables, columns_of
 from nws_data.features.extract import feature_names, statistics_features
 from nws_data.hashing import sha256_of
+from nws_data.machine import usable_cores
 from nws_data.progress import progress_bar
 from nws_data.read.views import WeightView
 from nws_data.space.hyperparameters import CLASSES, Population
@@ -128,23 +130,30 @@ def repeat(table: np.ndarray, items: Labelled, repeats: int, what: str) -> tuple
         Norms ``(repeats, features)`` with the labels and with permuted labels; trainings a half, classes, and accuracy on
         the other halves with its interval clustered by training.
     """
-    norms, permuted = [], []
-    n_items, n_right = np.zeros((2, len(items.trainings)))
-    fitted = np.empty(0)
-    for number in progress_bar(iterable=range(repeats), desc=what):
-        fitted, held = halves(items, number)
-        machine = _fit(table, items, fitted, items.labels[fitted])
-        norms.append(coefficient_norms(machine[-1].coef_))
-        chosen = np.flatnonzero(np.isin(items.of, held))
-        right = machine.predict(table[chosen]) == items.labels[items.of[chosen]]
-        np.add.at(n_items, items.of[chosen], 1)
-        np.add.at(n_right, items.of[chosen], right)
-        others = items.labels[fitted][_shuffled(items.trainings[fitted], f"permuted {number}")]
-        permuted.append(coefficient_norms(_fit(table, items, fitted, others)[-1].coef_))
+    # The fits release the interpreter's lock.
+    with threadpool_limits(1):
+        parts = Parallel(usable_cores(), prefer="threads", return_as="generator")(
+            delayed(_repeat_once)(table, items, number) for number in range(repeats)
+        )
+        norms, permuted, counts = zip(*progress_bar(iterable=parts, total=repeats, desc=what), strict=True)
+    n_items, n_right = np.sum(counts, axis=0)
     seen = n_items > 0
     accuracy = clustered_accuracy(n_items[seen], n_right[seen])
-    found = {"classes": items.n_classes, "trainings_half": len(fitted), "chance": 1 / items.n_classes}
+    n_fitted = len(halves(items, 0)[0])
+    found = {"classes": items.n_classes, "trainings_half": n_fitted, "chance": 1 / items.n_classes}
     return np.stack(norms), np.stack(permuted), found | columns_of("accuracy", accuracy)
+
+
+def _repeat_once(table: np.ndarray, items: Labelled, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return norms with the labels and with permuted labels, and each training's held out and right items, ``(2, n)``."""
+    fitted, held = halves(items, number)
+    machine = _fit(table, items, fitted, items.labels[fitted])
+    chosen = np.flatnonzero(np.isin(items.of, held))
+    right = machine.predict(table[chosen]) == items.labels[items.of[chosen]]
+    counts = [np.bincount(items.of[chosen], weights, len(items.trainings)) for weights in (None, right)]
+    others = items.labels[fitted][_shuffled(items.trainings[fitted], f"permuted {number}")]
+    permuted = _fit(table, items, fitted, others)
+    return coefficient_norms(machine[-1].coef_), coefficient_norms(permuted[-1].coef_), np.stack(counts)
 
 
 def _fit(table: np.ndarray, items: Labelled, fitted: np.ndarray, labels: np.ndarray) -> Any:
@@ -152,8 +161,7 @@ def _fit(table: np.ndarray, items: Labelled, fitted: np.ndarray, labels: np.ndar
     label_of = np.full(len(items.trainings), -1)
     label_of[fitted] = labels
     chosen = np.flatnonzero(label_of[items.of] >= 0)
-    with threadpool_limits(1):
-        return LinearSvm().new_estimator(False).fit(table[chosen], label_of[items.of[chosen]])
+    return LinearSvm().new_estimator(False).fit(table[chosen], label_of[items.of[chosen]])
 
 
 def coefficient_norms(coefficients: np.ndarray) -> np.ndarray:
