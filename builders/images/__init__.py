@@ -1,1 +1,1 @@
-"""Image sets: where they come from, the bank that workers share, augmentation."""
+"""Image sets: where they come from, the bank that workers share."""
