@@ -142,7 +142,7 @@ _RANDOM_DEEP = (
     *_deep((_LOCAL_INIT, "local/optimizer"), 30),
     *_deep((_LOCAL_INIT, "local/optimizer"), 15, method="dmc-short"),
     *_deep(tuple(task for task in _CURVES_LOCAL if task != _LOCAL_INIT), 15),
-    *_deep((_LOCAL_INIT, *_of("local", targets=_THREE)), 60),  # the whole of its short budget
+    *_deep((_LOCAL_INIT, "local/optimizer"), 60),  # the whole of its short budget
 )
 
 _LEAKS = (
