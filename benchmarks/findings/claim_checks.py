@@ -8,7 +8,7 @@ accuracies about the mean of their image set and population, with Welch's interv
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -21,10 +21,14 @@ from benchmarks.findings.results import is_trivial
 from benchmarks.findings.source import MissingDataError, Source
 from benchmarks.findings.tables import Tables, percent, points, span, where
 from nws_data.space.hyperparameters import POPULATIONS
+from nws_data.tasks.table import parse_task
 
 HOLDS, FAILS, OPEN = "holds", "fails", "open"
 CLOSE, NEAR = 0.05, 0.1
 """Accuracies that differ by less are about the same, or near each other."""
+
+OF_POPULATIONS = ", population "
+"""What stands in evidence before the populations, where each of them can tell a claim."""
 
 _FEW = 5  # trainings of a side of a comparison
 _ENOUGH = 50  # trainings of a fit, for a claim that nothing is clear
@@ -88,6 +92,10 @@ def within(low: float, high: float, most: float) -> str:
     return HOLDS if max(-low, high) < most else FAILS if low > most or high < -most else OPEN
 
 
+def _of(populations: Iterable[str]) -> str:
+    return OF_POPULATIONS + " and ".join(sorted(set(populations)))
+
+
 def _majority(verdicts: list[str]) -> str:
     return next((verdict for verdict in (HOLDS, FAILS) if verdicts.count(verdict) > len(verdicts) / 2), OPEN)
 
@@ -99,10 +107,11 @@ def contrast(first: str, second: str, close: bool = False) -> Callable[[Evidence
     """
 
     def check(evidence: Evidence) -> Finding:
-        a, b = (evidence.trainings.query(rows)["accuracy"].to_numpy(float) for rows in (first, second))
+        sides = [evidence.trainings.query(rows) for rows in (first, second)]
+        a, b = (side["accuracy"].to_numpy(float) for side in sides)
         if not len(a) + len(b):  # of a population that is not there
             return Finding("no such trainings", OPEN)
-        size = f"{len(a)} and {len(b)} trainings"
+        size = f"{len(a)} and {len(b)} trainings{_of(pd.concat(sides)['population'])}"
         if min(len(a), len(b)) < _FEW:
             return Finding("too few trainings", OPEN, size)
         interval = ttest_ind(a, b, equal_var=False).confidence_interval()
@@ -240,7 +249,8 @@ def worst_pair(evidence: Evidence) -> Finding:
     name = " with ".join(pairs.drop(index=[own]).index[0])
     text = f"{points(-gap, -gap - spread, -gap + spread)} points beside {name}"
     verdict = sided(gap - spread, gap + spread) if worst == own else FAILS if gap + spread < 0 else OPEN
-    return Finding(text, verdict, f"{int(pairs.loc[own, 'size'])} and {int(other['size'])} trainings")
+    size = f"{int(pairs.loc[own, 'size'])} and {int(other['size'])} trainings"
+    return Finding(text, verdict, size + _of(frame["population"]))
 
 
 def two_modes(evidence: Evidence) -> Finding:
@@ -332,7 +342,8 @@ def near_chance(evidence: Evidence) -> Finding:
     top = table.loc[(table["accuracy"] - table["chance"]).idxmax()]
     text = f"above chance on {len(told)} of {len(table)} tasks, most on {top['family']}/{_accuracy(top, top['target'])}"
     sure = (table["high"] < table["chance"] + NEAR).all()
-    return Finding(text, FAILS if len(told) else HOLDS if sure else OPEN, _tested(table))
+    populations = [parse_task(f"{row.family}/{row.target}").family.population for row in table.itertuples()]
+    return Finding(text, FAILS if len(told) else HOLDS if sure else OPEN, f"{_tested(table)}{_of(populations)}")
 
 
 def not_the_norm(evidence: Evidence) -> Finding:

@@ -5,12 +5,13 @@ Source: Eilertsen et al. 2020, the sections that stand beside each claim.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.findings import claim_checks as by
-from benchmarks.findings.claim_checks import FAILS, HOLDS, OPEN, Evidence, Finding
+from benchmarks.findings.claim_checks import FAILS, HOLDS, OF_POPULATIONS, OPEN, Evidence, Finding
 from benchmarks.findings.source import MissingDataError, Source
 from benchmarks.findings.tables import Tables
 from nws_data.atomic import write_bytes
@@ -143,9 +144,20 @@ def write_claims(found: list[tuple[Claim, Finding]], path: Path) -> None:
 
 
 def merged_claims(before: str, now: str) -> str:
-    """Return two tables of claims as one: what is found ``now``, and before where data for it are missing now."""
+    """Return two tables of claims as one: what is found ``now``, or before, where that says more.
+
+    That is where data are missing now, or where the claim is of either population and more trainings were of another one.
+    """
     old = {row[0]: row for row in _rows(before)}
-    return _table([old.get(row[0], row) if row[3:] == [OPEN, ""] else row for row in _rows(now)])
+    return _table([old[row[0]] if row[0] in old and _says_more(old[row[0]], row) else row for row in _rows(now)])
+
+
+def _says_more(before: list[str], now: list[str]) -> bool:
+    if now[3:] == [OPEN, ""]:
+        return True
+    sizes, populations = zip(*(row[4].partition(OF_POPULATIONS)[::2] for row in (before, now)), strict=True)
+    n_before, n_now = (sum(map(int, re.findall(r"\d+", size))) for size in sizes)
+    return bool(populations[0]) and populations[0] not in populations[1] and n_before > n_now
 
 
 def _rows(text: str) -> list[list[str]]:

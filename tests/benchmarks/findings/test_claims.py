@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.findings.claim_checks import FAILS, HOLDS, OPEN, Evidence, Finding
-from benchmarks.findings.claims import CLAIMS, check_claims, write_claims
+from benchmarks.findings.claims import CLAIMS, check_claims, merged_claims, write_claims
 from benchmarks.findings.source import Source
 from nws_data.space.hyperparameters import sample_many
 from tests.conftest import TinyDataset
@@ -275,3 +276,20 @@ def test_what_is_missing_is_open_and_all_claims_are_written(tiny_dataset: TinyDa
     lines = (tmp_path / "claims.md").read_text().splitlines()
     assert [line.split(" | ")[0] for line in lines[4:]] == [f"| {claim.text}" for claim in CLAIMS]
     assert all(line.count("|") == 6 for line in lines[2:])
+
+
+def test_of_two_populations_the_finding_on_more_trainings_stays(tmp_path: Path) -> None:
+    claim = next(claim for claim in CLAIMS if claim.text == "ELU is slightly better than ReLU")
+
+    def table(found: str, frame: pd.DataFrame) -> str:
+        finding = replace(check(claim.text, {}, frame), found=found)
+        write_claims([(claim, finding)], tmp_path / "claims.md")
+        return (tmp_path / "claims.md").read_text()
+
+    frame = trainings()
+    many, few = table("many", frame.assign(population="fixed")), table("few", frame[:900])
+    assert "trainings, population random |" in few
+    for before, now, left in ((many, few, many), (few, many, many), (table("all", frame), few, few)):
+        assert merged_claims(before, now) == left  # the last: the same population was built anew, with fewer trainings
+    both = table("both", pd.concat([frame[:300], frame[:300].assign(population="fixed")]))
+    assert merged_claims(many, both) == both
