@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import ttest_ind
 
+from benchmarks.findings.bars import compared_method
 from benchmarks.findings.importance_pictures import clear
 from benchmarks.findings.results import is_trivial
 from benchmarks.findings.source import MissingDataError, Source
@@ -175,8 +176,7 @@ def difference(family: str, comparison: str, near: bool = False) -> Callable[[Ev
         parts = comparison == "conv less fc"
         only = {"target": "dataset"} if parts else {}
         table = evidence.table("bars", "differences", family=family, comparison=comparison, **only)
-        deep = table[table["a"].str.startswith("dmc")]
-        table = where(table, a=(deep if len(deep) else table)["a"].iloc[0])
+        table = where(table, a=compared_method(table))
         rows = [f"{r.target} {points(r.difference, r.low, r.high)}" for r in table.itertuples()]
         verdict = _majority([within(r.low, r.high, NEAR) if near else sided(r.low, r.high) for r in table.itertuples()])
         who = table["a"].iloc[0] if parts else f"{table['a'].iloc[0]} less {table['b'].iloc[0]}"
