@@ -8,7 +8,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const up = text || /^(rank|fit)/.test(head.textContent); // less is better
       const before = head.getAttribute("aria-sort");
       const down = before ? before === "ascending" : !up;
-      const value = (row) => row.cells[column].dataset.sort;
+      const value = ({ cells }) => cells[column].dataset.sort ?? (text ? cells[column].textContent : undefined);
       const order = (a, b) => (text ? a.localeCompare(b, "en", { numeric: true }) : a - b) * (down ? -1 : 1);
       const rows = [...body.rows].sort((one, other) => {
         const a = value(one), b = value(other);

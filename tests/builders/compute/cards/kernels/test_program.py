@@ -163,7 +163,8 @@ def test_rounding_is_that_of_plain_pytorch(device_bank, precision):
     for layer in Architecture.of(training.hyperparameters).layers:
         for tensor in (tensor for tensor in layer.tensors if tensor.kind not in ("mean", "variance")):
             error, allowed = ((values - true)[tensor.slice].norm() for values in (state, plain))
-            assert error <= 3 * allowed + 1e-6 * true[tensor.slice].norm(), (layer.name, tensor.kind)
+            # Of four values plain PyTorch's own error may be small by luck: sums of 4,096 float32 terms are sure to 1e-5.
+            assert error <= 3 * allowed + 1e-5 * true[tensor.slice].norm(), (layer.name, tensor.kind)
             if layer.is_conv and tensor.kind == "bias":  # true is zero: what there is is noise, and there is some
                 assert error > 0
 
