@@ -154,17 +154,20 @@ def test_every_layer_shape(device_bank, filter_size, choose):
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_rounding_is_that_of_plain_pytorch(device_bank, precision):
-    training = planned(1, optimizer="momentum", activation="tanh", dataset="colour", initialization="glorot_normal")
+    # Of one training plain PyTorch's own error in a tensor of four values can be small by luck: three are taken together.
+    settings = {"optimizer": "momentum", "activation": "tanh", "dataset": "colour", "initialization": "glorot_normal"}
+    trainings = {i: planned(i + 1, **settings) for i in range(3)}
+    starts = {i: start(training) for i, training in trainings.items()}
     state, true = (
-        run({0: training}, {0: start(training)}, device_bank, p, 4, 1).values[0].double().cpu()
-        for p in (precision, "float64")
+        run(trainings, starts, device_bank, p, 4, 1).values[: len(trainings)].double().cpu() for p in (precision, "float64")
     )
-    plain = plain_step(training, start(training), device_bank, precision, 4).moment.double()  # which is the gradient
-    for layer in Architecture.of(training.hyperparameters).layers:
+    plain = torch.stack(  # moments, which are the gradients
+        [plain_step(trainings[i], starts[i], device_bank, precision, 4).moment.double() for i in trainings]
+    )
+    for layer in Architecture.of(trainings[0].hyperparameters).layers:
         for tensor in (tensor for tensor in layer.tensors if tensor.kind not in ("mean", "variance")):
-            error, allowed = ((values - true)[tensor.slice].norm() for values in (state, plain))
-            # Of four values plain PyTorch's own error may be small by luck: sums of 4,096 float32 terms are sure to 1e-5.
-            assert error <= 3 * allowed + 1e-5 * true[tensor.slice].norm(), (layer.name, tensor.kind)
+            error, allowed = ((values - true)[:, tensor.slice].norm() for values in (state, plain))
+            assert error <= 3 * allowed + 1e-6 * true[:, tensor.slice].norm(), (layer.name, tensor.kind)
             if layer.is_conv and tensor.kind == "bias":  # true is zero: what there is is noise, and there is some
                 assert error > 0
 
