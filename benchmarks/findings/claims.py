@@ -146,7 +146,7 @@ def write_claims(found: list[tuple[Claim, Finding]], path: Path) -> None:
 def merged_claims(before: str, now: str) -> str:
     """Return two tables of claims as one: what is found ``now``, or before, where that says more.
 
-    That is where data are missing now, or where the claim is of either population and more trainings were of another one.
+    That is where data are missing now, or where either population can tell a claim and the other one had more trainings.
     """
     old = {row[0]: row for row in _rows(before)}
     return _table([old[row[0]] if row[0] in old and _says_more(old[row[0]], row) else row for row in _rows(now)])
@@ -157,7 +157,8 @@ def _says_more(before: list[str], now: list[str]) -> bool:
         return True
     sizes, populations = zip(*(row[4].partition(OF_POPULATIONS)[::2] for row in (before, now)), strict=True)
     n_before, n_now = (sum(map(int, re.findall(r"\d+", size))) for size in sizes)
-    return bool(populations[0]) and populations[0] not in populations[1] and n_before > n_now
+    of_before, of_now = (set(names.split(" and ")) for names in populations)
+    return bool(populations[0]) and of_before.isdisjoint(of_now) and n_before > n_now
 
 
 def _rows(text: str) -> list[list[str]]:

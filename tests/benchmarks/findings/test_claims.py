@@ -294,3 +294,5 @@ def test_of_two_populations_the_finding_on_more_trainings_stays(tmp_path: Path) 
         assert merged_claims(before, now) == left  # the last: the same population was built anew, with fewer trainings
     both = table("both", pd.concat([frame[:300], frame[:300].assign(population="fixed")]))
     assert merged_claims(many, both) == both
+    pooled = table("pooled", pd.concat([frame, frame.assign(population="fixed")]))
+    assert merged_claims(pooled, few) == few  # of trainings that are gone in part
