@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from builders.compute.backend import default_backend
+from builders.estimate import calibration
 from builders.estimate.calibration import AUGMENTED_FLOP, IMAGE_FLOP, Speed, Work, calibrate, sample_by_cost, work_of
+from builders.estimate.image_counts import ImageCounts
 from builders.plan.shape import forward_flop
 from builders.plan.trainings import plan_trainings
 from nws_data.errors import BuildError
@@ -74,3 +76,9 @@ def test_ctrl_c_leaves_nothing(tmp_path):
     assert process.wait(60) == 130
     assert "interrupted" in process.printed() and "Traceback" not in process.printed()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_card_scores_as_many_images_as_its_work_counts() -> None:
+    n_train, n_test = calibration._N_TRAIN, calibration._N_TEST
+    counts = ImageCounts("random", n_train, n_test, n_train // 10)
+    assert counts.n_scored / counts.epoch_images(64) == pytest.approx(calibration._SCORED, abs=0.005)
