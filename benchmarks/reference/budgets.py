@@ -131,6 +131,7 @@ _FIXED_DEEP = (
     *_deep(("global/optimizer",), 4, method="dmc-short"),
     *_deep(_shares("global/optimizer")[:-1], 4),
     *_deep(("global/optimizer",), 24),
+    *_deep(("global/optimizer",), 60),
     Runs(tasks=("global/optimizer",), methods=("nfn",), options=(("epochs", "20"),)),
 )
 """An epoch is some sixteen steps."""
@@ -146,9 +147,8 @@ _RANDOM_DEEP = (
 )
 
 _LEAKS = (
-    Runs(tasks=("global/optimizer",), methods=_ON_VECTORS[len(_TRIVIAL) :], seeds=8),
+    Runs(tasks=("global/optimizer",), methods=(*_ON_VECTORS[len(_TRIVIAL) :], "svm-linear-aligned"), seeds=8),
     Runs(tasks=(f"local/optimizer/threshold={LOWER}",), methods=_ON_WINDOWS[len(_TRIVIAL) :], seeds=8),
-    Runs(tasks=("global/optimizer",), methods=("svm-linear-aligned",), seeds=3),
     Runs(
         tasks=("global/optimizer",),
         methods=("dmc-asinh-short",),
