@@ -18,6 +18,7 @@ from typing import Any
 from builders.run.processes import _server
 from nws_data.cli import main
 
+_PACKAGES = ("nws_data", "builders", "baselines", "benchmarks", "tests")
 SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
@@ -65,6 +66,18 @@ class Process:
 def nws(*arguments: str, **options: Any) -> Process:
     """Start ``nws`` with these arguments."""
     return Process(main, list(arguments), **options)
+
+
+def python(code: str, *arguments: str, **options: Any) -> Process:
+    """Start ``python -c code``, as it were, in a process that has torch: nothing of this repository is imported yet."""
+    return Process(_run, code, arguments, **options)
+
+
+def _run(code: str, arguments: tuple[str, ...]) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] in _PACKAGES]:
+        del sys.modules[name]
+    sys.argv[1:] = arguments
+    exec(code, {})
 
 
 def _enter(settings: Any, target: Callable[..., int | None], arguments: tuple[Any, ...]) -> None:

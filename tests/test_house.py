@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import python
+
 ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {
     "nws_data": set(),
@@ -212,8 +214,8 @@ except NWSError as error:
 else:
     raise AssertionError
 """
-    result = run("-c", code)
-    assert result.returncode == 0, result.stderr
+    process = python(code)
+    assert process.wait(300) == 0, process.printed()
 
 
 def test_help_works_without_the_builders():

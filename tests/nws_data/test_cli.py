@@ -12,6 +12,7 @@ import pytest
 
 from nws_data.cli import main
 from tests.conftest import TinyDataset
+from tests.processes import python
 
 SHARD = "weights/fixed/test-00000.safetensors"
 
@@ -88,20 +89,17 @@ def test_any_name_of_a_file_can_be_shown(tmp_path: Path) -> None:
 def test_a_user_without_a_home() -> None:
     """As in a container that runs under a number: no HOME, no entry among the users."""
     code = (
-        "import os, sys, builders.build, builders.cli, glob; from nws_data.cli import main\n"
+        "import io, os, sys, builders.build, builders.cli, glob; from contextlib import *; from nws_data.cli import main\n"
         "os.setuid(12345); del os.environ['HOME']; os.environ.pop('XDG_CACHE_HOME', None)\n"
-        "try: main(['build', '--help'])\n"
-        "except SystemExit: pass\n"
+        "with suppress(SystemExit), redirect_stdout(io.StringIO()) as text: main(['build', '--help'])\n"
+        "assert text.getvalue().startswith('usage: nws build')\n"
         "sys.exit(main(['build', '--population', 'fixed', '--trainings', '1', '--images', 'mnist', '--out', 'nws']))"
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     with tempfile.TemporaryDirectory() as folder:  # tmp_path lies in a folder that this user may not enter
         Path(folder).chmod(0o777)
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False
-        )
-    assert done.stdout.startswith("usage: nws build")
-    assert (done.returncode, done.stderr) == (
+        process = python(code, folder=Path(folder))
+        status = process.wait(300)
+    assert (status, process.printed()) == (
         2,
         "nws: ~/.cache: no home folder of that user is known here; set HOME, or give the whole path\n",
     )

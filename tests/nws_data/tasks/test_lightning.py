@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from lightning import LightningModule, Trainer
+from lightning.fabric.plugins.environments.lightning import find_free_network_port
 
 from nws_data.errors import ArgumentError, SelectionError
 from nws_data.read.permuted import PermutedVectors
 from nws_data.read.views import RandomWindows
 from nws_data.tasks.lightning import TaskDataModule
 from nws_data.tasks.task import load_task
+from tests.processes import Process
 
 
 class Recorder(LightningModule):
@@ -46,10 +47,12 @@ class Recorder(LightningModule):
         return torch.optim.SGD(self.parameters(), 0.1)
 
 
-def fit(task, epochs: int = 3, **options) -> tuple[Recorder, Trainer]:
+def fit(task, epochs: int = 3, devices: int = 1, strategy: str = "auto", **options) -> tuple[Recorder, Trainer]:
     trainer = Trainer(
         max_epochs=epochs,
         accelerator="cpu",
+        devices=devices,
+        strategy=strategy,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -116,29 +119,24 @@ def test_a_training_resumed_after_an_epoch_sees_what_it_would_have_seen(task_dat
         np.testing.assert_array_equal(joined(found)[0], epoch)
 
 
-TWO_PROCESSES = """
-import sys
-import torch
-from lightning import Trainer
-from nws_data.tasks.lightning import TaskDataModule
-from nws_data.tasks.task import load_task
-from tests.nws_data.tasks.test_lightning import Recorder
-
-trainer = Trainer(
-    max_epochs=2, accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_checkpointing=False,
-    enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
-)
-recorder = Recorder()
-trainer.fit(recorder, datamodule=TaskDataModule(load_task("local/augmentation@100", sys.argv[1]), seed=4))
-torch.save([torch.cat([x for x, _ in epoch]) for epoch in recorder.seen["train"]], f"{sys.argv[2]}/{trainer.global_rank}.pt")
-"""
+def fit_as_two(root: Path, folder: Path) -> int:
+    """Fit in this process and a copy of it, which Lightning takes for processes that somebody started, as torchrun does."""
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port())}
+    other = os.fork()
+    rank = 0 if other else 1
+    os.environ["LOCAL_RANK"] = str(rank)
+    np.random.seed(rank)  # a copy would draw the same
+    torch.manual_seed(rank)
+    recorder, trainer = fit(load_task("local/augmentation@100", root), 2, devices=2, strategy="ddp", seed=4)
+    windows = [torch.cat([x for x, _ in epoch]) for epoch in recorder.seen["train"]]
+    torch.save(windows, folder / f"{trainer.global_rank}.pt")
+    return os.waitstatus_to_exitcode(os.waitpid(other, 0)[1]) if other else 0
 
 
 @pytest.mark.slow
 def test_two_processes_share_the_windows_of_every_epoch(task_dataset, tmp_path):
-    (tmp_path / "run.py").write_text(TWO_PROCESSES)
-    command = [sys.executable, tmp_path / "run.py", task_dataset.root, tmp_path]
-    subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONPATH": os.getcwd()}, timeout=500)
+    process = Process(fit_as_two, task_dataset.root, tmp_path)
+    assert process.wait(500) == 0, process.printed()
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
     view = load_task("local/augmentation@100", task_dataset.root).train
     for epoch in (0, 1):

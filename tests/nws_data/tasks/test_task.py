@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from hashlib import sha256
 from math import ceil
@@ -22,6 +20,7 @@ from nws_data.errors import FormatError, PredictionError, TaskError, TaskNotAvai
 from nws_data.tasks.predictions import Predictions, key_text
 from nws_data.tasks.task import Task
 from tests.conftest import stage, write
+from tests.processes import python
 
 LOCAL = "local/augmentation@200"
 
@@ -379,9 +378,8 @@ def test_scoring_needs_no_weights_and_no_checkout(local, task_dataset, tmp_path)
         "import sys; sys.modules.update(dict.fromkeys(['lightning', 'sklearn', 'baselines', 'builders']));"
         "from nws_data.cli import main; sys.exit(main(sys.argv[1:]))"
     )
-    command = [sys.executable, "-c", code, "score", str(tmp_path / "p.parquet"), "--data", str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 0 and "accuracy 100.0 %" in result.stdout, result.stderr
+    process = python(code, "score", str(tmp_path / "p.parquet"), "--data", str(tmp_path))
+    assert process.wait(300) == 0 and "accuracy 100.0 %" in process.printed(), process.printed()
 
 
 def test_the_other_population_may_grow(task_dataset, local, whole):

@@ -2,62 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-_REPORT = """
-import json, os, sys, tempfile
-import torch  # which takes seconds
 from builders.compute.backend import default_backend
 from builders.compute.compute_path import path_of
+from nws_data.errors import BuildError
+from tests.processes import Process
 
-def report():
+
+def _report() -> None:
     name = default_backend("cpu")
     print(name, path_of(name, "float32"))
     try:
         print(path_of("native", "float32"))
-    except Exception as error:
-        print(type(error).__name__, error)
-
-for line in sys.stdin:
-    if not (child := os.fork()):
-        os.environ.clear()
-        os.environ.update(json.loads(line))
-        tempfile.tempdir = None
-        report()
-        sys.stdout.flush()
-        os._exit(0)
-    os.waitpid(child, 0)
-    print(flush=True)
-"""
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[subprocess.Popen[str]]:
-    """A process that has imported torch but has loaded no library: it forks for each report."""
-    with subprocess.Popen(
-        [sys.executable, "-c", _REPORT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        yield process
-        process.stdin.close()
+    except BuildError as error:
+        print("BuildError", error)
 
 
 @pytest.fixture
-def report(server: subprocess.Popen[str], tmp_path: Path) -> Callable[..., list[str]]:
+def report(tmp_path: Path) -> Callable[..., list[str]]:
     """Return a function that returns what a process, with its own cache and environment, says of the backends."""
 
     def ask(cache: Path = tmp_path, **environment: str) -> list[str]:
         values = {key: value for key, value in os.environ.items() if key != "CC"}
         values |= {"XDG_CACHE_HOME": str(cache), "TMPDIR": str(tmp_path)}
-        server.stdin.write(json.dumps(values | environment) + "\n")
-        server.stdin.flush()
-        lines = list(iter(server.stdout.readline, "\n"))
+        process = Process(_report, environment=values | environment)
+        assert process.wait(300) == 0, process.printed()
+        lines = process.printed().splitlines()
         assert len(lines) == 2, lines
         return lines
 
