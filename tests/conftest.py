@@ -62,10 +62,28 @@ def dataset_folder(name: str, make: Callable[[Path], object]) -> Path:
     return made_once(cached_folder("datasets", "nws_data", "tests") / name, make)
 
 
-FIRST = (("tests/builders/run/test_ray.py",), ("tests/crash/",), ("tests/test_site.py", "tests/builders/test_build.py"))
-"""What takes longest, much of it waiting."""
+FIRST = (
+    ("tests/builders/run/test_ray.py", "tests/baselines/dmc/test_method.py"),
+    (
+        "tests/crash/",
+        "tests/benchmarks/test_quickstart.py",
+        "tests/benchmarks/test_cards_speed.py",
+        "tests/builders/compute/cards/kernels/",
+        "tests/nws_data/tasks/test_lightning.py",
+    ),
+    (
+        "tests/test_site.py",
+        "tests/builders/test_build.py",
+        "tests/benchmarks/findings/test_embedding.py",
+        "tests/benchmarks/reference/",
+        "tests/nws_data/format/test_card.py",
+        "tests/test_docs.py",
+    ),
+)
+"""What takes longest, not all that is slow: workers that are done take over what others have last, which should be quick."""
 
 
+@pytest.hookimpl(trylast=True)  # when those of other marks are gone, which would shift the heads
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let each worker of pytest-xdist begin with what takes longest, so that none is left with it in the end.
 
@@ -74,9 +92,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     heads = [[item for item in items if item.nodeid.startswith(names)] for names in FIRST]
     first = {item for head in heads for item in head}
     rest = [item for item in items if item not in first]
-    size, items[:] = len(items) // len(FIRST), []
-    for head in heads:
-        n = max(0, size - len(head))
+    n_items, items[:] = len(items), []
+    for i, head in enumerate(heads, 1):
+        n = max(0, n_items * i // len(FIRST) - len(items) - len(head))
         items += [*head, *rest[:n]]
         del rest[:n]
     items += rest
