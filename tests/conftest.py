@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from filelock import FileLock
 
 from nws_data.format.manifest import Manifest
@@ -33,6 +32,8 @@ CACHE = ROOT / ".pytest_cache" / "user"
 
 def cached_folder(name: str, *packages: str) -> Path:
     """Return a folder that outlives a run, and is new when code under ``packages``, Python or torch is other than then."""
+    import torch  # only here: see pytest_configure
+
     digest = hashlib.sha256(f"{sys.version} {torch.__version__} {torch.backends.cpu.get_cpu_capability()}".encode())
     for path in sorted(path for package in packages for path in (ROOT / package).rglob("*.[pch]*")):
         if path.suffix in (".py", ".c", ".h"):
@@ -105,12 +106,16 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["XDG_CACHE_HOME"] = str(CACHE)
     if not hasattr(config, "workerinput"):
         shutil.rmtree(CACHE / "nws" / "features", ignore_errors=True)
+    if config.getoption("numprocesses", None):
+        return  # the process that starts the workers: it runs no test, and they would wait for its import of torch
+    import torch
+
+    if not torch.cuda.is_available():  # Triton reads it once, when it is first imported; torchvision does that
+        os.environ["TRITON_INTERPRET"] = "1"
 
 
 gc.set_threshold(200_000, 20, 50)  # pytest keeps so many objects that looking through them takes a twentieth of the time
 os.environ.setdefault("NUMBA_DISABLE_JIT", "1")  # UMAP's functions take longer to compile than to run on few points
-if not torch.cuda.is_available():  # Triton reads it once, when it is first imported; torchvision does that
-    os.environ["TRITON_INTERPRET"] = "1"
 
 BUILD_SEED = 5
 IMAGE_SETS = tuple(
