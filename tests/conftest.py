@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from filelock import FileLock
 
 from nws_data.format.manifest import Manifest
@@ -33,6 +32,8 @@ CACHE = ROOT / ".pytest_cache" / "user"
 
 def cached_folder(name: str, *packages: str) -> Path:
     """Return a folder that outlives a run, and is new when code under ``packages``, Python or torch is other than then."""
+    import torch  # only here: see pytest_configure
+
     digest = hashlib.sha256(f"{sys.version} {torch.__version__} {torch.backends.cpu.get_cpu_capability()}".encode())
     for path in sorted(path for package in packages for path in (ROOT / package).rglob("*.[pch]*")):
         if path.suffix in (".py", ".c", ".h"):
@@ -62,10 +63,28 @@ def dataset_folder(name: str, make: Callable[[Path], object]) -> Path:
     return made_once(cached_folder("datasets", "nws_data", "tests") / name, make)
 
 
-FIRST = (("tests/builders/run/test_ray.py",), ("tests/crash/",), ("tests/test_site.py", "tests/builders/test_build.py"))
-"""What takes longest, much of it waiting."""
+FIRST = (
+    ("tests/builders/run/test_ray.py", "tests/baselines/dmc/test_method.py"),
+    (
+        "tests/crash/",
+        "tests/benchmarks/test_quickstart.py",
+        "tests/benchmarks/test_cards_speed.py",
+        "tests/builders/compute/cards/kernels/",
+        "tests/nws_data/tasks/test_lightning.py",
+    ),
+    (
+        "tests/test_site.py",
+        "tests/builders/test_build.py",
+        "tests/benchmarks/findings/test_embedding.py",
+        "tests/benchmarks/reference/",
+        "tests/nws_data/format/test_card.py",
+        "tests/test_docs.py",
+    ),
+)
+"""What takes longest, not all that is slow: workers that are done take over what others have last, which should be quick."""
 
 
+@pytest.hookimpl(trylast=True)  # when those of other marks are gone, which would shift the heads
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let each worker of pytest-xdist begin with what takes longest, so that none is left with it in the end.
 
@@ -74,9 +93,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     heads = [[item for item in items if item.nodeid.startswith(names)] for names in FIRST]
     first = {item for head in heads for item in head}
     rest = [item for item in items if item not in first]
-    size, items[:] = len(items) // len(FIRST), []
-    for head in heads:
-        n = max(0, size - len(head))
+    n_items, items[:] = len(items), []
+    for i, head in enumerate(heads, 1):
+        n = max(0, n_items * i // len(FIRST) - len(items) - len(head))
         items += [*head, *rest[:n]]
         del rest[:n]
     items += rest
@@ -87,12 +106,16 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["XDG_CACHE_HOME"] = str(CACHE)
     if not hasattr(config, "workerinput"):
         shutil.rmtree(CACHE / "nws" / "features", ignore_errors=True)
+    if config.getoption("numprocesses", None):
+        return  # the process that starts the workers: it runs no test, and they would wait for its import of torch
+    import torch
+
+    if not torch.cuda.is_available():  # Triton reads it once, when it is first imported; torchvision does that
+        os.environ["TRITON_INTERPRET"] = "1"
 
 
 gc.set_threshold(200_000, 20, 50)  # pytest keeps so many objects that looking through them takes a twentieth of the time
 os.environ.setdefault("NUMBA_DISABLE_JIT", "1")  # UMAP's functions take longer to compile than to run on few points
-if not torch.cuda.is_available():  # Triton reads it once, when it is first imported; torchvision does that
-    os.environ["TRITON_INTERPRET"] = "1"
 
 BUILD_SEED = 5
 IMAGE_SETS = tuple(

@@ -158,13 +158,13 @@ def test_a_damaged_staged_training_is_trained_again(built, interrupted):
 
 
 @pytest.mark.slow
-def test_workers_that_are_killed_at_once_are_reported_and_the_build_goes_on(built, tmp_path, monkeypatch):
+def test_workers_that_are_killed_at_once_are_reported_and_the_build_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr("builders.run.local.run_worker", _killed_worker)
     with pytest.raises(BuildError, match=r"a worker without a job was lost 4 times.*run the same command again"):
-        build(config(tmp_path / "nws", workers=1))
+        build(config(tmp_path / "nws", fixed=1, workers=1))
     monkeypatch.undo()
-    build(config(tmp_path / "nws"))
-    assert differences(tmp_path / "nws", built) == []
+    build(config(tmp_path / "nws", fixed=1))
+    assert differences(tmp_path / "nws", builds.built(fixed=1)) == []
 
 
 def _killed_worker(connection, settings):
@@ -301,8 +301,9 @@ def test_a_preset_can_be_narrowed():
 
 @pytest.mark.parametrize(("free", "said"), [(10**8, True), (10**10, False)])
 def test_a_build_says_when_its_workers_may_lack_memory(tmp_path, monkeypatch, capsys, free, said):
+    out = Path(shutil.copytree(builds.built(fixed=1), tmp_path / "nws"))  # nothing to do, and said all the same
     monkeypatch.setattr("builders.build.available_memory", lambda: free)
-    build(config(tmp_path / "nws", fixed=1))
+    build(config(out, fixed=1))
     notice = (
         "2 workers and the images may need 0.6 GB of memory, 0.1 GB are free: if workers get killed, give fewer --workers"
     )

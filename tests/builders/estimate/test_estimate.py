@@ -124,7 +124,7 @@ def test_the_command_estimates_a_new_folder_where_the_build_would_not_go_into_th
 @pytest.mark.slow
 def test_the_command_calibrates(tmp_path, capsys):
     options = ["--population", "fixed", "--trainings", "4", "--images", "digits", "--epoch-cap", "40"]
-    assert main(["plan", *options, "--calibrate", "4", "--workers", "1", "--out", str(tmp_path / "nws"), "--json"]) == 0
+    assert main(["plan", *options, "--calibrate", "1", "--workers", "1", "--out", str(tmp_path / "nws"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["wall_s"] > 0 and found["speed"]["n_shapes"] >= 1
 
