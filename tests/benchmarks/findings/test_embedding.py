@@ -15,7 +15,7 @@ import pytest
 from benchmarks.findings.embedding import FACTORS, INPUTS, draw, measure, neighbours, principal_components, separation, tell
 from benchmarks.findings.source import MissingDataError, Source
 from nws_data.plot.style import theme
-from tests.conftest import TinyDataset, make_record, write
+from tests.conftest import TinyDataset, dataset_folder, make_record, write
 
 TRAININGS, SNAPSHOTS = 30, 20
 
@@ -116,20 +116,26 @@ def test_what_is_missing(tiny_dataset: TinyDataset, monkeypatch: pytest.MonkeyPa
         measure(source)
 
 
-@pytest.mark.slow
-def test_the_whole_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Augmentation moves all kernels; the plane shows it, and the same data give the same numbers."""
-    umap = pytest.importorskip("umap")
-    monkeypatch.setattr(umap, "UMAP", partial(umap.UMAP, n_epochs=30))  # of 500
+def ten(folder: Path) -> None:
+    """Write ten trainings of which augmentation moves all kernels."""
     staged = []
     for index in range(10):
         record = make_record("fixed", index)
         record.weights[:] *= 0.01
         record.weights[:, :16_000] += 0.2 * record.hyperparameters.augmentation
-        staged.append(tmp_path / f"{record.training}.safetensors")
+        staged.append(folder / f"{record.training}.safetensors")
         record.save(staged[-1])
-    write(tmp_path / "nws", "fixed", staged)
-    source = Source(tmp_path / "nws", Path("nowhere"))
+    write(folder / "nws", "fixed", staged)
+    for path in staged:
+        path.unlink()
+
+
+@pytest.mark.slow
+def test_the_whole_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Augmentation moves all kernels; the plane shows it, and the same data give the same numbers."""
+    umap = pytest.importorskip("umap")
+    monkeypatch.setattr(umap, "UMAP", partial(umap.UMAP, n_epochs=30))  # of 500
+    source = Source(dataset_folder("embedding", ten) / "nws", Path("nowhere"))
     tables = measure(source)
     assert len(tables["points"]) == 200
     first = tables["variance"][(tables["variance"]["input"] == "raw") & (tables["variance"]["of"] == "component")]
