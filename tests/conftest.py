@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import hashlib
 import os
@@ -31,6 +32,7 @@ ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".pytest_cache" / "user"
 
 
+@functools.cache  # reading all those files takes longer than some tests
 def cached_folder(name: str, *packages: str) -> Path:
     """Return a folder that outlives a run, and is new when code under ``packages``, Python or torch is other than then."""
     digest = hashlib.sha256(f"{sys.version} {torch.__version__} {torch.backends.cpu.get_cpu_capability()}".encode())
