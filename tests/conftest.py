@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import hashlib
 import os
@@ -30,6 +31,7 @@ ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".pytest_cache" / "user"
 
 
+@functools.cache  # reading all those files takes longer than some tests
 def cached_folder(name: str, *packages: str) -> Path:
     """Return a folder that outlives a run, and is new when code under ``packages``, Python or torch is other than then."""
     import torch  # only here: see pytest_configure

@@ -22,15 +22,18 @@ from nws_data.space.network import Network, state_dict_from_vector
 from nws_data.space.permutation import permutation_spec, permute, random_permutations
 from nws_data.tasks.task import Task, load_task
 from tests.baselines.planted import planted_record
-from tests.conftest import write
+from tests.conftest import dataset_folder, write
 
 ARCHITECTURE = Architecture(3, 4, 4, 16, 64)
 
 
 @pytest.fixture(scope="module")
-def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
+def task() -> Task:
     """Networks near one of two, by augmentation, each in another order of its hidden units."""
-    folder = tmp_path_factory.mktemp("aligned")
+    return load_task("global/augmentation", dataset_folder("aligned", _write) / "nws")
+
+
+def _write(folder: Path) -> None:
     architecture = Architecture(**FIXED_ARCHITECTURE)
     drawn = np.random.default_rng(0)
     base, direction = drawn.standard_normal((2, architecture.n_weights), dtype=np.float32)
@@ -48,7 +51,8 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
         staged.append(folder / f"{record.training}.safetensors")
         replace(record, weights=np.repeat(moved.numpy()[None], 20, axis=0)).save(staged[-1])
     write(folder / "nws", "fixed", staged)
-    return load_task("global/augmentation", folder / "nws")
+    for path in staged:
+        path.unlink()
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,14 @@ import time
 from dataclasses import asdict, fields
 from pathlib import Path
 
+from filelock import FileLock
+
 from builders.build import build
+from builders.compute.native.library import load_library
 from builders.config import BuildConfig
 from builders.images.prepare import ImageOptions
 from nws_data.format.records import PROVENANCE, TrainingRecord
-from tests.conftest import cached_folder, made_once
+from tests.conftest import CACHE, cached_folder, made_once
 from tests.processes import Process, nws
 
 # The first seven fixed and four random trainings have batches of at most 64, so that few images are enough, and these random
@@ -35,6 +38,8 @@ def built(fixed: int = 4, **changes) -> Path:
     options = repr(config(Path("nws"), fixed, **changes))
 
     def make(folder: Path) -> None:
+        with FileLock(CACHE / "kernels"):  # several processes of a run begin with a build: one of them compiles
+            load_library()
         reports = build(config(folder / "nws", fixed, **changes))
         (folder / "reports.json").write_text(json.dumps([asdict(report) for report in reports]))
 

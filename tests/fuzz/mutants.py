@@ -49,9 +49,9 @@ OTHERS: tuple[Any, ...] = (None, True, [], {}, [[]], {"a": 1}, [0] * 3, ["x", "y
 _MOST_READ = 100_000_000  # bytes; a sparse file of 3 GB costs the examining process nothing, and this one 10 s
 
 
-def copy(base: Path, folder: Path) -> None:
-    """Copy a dataset; shards are links to the same file until they are written."""
-    shutil.copytree(
+def copy(base: Path, folder: Path) -> Path:
+    """Copy a dataset; shards are links to the same file: change them by :func:`write`, which leaves the other as it is."""
+    return shutil.copytree(
         base, folder, copy_function=lambda a, b: os.link(a, b) if a.endswith(".safetensors") else shutil.copy(a, b)
     )
 

@@ -3,15 +3,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import stage, write
+from tests.conftest import dataset_folder, stage, write
 
 
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session")
+def sound() -> Path:
     """Six small trainings: three tests, one validation, two train in two shards."""
-    folder = tmp_path_factory.mktemp("sound")
-    write(folder / "nws", "random", stage(folder, "random", range(6)), shard_sizes=(1,))
-    return folder / "nws"
+
+    def make(folder: Path) -> None:
+        write(folder / "nws", "random", stage(folder, "random", range(6)), shard_sizes=(1,))
+
+    return dataset_folder("sound", make) / "nws"
 
 
 @pytest.fixture

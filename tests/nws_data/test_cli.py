@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ import pytest
 
 from nws_data.cli import main
 from tests.conftest import TinyDataset
+from tests.fuzz.mutants import copy
 from tests.processes import python
 
 SHARD = "weights/fixed/test-00000.safetensors"
@@ -19,8 +19,8 @@ SHARD = "weights/fixed/test-00000.safetensors"
 
 @pytest.fixture
 def root(tiny_dataset: TinyDataset, tmp_path: Path) -> Path:
-    """A copy to damage."""
-    return Path(shutil.copytree(tiny_dataset.root, tmp_path / "nws"))
+    """A copy to damage; its shards are links."""
+    return copy(tiny_dataset.root, tmp_path / "nws")
 
 
 def test_verify_of_a_sound_dataset(tiny_dataset: TinyDataset, capsys: pytest.CaptureFixture[str]) -> None:

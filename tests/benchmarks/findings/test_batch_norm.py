@@ -17,7 +17,7 @@ from nws_data.plot.style import theme
 from nws_data.space.architecture import Architecture
 from nws_data.space.identity import fold_split_of
 from tests.baselines.planted import planted_record, write_planted
-from tests.conftest import TinyDataset, write
+from tests.conftest import TinyDataset, dataset_folder, write
 
 METHOD = "tests.benchmarks.findings.test_batch_norm:Nearest"
 TARGETS = ("dataset", "augmentation", "optimizer")
@@ -45,21 +45,29 @@ class Nearest(Method):
         return nearest(train, labels, features(view[:][0].numpy()), n)
 
 
-@pytest.fixture(scope="module")
-def roots(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Datasets with and without batch norm: augmentation scales all weights, norm values tell the image set."""
-    folder = tmp_path_factory.mktemp("norm")
-    root = write_planted(folder, ["random"])
+def without_norm(accuracy: float) -> Path:
+    """Return trainings without batch norm that end at ``accuracy``; no weight is large."""
+    return dataset_folder(f"without-norm-{accuracy}", lambda folder: _write(folder, accuracy)) / "nws"
+
+
+def _write(folder: Path, accuracy: float) -> None:
     staged = []
     for index in range(60):
         record = planted_record("random", index, index)
         hyperparameters = replace(record.hyperparameters, batch_norm=False)
-        n = Architecture.of(hyperparameters).n_weights
-        record = replace(record, hyperparameters=hyperparameters, weights=record.weights[:, :n].clip(max=0.5))
+        weights = record.weights[:, : Architecture.of(hyperparameters).n_weights].clip(max=0.5)
+        curve = (*record.test_accuracy[:-1], accuracy)
         staged.append(folder / f"{record.training}.safetensors")
-        record.save(staged[-1])
-    write(folder / "plain", "random", staged)
-    return root, folder / "plain"
+        replace(record, hyperparameters=hyperparameters, weights=weights, test_accuracy=curve).save(staged[-1])
+    write(folder / "nws", "random", staged)
+    for path in staged:
+        path.unlink()
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Datasets with and without batch norm: augmentation scales all weights, norm values tell the image set."""
+    return write_planted(tmp_path_factory.mktemp("norm"), ["random"]), without_norm(0.99)
 
 
 @pytest.fixture(scope="module")
@@ -179,16 +187,7 @@ def test_too_few_trainings(tiny_dataset: TinyDataset) -> None:
 
 @pytest.mark.slow
 def test_trainings_of_one_threshold_are_compared(roots: tuple[Path, Path], tmp_path: Path) -> None:
-    staged = []
-    for index in range(60):
-        record = planted_record("random", index, index)
-        hyperparameters = replace(record.hyperparameters, batch_norm=False)
-        weights = record.weights[:, : Architecture.of(hyperparameters).n_weights]
-        curve = (*record.test_accuracy[:-1], 0.2)
-        staged.append(tmp_path / f"{record.training}.safetensors")
-        replace(record, hyperparameters=hyperparameters, weights=weights, test_accuracy=curve).save(staged[-1])
-    write(tmp_path / "failing", "random", staged)
-    source = Source(roots[0], tmp_path, ("augmentation",), METHOD, without_batch_norm=tmp_path / "failing")
+    source = Source(roots[0], tmp_path, ("augmentation",), METHOD, without_batch_norm=without_norm(0.2))
     found = measure(source)
     assert found["cases"]["above"].eq(0.15).all() and set(found["cases"]["batch_norm"]) == {True, False}
     assert "Too few are left for augmentation: those are of trainings above 15% accuracy." in tell(found)

@@ -25,7 +25,7 @@ from benchmarks.findings.embedding import (
 )
 from benchmarks.findings.source import MissingDataError, Source
 from nws_data.plot.style import theme
-from tests.conftest import TinyDataset, make_record, write
+from tests.conftest import TinyDataset, dataset_folder, make_record, write
 
 TRAININGS, SNAPSHOTS = 30, 20
 
@@ -138,18 +138,24 @@ def test_the_same_points_have_the_same_places(quick_umap: None) -> None:
     assert np.array_equal(embed(points), embed(points))
 
 
-@pytest.mark.slow
-def test_the_whole_figure(tmp_path: Path, quick_umap: None) -> None:
-    """Augmentation moves all kernels; the plane shows it."""
+def ten(folder: Path) -> None:
+    """Write ten trainings of which augmentation moves all kernels."""
     staged = []
     for index in range(10):
         record = make_record("fixed", index)
         record.weights[:] *= 0.01
         record.weights[:, :16_000] += 0.2 * record.hyperparameters.augmentation
-        staged.append(tmp_path / f"{record.training}.safetensors")
+        staged.append(folder / f"{record.training}.safetensors")
         record.save(staged[-1])
-    write(tmp_path / "nws", "fixed", staged)
-    source = Source(tmp_path / "nws", Path("nowhere"))
+    write(folder / "nws", "fixed", staged)
+    for path in staged:
+        path.unlink()
+
+
+@pytest.mark.slow
+def test_the_whole_figure(quick_umap: None) -> None:
+    """Augmentation moves all kernels; the plane shows it."""
+    source = Source(dataset_folder("embedding", ten) / "nws", Path("nowhere"))
     tables = measure(source)
     assert len(tables["points"]) == 200
     first = tables["variance"][(tables["variance"]["input"] == "raw") & (tables["variance"]["of"] == "component")]

@@ -17,7 +17,7 @@ from benchmarks.findings.source import MissingDataError, Source
 from nws_data.features.statistics import STATISTICS
 from nws_data.plot.style import theme
 from nws_data.space.architecture import Architecture
-from tests.conftest import TinyDataset, make_record, write
+from tests.conftest import TinyDataset, dataset_folder, make_record, write
 
 TENSORS = ("conv1.kernel", "conv1.bias", "fc1.kernel", "fc1.mean")
 NAMES = [f"{tensor}.{statistic}" for tensor in TENSORS for statistic in STATISTICS]
@@ -134,9 +134,12 @@ def test_two_classes_count_as_two_machines() -> None:
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def both() -> Path:
     """24 fixed trainings whose first filters have another spread for digits, 30 random ones without any difference."""
-    folder = tmp_path_factory.mktemp("importance")
+    return dataset_folder("importance", _write) / "nws"
+
+
+def _write(folder: Path) -> None:
     for population, n in (("fixed", 24), ("random", 30)):
         staged = []
         for index in range(n):
@@ -149,7 +152,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
             staged.append(folder / f"{record.training}.safetensors")
             replace(record, weights=weights, test_accuracy=(*record.test_accuracy[:-1], 0.95)).save(staged[-1])
         write(folder / "nws", population, staged)
-    return folder / "nws"
+        for path in staged:
+            path.unlink()
 
 
 @pytest.mark.slow

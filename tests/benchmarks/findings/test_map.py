@@ -21,7 +21,7 @@ from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import CLASSES
 from nws_data.space.identity import split_of
 from tests.benchmarks.findings.test_batch_norm import features, nearest
-from tests.conftest import make_record, write
+from tests.conftest import dataset_folder, make_record, write
 
 TINY = {"filter_size": 3, "depth_conv": 3, "depth_fc": 3, "width_conv": 16, "width_fc": 64}
 METHOD = "tests.benchmarks.findings.test_batch_norm:Nearest"
@@ -29,11 +29,15 @@ END = 0.35
 """Share of the vector at either end that forgets."""
 
 
-def write_fading(folder: Path, n: int = 60, accuracy: float = 0.99) -> Path:
-    """Write trainings whose augmentation is the scale of all weights, which both ends lose from snapshot 10 on.
+def fading(n: int = 60, accuracy: float = 0.99) -> Path:
+    """Return trainings whose augmentation is the scale of all weights, which both ends lose from snapshot 10 on.
 
     Optimizers take turns and set nothing. All trainings end at ``accuracy``.
     """
+    return dataset_folder(f"fading-{n}-{accuracy}", lambda folder: _write(folder, n, accuracy)) / "nws"
+
+
+def _write(folder: Path, n: int, accuracy: float) -> None:
     paths, seen = [], {"train": 0, "validation": 0, "test": 0}
     for index in range(n):
         record = make_record("random", index)
@@ -54,12 +58,11 @@ def write_fading(folder: Path, n: int = 60, accuracy: float = 0.99) -> Path:
     write(folder / "nws", "random", paths)
     for path in paths:
         path.unlink()
-    return folder / "nws"
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_fading(tmp_path_factory.mktemp("fading"))
+def root() -> Path:
+    return fading()
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +190,7 @@ def test_what_was_predicted_is_kept(root: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_folds_stand_in_and_what_is_missing_is_said(tmp_path: Path) -> None:
-    root = write_fading(tmp_path, n=24)  # too few for the official test side
+    root = fading(n=24)  # too few for the official test side
     source = Source(root, tmp_path, ("augmentation",), "majority")
     tables = figure.measure(source)
     assert tables["tasks"]["folds"].between(1, 5).all() and "folds where the official" in figure.tell(tables)
@@ -201,7 +204,7 @@ def test_folds_stand_in_and_what_is_missing_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_trainings_below_their_thresholds_stand_in_where_too_few_pass(tmp_path: Path) -> None:
-    root = write_fading(tmp_path, accuracy=0.2)
+    root = fading(accuracy=0.2)
     tables = figure.measure(Source(root, tmp_path, ("augmentation",), "majority"))
     assert tables["tasks"]["threshold"].eq(0.15).all() and tables["tasks"]["folds"].eq(0).all()
     assert "on augmentation of those above 15% accuracy" in figure.tell(tables)

@@ -7,15 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import nws_data
 from benchmarks.findings.claim_checks import FAILS, HOLDS, OPEN, Finding
 from benchmarks.findings.claims import CLAIMS, write_claims
+from benchmarks.leaderboard.board import write
 from benchmarks.leaderboard.board.write import _check_all, read_results
 from benchmarks.leaderboard.files.results import ResultError
 from benchmarks.leaderboard.runs.plans import choose_methods
-from benchmarks.reference import commands
+from benchmarks.reference import commands, report
 from benchmarks.reference.budgets import BUDGETS, Budget, Runs
 from benchmarks.reference.commands import (
     ABLATION,
@@ -218,7 +220,19 @@ def test_gains_by_hand() -> None:
 
 
 @pytest.mark.slow
-def test_the_committed_pages_are_what_the_committed_files_give() -> None:
+def test_the_committed_board_and_pages_are_what_the_committed_files_give(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both by one reading of the files, which takes longest."""
+    folder = report._COMMITTED
+    found = read_results(folder)
+    for module in (write, report):
+        monkeypatch.setattr(module, "read_results", {folder: found}.__getitem__)
+    assert len(write.write_board(folder, tmp_path)) == len(list(folder.rglob("*.json")))
+    for name in ("board.md", "board.html"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+    written, committed = (pq.read_table(place / "board.parquet") for place in (tmp_path, folder))
+    assert written.equals(committed)  # not the bytes: they name pyarrow's version
     for path, text in pages().items():
         assert path.read_text(encoding="utf-8") == text, path.name
 

@@ -9,7 +9,6 @@ import time
 import numpy as np
 import pytest
 
-from builders.compute.backend import default_backend
 from builders.estimate import calibration
 from builders.estimate.calibration import AUGMENTED_FLOP, IMAGE_FLOP, Speed, Work, calibrate, sample_by_cost, work_of
 from builders.estimate.image_counts import ImageCounts
@@ -22,7 +21,7 @@ from tests.processes import nws
 
 PLAN = list(plan_trainings("random", 400, 3, ["digits"]))
 FIXED = list(plan_trainings("fixed", 20, 3, ["digits"]))
-OPTIONS = {"precision": "float32", "backend": default_backend("cpu"), "n_workers": 1}
+OPTIONS = {"precision": "float32", "backend": "native", "n_workers": 1}
 
 
 def works(trainings) -> dict:

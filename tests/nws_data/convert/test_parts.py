@@ -20,9 +20,8 @@ from nws_data.convert.merge import merge
 from nws_data.convert.subset import parse_condition, subset
 from nws_data.errors import BuildError, FormatError, SelectionError
 from nws_data.format.manifest import Manifest
-from nws_data.format.records import TrainingRecord
 from nws_data.write.writer import write_dataset
-from tests.conftest import CARD_TEMPLATE, IMAGE_SETS, PLANS, make_record, stage, write
+from tests.conftest import CARD_TEMPLATE, IMAGE_SETS, PLANS, dataset_folder, make_record, stage, write
 
 
 def frame_of(root: Path) -> pd.DataFrame:
@@ -39,15 +38,13 @@ def weights_of(root: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def twelve(tmp_path_factory) -> Path:
+def twelve() -> Path:
     """Twelve random trainings; number 6 is not finite."""
-    folder = tmp_path_factory.mktemp("twelve")
-    write(folder / "nws", "random", stage(folder, "random", range(12)), shard_sizes=(4_000_000,))
-    return folder / "nws"
 
+    def make(folder: Path) -> None:
+        write(folder / "nws", "random", stage(folder, "random", range(12)), shard_sizes=(4_000_000,))
 
-def staged(twelve: Path, *indices: int) -> list[Path]:
-    return stage(twelve.parent, "random", indices)
+    return dataset_folder("twelve", make) / "nws"
 
 
 @pytest.mark.parametrize(
@@ -161,7 +158,7 @@ def other(folder: Path, index: int, **changes) -> Path:
 def test_a_difference_of_each_kind_is_found(twelve, tmp_path, capsys):
     weights = make_record("random", 1).weights
     weights[3, 5] = np.nextafter(weights[3, 5], np.float32(9))
-    paths = [other(tmp_path, 1, weights=weights), other(tmp_path, 2, device="another"), *staged(twelve, 0, 13)]
+    paths = [other(tmp_path, 1, weights=weights), other(tmp_path, 2, device="another"), *stage(tmp_path, "random", (0, 13))]
     sets = (*IMAGE_SETS[:1], replace(IMAGE_SETS[1], threshold=0.7))
     plan = PLANS["random"] | {"epoch_cap": 41}
 
@@ -193,7 +190,7 @@ def test_a_difference_of_each_kind_is_found(twelve, tmp_path, capsys):
 
 
 def test_non_finite_weights_are_equal_where_their_bits_are(twelve, tmp_path):
-    assert not np.isfinite(TrainingRecord.load(staged(twelve, 6)[0]).weights).all()
+    assert not np.isfinite(make_record("random", 6).weights).all()
     subset(twelve, tmp_path / "a", ["plan_index=6"])
     assert diff(tmp_path / "a", twelve).weights == ()
 

@@ -1,6 +1,5 @@
 """Folders that hold some shards: verify, info, and what they say."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,15 @@ from nws_data.format.describe import describe
 from nws_data.format.manifest import Manifest
 from nws_data.format.partial import PULLED, Presence, Pulled, how_to_get, presence, restricted
 from tests.conftest import TinyDataset
+from tests.fuzz.mutants import copy, write
 
 TIER = "40MB"
 
 
 @pytest.fixture
 def root(tiny_dataset: TinyDataset, tmp_path: Path) -> Path:
-    """A copy without the shards outside the tier."""
-    root = Path(shutil.copytree(tiny_dataset.root, tmp_path / "nws"))
+    """A copy without the shards outside the tier; the others are links."""
+    root = copy(tiny_dataset.root, tmp_path / "nws")
     kept = {shard.path for shard in restricted(tiny_dataset.manifest, TIER).shards}
     for shard in tiny_dataset.manifest.shards:
         if shard.path not in kept:
@@ -49,13 +49,13 @@ def test_verify_of_a_tier(root: Path, tiny_dataset: TinyDataset) -> None:
 
 
 def test_verify_of_a_tier_looks_at_no_other_shard(tiny_dataset: TinyDataset, tmp_path: Path) -> None:
-    root = Path(shutil.copytree(tiny_dataset.root, tmp_path / "nws"))
+    root = copy(tiny_dataset.root, tmp_path / "nws")
     inside = {shard.path for shard in restricted(tiny_dataset.manifest, TIER).shards}
     outside = next(shard.path for shard in tiny_dataset.manifest.shards if shard.path not in inside)
-    (root / outside).write_bytes(b"damaged")
+    write(root / outside, b"damaged")
     assert verify(root, tier=TIER).ok and not verify(root).ok
     path = root / min(inside)
-    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    write(path, path.read_bytes()[:-1] + b"\0")
     assert "altered" in "".join(verify(root, tier=TIER).problems)
 
 
@@ -69,7 +69,7 @@ def test_verify_of_a_pulled_folder(root: Path, tiny_dataset: TinyDataset, capsys
     (root / shards[0]).unlink()  # was pulled, so it is missed
     assert [p for p in verify(root).problems if "missing" in p] == list(verify(root).problems)
     extra = next(shard.path for shard in tiny_dataset.manifest.shards if shard.path not in shards)
-    (root / extra).write_bytes(b"not what it should be")  # was not pulled, but what is there is checked
+    write(root / extra, b"not what it should be")  # was not pulled, but what is there is checked
     assert extra in "".join(verify(root).problems)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TinyDataset, stage, write
+from tests.conftest import TinyDataset
 from tests.nws_data.hub.client import Client
 from tests.nws_data.hub.hub_server import Hub, serve
 
@@ -36,8 +36,6 @@ def client(served: Hub, home: Path) -> Iterator[Client]:
 
 
 @pytest.fixture(scope="session")
-def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def newer(sound: Path) -> Path:
     """What the repository holds later: another dataset."""
-    folder = tmp_path_factory.mktemp("newer")
-    write(folder / "nws", "random", stage(folder, "random", range(6)), shard_sizes=(1,))
-    return folder / "nws"
+    return sound

@@ -19,6 +19,7 @@ from nws_data.hashing import sha256_of
 from nws_data.hub.pull import _check_space
 from nws_data.hub.repository import Repository, parse_repository, translated_errors
 from tests.conftest import TinyDataset
+from tests.fuzz.mutants import copy
 from tests.nws_data.format.forging import seal
 from tests.nws_data.hub.client import Client, environment
 from tests.nws_data.hub.hub_server import REPOSITORY, Hub
@@ -177,7 +178,7 @@ def test_what_is_refused(hub: Hub, client: Client, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [".bashrc", "../.bashrc", ".git/config", "metadata/trainings/.x.parquet"])
 def test_only_names_of_the_format_are_written(hub: Hub, client: Client, tmp_path: Path, name: str) -> None:
     """A repository whose manifest, checksums and digest fit, and that names a file to be run on the next login."""
-    evil = Path(shutil.copytree(hub.commits[hub.main], tmp_path / "served" / "evil"))
+    evil = copy(hub.commits[hub.main], tmp_path / "served" / "evil")
     content = (evil / "README.md").read_bytes()
     (evil / name).parent.mkdir(parents=True, exist_ok=True)
     (evil / name).write_bytes(content)

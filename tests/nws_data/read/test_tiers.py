@@ -11,6 +11,7 @@ import nws_data
 from nws_data.errors import FormatError, SelectionError, ShardsAbsentError
 from nws_data.format.partial import Pulled, restricted
 from tests.conftest import TinyDataset
+from tests.fuzz.mutants import copy
 
 TIER = "40MB"
 
@@ -46,7 +47,7 @@ def test_what_is_no_tier(tiny_dataset: TinyDataset) -> None:
 
 @pytest.fixture
 def partial(tiny_dataset: TinyDataset, tmp_path: Path) -> Path:
-    root = Path(shutil.copytree(tiny_dataset.root, tmp_path / "nws"))
+    root = copy(tiny_dataset.root, tmp_path / "nws")
     kept = tuple(shard.path for shard in restricted(tiny_dataset.manifest, TIER).shards)
     for shard in tiny_dataset.manifest.shards:
         if shard.path not in kept:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 
 import pytest
@@ -16,7 +17,10 @@ from nws_data.randomness import Purpose
 from nws_data.space.architecture import IMAGE_SHAPE, all_architectures
 from nws_data.space.network import ACTIVATIONS
 
-FLOAT = required_kernels(torch.float32)
+
+def kernels() -> ctypes.CDLL:
+    """Not at the import: all processes of a run import this file at once, and each would compile them."""
+    return required_kernels(torch.float32)
 
 
 def evaluate(z: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, pool: bool, activation: str) -> torch.Tensor:
@@ -24,7 +28,7 @@ def evaluate(z: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, pool: bo
     batch, side, _, channels = z.shape
     y = torch.empty(batch, side // 2, side // 2, channels) if pool else torch.empty_like(z)
     pointers = [t.data_ptr() for t in (z, scale, shift, y)]
-    FLOAT.scale_pool_activate(
+    kernels().scale_pool_activate(
         pointers[0], 0, batch, side, channels, *pointers[1:3], pool, ACTIVATION_CODES[activation], pointers[3]
     )
     return y
@@ -63,7 +67,7 @@ def test_a_nan_wins_its_window_and_no_other(corner, activation):
 def test_dropout_masks_are_those_of_every_path(n):
     seed, step = 0x1234_5678_9ABC_DEF0, 77
     keep, words = torch.zeros(n, dtype=torch.uint8), torch.zeros(n // 32 + 8, dtype=torch.int32)
-    FLOAT.dropout_mask(seed, int(Purpose.DROPOUT), step, n, words.data_ptr(), keep.data_ptr())
+    kernels().dropout_mask(seed, int(Purpose.DROPOUT), step, n, words.data_ptr(), keep.data_ptr())
     assert torch.equal(keep.bool(), dropout_mask(seed, step, 1, n).flatten())
 
 
@@ -72,9 +76,9 @@ def test_dropout_masks_are_those_of_every_path(n):
 def test_images_are_those_of_every_path(planes, dtype):
     images = torch.randint(0, 256, (5, planes, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
     out = torch.empty(5, 32, 32, 3, dtype=dtype)
-    images_in(FLOAT, images, out)
+    images_in(kernels(), images, out)
     assert torch.equal(out, to_float(images).permute(0, 2, 3, 1).to(dtype))
-    images_in(FLOAT, images.permute(0, 1, 3, 2), out)  # not contiguous
+    images_in(kernels(), images.permute(0, 1, 3, 2), out)  # not contiguous
     assert torch.equal(out, to_float(images.permute(0, 1, 3, 2)).permute(0, 2, 3, 1).to(dtype))
 
 
@@ -84,7 +88,7 @@ def test_bfloat16_is_rounded_to_nearest_even():
     labels, bias = torch.zeros(1000, dtype=torch.uint8), torch.zeros(20)
     exact, rounded = logits.float(), logits.clone()
     for values, bf16 in ((exact, 0), (rounded, 1)):
-        FLOAT.cross_entropy(values.data_ptr(), bf16, 1000, 20, labels.data_ptr(), bias.data_ptr())
+        kernels().cross_entropy(values.data_ptr(), bf16, 1000, 20, labels.data_ptr(), bias.data_ptr())
     assert exact[3].isnan().all() and exact[4].isnan().any()
     assert torch.equal(rounded.isnan(), exact.isnan())
     assert torch.equal(rounded.nan_to_num(), exact.bfloat16().nan_to_num())
@@ -106,7 +110,7 @@ def test_cross_entropy():
     loss = F.cross_entropy(leaf, labels.long())
     loss.backward()
     bias = torch.zeros(20)
-    found = FLOAT.cross_entropy(logits.data_ptr(), 0, 64, 20, labels.data_ptr(), bias.data_ptr())
+    found = kernels().cross_entropy(logits.data_ptr(), 0, 64, 20, labels.data_ptr(), bias.data_ptr())
     assert found == pytest.approx(loss.item(), rel=1e-6)
     torch.testing.assert_close(logits.double(), leaf.grad, rtol=1e-5, atol=1e-8)
     torch.testing.assert_close(bias.double(), leaf.grad.sum(0), rtol=1e-4, atol=1e-7)
