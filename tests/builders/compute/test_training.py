@@ -11,11 +11,10 @@ import torch
 from builders.compute.backend import CPU_BACKENDS, implementation
 from builders.plan.shape import Shape
 from builders.recipe.augmentation import to_float
-from builders.recipe.dropout import dropout_mask
 from builders.recipe.initialization import initial_vector
 from builders.recipe.optimizers import rate
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters
-from tests.builders.compute.oracle import Oracle
+from tests.builders.compute.oracle import Oracle, dropout_mask
 from tests.builders.conftest import SMALLEST, hyperparameters
 from tests.pairs import all_pairs
 

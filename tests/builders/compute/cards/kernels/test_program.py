@@ -19,12 +19,11 @@ from builders.compute.plain import PlainTraining
 from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.augmentation import to_float
-from builders.recipe.dropout import dropout_mask
 from builders.recipe.initialization import initial_vector
 from builders.recipe.optimizers import epoch_rates
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import CLASSES
-from tests.builders.compute.oracle import Oracle
+from tests.builders.compute.oracle import Oracle, dropout_mask
 from tests.builders.conftest import planned
 
 ODD = {"filter_size": 5, "depth_conv": 4, "depth_fc": 5, "width_conv": 48, "width_fc": 192}
