@@ -1,15 +1,13 @@
-"""Hyper-parameters of a training: values, sampling and label encoding.
+"""Hyper-parameters of a training: values and sampling.
 
 Source: Eilertsen et al. 2020, Table 1 and Supplement A.1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
-
-import numpy as np
 
 from nws_data.errors import HyperParameterError, one_of
 from nws_data.randomness import Purpose, words
@@ -131,22 +129,3 @@ def sample_many(
             options = tuple(image_sets) if name == "dataset" else classes
             values[name] = options[draw * len(options) >> 32]
         yield HyperParameters(**values | (FIXED_ARCHITECTURE if population == "fixed" else {}))
-
-
-def classes_of(name: str, image_sets: Sequence[str] = IMAGE_SETS) -> tuple[Any, ...]:
-    """Return the values of a classed hyper-parameter in label order; ``dataset`` has those of ``image_sets``."""
-    if name not in CLASSES:
-        raise HyperParameterError(f"not a classed hyper-parameter: {one_of(name, CLASSES)}")
-    return tuple(image_sets) if name == "dataset" else CLASSES[name]
-
-
-def encode_labels(name: str, values: Iterable[Any], image_sets: Sequence[str] = IMAGE_SETS) -> np.ndarray:
-    """Turn values of a classed hyper-parameter into labels, int64 ``(n,)`` in [0, classes).
-
-    Raises ``HyperParameterError`` for an unknown name or value.
-    """
-    label = {value: i for i, value in enumerate(classes_of(name, image_sets))}
-    try:
-        return np.fromiter((label[value] for value in values), dtype=np.int64)
-    except KeyError as error:
-        raise HyperParameterError(f"{name}: {one_of(error.args[0], label)}") from None
