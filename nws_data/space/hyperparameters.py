@@ -95,13 +95,13 @@ COLUMNS = tuple(f.name for f in fields(HyperParameters))
 """Names of all hyper-parameter columns in metadata order."""
 
 
-def sample_hyperparameters(
-    seed: int, population: str, image_sets: Sequence[str] = IMAGE_SETS, batch_norm: bool = True
-) -> HyperParameters:
-    """Draw the hyper-parameters of one training; all are independent and uniform (Table 1).
+def sample_many(
+    seeds: Sequence[int], population: str, image_sets: Sequence[str] = IMAGE_SETS, batch_norm: bool = True
+) -> Iterator[HyperParameters]:
+    """Draw the hyper-parameters of trainings; all are independent and uniform (Table 1). All at once is 50 times as fast.
 
     Args:
-        seed: the training's seed, see :func:`nws_data.space.identity.training_seed`.
+        seeds: of each training, see :func:`nws_data.space.identity.training_seed`.
         population: ``"fixed"`` (one architecture) or ``"random"``.
         image_sets: the names that ``dataset`` is drawn from.
         batch_norm: a property of the whole build, not drawn.
@@ -109,13 +109,6 @@ def sample_hyperparameters(
     Raises:
         HyperParameterError: an unknown population or no image set.
     """
-    return next(sample_many([seed], population, image_sets, batch_norm))
-
-
-def sample_many(
-    seeds: Sequence[int], population: str, image_sets: Sequence[str] = IMAGE_SETS, batch_norm: bool = True
-) -> Iterator[HyperParameters]:
-    """Yield what :func:`sample_hyperparameters` gives for each seed, all drawn at once, which is 50 times as fast."""
     import torch
 
     if population not in POPULATIONS:

@@ -17,7 +17,6 @@ from nws_data.space.hyperparameters import (
     FIXED_ARCHITECTURE,
     LEARNING_RATE,
     HyperParameters,
-    sample_hyperparameters,
     sample_many,
 )
 
@@ -87,20 +86,20 @@ def test_hyperparameters_are_independent(drawn):
 
 def test_fixed_differs_from_random_in_the_architecture_alone(drawn):
     for seed in range(50):
-        fixed = sample_hyperparameters(seed, "fixed")
+        fixed = next(sample_many([seed], "fixed"))
         assert asdict(fixed) == asdict(drawn[seed]) | FIXED_ARCHITECTURE
 
 
 def test_word_0_is_the_learning_rate_and_word_1_the_image_set():
     raw = words(17, Purpose.HYPERPARAMETERS, 0, 12).tolist()
-    hp = sample_hyperparameters(17, "random")
+    hp = next(sample_many([17], "random"))
     assert hp.learning_rate == pytest.approx(0.0002 + 0.0048 * raw[0] / 2**32, rel=1e-12)
     for word, (name, classes) in zip(raw[1:], CLASSES.items(), strict=True):
         assert getattr(hp, name) == classes[int(word / 2**32 * len(classes))]
 
 
 def test_image_sets_may_be_any_names_and_change_nothing_else(drawn):
-    chosen = [sample_hyperparameters(seed, "random", ["svhn", "digits"], batch_norm=False) for seed in range(200)]
+    chosen = [*sample_many(range(200), "random", ["svhn", "digits"], batch_norm=False)]
     assert {hp.dataset for hp in chosen} == {"svhn", "digits"}
     for hp, reference in zip(chosen, drawn, strict=False):
         assert asdict(hp) | {"dataset": "", "batch_norm": True} == asdict(reference) | {"dataset": ""}
@@ -188,6 +187,6 @@ def test_unknown_and_missing_names_are_refused():
 
 def test_messages_of_sampling():
     with pytest.raises(HyperParameterError, match="population: got 'all'; choose one of fixed, random"):
-        sample_hyperparameters(0, "all")
+        next(sample_many([0], "all"))
     with pytest.raises(HyperParameterError, match="image_sets is empty; name at least one"):
-        sample_hyperparameters(0, "fixed", [])
+        next(sample_many([0], "fixed", []))
