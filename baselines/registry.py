@@ -90,30 +90,6 @@ METHODS |= {
 """The registered methods by name; new ones last, since a method's place is its colour on the board."""
 
 
-@dataclass(frozen=True)
-class Option:
-    """A keyword argument of a method: its name, default and type."""
-
-    name: str
-    default: Any
-    annotation: Any
-
-    def convert(self, value: Any) -> Any:
-        """Return a text as the annotated type, any other value as it is; raises ``MethodError``."""
-        if isinstance(value, str):
-            value = self._read(value)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise MethodError(f"option {self.name} must be finite, got {value}")
-        return value
-
-    def _read(self, text: str) -> Any:
-        readers = _readers(self.annotation)
-        for _, read in readers:
-            with suppress(ValueError, KeyError):
-                return read(text)
-        raise MethodError(f"option {self.name} must be {' or '.join(words for words, _ in readers)}, got {text!r}")
-
-
 def find_method(name: str) -> MethodEntry:
     """Return the row of a registered name, or one for a class path ``package.module:Class``; raises ``MethodError``."""
     if name in METHODS:
@@ -125,7 +101,7 @@ def find_method(name: str) -> MethodEntry:
     )
 
 
-def options_of(name: str) -> dict[str, Option]:
+def options_of(name: str) -> dict[str, inspect.Parameter]:
     """Return the options that a method takes under a name, by option; raises ``MethodError``."""
     entry = find_method(name)
     return {key: option for key, option in _options(entry.load(), name).items() if key not in entry.options}
@@ -144,7 +120,7 @@ def resolve_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         if key not in known:
             free = [option for option in known if option not in entry.options]
             raise MethodError(f"option of {name}: {one_of(key, free or ['(it has none)'])}")
-    given = {key: known[key].convert(value) for key, value in options.items()}
+    given = {key: _converted(known[key], value) for key, value in options.items()}
     return {key: option.default for key, option in known.items()} | dict(entry.options) | given
 
 
@@ -162,23 +138,36 @@ def make_method(name: str, /, seed: int = 0, **options: Any) -> Method:
     return find_method(name).load()(seed, **resolve_options(name, options))
 
 
-def _options(factory: type[Method], name: str) -> dict[str, Option]:
+def _options(factory: type[Method], name: str) -> dict[str, inspect.Parameter]:
     try:
-        parameters = inspect.signature(factory, eval_str=True).parameters
+        parameters = dict(inspect.signature(factory, eval_str=True).parameters)
     except NameError as error:
         raise MethodError(
             f"{name}: an annotation of __init__ cannot be read: {error}; import the name at run time"
         ) from error
-    found = {}
+    if parameters.pop("seed", None) is None:
+        raise MethodError(f"{name}: __init__ must take a seed: def __init__(self, seed: int = 0, ...)")
     for parameter in parameters.values():
-        if parameter.name == "seed":
-            continue
         if parameter.empty in (parameter.default, parameter.annotation):  # *arguments and **options among them
             raise MethodError(f"{name}: argument {parameter} of __init__ is no option: annotate each and give it a default")
-        found[parameter.name] = Option(parameter.name, parameter.default, parameter.annotation)
-    if "seed" not in parameters:
-        raise MethodError(f"{name}: __init__ must take a seed: def __init__(self, seed: int = 0, ...)")
-    return found
+    return parameters
+
+
+def _converted(option: inspect.Parameter, value: Any) -> Any:
+    """Return a text as the annotated type, any other value as it is; raises ``MethodError``."""
+    if isinstance(value, str):
+        value = _read(option, value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise MethodError(f"option {option.name} must be finite, got {value}")
+    return value
+
+
+def _read(option: inspect.Parameter, text: str) -> Any:
+    readers = _readers(option.annotation)
+    for _, read in readers:
+        with suppress(ValueError, KeyError):
+            return read(text)
+    raise MethodError(f"option {option.name} must be {' or '.join(words for words, _ in readers)}, got {text!r}")
 
 
 _NO_TEXT: dict[str, Any] = {}

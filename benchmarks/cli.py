@@ -58,7 +58,7 @@ def add_commands(commands: Commands) -> None:
     add_command(
         bench,
         "run",
-        _runs("runs.command:bench", *_EXTRA),
+        _runs("leaderboard.runs.command:bench", *_EXTRA),
         "run methods on tasks: one result file each",
         arg("--task", **task, help="tasks, suites such as 'NWS(global, v1)', or patterns such as 'global/*'"),
         arg("--method", **task, help=methods),
@@ -83,9 +83,9 @@ def add_commands(commands: Commands) -> None:
         arg("--out", type=Path, metavar="FOLDER", help="where the board goes (default: into the results)"),
     )
     _add_entries(bench)
-    add_command(bench, "methods", _runs("runs.methods:methods", *_EXTRA), "list methods with their options")
+    add_command(bench, "methods", _runs("leaderboard.runs.methods:methods", *_EXTRA), "list methods with their options")
     _add_checks(bench, task, option)
-    add_command(commands, "quickstart", _run_quickstart, QUICKSTART_HELP, OUT)
+    add_command(commands, "quickstart", _runs("quickstart:quickstart", *_EXTRA, "torchvision"), QUICKSTART_HELP, OUT)
     _add_figure(commands)
     _add_reference(commands)
 
@@ -96,7 +96,7 @@ def _add_entries(bench: Commands) -> None:
     parser = add_command(
         bench,
         "submit",
-        _runs("submission.command:submit"),
+        _runs("leaderboard.submission.command:submit"),
         "check results and predictions, and write the entry for a pull request",
         arg("results", type=Path, nargs="*", metavar="RESULT", help="result files of nws bench run"),
         arg("--predictions", **_SEVERAL, type=Path, default=[], metavar="FILE", help="their prediction files"),
@@ -115,7 +115,7 @@ def _add_entries(bench: Commands) -> None:
     add_command(
         bench,
         "entries",
-        _runs("submission.command:entries"),
+        _runs("leaderboard.submission.command:entries"),
         "check all entries again, as CI does",
         arg("folder", type=Path, nargs="?", default=ENTRIES, help=f"folder of entries (default: {ENTRIES})"),
         arg("--data", type=Path, help="the dataset, to score the predictions on"),
@@ -127,7 +127,7 @@ def _add_checks(bench: Commands, task: dict[str, Any], option: dict[str, Any]) -
     add_command(
         bench,
         "check",
-        _runs("check.report:check", *_EXTRA),
+        _runs("leaderboard.check.report:check", *_EXTRA),
         "check a method without data, in seconds: on made-up tasks of every family",
         arg("method", metavar="METHOD", help="one method, as in nws bench run"),
         arg(
@@ -145,7 +145,7 @@ def _add_checks(bench: Commands, task: dict[str, Any], option: dict[str, Any]) -
         add_command(
             bench,
             name,
-            _runs(f"runs.{name}:{name}", *_EXTRA),
+            _runs(f"leaderboard.runs.{name}:{name}", *_EXTRA),
             about,
             arg("--task", **task, help=f"{tasks}, or patterns"),
             arg("--method", **task, help="as in nws bench run"),
@@ -203,7 +203,7 @@ def _run_board(options: argparse.Namespace) -> int:
 
 
 def _runs(target: str, *needed: str) -> Callable[[argparse.Namespace], int]:
-    """Return what runs a command: a function of a module of the leaderboard, ``MODULE:FUNCTION``, loaded only then."""
+    """Return what runs a command: a function of a module of benchmarks, ``MODULE:FUNCTION``, loaded only then."""
 
     def run(options: argparse.Namespace) -> int:
         _need(*needed)
@@ -212,16 +212,9 @@ def _runs(target: str, *needed: str) -> Callable[[argparse.Namespace], int]:
             options.option = _given(options.option)
         if getattr(options, "out", "") is None:
             options.out = _beside(options.data, "results")
-        return int(getattr(import_module(f"benchmarks.leaderboard.{module}"), function)(options))
+        return int(getattr(import_module(f"benchmarks.{module}"), function)(options))
 
     return run
-
-
-def _run_quickstart(options: argparse.Namespace) -> int:
-    _need(*_EXTRA, "torchvision")
-    from benchmarks.quickstart import quickstart
-
-    return quickstart(options.out)
 
 
 def _run_figure(options: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from nws_data.format.shards import SHARD_SIZES
 from nws_data.randomness import GENERATOR
 from nws_data.read.dataset import NWSDataset
 from nws_data.read.dataset import open as open_dataset
-from nws_data.space.hyperparameters import IMAGE_SETS, HyperParameters, sample_hyperparameters
+from nws_data.space.hyperparameters import IMAGE_SETS, HyperParameters, sample_many
 from nws_data.space.identity import training_id, training_seed
 from nws_data.space.image_sets import ImageSet
 from nws_data.space.trajectory import CURVES, N_SNAPSHOTS
@@ -88,7 +88,7 @@ def write_random_dataset(root: Path, n_trainings: int) -> NWSDataset:
     for index in range(n_trainings):
         seed = training_seed(BUILD_SEED, "fixed", index)
         accuracies = np.random.default_rng(seed).random(N_SNAPSHOTS).tolist()
-        facts.append(made_up_facts("fixed", index, sample_hyperparameters(seed, "fixed"), accuracies))
+        facts.append(made_up_facts("fixed", index, next(sample_many([seed], "fixed")), accuracies))
 
     def weights(facts: TrainingFacts) -> np.ndarray:
         shape = (N_SNAPSHOTS, facts.architecture.n_weights)

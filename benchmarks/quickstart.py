@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import sys
@@ -88,12 +89,12 @@ class Reading:
         )
 
 
-def quickstart(out: Path) -> int:
-    """Build the preset ``quickstart`` into ``out`` (or go on with it), load it, read hyper-parameters from the weights.
+def quickstart(options: argparse.Namespace) -> int:
+    """Build the preset ``quickstart`` into ``options.out`` (or go on with it), load it, read hyper-parameters from weights.
 
     Returns 1 where a task could not be run, else 0.
     """
-    started_s = time.monotonic()
+    started_s, out = time.monotonic(), options.out
     preset = PRESETS["quickstart"]
     counts = " and ".join(f"{n} {population}" for population, n in preset["trainings"].items())
     say(f"1. Training {counts} networks on scikit-learn's digits into {out}/")

@@ -102,7 +102,7 @@ def _train(
     with BuildProgress(population, work, n_done, config.epoch_cap) as progress:
         jobs = _jobs(config, todo)
         n_workers = config.workers if config.device == "cpu" else len(jobs)
-        if notice := _little_memory(config, sum(item.nbytes for item in bank.sets.values())):
+        if notice := _little_memory(config, bank.nbytes):
             progress.report(notice)
         where = (workspace.images, workspace.staging, config.epoch_cap, config.precision, config.device)
         settings = WorkerSettings(*where, config.backend or default_backend(config.device))

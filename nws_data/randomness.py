@@ -97,6 +97,14 @@ def words(seed: Tensor | int, purpose: Purpose, step: Tensor | int, n: int, devi
     return flat[0] if single else flat
 
 
+def bits(seed: int, purpose: Purpose, step: int, n: int, device: torch.device | str = "cpu") -> Tensor:
+    """Return ``n`` random bits, int64 ``(n,)``: element ``i`` is bit ``i % 32`` of word ``i // 32`` of :func:`words`."""
+    import torch
+
+    drawn = words(seed, purpose, step, -(-n // 32), device)
+    return (drawn[:, None] >> torch.arange(32, device=device)).bitwise_and_(1).flatten()[:n]
+
+
 def permutation(seed: int, purpose: Purpose, step: int, n: int, device: torch.device | str = "cpu") -> Tensor:
     """Return int64 ``(n,)``: 0..n-1 in the order of random words, ties by position."""
     import torch

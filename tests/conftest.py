@@ -21,7 +21,7 @@ from nws_data.format.records import TrainingRecord
 from nws_data.format.shards import SHARD_SIZES
 from nws_data.randomness import GENERATOR
 from nws_data.space.architecture import Architecture
-from nws_data.space.hyperparameters import sample_hyperparameters
+from nws_data.space.hyperparameters import sample_many
 from nws_data.space.identity import training_id, training_seed
 from nws_data.space.image_sets import ImageSet, threshold_of
 from nws_data.write.writer import write_dataset
@@ -145,7 +145,7 @@ def make_record(population: str, index: int, *, build_seed: int = BUILD_SEED, sm
     """
     seed = training_seed(build_seed, population, index)
     rng = np.random.default_rng(seed)
-    drawn = sample_hyperparameters(seed, population, [s.name for s in IMAGE_SETS])
+    drawn = next(sample_many([seed], population, [s.name for s in IMAGE_SETS]))
     values = drawn.to_dict() | (_SMALL if small and population == "random" else {})
     hyperparameters = type(drawn).from_dict(values)
     n_weights = Architecture.of(hyperparameters).n_weights

@@ -43,6 +43,7 @@ class DMCLayers:
     length: int  # values of an input
     n_outputs: int  # classes, or 1 for a regression
     convolutions: tuple[Convolution, ...]  # in order
+    flattened: int  # values that enter the first fully connected layer
 
     @classmethod
     def of(cls, length: int, n_outputs: int) -> DMCLayers:
@@ -56,24 +57,9 @@ class DMCLayers:
             convolutions.append(Convolution(n_in, n_out, pool))
         if left < 1:
             raise MethodError(f"the DMC needs windows of at least {2 ** len(_LOCAL_POOLS)} values, got {length}")
-        return cls(length, n_outputs, tuple(convolutions))
+        return cls(length, n_outputs, tuple(convolutions), left * channels[-1])
 
     @property
     def widths(self) -> tuple[int, ...]:
         """Sizes of the fully connected layers: flattened input, hidden layers, outputs."""
         return (self.flattened, *HIDDEN, self.n_outputs)
-
-    @property
-    def flattened(self) -> int:
-        """Values that enter the first fully connected layer."""
-        length = self.length
-        for convolution in self.convolutions:
-            length = length // 2 if convolution.pool else length
-        return length * self.convolutions[-1].n_out
-
-    @property
-    def n_values(self) -> int:
-        """All values of the network as the paper counts them: weights, biases and four of batch norm per unit."""
-        total = sum((KERNEL * c.n_in + 1 + 4) * c.n_out for c in self.convolutions)
-        total += sum((n_in + 1 + 4) * n_out for n_in, n_out in zip(self.widths, HIDDEN, strict=False))
-        return total + (HIDDEN[-1] + 1) * self.n_outputs

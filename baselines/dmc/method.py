@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from baselines.dmc.layers import DMCLayers
 from baselines.method import Method, MethodError, choice, item_length, positive
 from nws_data.arguments import whole_number
 from nws_data.machine import keep_freed_memory
@@ -136,7 +135,7 @@ class DMC(Method):
             folder, identity = Path(self._folder or temporary), self._identity(task, epochs)
             self.training_s = train(module, data, folder, identity, epochs=epochs, **self._running)
         self._module, self.length = module, length
-        self.n_parameters = DMCLayers.of(length, n_classes or 1).n_values
+        self.n_parameters = sum(values.numel() for values in module.network.state_dict().values())  # as the paper counts
 
     def predict(self, view: WeightView) -> np.ndarray:
         """Return class probabilities, float32 ``(len(view), n_classes)``, or numbers ``(len(view),)``.

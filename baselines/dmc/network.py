@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from baselines.dmc.layers import KERNEL, DMCLayers
 from nws_data.batch_norm import batch_norm
-from nws_data.randomness import Purpose, words
+from nws_data.randomness import Purpose, bits
 
 INPUTS: dict[str, Callable[[Tensor], Tensor]] = {"raw": lambda x: x, "asinh": lambda x: torch.asinh(20 * x)}
 """What happens to weights before the first layer. ``raw`` is the paper's.
@@ -29,7 +29,6 @@ below 0.05 and logarithmic above.
 
 _MOMENTUM = 0.1  # share of a batch in the running statistics: the authors' decay of 0.9
 _EPS = 1e-5  # added to the variance
-_BITS = 32
 
 
 class DMCNetwork(nn.Module):
@@ -87,10 +86,8 @@ class DMCNetwork(nn.Module):
     def _masks(self, n: int, device: torch.device) -> list[Tensor]:
         """Return a mask of 0 and 2 for each hidden matrix, ``(n, width)``: one random bit decides a unit."""
         widths = self.layers.widths[1:-1]
-        drawn = words(self.seed, Purpose.DROPOUT, self.step, -(-n * sum(widths) // _BITS), device)
-        bits = (drawn[:, None] >> torch.arange(_BITS, device=device)) & 1
-        flat = bits.reshape(-1)[: n * sum(widths)] * 2
-        return list(flat.view(n, -1).split(widths, dim=1))
+        drawn = bits(self.seed, Purpose.DROPOUT, self.step, n * sum(widths), device) * 2
+        return list(drawn.view(n, -1).split(widths, dim=1))
 
 
 def convolve(x: Tensor, convolution: nn.Module) -> Tensor:

@@ -37,15 +37,21 @@ def add_commands(commands: Commands) -> None:
 
 def _run_read(options: argparse.Namespace) -> int:
     from baselines.reading.checkpoint import load_checkpoint
-    from baselines.reading.read import as_json, read_network, table_of, usable
+    from baselines.reading.read import read_network, usable
     from baselines.reading.saved import load_folder
 
     checkpoint = load_checkpoint(options.checkpoint)
     readings = read_network(checkpoint, usable(load_folder(options.classifiers)), options.confidence)
     if options.json:
-        say_json(as_json(checkpoint, readings))
+        network = {"n_weights": len(checkpoint.vector), "n_weights_conv": checkpoint.n_conv, "layers": checkpoint.layers}
+        say_json({"network": network, "readings": [vars(reading) for reading in readings]})
         return 0
     conv = f"{checkpoint.n_conv:,} of them convolutional"
     say(f"{len(checkpoint.layers)} layers, {len(checkpoint.vector):,} values, {conv}")
-    say("\n".join(align(table_of(readings))))
+    rows = [["", "answer", "probabilities, or why not"]]
+    for reading in readings:
+        likely = sorted(reading.probabilities.items(), key=lambda item: -item[1])
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in likely)
+        rows.append([reading.target, reading.answer or "cannot tell", reading.why or shares])
+    say("\n".join(align(rows)))
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -88,19 +87,3 @@ def _read(checkpoint: Checkpoint, one: Classifier, confidence: float) -> Reading
     answer = None if why else str(one.classes[best])
     shares = {str(value): float(share) for value, share in zip(one.classes, found, strict=True)}
     return Reading(target, shares, answer, why, agreement, distance, name)
-
-
-def table_of(readings: Sequence[Reading]) -> list[list[str]]:
-    """Return readings as rows of text, the head first."""
-    rows = [["", "answer", "probabilities, or why not"]]
-    for reading in readings:
-        likely = sorted(reading.probabilities.items(), key=lambda item: -item[1])
-        shares = ", ".join(f"{name} {share:.0%}" for name, share in likely)
-        rows.append([reading.target, reading.answer or "cannot tell", reading.why or shares])
-    return rows
-
-
-def as_json(checkpoint: Checkpoint, readings: Sequence[Reading]) -> dict[str, Any]:
-    """Return a network and its readings as plain values."""
-    network = {"n_weights": len(checkpoint.vector), "n_weights_conv": checkpoint.n_conv, "layers": list(checkpoint.layers)}
-    return {"network": network, "readings": [vars(reading) for reading in readings]}

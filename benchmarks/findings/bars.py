@@ -25,10 +25,7 @@ from benchmarks.leaderboard.files.results import Result
 from nws_data.plot import style
 from nws_data.space.hyperparameters import CLASSES
 from nws_data.tasks.metrics import paired_difference
-from nws_data.tasks.table import WINDOW_LENGTH, TaskSpec
-
-PICTURES = {"global": ("global",), "local": ("local", "local-conv", "local-fc")}
-"""Pictures and their families of tasks."""
+from nws_data.tasks.table import WINDOW_LENGTH
 
 _PARTS = {
     "global": "whole weight vectors, fixed architecture",
@@ -40,26 +37,20 @@ _LINEAR = {"global": "svm-linear-480", "local": "svm-linear-16"}
 
 
 def measure(source: Source) -> Tables:
-    """Return accuracies and paired differences; raises ``MissingDataError`` without results."""
-    rows, differences = [], []
-    for families in PICTURES.values():
-
-        def belongs(spec: TaskSpec, families: tuple[str, ...] = families) -> bool:
-            return spec.family.name in families and spec.length in (None, WINDOW_LENGTH)
-
-        kept, setting = same_setting(source, belongs)
-        labels = labels_of([result for result, _ in kept])
-        for (result, spec), method in zip(kept, labels, strict=True):
-            about = {"family": spec.family.name, "target": spec.target, "method": method, "setting": setting}
-            rows.append(about | accuracy_row(result))
-        differences += _differences(kept, labels)
-    if not rows:
+    """Return accuracies and paired differences on the population; raises ``MissingDataError`` without results."""
+    kept, setting = same_setting(source, lambda s: s.family.name in _PARTS and s.length in (None, WINDOW_LENGTH))
+    if not kept:
         tasks = "'global/*' 'local/*' 'local-conv/*' 'local-fc/*'"
         raise source.no_results("global/* or local/*", tasks, "'svm-*' dmc-short")
+    labels = labels_of([result for result, _ in kept])
+    rows = [
+        {"family": spec.family.name, "target": spec.target, "method": method, "setting": setting} | accuracy_row(result)
+        for (result, spec), method in zip(kept, labels, strict=True)
+    ]
     orders = {"family": list(_PARTS), "target": list(CLASSES), "method": in_order([row["method"] for row in rows])}
     table = pd.DataFrame(rows).sort_values(list(orders), key=lambda c: c.map(orders[c.name].index), ignore_index=True)
     columns = ["family", "target", "comparison", "a", "b", "difference", "low", "high", "trainings"]
-    return {"accuracies": table, "differences": pd.DataFrame(differences, columns=columns)}
+    return {"accuracies": table, "differences": pd.DataFrame(_differences(kept, labels), columns=columns)}
 
 
 def _differences(kept: Kept, labels: list[str]) -> list[dict[str, Any]]:
@@ -88,18 +79,9 @@ def _difference(a: Result, b: Result) -> dict[str, Any]:
 
 
 def draw(tables: Tables) -> dict[str, Figure]:
-    """Return bars from whole vectors and from windows."""
+    """Return bars from whole vectors, or from windows."""
     table = tables["accuracies"]
-    every = in_order(table["method"].tolist())
-    looks, found = look_of(every), {}
-    for name, families in PICTURES.items():
-        own = table[table["family"].isin(families)]
-        if len(own):
-            found[name] = _draw_families(own, {method: looks[method] for method in every if method in set(own["method"])})
-    return found
-
-
-def _draw_families(table: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> Figure:
+    looks = look_of(in_order(table["method"].tolist()))
     families, targets = list(dict.fromkeys(table["family"])), [t for t in CLASSES if t in set(table["target"])]
     figure, axes = style.grid(len(families), 1, 11, 2.7, sharex=True)
     for (panel,), family in zip(axes, families, strict=True):
@@ -113,7 +95,8 @@ def _draw_families(table: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> Fig
         Line2D([], [], color=style.INK, linewidth=1, marker="|", markersize=8, label="95 % interval, clustered by training"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)), fontsize=8)
-    return figure
+    name = "global" if families == ["global"] else "local"
+    return {name: figure}
 
 
 def _draw_groups(panel: Axes, own: pd.DataFrame, targets: list[str], looks: dict[str, dict[str, Any]]) -> None:

@@ -32,17 +32,11 @@ def clear(table: pd.DataFrame) -> pd.Series:
 
 
 def draw(tables: Tables) -> dict[str, Figure]:
-    """Return all layer-wise features, means over kinds of weights, and the features of windows."""
-    features, groups = tables["features"], tables["groups"]
-    found = {}
-    layers = where(features, scope="layers")
-    if len(layers):
-        found["layers"] = _draw_layers(layers, groups, tables["fits"])
-        found["kinds"] = _draw_kinds(where(groups, scope="layers", level="kind"))
-    windows = where(features, scope="windows")
-    if len(windows):
-        found["windows"] = _draw_windows(windows, tables["fits"])
-    return found
+    """Return the features of windows, or all layer-wise features and means over kinds of weights."""
+    features, groups, fits = tables["features"], tables["groups"], tables["fits"]
+    if fits["scope"].iloc[0] == "windows":
+        return {"windows": _draw_windows(features, fits)}
+    return {"layers": _draw_layers(features, groups, fits), "kinds": _draw_kinds(where(groups, level="kind"))}
 
 
 def _colour(kind: str) -> str:
@@ -54,9 +48,9 @@ def _draw_layers(table: pd.DataFrame, groups: pd.DataFrame, fits: pd.DataFrame) 
     figure, axes = style.grid(len(targets), 1, 11, 2.5, sharex=True)
     for (panel,), target in zip(axes, targets, strict=True):
         own = where(table, target=target).reset_index(drop=True)
-        panel.set_title(f"{target}: {_fit_words(fits, 'layers', target)}", loc="left")
+        panel.set_title(f"{target}: {_fit_words(fits, target)}", loc="left")
         panel.set_ylabel("coefficient norm")
-        tensors = _draw_norms(panel, own, where(groups, scope="layers", target=target, level="tensor"))
+        tensors = _draw_norms(panel, own, where(groups, target=target, level="tensor"))
     axes[-1][0].set_xticks([x for _, x in tensors], [name.partition(".")[2] for name, _ in tensors], rotation=90)
     handles = [
         *(Patch(color=_colour(kind), label=kind) for kind in _KINDS),
@@ -115,8 +109,8 @@ def _name_best(panel: Axes, own: pd.DataFrame, top: float) -> None:
     )
 
 
-def _fit_words(fits: pd.DataFrame, scope: str, target: str) -> str:
-    row = where(fits, scope=scope, target=target).iloc[0]
+def _fit_words(fits: pd.DataFrame, target: str) -> str:
+    row = where(fits, target=target).iloc[0]
     return (
         f"{row['accuracy']:.0%} right [{100 * row['accuracy_low']:.0f}, {100 * row['accuracy_high']:.0f}], chance "
         f"{row['chance']:.0%}; fits on {int(row['trainings_half'])} trainings"
@@ -157,7 +151,7 @@ def _draw_windows(table: pd.DataFrame, fits: pd.DataFrame) -> Figure:
     for panel, target in zip(panels, targets, strict=True):
         own = where(table, target=target).set_index("statistic").loc[list(STATISTICS)]
         _draw_bars(panel, own, colours, labels)
-        panel.set_title(f"{target}: {_fit_words(fits, 'windows', target)}", fontsize=9)
+        panel.set_title(f"{target}: {_fit_words(fits, target)}", fontsize=9)
         panel.tick_params(axis="x", labelbottom=True)
         panel.set_ylim(bottom=0)
     _legend(figure, {"of values; sd over repeats": colours[0], "of the gradient; sd over repeats": colours[-1]})
@@ -167,15 +161,14 @@ def _draw_windows(table: pd.DataFrame, fits: pd.DataFrame) -> Figure:
 def tell(tables: Tables) -> str:
     """Return the most telling kind and feature of each target, those not told, and those that lack trainings."""
     fits, texts = tables["fits"].fillna({"left_out": ""}), []
-    heads = {"layers": "Layer-wise statistics", "windows": f"Windows of {WINDOW_LENGTH:,} values"}
-    for scope, head in heads.items():
-        own = where(fits, scope=scope)
-        made = [_tell_target(tables, row) for row in own[own["accuracy"].notna()].to_dict("records")]
-        absent = own.loc[own["accuracy"].isna(), "target"].tolist()
-        if made:
-            texts.append(f"{head}: {'; '.join(made)}.")
-        if absent:
-            texts.append(f"{head}: too few trainings for {', '.join(absent)}.")
+    is_windows = fits["scope"].iloc[0] == "windows"
+    head = f"Windows of {WINDOW_LENGTH:,} values" if is_windows else "Layer-wise statistics"
+    made = [_tell_target(tables, row) for row in fits[fits["accuracy"].notna()].to_dict("records")]
+    absent = fits.loc[fits["accuracy"].isna(), "target"].tolist()
+    if made:
+        texts.append(f"{head}: {'; '.join(made)}.")
+    if absent:
+        texts.append(f"{head}: too few trainings for {', '.join(absent)}.")
     return " ".join(texts)
 
 
@@ -184,7 +177,7 @@ def _tell_target(tables: Tables, row: dict[str, float]) -> str:
     found = f"{row['target']} ({row['accuracy']:.0%} right, chance {row['chance']:.0%}{without})"
     if row["accuracy_low"] <= row["chance"]:
         return f"{found} is not told"
-    groups, features = (where(tables[name], scope=row["scope"], target=row["target"]) for name in ("groups", "features"))
+    groups, features = (where(tables[name], target=row["target"]) for name in ("groups", "features"))
     groups, features = (table[clear(table)] for table in (where(groups, level="kind"), features))
     if groups.empty and features.empty:
         return f"{found} by no kind or feature above others"

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from nws_data.tasks.table import parse_task
-
 
 @dataclass(frozen=True)
 class Suite:
@@ -20,11 +18,6 @@ class Suite:
     def label(self) -> str:
         """What results are quoted under, such as ``NWS(global, v1)``."""
         return f"NWS({self.name}, v{self.version})"
-
-    @property
-    def population(self) -> str:
-        """``fixed`` or ``random``."""
-        return parse_task(self.tasks[0]).family.population
 
 
 _GLOBAL = ("dataset", "batch_size", "augmentation", "optimizer", "activation")

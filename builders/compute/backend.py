@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Protocol
 
 from builders.compute.native.library import load_library
@@ -136,11 +136,8 @@ class OpenBackend:
 
 def implementation(name: str) -> Any:
     """Return the Training or Program of a backend; raises ``BuildError`` when its module needs what is not installed."""
-    if name not in BACKENDS:
-        raise BuildError(f"backend: {one_of(name, BACKENDS)}")
-    module, _, attribute = BACKENDS[name].where.partition(":")
     try:
-        return getattr(import_module(module), attribute)
+        return resolve_name(BACKENDS[name].where)
     except ImportError as error:
         raise BuildError(
             f"--backend {name} cannot be loaded ({error}): install triton, which torch for CUDA brings along"

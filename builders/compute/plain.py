@@ -18,9 +18,9 @@ from builders.compute.backend import compute_dtype, vector_dtype
 from builders.plan.shape import Shape
 from builders.recipe.augmentation import augment, to_float
 from builders.recipe.constants import DROPOUT_SCALE
-from builders.recipe.dropout import dropout_mask
 from builders.recipe.optimizers import FleetOptimizer
 from nws_data.batch_norm import batch_norm
+from nws_data.randomness import Purpose, bits
 from nws_data.space.architecture import Layer
 from nws_data.space.hyperparameters import HyperParameters
 from nws_data.space.network import ACTIVATIONS, BATCH_NORM_EPS, BATCH_NORM_MOMENTUM
@@ -55,7 +55,8 @@ class PlainTraining:
         device, statistics = self.vector.device, Statistics()
         images, labels = images.to(device), labels.to(device)
         x = augment(images, self._seed, step) if self._hyperparameters.augmentation else to_float(images)
-        keep = dropout_mask(self._seed, step, len(images), self._n_hidden, device)
+        # Image b and unit u of all hidden ones have bit b * units + u.
+        keep = bits(self._seed, Purpose.DROPOUT, step, len(images) * self._n_hidden, device).view(-1, self._n_hidden).bool()
         leaf = self.vector.clone().requires_grad_()
         loss = F.cross_entropy(self._forward(leaf, x.to(self._dtype), keep, statistics), labels.long())
         (gradient,) = torch.autograd.grad(loss, leaf)

@@ -46,7 +46,12 @@ class SingleFleet:
 
     @torch.inference_mode()
     def evaluate(self, slot: int) -> tuple[Tensor, Tensor]:
-        """Return the counts of correctly classified images, and the vector."""
+        """Return the counts of correctly classified images, and the vector.
+
+        Evaluation is on clean images with the running statistics, and changes nothing: a deliberate deviation. The original
+        evaluated in its training graph (augmented, batch statistics, moving them as it went). It is in the weights' own
+        precision, whatever products of training were rounded to, so that who scores a snapshot again finds its accuracy.
+        """
         logits, counts = self._training.scorer(), []
         for part, positions in self._scored.values():
             images, labels = self._images(part)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,9 @@ import numpy as np
 
 from builders.images.arrays import SIDE, ImageArrays, Labelled, image_arrays
 from nws_data.atomic import atomic_file, remove_stale, write_bytes
-from nws_data.errors import BuildError
+from nws_data.errors import BuildError, FormatError
 from nws_data.space.architecture import N_CLASSES
+from nws_data.space.image_sets import ImageSet, threshold_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,30 +31,8 @@ _JSON = "bank.json"
 _IMAGES_AT_ONCE = 5461  # of three planes: 16 MiB
 
 
-@dataclass(frozen=True)
-class BankedSet:
-    """One set in a bank: ``(n, channels, 32, 32)`` images of each part in a file of its own."""
-
-    name: str
-    source: str
-    channels: int  # 3, or 1 for a gray set
-    n_train: int
-    n_test: int
-    digest: str  # SHA-256 over a line of the sizes, then all bytes of the set
-
-    @property
-    def file(self) -> str:
-        """Name of the set's file in the bank."""
-        return f"images-{self.digest[:12]}.bin"
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all images and labels."""
-        return (self.n_train + self.n_test) * (self.channels * SIDE * SIDE + 1)
-
-
-def write_bank(folder: Path | str, sets: Iterable[ImageArrays]) -> list[BankedSet]:
-    """Write a bank and return what it holds.
+def write_bank(folder: Path | str, sets: Iterable[ImageArrays]) -> list[ImageSet]:
+    """Write a bank and return what it holds, as datasets record it; a digest is of a line of the sizes and all bytes.
 
     Takes one set after another, so that a generator needs the memory of one set. Atomic: the description comes
     last and names files that are complete; other files are removed then.
@@ -66,12 +45,12 @@ def write_bank(folder: Path | str, sets: Iterable[ImageArrays]) -> list[BankedSe
     write_bytes(folder / _JSON, (json.dumps([asdict(item) for item in described], indent=1) + "\n").encode())
     remove_stale(folder)
     for old in folder.glob("images-*.bin"):
-        if old.name not in [item.file for item in described]:
+        if old.name not in map(_file, described):
             old.unlink()
     return described
 
 
-def random_bank(folder: Path, sizes: Mapping[str, tuple[int, int]], gray: Collection[str] = ()) -> list[BankedSet]:
+def random_bank(folder: Path, sizes: Mapping[str, tuple[int, int]], gray: Collection[str] = ()) -> list[ImageSet]:
     """Write a bank of random pixels, to measure with: speed does not depend on what images show.
 
     ``sizes`` has the numbers of training and test images by set; those in ``gray`` have one plane.
@@ -85,14 +64,17 @@ def random_bank(folder: Path, sizes: Mapping[str, tuple[int, int]], gray: Collec
     return write_bank(folder, sets)
 
 
-def _write_set(folder: Path, arrays: ImageArrays) -> BankedSet:
+def _write_set(folder: Path, arrays: ImageArrays) -> ImageSet:
     gray = _is_gray(arrays)
     channels, n_train, n_test = 1 if gray else 3, len(arrays.train_labels), len(arrays.test_labels)
     digest = hashlib.sha256(f"nws-images/1 {channels} {n_train} {n_test}\n".encode())
     for chunk in _content(arrays, gray):
         digest.update(chunk)
-    item = BankedSet(arrays.name, arrays.source, channels, n_train, n_test, digest.hexdigest())
-    with atomic_file(folder / item.file) as stream:
+    item = ImageSet(
+        name=arrays.name, threshold=threshold_of(arrays.name), source=arrays.source, n_train=n_train, n_test=n_test,
+        digest=digest.hexdigest(),
+    )  # fmt: skip
+    with atomic_file(folder / _file(item)) as stream:
         stream.writelines(_content(arrays, gray))
     return item
 
@@ -113,30 +95,39 @@ def _content(arrays: ImageArrays, gray: bool) -> Iterator[bytes | memoryview]:
         yield labels.tobytes()
 
 
+def _file(item: ImageSet) -> str:
+    return f"images-{item.digest[:12]}.bin"
+
+
 class ImageBank:
     """An open bank. Tensors are views of memory maps; processes share their pages."""
 
-    def __init__(self, folder: Path, sets: Sequence[BankedSet]) -> None:
+    def __init__(self, folder: Path, sets: Sequence[ImageSet]) -> None:
         import torch
 
         self.folder = folder
         self.sets = {item.name: item for item in sets}
+        self.nbytes = 0
         self._parts: dict[tuple[str, str], tuple[Tensor, Tensor]] = {}
         for item in sets:
             # Copy-on-write mapping: torch wants writable memory; nothing that a process writes reaches the file or others.
-            data = torch.from_numpy(np.memmap(folder / item.file, np.uint8, "c", shape=(item.nbytes,)))
-            sizes = [size for n in (item.n_train, item.n_test) for size in (n * item.channels * SIDE * SIDE, n)]
+            data = torch.from_numpy(np.memmap(folder / _file(item), np.uint8, "c"))
+            self.nbytes += len(data)
+            channels = (len(data) // (item.n_train + item.n_test) - 1) // SIDE**2  # of an image with its label
+            if channels not in (1, 3) or len(data) != (item.n_train + item.n_test) * (channels * SIDE**2 + 1):
+                raise ValueError(f"{_file(item)} has {len(data):,} bytes")
+            sizes = [size for n in (item.n_train, item.n_test) for size in (n * channels * SIDE * SIDE, n)]
             train, train_labels, test, test_labels = data.split(sizes)
-            self._parts[item.name, "train"] = train.view(-1, item.channels, SIDE, SIDE), train_labels
-            self._parts[item.name, "test"] = test.view(-1, item.channels, SIDE, SIDE), test_labels
+            self._parts[item.name, "train"] = train.view(-1, channels, SIDE, SIDE), train_labels
+            self._parts[item.name, "test"] = test.view(-1, channels, SIDE, SIDE), test_labels
 
     @classmethod
     def open(cls, folder: Path | str) -> ImageBank:
         """Open a bank that :func:`write_bank` wrote; raises ``BuildError`` when there is none or it is damaged."""
         folder = Path(folder)
         try:
-            return cls(folder, [BankedSet(**item) for item in json.loads((folder / _JSON).read_bytes())])
-        except (OSError, ValueError, TypeError) as error:
+            return cls(folder, [ImageSet(**item) for item in json.loads((folder / _JSON).read_bytes())])
+        except (OSError, ValueError, TypeError, FormatError) as error:
             raise BuildError(f"{folder} is no image bank ({error}); write_bank makes one") from error
 
     def images(self, name: str, part: str) -> Tensor:

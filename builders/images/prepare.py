@@ -12,7 +12,7 @@ from builders.images.sources import SOURCES, image_set_name, load_images
 from nws_data.errors import BuildError
 from nws_data.format.manifest import Manifest
 from nws_data.space.architecture import N_CLASSES
-from nws_data.space.image_sets import ImageSet, threshold_of
+from nws_data.space.image_sets import ImageSet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +43,7 @@ def prepare_images(folder: Path, options: ImageOptions) -> tuple[ImageSet, ...]:
         BuildError: missing or damaged files, images that are no set of ten classes, too few of them, a full disk.
     """
     loaded = (load_images(source, options.root, options.download) for source in options.sources)
-    described = write_bank(folder, (limit_images(arrays, options.n_train, options.n_test) for arrays in loaded))
-    kept = ("name", "source", "n_train", "n_test", "digest")
-    return tuple(
-        ImageSet(threshold=threshold_of(item.name), **{name: getattr(item, name) for name in kept}) for item in described
-    )
+    return tuple(write_bank(folder, (limit_images(arrays, options.n_train, options.n_test) for arrays in loaded)))
 
 
 def recorded_images(manifest: Manifest, name: str, sources: Sequence[str] | None = None) -> ImageOptions:

@@ -7,10 +7,8 @@ workers that ran out of memory too (Ray's are not), and count anew when a job ge
 from __future__ import annotations
 
 import pickle
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +21,7 @@ from builders.run.queue import JobQueue
 from builders.run.ray_cluster import connected, import_ray
 from builders.run.ray_worker import Unfit, run_order
 from builders.run.worker import WorkerSettings
-from builders.run.workspace import staging_token
+from builders.run.workspace import appears, staging_token
 from nws_data.errors import BuildError
 
 _POLL_S = 0.5
@@ -136,7 +134,11 @@ class _Tasks:
             return
         if isinstance(message, Finished):
             self._queue.note(message)
-            self._wait_for_file(self._settings.staging / f"{message.training}.safetensors")
+            if not appears(path := self._settings.staging / f"{message.training}.safetensors", _LAG_S):
+                raise BuildError(
+                    f"a worker has staged {path.name}, but {path.parent} does not show it here: --out has to lie on a file "
+                    "system that all nodes share"
+                )
         self._report(message)
 
     def _check_nodes(self) -> None:
@@ -150,14 +152,3 @@ class _Tasks:
                 f"no node computes as this machine does ({reason}). Run the command on a node of the kind that shall "
                 "do the work"
             )
-
-    def _wait_for_file(self, path: Path) -> None:
-        """Wait until this machine sees what another has written; raises ``BuildError`` when it never does."""
-        deadline = time.monotonic() + _LAG_S
-        while not path.exists():
-            if time.monotonic() > deadline:
-                raise BuildError(
-                    f"a worker has staged {path.name}, but {path.parent} does not show it here: --out has to lie on a file "
-                    "system that all nodes share"
-                )
-            time.sleep(_POLL_S)

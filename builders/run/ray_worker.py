@@ -57,7 +57,7 @@ def _missing(staging: Path, token: str, torch_version: str) -> str | None:
         import torch
 
         from builders.run.worker import run_job  # noqa: F401 - whether all it needs is installed
-        from builders.run.workspace import sees_token
+        from builders.run.workspace import appears
     except ImportError as error:
         return (
             f"{_node()} cannot import {error.name} ({error}): install the same packages on all nodes, such as "
@@ -68,7 +68,7 @@ def _missing(staging: Path, token: str, torch_version: str) -> str | None:
             f"{_node()} has torch {torch.__version__}, this machine {torch_version}: the bits would differ; install "
             "the same version on all nodes and run the same command again"
         )
-    if not sees_token(staging, token, _PATIENCE_S):
+    if not appears(staging / token, _PATIENCE_S):
         return (
             f"{_node()} does not see the build's folder {staging}: --out has to lie on a file system that all nodes "
             "share and mount under the same path"

@@ -13,7 +13,6 @@ from builders.compute.trainer import train
 from builders.images.bank import ImageBank
 from builders.plan.jobs import Job
 from builders.run.messages import Finished, Progress
-from builders.run.workspace import sees_token
 from nws_data.errors import BuildError, FormatError
 from nws_data.format.records import TrainingRecord
 
@@ -62,7 +61,7 @@ def run_job(job: Job, settings: WorkerSettings) -> Iterator[Progress | Finished]
             yield Progress(n_images, flop, job.name)
             n_images, flop, next_s = 0, 0.0, time.monotonic() + _REPORT_EVERY_S
         if isinstance(event, TrainingRecord):
-            if settings.token and not sees_token(settings.staging, settings.token):
+            if settings.token and not (settings.staging / settings.token).exists():
                 raise BuildError(f"the build's folder {settings.staging} belongs to another build now")
             event.save(settings.staging / f"{event.training}.safetensors")
             yield Finished(event.training, event.n_epochs, job.name)

@@ -113,7 +113,8 @@ def open_workspace(out: Path) -> Iterator[Workspace]:
                 stack.enter_context(locked(workspace.folder / _LOCK, refusal))
                 stack.callback(workspace.clear)
                 workspace.staging.mkdir(exist_ok=True)
-                remove_tokens(workspace.staging)  # workers that outlived a killed build stop writing here
+                for old in workspace.staging.glob(f"{_TOKEN}*"):
+                    old.unlink(missing_ok=True)  # workers that outlived a killed build stop writing here
             except (FileNotFoundError, FileExistsError) as error:  # a build that ends now removed the folder
                 raise BuildError(refusal) from error
             except OSError as error:
@@ -127,8 +128,7 @@ def open_workspace(out: Path) -> Iterator[Workspace]:
 
 @contextmanager
 def staging_token(staging: Path) -> Iterator[str]:
-    """Write a new token, remove those of dead builds, and yield its name; it goes in the end. Raises ``BuildError``."""
-    remove_tokens(staging)
+    """Write a new token and yield its name; it goes in the end. Raises ``BuildError``."""
     name = _TOKEN + secrets.token_hex(8)
     write_bytes(staging / name, b"")
     try:
@@ -137,16 +137,10 @@ def staging_token(staging: Path) -> Iterator[str]:
         (staging / name).unlink(missing_ok=True)
 
 
-def remove_tokens(staging: Path) -> None:
-    """Remove all tokens, so that workers of an earlier build stop."""
-    for old in staging.glob(f"{_TOKEN}*"):
-        old.unlink(missing_ok=True)
-
-
-def sees_token(staging: Path, name: str, patience_s: float = 0.0) -> bool:
-    """Whether the token is there, or comes up within ``patience_s`` seconds (network file systems lag)."""
+def appears(path: Path, patience_s: float) -> bool:
+    """Whether a file is there, or comes up within ``patience_s`` seconds (network file systems lag)."""
     deadline = time.monotonic() + patience_s
-    while not (staging / name).exists():
+    while not path.exists():
         if time.monotonic() >= deadline:
             return False
         time.sleep(0.2)

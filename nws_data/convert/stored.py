@@ -72,6 +72,12 @@ class StoredDataset:
                 if row["population"] not in self.rows:
                     raise FormatError(f"{self.root / path}: {MANIFEST} has no population {row['population']}")
                 self.rows[row["population"]][row["training"]] = row
+        for name, rows in self.rows.items():
+            if not rows or any(parse_id(training)[0] != name for training in rows):
+                raise FormatError(
+                    f"{self.root}: the tables of trainings have none of population {name}, or others under its name; "
+                    f"`nws verify {self.root}` says more"
+                )
         table = read_table(self.root, self.manifest, self.manifest.provenance)
         self._provenance: dict[str, Row] = {row["training"]: row for row in table.to_pylist()}
         self.checked = lru_cache(maxsize=None)(self._checked)

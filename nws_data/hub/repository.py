@@ -87,20 +87,6 @@ def fetch(
         return Path(hf_hub_download(repository.name, path, repo_type="dataset", revision=revision, **options))
 
 
-def list_files(repository: Repository, folder: str) -> list[str]:
-    """Return the paths of all files below a folder of a revision, none without it; raises ``DownloadError``."""
-    from huggingface_hub import HfApi, errors
-    from huggingface_hub.hf_api import RepoFile
-
-    options: dict[str, Any] = {"recursive": True, "revision": repository.revision, "repo_type": "dataset"}
-    with translated_errors(repository, folder):
-        try:
-            found = list(HfApi().list_repo_tree(repository.name, folder, **options))
-        except errors.EntryNotFoundError:
-            return []
-    return [item.path for item in found if isinstance(item, RepoFile)]
-
-
 @contextmanager
 def _no_long_wait(repository: Repository) -> Iterator[None]:
     """Give up where the server asks to wait for longer than a minute, which the hub's library would do in silence."""

@@ -21,7 +21,7 @@ from nws_data.read.selection import Condition, last_of_each, matches
 from nws_data.read.store import WeightStore
 from nws_data.read.streamed_store import StreamedStore
 from nws_data.space.architecture import Architecture
-from nws_data.space.hyperparameters import CLASSES, COLUMNS, HyperParameters, Population, classes_of, encode_labels
+from nws_data.space.hyperparameters import CLASSES, COLUMNS, HyperParameters, Population
 from nws_data.space.identity import Split
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class NWSDataset:
     def classes(self, name: str) -> tuple[Any, ...]:
         """Return a classed column's values in label order; raises ``SelectionError`` for other columns."""
         if name in CLASSES:
-            return classes_of(name, self.image_sets)
+            return self.image_sets if name == "dataset" else CLASSES[name]
         if self[name].dtype == np.bool_:
             return (False, True)
         raise SelectionError(f"not a classed column: {one_of(name, CLASSES)}")
@@ -148,7 +148,8 @@ class NWSDataset:
         """
         column = self[name]
         if name in CLASSES:
-            return encode_labels(name, column.tolist(), self.image_sets)
+            label = {value: i for i, value in enumerate(self.classes(name))}
+            return np.array([label[value] for value in column.tolist()], np.int64)
         if column.dtype == np.bool_:
             return column.astype(np.int64)
         if not np.issubdtype(column.dtype, np.number):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
-from nws_data.randomness import GENERATOR, Purpose, permutation, philox, words
+from nws_data.randomness import GENERATOR, Purpose, bits, permutation, philox, words
 
 # kat_vectors of Random123, lines "philox4x32 10": counter, key, output.
 KNOWN_ANSWERS = [
@@ -61,6 +61,12 @@ def test_element_i_is_word_i_mod_4_of_block_i_div_4(n):
     drawn = words(SEED, Purpose.NOISE, step, n)
     assert drawn.dtype == torch.int64
     assert drawn.tolist() == expected
+
+
+@pytest.mark.parametrize("n", [0, 1, 31, 32, 33, 1000])
+def test_bit_i_is_bit_i_mod_32_of_word_i_div_32(n):
+    drawn = words(SEED, Purpose.DROPOUT, 7, 32).tolist()
+    assert bits(SEED, Purpose.DROPOUT, 7, n).tolist() == [drawn[i // 32] >> i % 32 & 1 for i in range(n)]
 
 
 def test_a_batch_of_members_equals_single_calls():

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.made_up import BUILD_SEED, made_up_facts, write_made_up
 from nws_data.format.records import TrainingFacts
-from nws_data.space.hyperparameters import CLASSES, LEARNING_RATE, HyperParameters, sample_hyperparameters
+from nws_data.space.hyperparameters import CLASSES, LEARNING_RATE, HyperParameters, sample_many
 from nws_data.space.identity import split_of, training_id, training_seed
 from nws_data.space.trajectory import N_SNAPSHOTS
 
@@ -86,7 +86,7 @@ def _trainings(population: str, sizes: Mapping[str, int]) -> Iterator[TrainingFa
         split = split_of(training)
         if seen[split] < sizes[split]:
             nth, seed = seen[split], training_seed(BUILD_SEED, population, index)
-            drawn = sample_hyperparameters(seed, population, (TEST_SET if split == "test" else TRAIN_SET,)).to_dict()
+            drawn = next(sample_many([seed], population, (TEST_SET if split == "test" else TRAIN_SET,))).to_dict()
             drawn |= {TARGETS[population]: classes[nth % len(classes)], **(_NARROW if population == "random" else {})}
             drawn |= {"learning_rate": low + (high - low) * (0.618 * nth % 1)}  # spread evenly, whatever the class
             yield made_up_facts(population, index, HyperParameters.from_dict(drawn), accuracies)

@@ -16,7 +16,7 @@ from benchmarks.leaderboard.runs.environment import CHECKOUT, RESULTS
 from nws_data.errors import DownloadError
 from nws_data.format.partial import Pulled
 from nws_data.format.untrusted import MAX_FILE_NBYTES
-from nws_data.hub.repository import Repository, fetch, list_files
+from nws_data.hub.repository import Repository, fetch, translated_errors
 from nws_data.terminal import plain, say
 
 HUB_FOLDER = "results"
@@ -60,9 +60,13 @@ class Published:
         """The files under ``results/`` now: results may be published later than the commit that the data are of."""
         if (pulled := Pulled.load(self.root)) is None:
             return []
+        from huggingface_hub import HfApi
+
         repository = Repository(pulled.repository)
         try:
-            return [(repository, name) for name in list_files(repository, HUB_FOLDER)]
+            with translated_errors(repository, HUB_FOLDER):
+                names = HfApi().list_repo_files(repository.name, repo_type="dataset")
+            return [(repository, name) for name in names if name.startswith(f"{HUB_FOLDER}/")]
         except DownloadError as error:
             say(plain(f"published results are not looked up: {error}"), error=True)
             return []

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.leaderboard.files.formats import interval_text, unit_of, value_text
-from benchmarks.leaderboard.files.results import ResultError, main_metric
+from benchmarks.leaderboard.files.results import Result, ResultError, main_metric
 from benchmarks.leaderboard.submission.entry import EntryError
 from benchmarks.leaderboard.submission.fields import TEXTS
-from benchmarks.leaderboard.submission.recheck import Checked, check_entry, has_data
+from benchmarks.leaderboard.submission.recheck import check_entry, has_data
 from benchmarks.leaderboard.submission.submit import results_of, with_files, write_entry
 from nws_data.terminal import align, plain, say
 
@@ -51,7 +51,7 @@ def submit(options: argparse.Namespace) -> int:
 
 def entries(options: argparse.Namespace) -> int:
     """Check all entries of a folder and print how; returns 1 where one is refused, else 0."""
-    good: list[Checked] = []
+    good: list[tuple[Result, str]] = []
     refused: list[str] = []
     for path in sorted(path for path in options.folder.glob("*") if path.is_dir()):
         try:
@@ -64,9 +64,9 @@ def entries(options: argparse.Namespace) -> int:
     return 1 if refused else 0
 
 
-def _table(checked: Sequence[Checked]) -> list[str]:
+def _table(checked: Sequence[tuple[Result, str]]) -> list[str]:
     rows = [["task", "method", "score [95 %]", "unit", "from"]]
-    for result, how in ((one.result, one.how) for one in checked):
+    for result, how in checked:
         found, kind = main_metric(result), result.kind
         score = f"{value_text(found['mean'], kind)} {interval_text(found['low'], found['high'], kind)}"
         unit = "%" if kind == "classification" else unit_of(kind)

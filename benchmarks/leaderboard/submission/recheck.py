@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.leaderboard.files.against_data import check_against_data, prediction_files, prediction_names, recompute
@@ -20,17 +19,10 @@ SCORED, COUNTED, COUNTS = "predictions", "predictions, not scored", "counts"
 data nobody sees which are right; there are none, and its counts agree with each other."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Checked:
-    """A result of an entry, and how it was checked."""
+def check_entry(folder: Path, data: Path | None = None) -> list[tuple[Result, str]]:
+    """Check an entry; returns each result with how it was checked, :data:`SCORED`, :data:`COUNTED` or :data:`COUNTS`.
 
-    result: Result
-    how: str  # SCORED, COUNTED or COUNTS
-    on_data: bool  # what it was tested on was derived from the data again
-
-
-def check_entry(folder: Path, data: Path | None = None) -> list[Checked]:
-    """Check an entry; returns its results. Given the dataset they are checked on it, and refused where they are not of it.
+    Given the dataset they are checked on it, and refused where they are not of it.
 
     Raises ``ResultError`` with the first thing that is wrong, ``FormatError`` where ``data`` is no dataset.
     """
@@ -46,7 +38,7 @@ def check_entry(folder: Path, data: Path | None = None) -> list[Checked]:
             raise EntryError(f"{result.path}: made from prediction files, which are not there")
         named -= {f"{PREDICTIONS_FOLDER}/{name}" for name in there}
         try:
-            checked.append(_check(result, folder / PREDICTIONS_FOLDER if there else None, data))
+            checked.append((result, _check(result, folder / PREDICTIONS_FOLDER if there else None, data)))
         except ResultError as error:
             raise EntryError(f"{result.path}: {error}") from error
     if named:
@@ -62,14 +54,13 @@ def has_data(result: Result, data: Path) -> bool:
     return population in manifest.populations and manifest.population_digest(population) == result.data_digest
 
 
-def _check(result: Result, predictions: Path | None, data: Path | None) -> Checked:
+def _check(result: Result, predictions: Path | None, data: Path | None) -> str:
     if predictions is not None:
         check_counts(result, predictions)
     if data is None:
-        return Checked(result=result, how=COUNTED if predictions else COUNTS, on_data=False)
+        return COUNTED if predictions else COUNTS
     check_against_data(result, data)
-    scored = predictions is not None and recompute(result, data, predictions)
-    return Checked(result=result, how=SCORED if scored else COUNTS, on_data=True)
+    return SCORED if predictions is not None and recompute(result, data, predictions) else COUNTS
 
 
 def check_counts(result: Result, folder: Path) -> None:

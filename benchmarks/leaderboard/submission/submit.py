@@ -16,7 +16,7 @@ from benchmarks.leaderboard.files.against_data import prediction_names
 from benchmarks.leaderboard.files.results import PREDICTIONS, SOURCE, Result, SeedRun
 from benchmarks.leaderboard.runs.environment import environment
 from benchmarks.leaderboard.submission.entry import FILE, MAX_NBYTES, PREDICTIONS_FOLDER, Entry, EntryError, check_words
-from benchmarks.leaderboard.submission.recheck import Checked, check_entry
+from benchmarks.leaderboard.submission.recheck import check_entry
 from nws_data.atomic import make_folder, write_bytes
 from nws_data.format.untrusted import read_file
 from nws_data.hashing import file_sha256
@@ -113,8 +113,8 @@ def with_files(results: Sequence[Path], predictions: Sequence[Path]) -> dict[Pat
 
 def write_entry(
     found: Mapping[Path, tuple[Result, list[Path]]], texts: Mapping[str, str], name: str, out: Path, data: Path | None
-) -> tuple[Path, list[Checked]]:
-    """Write an entry into a folder of entries and check it there; returns its folder and its checked results.
+) -> tuple[Path, list[tuple[Result, str]]]:
+    """Write an entry into a folder of entries and check it there; returns its folder and what :func:`check_entry` returns.
 
     ``found`` has results by their path, with their prediction files; ``texts`` what a person says, by the fields of
     ``TEXTS``; ``data`` is the dataset, to check and score on, or None. Raises ``ResultError`` for a missing or bad text, an

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from builders.compute.cards.bank import DeviceBank
 from builders.compute.cards.fleet import DeviceFleet
-from builders.compute.evaluation import FoldedNetwork
 from builders.compute.plain import PlainTraining
 from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
@@ -101,6 +100,7 @@ def step_errors(fleet: DeviceFleet, shape: Shape, bank: DeviceBank, reference: s
     shares: list[float] = []
     groups: dict[str, list[float]] = defaultdict(list)
     tensors = [(layer, tensor) for layer in shape.architecture.layers for tensor in layer.tensors]
+    plain = PlainTraining(shape, reference, bank.device)
     with fleet.turn():
         trainings = load_made_up(fleet, shape, bank, range(MADE_UP))
         fleet.run(1)
@@ -109,16 +109,15 @@ def step_errors(fleet: DeviceFleet, shape: Shape, bank: DeviceBank, reference: s
             fleet.evaluate(slot)
             (rows,) = fleet.scored(slot)
             images, labels = bank.gather(rows)
-            network = FoldedNetwork(fleet.vectors[slot], shape.architecture, planned.hyperparameters.activation)
-            correct = network.logits(images).argmax(1) == labels
+            plain.load(fleet.vectors[slot], planned.hyperparameters, planned.seed)
+            correct = plain.scorer()(images).argmax(1) == labels
             shares.append((correct != fleet.correct[: len(rows)]).double().mean().item())
             fleet.clear(slot)
         name, item = next(iter(bank.host.sets.items()))
         rows = torch.arange(shape.batch_size, device=bank.device) % item.n_train + bank.first_row[name, "train"]
         images, labels = bank.gather(rows)
         for planned, vector, moment in zip(trainings, *found, strict=True):
-            hyperparameters, plain = planned.hyperparameters, PlainTraining(shape, reference, bank.device)
-            start = initial_vector(hyperparameters, planned.seed)
+            hyperparameters, start = planned.hyperparameters, initial_vector(planned.hyperparameters, planned.seed)
             plain.load(start, hyperparameters, planned.seed)
             plain.step(images, labels, 0, _RATE)
             expected = [values.to("cpu", torch.float64) for values in (plain.vector, plain.moment)]

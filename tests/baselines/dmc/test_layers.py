@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
-from baselines.dmc.layers import DMCLayers
+from baselines.dmc.layers import KERNEL, DMCLayers
 from baselines.method import MethodError
+
+
+def n_values(layers: DMCLayers) -> int:
+    """All values of the network as the paper counts them: weights, biases and four of batch norm per unit."""
+    total = sum((KERNEL * c.n_in + 1 + 4) * c.n_out for c in layers.convolutions)
+    total += sum((n_in + 1 + 4) * n_out for n_in, n_out in pairwise(layers.widths[:-1]))
+    return total + (layers.widths[-2] + 1) * layers.n_outputs
 
 
 def pools(layers: DMCLayers) -> list[int]:
@@ -14,7 +23,7 @@ def pools(layers: DMCLayers) -> list[int]:
 
 def test_the_global_net_is_the_papers():
     layers = DMCLayers.of(92_868, 5)
-    assert layers.n_values == 10_948_997 and layers.flattened == 5632
+    assert n_values(layers) == 10_948_997 and layers.flattened == 5632
     assert [c.n_out for c in layers.convolutions] == [8, 16, 32, 64] + [128] * 6 + [256] * 5
     assert pools(layers) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 15]
     assert layers.widths == (5632, 1024, 1024, 1024, 1024, 64, 5)
@@ -22,7 +31,7 @@ def test_the_global_net_is_the_papers():
 
 def test_the_local_net_is_the_papers():
     layers = DMCLayers.of(5_000, 5)
-    assert layers.n_values == 10_407_685 and layers.flattened == 4864
+    assert n_values(layers) == 10_407_685 and layers.flattened == 4864
     assert [c.n_out for c in layers.convolutions] == [8, 16, 32, 64, 128] + [256] * 7
     assert pools(layers) == [1, 2, 4, 6, 7, 8, 9, 12]
     assert layers.widths == (4864, 1024, 1024, 1024, 1024, 64, 5)

@@ -13,6 +13,7 @@ from torch import Tensor
 from baselines.dmc.layers import DMCLayers
 from baselines.dmc.network import DMCNetwork, ReLUBatchNorm
 from nws_data.batch_norm import batch_norm
+from tests.baselines.dmc.test_layers import n_values
 
 LENGTH = 100
 
@@ -74,8 +75,7 @@ def test_evaluation_uses_running_statistics_unless_told(network):
 
 
 def test_values_are_those_the_paper_counts(drawn):
-    values = [*drawn.parameters(), *drawn.buffers()]
-    assert sum(value.numel() for value in values) == drawn.layers.n_values
+    assert sum(value.numel() for value in drawn.state_dict().values()) == n_values(drawn.layers)
 
 
 def test_running_variance_is_biased():

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.findings.regression import correlations, draw, fit, tell
-from nws_data.space.hyperparameters import CLASSES, sample_hyperparameters
+from nws_data.space.hyperparameters import CLASSES, sample_many
 
 FACTORS = [name for name in CLASSES if name != "dataset"]
 EFFECTS = {"glorot_normal": 0.05, "constant": -0.06, "momentum": -0.02}
@@ -17,7 +17,7 @@ EFFECTS = {"glorot_normal": 0.05, "constant": -0.06, "momentum": -0.02}
 def trainings(n: int, effects: dict[str, float], seed: int = 0) -> pd.DataFrame:
     """Return trainings with hyper-parameters of a real plan, whose accuracy is the sum of planted effects and noise."""
     random = np.random.default_rng(seed)
-    frame = pd.DataFrame([sample_hyperparameters(1000 * seed + i, "random").to_dict() for i in range(n)])
+    frame = pd.DataFrame([drawn.to_dict() for drawn in sample_many(range(1000 * seed, 1000 * seed + n), "random")])
     planted = sum((frame[c].map(effects).fillna(0) for c in ("initialization", "optimizer")), np.zeros(n))
     return frame.assign(
         final_test_accuracy=0.7

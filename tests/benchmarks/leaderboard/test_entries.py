@@ -38,7 +38,7 @@ TOLD = {"method": "guess", "fit_s": 2.5, "hardware": "Some CPU; 2 cores; 8 GB; S
 @pytest.mark.parametrize("folder", sorted(path for path in ENTRIES.glob("*") if path.is_dir()), ids=lambda path: path.name)
 def test_the_committed_entries(folder: Path) -> None:
     """Each entry of the repository; on the data where they lie in ``nws``, and else it is said that nobody has scored it."""
-    results = [one.result for one in check_entry(folder)]
+    results = [result for result, _ in check_entry(folder)]
     if not all(has_data(result, ROOT / "nws") for result in results):
         pytest.skip("sound without the data; to score its predictions, put the dataset that it is of into nws")
     check_entry(folder, ROOT / "nws")
@@ -71,14 +71,14 @@ def entry_of(folder: Path) -> Path:
 
 def test_an_entry_comes_back_as_it_was_and_stands_on_the_board(tmp_path: Path) -> None:
     folder = entry_of(tmp_path)
-    (one,) = check_entry(folder)
-    assert (one.how, one.on_data) == (COUNTED, False) and one.result.summary["accuracy"]["mean"] == 0.75
-    assert one.result.from_predictions and one.result.command.startswith("nws score global.augmentation--guess-")
+    ((result, how),) = check_entry(folder)
+    assert how == COUNTED and result.summary["accuracy"]["mean"] == 0.75
+    assert result.from_predictions and result.command.startswith("nws score global.augmentation--guess-")
     entry = Entry.load(folder)
     assert {field: getattr(entry, field) for field in TEXTS} == TEXTS and len(entry.files) == 2
     assert [path.name for path in folder.parent.iterdir()] == ["guess"]
     (standing,) = write_board(folder.parent, tmp_path / "board")
-    assert standing == one.result and "source=predictions" in (tmp_path / "board" / "board.md").read_text()
+    assert standing == result and "source=predictions" in (tmp_path / "board" / "board.md").read_text()
 
 
 def edit_entry(folder: Path, change: Callable[[str], str]) -> None:
@@ -189,7 +189,7 @@ def test_results_on_different_data_are_not_mixed(tmp_path: Path) -> None:
     other = make_result([score], task="global/augmentation/threshold=0", official=False, data_digest="c" * 64)
     good = {result.path: (result, list[Path]()) for result in results}
     folder, checked = write_entry(good, TEXTS, "good", tmp_path, None)
-    assert [one.how for one in checked] == [COUNTS, COUNTS] and len(list(folder.rglob("*.json"))) == 2
+    assert [how for _, how in checked] == [COUNTS, COUNTS] and len(list(folder.rglob("*.json"))) == 2
     with pytest.raises(ResultError, match=r"of population fixed, 1 have data digest aaaaaaaaaaaa and 1 have cccccccccccc"):
         write_entry({r.path: (r, []) for r in (results[0], other)}, TEXTS, "mixed", tmp_path, None)
     assert [path.name for path in tmp_path.iterdir()] == ["good"]
@@ -230,7 +230,7 @@ def test_predictions_alone_are_scored_on_the_data(dataset: Path, guesses: list[P
     told = {"processor": "Some CPU", "cores": 2, "threads": 2, "memory_bytes": memory, "gpu": "Some GPU"}
     assert result.hardware == told and result.commit is None
     folder, checked = write_entry(found, TEXTS, "guess", tmp_path / "entries", dataset)
-    assert [one.how for one in checked] == [SCORED] and has_data(result, dataset) and not has_data(result, tmp_path)
+    assert [how for _, how in checked] == [SCORED] and has_data(result, dataset) and not has_data(result, tmp_path)
 
     def swap(content: Any) -> None:
         """As many of each class, but others right: only the data show it."""
@@ -241,7 +241,7 @@ def test_predictions_alone_are_scored_on_the_data(dataset: Path, guesses: list[P
     edit_result(folder, swap)
     with pytest.raises(EntryError, match=r"score of seed 0\.\S+ is .*follows from its prediction files"):
         check_entry(folder, dataset)
-    assert [one.how for one in check_entry(folder)] == [COUNTED]
+    assert [how for _, how in check_entry(folder)] == [COUNTED]
 
 
 def test_predictions_alone_that_make_no_sense(dataset: Path, guesses: list[Path], tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_the_tasks_of_suites_are_official_and_of_one_population() -> None:
     names = set(official_names(["cifar10"]))
     for suite in SUITES:
         assert set(suite.tasks) <= names and len(set(suite.tasks)) == len(suite.tasks)
-        assert {parse_task(task).family.population for task in suite.tasks} == {suite.population}
+        assert len({parse_task(task).family.population for task in suite.tasks}) == 1
     assert list(suite_tasks(["NWS(global, v1)", "vote/*"])) == [*GLOBAL.tasks, "vote/*"]
 
 

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nws_data.randomness import Purpose, words
+
 ACTIVATIONS = {"relu": F.relu, "elu": F.elu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
 BLOCKS = {3: (1, 1, 1), 4: (1, 1, 2), 5: (1, 2, 2)}
+
+
+def dropout_mask(seed: int, step: int, batch_size: int, units: int) -> Tensor:
+    """Which units dropout keeps, bool ``(batch_size, units)``: bits of random words, from the lowest, in order."""
+    n = batch_size * units
+    drawn = words(seed, Purpose.DROPOUT, step, -(-n // 32)).numpy().astype("<u4")
+    kept = np.unpackbits(drawn.view(np.uint8), count=n, bitorder="little")
+    return torch.from_numpy(kept).view(batch_size, units).bool()
 
 
 class Oracle:

@@ -16,13 +16,12 @@ from builders.images.bank import ImageBank
 from builders.plan.shape import training_flop
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.augmentation import augment, to_float
-from builders.recipe.dropout import dropout_mask
 from builders.recipe.epochs import split_images
 from builders.recipe.initialization import initial_vector
 from nws_data.format.records import TrainingRecord
 from nws_data.space.architecture import Architecture
 from tests.builders.builds import assert_same
-from tests.builders.compute.oracle import Oracle
+from tests.builders.compute.oracle import Oracle, dropout_mask
 from tests.builders.conftest import epoch_batches, planned
 
 CAP = 19

@@ -9,15 +9,12 @@ import pytest
 import torch
 
 from builders.compute.backend import CPU_BACKENDS, implementation
-from builders.compute.evaluation import FoldedNetwork
 from builders.plan.shape import Shape
 from builders.recipe.augmentation import to_float
-from builders.recipe.dropout import dropout_mask
 from builders.recipe.initialization import initial_vector
 from builders.recipe.optimizers import rate
-from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters
-from tests.builders.compute.oracle import Oracle
+from tests.builders.compute.oracle import Oracle, dropout_mask
 from tests.builders.conftest import SMALLEST, hyperparameters
 from tests.pairs import all_pairs
 
@@ -109,12 +106,12 @@ def test_bits_do_not_depend_on_what_was_trained_before(backend, precision):
 
 @pytest.mark.parametrize("changes", [SMALLEST, MIXED, SMALLEST | {"batch_norm": False}])
 @pytest.mark.parametrize("activation", CLASSES["activation"])
-def test_inference_equals_the_folded_one(backend, changes, activation):
+def test_inference_equals_the_oracle(backend, changes, activation):
     hp = hyperparameters(activation=activation, initialization="glorot_normal", **changes)
     training = implementation(backend)(Shape.of(hp), "float32")
     vector = run(backend, hp, 5, 2, "float32", training=training)
     images = torch.randint(0, 256, (40, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    expected = FoldedNetwork(vector.double(), Architecture.of(hp), activation).logits(images)
+    expected = Oracle(hp, vector.double()).forward(to_float(images).double())
     found = training.scorer()(images)
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
 

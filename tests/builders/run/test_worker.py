@@ -9,7 +9,7 @@ import pytest
 
 from builders.run.messages import Finished, Progress
 from builders.run.worker import run_job
-from builders.run.workspace import remove_tokens, staging_token
+from builders.run.workspace import staging_token
 from nws_data.errors import BuildError
 from nws_data.format.records import TrainingRecord
 
@@ -47,7 +47,7 @@ def test_a_worker_that_is_told_to_stop_stages_nothing_half(jobs, settings, worke
 
 def test_a_worker_of_a_dead_build_does_not_write_into_the_next(jobs, settings, staged, worker_path):
     with staging_token(settings.staging) as mine:
-        remove_tokens(settings.staging)  # as the next build does
+        (settings.staging / mine).unlink()  # as the next build does
         with staging_token(settings.staging), pytest.raises(BuildError, match="belongs to another build now"):
             list(run_job(jobs[-1], replace(settings, token=mine)))
     assert staged() == set()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builders.run.workspace import open_workspace
+from builders.run.workspace import appears, open_workspace, staging_token
 from nws_data.errors import BuildError
 from tests.conftest import stage
 
@@ -40,6 +40,17 @@ def test_another_process_is_refused_too_and_an_ended_one_is_no_hindrance(tmp_pat
         other.kill()  # leaves the lock file behind, but no lock
     with open_workspace(tmp_path):
         assert (tmp_path / ".build" / "lock").exists()
+
+
+def test_the_next_build_ends_the_workers_of_a_dead_one(tmp_path):
+    token = tmp_path / ".build" / "trainings" / "token-0"
+    token.parent.mkdir(parents=True)
+    token.touch()
+    with open_workspace(tmp_path) as workspace:
+        assert workspace.staging == token.parent and not appears(token, 0)
+        with staging_token(workspace.staging) as mine:
+            assert appears(token.with_name(mine), 0)
+        assert not appears(token.with_name(mine), 0.1)
 
 
 def test_the_lock_goes_with_an_error(tmp_path):

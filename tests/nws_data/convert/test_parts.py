@@ -20,8 +20,10 @@ from nws_data.convert.merge import merge
 from nws_data.convert.subset import parse_condition, subset
 from nws_data.errors import BuildError, FormatError, SelectionError
 from nws_data.format.manifest import Manifest
+from nws_data.format.metadata import TRAINING_SCHEMA
 from nws_data.write.writer import write_dataset
 from tests.conftest import CARD_TEMPLATE, IMAGE_SETS, PLANS, dataset_folder, make_record, stage, write
+from tests.nws_data.format.forging import forge
 
 
 def frame_of(root: Path) -> pd.DataFrame:
@@ -45,6 +47,21 @@ def twelve() -> Path:
         write(folder / "nws", "random", stage(folder, "random", range(12)), shard_sizes=(4_000_000,))
 
     return dataset_folder("twelve", make) / "nws"
+
+
+@pytest.mark.parametrize("columns", [("population", "training"), ("population",)])
+def test_a_forged_table_without_a_population_s_trainings_is_refused(tiny_dataset, tmp_path, columns):
+    root = shutil.copytree(tiny_dataset.root, tmp_path / "forged")
+
+    def relabel(rows):
+        for row in rows:
+            row |= {name: row[name].replace("fixed", "random") for name in columns}
+
+    for path in Manifest.load(root).trainings.values():
+        forge(root, path, TRAINING_SCHEMA, relabel)
+    for command in (merge, lambda a, b, _: diff(b, a)):
+        with pytest.raises(FormatError, match=rf"{root}: .* population fixed, .*; `nws verify {root}` says more"):
+            command(root, tiny_dataset.root, tmp_path / "out")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from nws_data.format.manifest import Manifest
 from nws_data.read.columns import derived_columns, split_positions
 from nws_data.read.selection import last_of_each, matches
 from nws_data.space.architecture import Architecture
+from nws_data.space.hyperparameters import CLASSES
 from nws_data.space.identity import split_of
 from tests.conftest import write
 
@@ -223,10 +224,11 @@ def test_a_bool_is_no_string() -> None:
 
 def test_labels(random_data: nws.NWSDataset) -> None:
     assert random_data.classes("dataset") == ("mnist", "digits")
-    labels = random_data.labels("dataset")
-    assert labels.dtype == np.int64
-    assert [random_data.classes("dataset")[i] for i in labels] == random_data["dataset"].tolist()
-    assert random_data.classes("optimizer") == ("adam", "rmsprop", "momentum")
+    for name in CLASSES:
+        labels, classes = random_data.labels(name), random_data.classes(name)
+        assert name == "dataset" or classes == CLASSES[name]
+        assert labels.dtype == np.int64 and [classes[i] for i in labels] == random_data[name].tolist()
+    assert random_data.take(np.arange(0)).labels("optimizer").shape == (0,)
     assert random_data.labels("test_accuracy").dtype == np.float32
     np.testing.assert_array_equal(random_data.labels("passed"), random_data["passed"])
     with pytest.raises(SelectionError, match="target: got 'training'; choose one of dataset, "):

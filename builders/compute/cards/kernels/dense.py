@@ -38,7 +38,7 @@ def _product(
 
 @triton.jit
 def _kept(slot, row, unit, units):
-    """Draw which units dropout keeps; see ``builders.recipe.dropout``."""
+    """Draw which units dropout keeps; see ``builders.compute.plain``."""
     bit = row[:, None] * units + unit[None, :]
     word = bit // 32
     w0, w1, w2, w3 = tl.philox(tl.load(slot + SEED), word // 4, tl.load(slot + STEP).to(tl.uint32), DROPOUT, 0)

@@ -11,7 +11,6 @@ from torch import Tensor
 from builders.compute.backend import BACKENDS, Backend
 from builders.compute.cards.bank import DeviceBank
 from builders.compute.cards.state import State
-from builders.compute.evaluation import FoldedNetwork
 from builders.compute.plain import PlainTraining
 from builders.plan.shape import Shape
 from nws_data.space.architecture import Architecture
@@ -46,16 +45,14 @@ class PlainProgram:
         slots[:, 1:3] += slots[:, 3:4]
 
     def _run(self, slot: int, seed: int, step: int, cursor: int, active: int, code: int, augments: int) -> None:
-        state, activation = self.state, CLASSES["activation"][code]
+        state, training, own = self.state, self.training, slice(slot, slot + 1)
         images, labels = self.bank.gather(state.rows[slot, cursor])
-        if self.correct is not None:
-            network = FoldedNetwork(state.vectors[slot], self.shape.architecture, activation)
-            n = len(labels)
-            self.correct[cursor * n : (cursor + 1) * n] = network.logits(images).argmax(1) == labels
-            return
-        training, own = self.training, slice(slot, slot + 1)
         training.vector = state.vectors[slot]
-        training._hyperparameters = SimpleNamespace(activation=activation, augmentation=bool(augments))
+        training._hyperparameters = SimpleNamespace(activation=CLASSES["activation"][code], augmentation=bool(augments))
+        if self.correct is not None:
+            n = len(labels)
+            self.correct[cursor * n : (cursor + 1) * n] = training.scorer()(images).argmax(1) == labels
+            return
         training._seed = seed
         for name, values in (("m", state.optimizer.m[own]), ("v", state.optimizer.v[own])):
             setattr(training._optimizer, name, values)

@@ -10,7 +10,7 @@ from torch.utils import deterministic
 
 import nws_data
 from builders.build import build
-from builders.compute.backend import BACKENDS, check_arithmetic, implementation
+from builders.compute.backend import BACKENDS, Backend, check_arithmetic, implementation
 from builders.compute.cards.card import open_card
 from builders.compute.compute_path import resolve_device
 from builders.compute.lane import Steps
@@ -66,10 +66,11 @@ def test_arithmetic_that_a_device_has_not_is_refused():
         check_arithmetic("cuda", "cudnn", "float32")
 
 
-def test_backends_are_there_and_others_refused():
+def test_backends_are_there_and_one_that_needs_more_says_so(monkeypatch):
     assert all(callable(implementation(name)) for name in BACKENDS)
-    with pytest.raises(BuildError, match=r"backend: .*triton"):
-        implementation("cudnn")
+    monkeypatch.setitem(BACKENDS, "absent", Backend("cuda", "cuda-absent-1", "absent.program:Program"))
+    with pytest.raises(BuildError, match=r"--backend absent cannot be loaded \(No module named 'absent'\): install triton"):
+        implementation("absent")
 
 
 def test_a_build_on_a_card_is_refused_without_one_else_done(bank, tmp_path):

@@ -12,8 +12,7 @@ import torch.nn.functional as F
 from builders.compute.native.library import LONGEST_ROW, MOST_UNITS, images_in, required_kernels
 from builders.recipe.augmentation import to_float
 from builders.recipe.constants import ACTIVATION_CODES
-from builders.recipe.dropout import dropout_mask
-from nws_data.randomness import Purpose
+from nws_data.randomness import Purpose, bits
 from nws_data.space.architecture import IMAGE_SHAPE, all_architectures
 from nws_data.space.network import ACTIVATIONS
 
@@ -68,7 +67,7 @@ def test_dropout_masks_are_those_of_every_path(n):
     seed, step = 0x1234_5678_9ABC_DEF0, 77
     keep, words = torch.zeros(n, dtype=torch.uint8), torch.zeros(n // 32 + 8, dtype=torch.int32)
     kernels().dropout_mask(seed, int(Purpose.DROPOUT), step, n, words.data_ptr(), keep.data_ptr())
-    assert torch.equal(keep.bool(), dropout_mask(seed, step, 1, n).flatten())
+    assert torch.equal(keep, bits(seed, Purpose.DROPOUT, step, n))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -15,17 +15,15 @@ from builders.compute.cards.bank import DeviceBank
 from builders.compute.cards.fleet import PRODUCTS, SCORING
 from builders.compute.cards.program import Program
 from builders.compute.cards.state import State
-from builders.compute.evaluation import FoldedNetwork
 from builders.compute.plain import PlainTraining
 from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.augmentation import to_float
-from builders.recipe.dropout import dropout_mask
 from builders.recipe.initialization import initial_vector
 from builders.recipe.optimizers import epoch_rates
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import CLASSES
-from tests.builders.compute.oracle import Oracle
+from tests.builders.compute.oracle import Oracle, dropout_mask
 from tests.builders.conftest import planned
 
 ODD = {"filter_size": 5, "depth_conv": 4, "depth_fc": 5, "width_conv": 48, "width_fc": 192}
@@ -225,7 +223,7 @@ def test_images_are_scored_as_by_the_plain_network(device_bank, batch_norm):
     for _ in range(3):
         program.run()
     images, labels = device_bank.gather(torch.arange(5, device=device_bank.device))
-    found = FoldedNetwork(vector, architecture, "elu").logits(images.cpu()).argmax(1) == labels.cpu()
+    found = Oracle(training.hyperparameters, vector).forward(to_float(images.cpu()).double()).argmax(1) == labels.cpu()
     assert correct[:5].cpu().tolist() == found.int().tolist()
     assert torch.equal(state.vectors[0].cpu(), vector.float())
 
@@ -240,5 +238,6 @@ def test_of_outputs_with_a_nan_the_nan_is_the_largest(device_bank):
     state.rows[0, 0] = torch.arange(2, dtype=torch.int32)
     correct = torch.full((2,), 7, dtype=torch.uint8, device=device_bank.device)
     Program(architecture, state, device_bank, torch.float32, SCORING, correct).run()
-    expected = FoldedNetwork(vector, architecture, "relu").logits(images.cpu()).argmax(1) == labels.cpu()
+    logits = Oracle(training.hyperparameters, vector).forward(to_float(images.cpu()).double())
+    expected = logits.argmax(1) == labels.cpu()
     assert correct.tolist() == expected.int().tolist() and correct[0] == 1
