@@ -51,6 +51,11 @@ class Evidence:
     def __init__(self, source: Source, tables: dict[str, Tables]) -> None:
         self._source, self._tables = source, tables
 
+    @cached_property
+    def population(self) -> str:
+        """The population that figures of either one show."""
+        return self._source.population
+
     def table(self, figure: str, name: str, **values: object) -> pd.DataFrame:
         """Return rows with these values of a figure and its twin of windows; raises ``MissingDataError`` without any."""
         made = [self._tables[key][name] for key in (figure, f"{figure}-windows") if key in self._tables]
@@ -259,7 +264,7 @@ def two_modes(evidence: Evidence) -> Finding:
     both = modes["failure_peak"].notna() & modes["success_peak"].notna()
     texts = [f"{r.dataset} {100 * r.failure_peak:.0f} and {100 * r.success_peak:.0f} %" for r in modes[both].itertuples()]
     verdict = HOLDS if both.all() else OPEN if both.any() else FAILS
-    return Finding(f"peaks of failure and success: {', '.join(texts) or 'none'}", verdict, _sizes(modes))
+    return Finding(f"peaks of failure and success: {', '.join(texts) or 'none'}", verdict, _sizes(evidence, modes))
 
 
 def failure_peaks(evidence: Evidence) -> Finding:
@@ -269,11 +274,11 @@ def failure_peaks(evidence: Evidence) -> Finding:
     ten, twenty = (any(low < value < high for value in peaks) for low, high in ((0.07, 0.13), (0.15, 0.25)))
     text = ", ".join(f"{100 * value:.0f}" for value in sorted(peaks))
     verdict = HOLDS if ten and twenty else FAILS if not ten else OPEN
-    return Finding(f"peaks below the thresholds, over all image sets: {text} %", verdict, _sizes(modes))
+    return Finding(f"peaks below the thresholds, over all image sets: {text} %", verdict, _sizes(evidence, modes))
 
 
-def _sizes(modes: pd.DataFrame) -> str:
-    return f"{int(modes['trainings'].sum()):,} trainings on {len(modes)} image sets"
+def _sizes(evidence: Evidence, modes: pd.DataFrame) -> str:
+    return f"{int(modes['trainings'].sum()):,} trainings on {len(modes)} image sets{_of([evidence.population])}"
 
 
 def correlated(evidence: Evidence) -> Finding:
@@ -285,7 +290,8 @@ def correlated(evidence: Evidence) -> Finding:
     half = 1.96 / np.sqrt(max(terms - 3, 1))  # of Fisher's z
     low, high = (np.tanh(np.arctanh(pairs["correlation"].min()) + sign * half) for sign in (-1, 1))
     text = f"{pairs['correlation'].min():.2f} to {pairs['correlation'].max():.2f}, the least [{low:.2f}, {high:.2f}]"
-    size = f"{int(errors['trainings'].sum())} converged trainings on {len(errors)} image sets"
+    n = int(errors["trainings"].sum())
+    size = f"{n} converged trainings on {len(errors)} image sets{_of([evidence.population])}"
     return Finding(text, sided(low, high, _STRONG), size)
 
 
@@ -299,7 +305,7 @@ def spans(evidence: Evidence) -> Finding:
     verdict = HOLDS if first[0] == "initialization" and {*first[1:]} == {"activation", "optimizer"} else OPEN
     verdict = FAILS if "initialization" not in first else verdict
     errors = evidence.table("regression", "errors")
-    size = f"{int(errors['trainings'].sum())} converged trainings"
+    size = f"{int(errors['trainings'].sum())} converged trainings{_of([evidence.population])}"
     return Finding(f"spans of the coefficients in sd: {text}", verdict, size)
 
 

@@ -156,7 +156,7 @@ def _says_more(before: list[str], now: list[str]) -> bool:
     if now[3:] == [OPEN, ""]:
         return True
     sizes, populations = zip(*(row[4].partition(OF_POPULATIONS)[::2] for row in (before, now)), strict=True)
-    n_before, n_now = (sum(map(int, re.findall(r"\d+", size))) for size in sizes)
+    n_before, n_now = (sum(map(int, re.findall(r"\d+", size.replace(",", "")))) for size in sizes)
     of_before, of_now = (set(names.split(" and ")) for names in populations)
     return bool(populations[0]) and of_before.isdisjoint(of_now) and n_before > n_now
 

@@ -30,6 +30,7 @@ OF_TRAININGS = {
 
 def check(text: str, tables: dict[str, Any], trainings: pd.DataFrame | None = None) -> Finding:
     evidence = Evidence(Source(root=Path("none"), results=Path("none")), tables)
+    evidence.population = "random"
     if trainings is not None:
         evidence.trainings = trainings
     return next(claim for claim in CLAIMS if claim.text == text).check(evidence)
@@ -238,16 +239,20 @@ def test_coefficients() -> None:
     text = "Coefficients are strongly correlated between image sets"
     verdicts = [check(text, regression(order, r)).verdict for r in (0.9, 0.55, 0.1)]
     assert verdicts == [HOLDS, OPEN, FAILS]
-    assert f"[{np.tanh(np.arctanh(0.9) - 1.96 / np.sqrt(67 - 3)):.2f}, " in check(text, regression(order, 0.9)).found
+    found = check(text, regression(order, 0.9))
+    assert f"[{np.tanh(np.arctanh(0.9) - 1.96 / np.sqrt(67 - 3)):.2f}, " in found.found
+    assert found.evidence == "200 converged trainings on 2 image sets, population random"
 
 
 def test_modes() -> None:
     two, peaks = "Accuracies have two modes, failures and successes", "Failures peak at 10 and at about 20 %"
 
     def verdicts(failure: list[float], failure_2: list[float], success: list[float]) -> list[str]:
-        columns = {"dataset": ["a", "b"], "trainings": 50, "failure_peak": failure, "failure_peak_2": failure_2}
+        columns = {"dataset": ["a", "b"], "trainings": 500, "failure_peak": failure, "failure_peak_2": failure_2}
         tables = {"statistics": {"modes": pd.DataFrame(columns | {"success_peak": success})}}
-        return [check(text, tables).verdict for text in (two, peaks)]
+        findings = [check(text, tables) for text in (two, peaks)]
+        assert all(one.evidence == "1,000 trainings on 2 image sets, population random" for one in findings)
+        return [one.verdict for one in findings]
 
     none = float("nan")
     assert verdicts([0.1, 0.11], [0.2, none], [0.9, 0.8]) == [HOLDS, HOLDS]
@@ -294,5 +299,10 @@ def test_of_two_populations_the_finding_on_more_trainings_stays(tmp_path: Path) 
         assert merged_claims(before, now) == left  # the last: the same population was built anew, with fewer trainings
     both = table("both", pd.concat([frame[:300], frame[:300].assign(population="fixed")]))
     assert merged_claims(many, both) == both
+    thousand, hundreds = (
+        table(name, frame[:900]).replace("214 and 222 trainings, population random", f"{n} trainings, population {name}")
+        for name, n in (("fixed", "1,000"), ("random", "600"))
+    )
+    assert merged_claims(thousand, hundreds) == thousand != hundreds
     pooled = table("pooled", pd.concat([frame, frame.assign(population="fixed")]))
     assert merged_claims(pooled, few) == few  # of trainings that are gone in part
