@@ -185,7 +185,7 @@ def _add_reference(commands: Commands) -> None:
     download = arg("--download", action="store_true", help="let torchvision download what is missing")
     population = arg("--population", choices=POPULATIONS, help="that one alone, such as in a run of its own (default: both)")
     pilot = "train 40 networks by each of several image counts and epoch caps, to choose from"
-    add_command(steps, "pilot", _run_reference, pilot, budget, out, root, download)
+    add_command(steps, "pilot", _run_reference, pilot, budget, population, out, root, download)
     add_command(steps, "build", _run_reference, "train the networks", budget, population, out, root, download)
     add_command(steps, "run", _run_reference, "run methods on the tasks and make all figures", budget, out)
     add_command(steps, "report", _run_reference, "write results, findings and docs/ of this checkout", budget, out)
@@ -248,10 +248,8 @@ def _run_reference(options: argparse.Namespace) -> int:
     budget = budget_of(options.budget)
     if options.step in ("pilot", "build"):
         images = options.image_root, options.download
-        if options.step == "pilot":
-            build_pilots(budget, options.out, *images)
-        else:
-            build_reference(budget.of([options.population]) if options.population else budget, options.out, *images)
+        train = build_pilots if options.step == "pilot" else build_reference
+        train(budget.of([options.population]) if options.population else budget, options.out, *images)
     elif options.step == "run":
         return 1 if run_reference(budget, options.out) else 0
     else:

@@ -11,7 +11,7 @@ from benchmarks.leaderboard.suites import SUITES
 from builders.config import BuildConfig
 from builders.images.prepare import ImageOptions
 from nws_data.errors import NWSError, one_of
-from nws_data.space.hyperparameters import CLASSES
+from nws_data.space.hyperparameters import CLASSES, Population
 from nws_data.tasks.table import GLOBAL_TARGETS
 
 _MAIN = ("initialization", "activation", "optimizer", "dataset")
@@ -163,8 +163,11 @@ _LEAKS = (
     ),
 )
 
-PILOT = ((600, 40), (1200, 20), (4800, 20))
-"""Training images of an image set and the epoch cap of each pilot: two of equal cost, one of four times that."""
+PILOTS: dict[Population, tuple[tuple[int, int], ...]] = {
+    "fixed": ((600, 40), (1200, 20), (2400, 20), (4800, 20)),
+    "random": ((1200, 20), (4800, 20)),
+}
+"""Training images of an image set and the epoch cap of each pilot."""
 N_PILOT = 40
 
 BUDGETS = {

@@ -18,7 +18,7 @@ from benchmarks.leaderboard.runs.command import sentence
 from benchmarks.leaderboard.runs.leaks import run_checks
 from benchmarks.leaderboard.runs.plans import Plan, choose_methods, choose_tasks, make_plans
 from benchmarks.leaderboard.runs.runner import Keep, run_all
-from benchmarks.reference.budgets import N_PILOT, PILOT, Budget, Runs
+from benchmarks.reference.budgets import N_PILOT, PILOTS, Budget, Runs
 from builders.build import build
 from builders.images.sources import default_image_root, load_images
 from nws_data.atomic import atomic_file, write_bytes
@@ -32,7 +32,7 @@ from nws_data.terminal import say
 SVHN_PART = "svhn_subset.npz"
 N_SVHN = 10_000
 DATA, ABLATION, RESULTS, FIGURES = "nws", "nws-without-batch-norm", "results", "figures"
-PILOTS = "pilots"
+PILOTS_FOLDER = "pilots"
 PREDICTIONS, CHECKPOINTS = "predictions", "checkpoints"
 LEAKS = "leaks.json"
 """Below the folder of the reference population."""
@@ -49,20 +49,21 @@ def build_reference(budget: Budget, out: Path, root: Path | None, download: bool
 
 
 def build_pilots(budget: Budget, out: Path, root: Path | None, download: bool) -> None:
-    """Train the first ``N_PILOT`` fixed networks by the image counts and epoch caps of ``PILOT``, into ``out/pilots``."""
+    """Train the first ``N_PILOT`` networks of each population by its image counts and epoch caps, into ``out/pilots``."""
     part = svhn_part(root or default_image_root(), download)
-    for n_train, epoch_cap in PILOT:
-        plan = replace(budget.of([]), n_train=n_train, epoch_cap=epoch_cap, trainings={"fixed": N_PILOT})
-        folder = pilot_folder(out, n_train, epoch_cap)
-        (config,) = plan.configs(folder, folder, part, root, download, usable_cores())
-        for report in build(config):
-            say(f"{config.out}: {report.n_trainings} trainings, {report.n_new} trained now in {report.elapsed_s:.0f} s")
-    say(f"Next: nws reference report --out {out}, once the population and its results are there")
+    for population in (name for name in POPULATIONS if name in budget.trainings):
+        for n_train, epoch_cap in PILOTS[population]:
+            plan = replace(budget.of([]), n_train=n_train, epoch_cap=epoch_cap, trainings={population: N_PILOT})
+            folder = pilot_folder(out, population, n_train, epoch_cap)
+            (config,) = plan.configs(folder, folder, part, root, download, usable_cores())
+            for report in build(config):
+                say(f"{folder}: {report.n_trainings} trainings, {report.n_new} trained now in {report.elapsed_s:.0f} s")
+    say(f"Next: nws reference report --out {out}")
 
 
-def pilot_folder(out: Path, n_train: int, epoch_cap: int) -> Path:
+def pilot_folder(out: Path, population: Population, n_train: int, epoch_cap: int) -> Path:
     """Return the folder of a pilot's dataset."""
-    return out / PILOTS / f"{n_train}-images-{epoch_cap}-epochs"
+    return out / PILOTS_FOLDER / f"{population}-{n_train}-images-{epoch_cap}-epochs"
 
 
 def population_of(task: str) -> Population:

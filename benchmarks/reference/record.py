@@ -15,7 +15,7 @@ import pandas as pd
 
 import nws_data
 from benchmarks.leaderboard.board.write import read_results
-from benchmarks.reference.budgets import PILOT, Budget
+from benchmarks.reference.budgets import PILOTS, Budget
 from benchmarks.reference.commands import DATA, LEAKS, RESULTS, check_leaks, pilot_folder, population_of
 from builders.estimate.image_counts import ImageCounts
 from builders.plan.shape import training_flop
@@ -40,7 +40,6 @@ def measure_record(name: str, budget: Budget, out: Path, population: Population)
     runs = [run for result in read_results(results).values() if result.data_digest == digest for run in result.runs]
     shards = [shard for stored in manifest.populations[population].splits.values() for shard in stored.shards]
     leaks = [leak for leak in check_leaks(budget.leaks, data, out / LEAKS) if population_of(leak["task"]) == population]
-    pilots = [_pilot(budget, out, *sizes) for sizes in PILOT if pilot_folder(out, *sizes).exists()]
     return {
         "budget": name,
         "n_train": budget.n_train,
@@ -57,16 +56,20 @@ def measure_record(name: str, budget: Budget, out: Path, population: Population)
         "fits": len(runs),
         "fit_s": sum(run.fit_s for run in runs),
         "predict_s": sum(run.predict_s for run in runs),
-        "pilots": pilots if population == "fixed" else [],
         "leaks": leaks,
     }
 
 
-def _pilot(budget: Budget, out: Path, n_train: int, epoch_cap: int) -> dict[str, Any]:
-    plan = replace(budget, n_train=n_train, epoch_cap=epoch_cap)
-    found = _population(plan, pilot_folder(out, n_train, epoch_cap), "fixed")
-    kept = ("trainings", "passed", "passed_by", "flop", "core_s")
-    return {"n_train": n_train, "epoch_cap": epoch_cap} | {key: found[key] for key in kept}
+def measure_pilots(budget: Budget, out: Path, population: Population) -> list[dict[str, Any]]:
+    """Return sizes, cost and who passes of a population's pilots below ``out``, for JSON."""
+    found = []
+    for n_train, epoch_cap in PILOTS[population]:
+        folder = pilot_folder(out, population, n_train, epoch_cap)
+        if folder.exists():
+            measured = _population(replace(budget, n_train=n_train, epoch_cap=epoch_cap), folder, population)
+            kept = {key: measured[key] for key in ("trainings", "passed", "passed_by", "flop", "core_s")}
+            found.append({"n_train": n_train, "epoch_cap": epoch_cap, **kept})
+    return found
 
 
 def _population(budget: Budget, data: Path, population: Population) -> dict[str, Any]:

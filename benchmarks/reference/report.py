@@ -1,7 +1,7 @@
 """``nws reference report``: the committed results, board, figures and pages, from a folder of the reference population.
 
-A folder may hold one population alone: what is committed of the other one stays. Pages follow from committed files alone
-(:func:`pages`), so that a test can say whether they are what those files give.
+A folder may hold one population alone, or pilots: what is committed of the others stays. Pages follow from committed files
+alone (:func:`pages`), so that a test can say whether they are what those files give.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from benchmarks.findings.tables import percent
 from benchmarks.leaderboard.board.write import read_results, write_board
 from benchmarks.leaderboard.files.results import Result, ResultError, main_metric
 from benchmarks.reference.budgets import Budget, budget_of
-from benchmarks.reference.commands import DATA, PREDICTIONS, RESULTS, population_of
+from benchmarks.reference.commands import DATA, PILOTS_FOLDER, PREDICTIONS, RESULTS, population_of
 from benchmarks.reference.commands import FIGURES as FIGURES_FOLDER
-from benchmarks.reference.record import measure_record
+from benchmarks.reference.record import measure_pilots, measure_record
 from benchmarks.templates import render
 from nws_data.atomic import write_bytes
 from nws_data.format.manifest import Manifest
@@ -51,20 +51,30 @@ def write_report(name: str, budget: Budget, out: Path) -> list[Path]:
 
     Raises ``FormatError`` or ``ResultError`` for a damaged dataset or result file; nothing is replaced then.
     """
-    populations = [name for name in POPULATIONS if name in Manifest.load(out / DATA).populations]
+    pilots_alone = not (out / DATA).exists() and (out / PILOTS_FOLDER).exists()
+    stored = {} if pilots_alone else Manifest.load(out / DATA).populations
+    populations = [name for name in POPULATIONS if name in stored]
     found = {population: measure_record(name, budget, out, population) for population in populations}
-    write_board(out / RESULTS, out / RESULTS, out / DATA, out / PREDICTIONS)
-    replace_results(_COMMITTED, out / RESULTS, populations)
-    replace_figures(_PICTURES, out / FIGURES_FOLDER, populations)
-    write_board(_COMMITTED, _COMMITTED)  # what anybody can make of the committed files: predictions are not among them
+    if populations:
+        write_board(out / RESULTS, out / RESULTS, out / DATA, out / PREDICTIONS)
+        replace_results(_COMMITTED, out / RESULTS, populations)
+        replace_figures(_PICTURES, out / FIGURES_FOLDER, populations)
+        write_board(_COMMITTED, _COMMITTED)  # what anybody can make of the committed files: predictions are not among them
     record = json.loads((HERE / RECORD).read_text(encoding="utf-8"))
-    for population, values in found.items():
-        record[population] = values | {"pilots": values["pilots"] or record[population]["pilots"]}
+    for population in POPULATIONS:
+        pilots = merged_pilots(record[population]["pilots"], measure_pilots(budget, out, population))
+        record[population] = found.get(population, record[population]) | {"pilots": pilots}
     write_bytes(HERE / RECORD, (json.dumps(record, indent=1) + "\n").encode())
     written = pages()
     for path, text in written.items():
         write_bytes(path, text.encode())
     return list(written)
+
+
+def merged_pilots(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return pilots by their sizes in ascending order, new ones instead of old ones of the same sizes."""
+    by_sizes = {(pilot["n_train"], pilot["epoch_cap"]): pilot for pilot in (*old, *new)}
+    return [by_sizes[sizes] for sizes in sorted(by_sizes)]
 
 
 def replace_results(folder: Path, source: Path, populations: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from benchmarks.leaderboard.board.write import _check_all, read_results
 from benchmarks.leaderboard.files.results import ResultError
 from benchmarks.leaderboard.runs.plans import choose_methods
 from benchmarks.reference import commands, report
-from benchmarks.reference.budgets import BUDGETS, Budget, Runs
+from benchmarks.reference.budgets import BUDGETS, PILOTS, Budget, Runs
 from benchmarks.reference.commands import (
     ABLATION,
     DATA,
@@ -32,8 +32,8 @@ from benchmarks.reference.commands import (
     remove_stale,
     run_reference,
 )
-from benchmarks.reference.record import _pilot, measure_record
-from benchmarks.reference.report import gain_text, pages, replace_figures, replace_results, scores_table
+from benchmarks.reference.record import measure_pilots, measure_record
+from benchmarks.reference.report import gain_text, merged_pilots, pages, replace_figures, replace_results, scores_table
 from nws_data.format.manifest import Manifest
 from nws_data.tasks.table import parse_task
 from tests.baselines.planted import write_planted
@@ -89,14 +89,27 @@ def test_the_build_is_the_plan_and_has_the_part_of_svhn(tmp_path: Path, capsys: 
 @pytest.mark.slow
 def test_a_pilot_is_built_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez(tmp_path / "svhn_subset.npz", images=np.zeros((1000, 32, 32, 3), np.uint8), labels=np.arange(1000) % 10)
-    for name, value in (("PILOT", ((440, 20),)), ("N_PILOT", 2)):
-        monkeypatch.setattr(commands, name, value)
-    build_pilots(MINI, tmp_path / "out", tmp_path, download=False)
-    manifest = Manifest.load(pilot_folder(tmp_path / "out", 440, 20))
+    monkeypatch.setitem(PILOTS, "fixed", ((440, 20),))
+    monkeypatch.setattr(commands, "N_PILOT", 2)
+    build_pilots(replace(MINI, trainings={"fixed": 7}), tmp_path / "out", tmp_path, download=False)
+    manifest = Manifest.load(pilot_folder(tmp_path / "out", "fixed", 440, 20))
     assert manifest.populations["fixed"].plan["epoch_cap"] == 20 and manifest.image_sets[0].n_train == 440
-    found = _pilot(MINI, tmp_path / "out", 440, 20)
+    (found,) = measure_pilots(MINI, tmp_path / "out", "fixed")
     assert (found["n_train"], found["epoch_cap"], found["trainings"]) == (440, 20, 2)
     assert sum(n for _, n in found["passed_by"]["initialization"].values()) == 2 and found["flop"] > 0
+
+
+def test_a_pilot_takes_the_place_of_that_of_the_same_sizes_alone() -> None:
+    def pilot(n_train: int, epoch_cap: int, passed: int) -> dict[str, int]:
+        return {"n_train": n_train, "epoch_cap": epoch_cap, "passed": passed}
+
+    old = [pilot(600, 40, 1), pilot(1200, 20, 2)]
+    assert merged_pilots(old, []) == old
+    assert merged_pilots(old, [pilot(1200, 20, 3), pilot(600, 20, 4)]) == [
+        pilot(600, 20, 4),
+        pilot(600, 40, 1),
+        pilot(1200, 20, 3),
+    ]
 
 
 @pytest.mark.slow
