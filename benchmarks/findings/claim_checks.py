@@ -17,7 +17,7 @@ import pandas as pd
 from scipy.stats import ttest_ind
 
 from benchmarks.findings.bars import compared_method
-from benchmarks.findings.importance_pictures import clear
+from benchmarks.findings.importance import clear
 from benchmarks.findings.results import is_trivial
 from benchmarks.findings.source import MissingDataError, Source
 from benchmarks.findings.tables import Tables, percent, points, span, where
