@@ -63,12 +63,8 @@ def _seconds() -> float:
 def compared(base: Sequence[float], other: Sequence[float]) -> dict[str, float]:
     """Return how many times faster ``other`` was, round by round: median, least and most; and its median seconds."""
     found = [a / b for a, b in zip(base, other, strict=True)]
-    return {
-        "ratio": statistics.median(found),
-        "least": min(found),
-        "most": max(found),
-        "median_s": statistics.median(other),
-    }
+    ratios = {"ratio": statistics.median(found), "least": min(found), "most": max(found)}
+    return ratios | {"median_s": statistics.median(other)}
 
 
 def command_line(doc: str | None, rounds: int = 5) -> argparse.ArgumentParser:

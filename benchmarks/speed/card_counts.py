@@ -123,9 +123,9 @@ def _touched_bytes(touched: Sequence[tuple[bool, np.ndarray]], tensors: Sequence
     return total
 
 
-def full_fleet(shape: Shape, bank: DeviceBank, precision: str, slots: int | None, **options: Any) -> DeviceFleet:
+def full_fleet(shape: Shape, bank: DeviceBank, precision: str, slots: int, **options: Any) -> DeviceFleet:
     """Return a fleet with a training in every slot, half of them augmenting, at the beginning of an epoch."""
-    fleet = DeviceFleet(shape, bank, "triton", precision, slots or shape.card_slots, **options)
+    fleet = DeviceFleet(shape, bank, "triton", precision, slots, **options)
     n_train, n_test = (item := bank.host.sets[SET]).n_train, item.n_test
     scored = {"a": ("train", torch.arange(n_train // 5)), "b": ("test", torch.arange(n_test))}
     steps = max(1, n_train * 9 // 10 // shape.batch_size)
@@ -137,27 +137,21 @@ def full_fleet(shape: Shape, bank: DeviceBank, precision: str, slots: int | None
     return fleet
 
 
-def count_step(shape: Shape, precision: str, slots: int | None = None) -> Counts:
-    """Count one augmenting step of a full fleet."""
-    counts = Counts()
+def measure(name: str, batch_size: int, precision: str, slots: int | None) -> dict[str, Any]:
+    """Return kernels and kilobytes an image of one augmenting step of a full fleet, and by kernel."""
+    shape, counts = Shape(ARCHITECTURES[name], batch_size), Counts()
+    slots = slots or shape.card_slots
+    images = slots * batch_size
     with tempfile.TemporaryDirectory() as folder:
-        random_bank(Path(folder), {SET: (2 * (slots or shape.card_slots) * shape.batch_size, 10)})
-        bank = DeviceBank(ImageBank.open(Path(folder)), torch.device("cpu"))
-        fleet = full_fleet(shape, bank, precision, slots)
+        random_bank(Path(folder), {SET: (2 * images, 10)})
+        fleet = full_fleet(shape, DeviceBank(ImageBank.open(Path(folder)), torch.device("cpu")), precision, slots)
         with counts.launches():
             fleet.run(1)
-    return counts
-
-
-def measure(name: str, batch_size: int, precision: str, slots: int | None = None) -> dict[str, Any]:
-    """Return kernels and kilobytes an image of a step, and by kernel."""
-    shape = Shape(ARCHITECTURES[name], batch_size)
-    counts, images = count_step(shape, precision, slots), (slots or shape.card_slots) * batch_size
     kernels, nbytes = counts.kernels.total(), counts.nbytes.total() / images
     floor = floor_bytes(shape.architecture, batch_size)
     return {
         "architecture": name,
-        "slots": slots or shape.card_slots,
+        "slots": slots,
         "batch": batch_size,
         "kernels": kernels,
         "kb_image": nbytes / 1e3,
