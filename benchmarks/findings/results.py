@@ -76,14 +76,10 @@ def in_order(labels: Sequence[str]) -> list[str]:
 
 def look_of(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return the colour of each method's bars; beyond eight methods colours come again, hatched."""
-    found, n, grey = {}, len(style.COLOURS), 0
-    for i, label in enumerate(labels):
-        if is_trivial(label):
-            found[label] = {"facecolor": TRIVIAL_COLOURS[grey % len(TRIVIAL_COLOURS)]}
-            grey += 1
-        else:
-            found[label] = {"facecolor": style.COLOURS[i % n]} | ({"hatch": "///", "edgecolor": "white"} if i >= n else {})
-    return found
+    others, trivial = ([label for label in labels if is_trivial(label) == kind] for kind in (False, True))
+    n, hatched = len(style.COLOURS), {"hatch": "///", "edgecolor": "white"}
+    found = {label: {"facecolor": style.COLOURS[i % n]} | (hatched if i >= n else {}) for i, label in enumerate(others)}
+    return found | {label: {"facecolor": TRIVIAL_COLOURS[i % 3]} for i, label in enumerate(trivial)}
 
 
 def right_of(result: Result) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
