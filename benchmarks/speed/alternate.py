@@ -95,8 +95,7 @@ def write_line(file: Path, record: Mapping[str, object]) -> None:
     """Append a record, whole, and print it."""
     line = json.dumps(record)
     with file.open("a", encoding="utf-8") as out:
-        out.write(line + "\n")
-        out.flush()
+        print(line, file=out, flush=True)
         os.fsync(out.fileno())
     print(line[:600], flush=True)
 
