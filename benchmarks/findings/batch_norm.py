@@ -89,7 +89,6 @@ def _tasks(roots: Mapping[bool, Path], target: str) -> dict[bool, list[Task]]:
 
 
 def _scores(source: Source, tasks: Sequence[Task]) -> Pair:
-    """Return the scores pooled over tasks."""
     found = [(task, predicted(source, "batch-norm", task, _predict)) for task in tasks]
     full, stripped = (pool([task.evaluate(values[name]) for task, values in found]) for name in ("full", "stripped"))
     return full, stripped
@@ -103,13 +102,13 @@ def _predict(method: Method, task: Task) -> dict[str, np.ndarray]:
 
 
 def _cases(found: dict[tuple[bool, str], Pair]) -> pd.DataFrame:
-    rows = []
-    for (norm, target), pair in found.items():
-        for stripped, score in zip((False, True), pair, strict=True):
-            case = {"target": target, "batch_norm": norm, "stripped": stripped, "trainings": len(score.trainings)}
-            values = {name: getattr(score, name) for name in ("accuracy", "accuracy_low", "accuracy_high", "chance")}
-            rows.append(case | values)
-    return pd.DataFrame(rows)
+    scores = ("accuracy", "accuracy_low", "accuracy_high", "chance")
+    rows = [
+        (target, norm, stripped, len(score.trainings), *(getattr(score, name) for name in scores))
+        for (norm, target), pair in found.items()
+        for stripped, score in zip((False, True), pair, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["target", "batch_norm", "stripped", "trainings", *scores])
 
 
 def _differences(found: dict[tuple[bool, str], Pair]) -> pd.DataFrame:
@@ -151,9 +150,8 @@ def draw(tables: Tables) -> dict[str, Figure]:
     n_cases = cases.dropna(subset=["accuracy"]).groupby("target").size()
     middles = [i + (n_cases[target] - len(kinds)) * width / 2 for i, target in enumerate(targets)]  # of the bars there are
     panel.set_xticks(middles, [target.replace("_", " ") + marks[target] for target in targets])
-    panel.set(
-        ylabel="accuracy on windows (%)", ylim=(0, 105), title="Tested on all weights, and without norm values and biases"
-    )
+    panel.set_title("Tested on all weights, and without norm values and biases")
+    panel.set(ylabel="accuracy on windows (%)", ylim=(0, 105))
     panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
     return {"cases": figure}
 
@@ -179,18 +177,15 @@ def tell(tables: Tables) -> str:
         parts.append(f"Too few are left for {names}: those are of trainings above {lower['above'].iloc[0]:.0%} accuracy.")
     for what, words in _CHANGES.items():
         rows = where(differences, what=what)
-        if len(rows):
-            parts.append(_changes(rows, words))
+        if rows.empty:
+            continue
+        mean = f"{words} changes by {100 * rows['estimate'].mean():+.1f} points on average over {len(rows)} hyper-parameters"
+        each = [
+            f"{row.target.replace('_', ' ')} by {100 * row.estimate:+.0f} ({100 * row.low:+.0f} to {100 * row.high:+.0f})"
+            for row in rows[(rows["low"] > 0) | (rows["high"] < 0)].itertuples()
+        ]
+        sure = f"beyond chance change {', '.join(each)}." if each else "none of them beyond chance."
+        parts.append(f"{mean}; {sure}")
     if False not in trainings.index:
         parts.append(f"Trainings without batch norm are not compared: give them by --without-batch-norm; {_BUILD}.")
     return " ".join(parts)
-
-
-def _changes(rows: pd.DataFrame, words: str) -> str:
-    mean = f"{words} changes by {100 * rows['estimate'].mean():+.1f} points on average over {len(rows)} hyper-parameters"
-    sure = rows[(rows["low"] > 0) | (rows["high"] < 0)]
-    each = [
-        f"{row.target.replace('_', ' ')} by {100 * row.estimate:+.0f} ({100 * row.low:+.0f} to {100 * row.high:+.0f})"
-        for row in sure.itertuples()
-    ]
-    return f"{mean}; " + (f"beyond chance change {', '.join(each)}." if each else "none of them beyond chance.")

@@ -17,7 +17,7 @@ import pandas as pd
 from scipy.stats import ttest_ind
 
 from benchmarks.findings.bars import compared_method
-from benchmarks.findings.importance_pictures import clear
+from benchmarks.findings.importance import clear
 from benchmarks.findings.results import is_trivial
 from benchmarks.findings.source import MissingDataError, Source
 from benchmarks.findings.tables import Tables, percent, points, span, where
@@ -45,20 +45,16 @@ class Finding:
     evidence: str = ""
 
 
+@dataclass
 class Evidence:
     """The tables of the figures that were made, by figure and name, and the trainings."""
 
-    def __init__(self, source: Source, tables: dict[str, Tables]) -> None:
-        self._source, self._tables = source, tables
-
-    @cached_property
-    def population(self) -> str:
-        """The population that figures of either one show."""
-        return self._source.population
+    source: Source
+    tables: dict[str, Tables]
 
     def table(self, figure: str, name: str, **values: object) -> pd.DataFrame:
         """Return rows with these values of a figure and its twin of windows; raises ``MissingDataError`` without any."""
-        made = [self._tables[key][name] for key in (figure, f"{figure}-windows") if key in self._tables]
+        made = [self.tables[key][name] for key in (figure, f"{figure}-windows") if key in self.tables]
         if not made:
             raise MissingDataError(f"the figure {figure} is missing")
         found = where(pd.concat(made, ignore_index=True), **values)
@@ -69,8 +65,8 @@ class Evidence:
     @cached_property
     def trainings(self) -> pd.DataFrame:
         """All finite trainings, with ``accuracy``: of the last snapshot less the mean of image set and population."""
-        names = [name for name in POPULATIONS if name in self._source.manifest.populations]
-        frames = [replace(self._source, populations=(name,)).trainings().assign(population=name) for name in names]
+        names = [name for name in POPULATIONS if name in self.source.manifest.populations]
+        frames = [replace(self.source, populations=(name,)).trainings().assign(population=name) for name in names]
         frame = pd.concat(frames, ignore_index=True)
         mean = frame.groupby(["population", "dataset"])["final_test_accuracy"].transform("mean")
         kinds = {"glorot": frame["initialization"].str.match("glorot"), "constant": frame["initialization"] == "constant"}
@@ -278,7 +274,7 @@ def failure_peaks(evidence: Evidence) -> Finding:
 
 
 def _sizes(evidence: Evidence, modes: pd.DataFrame) -> str:
-    return f"{int(modes['trainings'].sum()):,} trainings on {len(modes)} image sets{_of([evidence.population])}"
+    return f"{int(modes['trainings'].sum()):,} trainings on {len(modes)} image sets{_of([evidence.source.population])}"
 
 
 def correlated(evidence: Evidence) -> Finding:
@@ -291,7 +287,7 @@ def correlated(evidence: Evidence) -> Finding:
     low, high = (np.tanh(np.arctanh(pairs["correlation"].min()) + sign * half) for sign in (-1, 1))
     text = f"{pairs['correlation'].min():.2f} to {pairs['correlation'].max():.2f}, the least [{low:.2f}, {high:.2f}]"
     n = int(errors["trainings"].sum())
-    size = f"{n} converged trainings on {len(errors)} image sets{_of([evidence.population])}"
+    size = f"{n} converged trainings on {len(errors)} image sets{_of([evidence.source.population])}"
     return Finding(text, sided(low, high, _STRONG), size)
 
 
@@ -305,7 +301,7 @@ def spans(evidence: Evidence) -> Finding:
     verdict = HOLDS if first[0] == "initialization" and {*first[1:]} == {"activation", "optimizer"} else OPEN
     verdict = FAILS if "initialization" not in first else verdict
     errors = evidence.table("regression", "errors")
-    size = f"{int(errors['trainings'].sum())} converged trainings{_of([evidence.population])}"
+    size = f"{int(errors['trainings'].sum())} converged trainings{_of([evidence.source.population])}"
     return Finding(f"spans of the coefficients in sd: {text}", verdict, size)
 
 

@@ -28,7 +28,7 @@ from nws_data.plot import style
 from nws_data.progress import progress_bar
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE
 from nws_data.space.trajectory import N_SNAPSHOTS
-from nws_data.tasks.metrics import Interval, Sums, clustered_accuracy, clustered_regression
+from nws_data.tasks.metrics import Sums, clustered_accuracy, clustered_regression
 
 N_COMPONENTS = 10
 N_NEIGHBOURS = 10
@@ -175,17 +175,13 @@ def _told(values: np.ndarray, near: np.ndarray, asked: np.ndarray, of: np.ndarra
     if values.dtype.kind == "f":
         truth, error = values[asked], values[near[asked]].mean(axis=1) - values[asked]
         sums = [np.bincount(of, weights=column) for column in (truth, truth**2, error**2, np.abs(error))]
-        return _values("R²", clustered_regression(Sums(count, *sums))[0], 0.0)
-    names, codes = np.unique(values, return_inverse=True)
-    votes = (codes[near[asked]][:, :, None] == np.arange(len(names))).sum(axis=1)
-    right = np.bincount(of, weights=votes.argmax(axis=1) == codes[asked])
-    accuracy = clustered_accuracy(count, right)
-    chance = np.bincount(codes[asked]).max() / len(asked)
-    return _values("accuracy", accuracy, float(chance))
-
-
-def _values(measure: str, interval: Interval, chance: float) -> dict[str, Any]:
-    return {"measure": measure, "value": interval.estimate, "low": interval.low, "high": interval.high, "chance": chance}
+        measure, chance, found = "R²", 0.0, clustered_regression(Sums(count, *sums))[0]
+    else:
+        names, codes = np.unique(values, return_inverse=True)
+        votes = (codes[near[asked]][:, :, None] == np.arange(len(names))).sum(axis=1)
+        right = np.bincount(of, weights=votes.argmax(axis=1) == codes[asked])
+        measure, chance, found = "accuracy", np.bincount(codes[asked]).max() / len(asked), clustered_accuracy(count, right)
+    return {"measure": measure, "value": found.estimate, "low": found.low, "high": found.high, "chance": chance}
 
 
 def draw(tables: Tables) -> dict[str, Figure]:
@@ -276,8 +272,7 @@ def _tell(tables: Tables, name: str) -> str:
     held = own.loc[own["of"] == "component", "share"].sum()
     kinds = own[own["of"] == "kind"].set_index("name")["share"].sort_values(ascending=False)
     classes = where(table, input=name, space="UMAP", snapshots="all", measure="accuracy")
-    classes = classes.sort_values("value", ascending=False, kind="stable")
-    gain = classes.assign(over=classes["value"] - classes["chance"]).sort_values("over", ascending=False, kind="stable")
+    gain = classes.assign(over=classes["value"] - classes["chance"]).sort_values(["over", "value"], ascending=False)
     sure = [
         f"{_words(row.label)} ({row.value:.0%}, interval {row.low:.0%} to {row.high:.0%}, chance {row.chance:.0%})"
         for row in gain.itertuples()

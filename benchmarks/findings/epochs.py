@@ -53,7 +53,6 @@ def measure(source: Source) -> Tables:
 
 
 def _epochs(result: Result, spec: TaskSpec) -> int:
-    """Return the epochs of a result's fits."""
     given = result.options["epochs"]
     if given is not None:
         return int(given)

@@ -39,19 +39,19 @@ def test_sets(name: str, root: Path, enough: int = 1) -> list[Task]:
 
 def predicted(source: Source, figure: str, task: Task, predict: Predict) -> dict[str, Any]:
     """Return what ``predict`` makes of the source's method, fitted on a task; from the kept file where that is there."""
-    if source.kept is None:
-        with TemporaryDirectory() as temporary:
-            return predict(_fitted(source.method, task, Path(temporary)), task)
-    folder = source.kept / f"{figure}-{safe_name(f'{task.name}-{method_label(source.method)}')}-{_key(source.method, task)}"
-    path = folder.with_name(f"{folder.name}.npz")
-    try:
-        with np.load(path, allow_pickle=False) as kept:
+    name = f"{figure}-{safe_name(f'{task.name}-{method_label(source.method)}')}-{_key(source.method, task)}"
+    with TemporaryDirectory() as temporary:
+        folder = (source.kept or Path(temporary)) / name
+        path = folder.with_name(f"{name}.npz")
+        with suppress(OSError, ValueError, KeyError, EOFError, BadZipFile), np.load(path, allow_pickle=False) as kept:
             return dict(kept)
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-        found = predict(_fitted(source.method, task, source.checkpoints or folder), task)
-    with atomic_file(path) as stream:
-        np.savez_compressed(stream, **found)
-    shutil.rmtree(folder, ignore_errors=True)
+        given: dict[str, Any] = {"folder": source.checkpoints or folder} if "folder" in options_of(source.method) else {}
+        method = make_method(source.method, **given)
+        method.fit(task)
+        found = predict(method, task)
+        with atomic_file(path) as stream:
+            np.savez_compressed(stream, **found)
+        shutil.rmtree(folder, ignore_errors=True)
     return found
 
 
@@ -60,10 +60,3 @@ def _key(method: str, task: Task) -> str:
     file, options = source_file(method), {key: str(value) for key, value in resolve_options(method, {}).items()}
     code = [commit(), file_sha256(file) if file else None]
     return sha256_of(json.dumps([task.data_digest, task.name, method, options, code]).encode())[:12]
-
-
-def _fitted(name: str, task: Task, checkpoints: Path) -> Method:
-    given: dict[str, Any] = {"folder": checkpoints} if "folder" in options_of(name) else {}
-    method = make_method(name, **given)
-    method.fit(task)
-    return method

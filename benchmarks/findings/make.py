@@ -8,11 +8,12 @@ where it was.
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +72,14 @@ def make_figures(names: Sequence[str], source: Source, out: Path, again: bool = 
 
 def _make(name: str, source: Source, out: Path, again: bool) -> Made:
     entry = FIGURES[name]
-    source = entry.source(source)
+    source = replace(source, populations=entry.populations, **entry.fixed)
     identity = _identity(entry, source)
     record = None if again else _made(out, name, identity)
     if again and source.kept is not None:
         for path in source.kept.glob(f"{name}-*"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     if record is None:
-        module = entry.load()
+        module = importlib.import_module(f"benchmarks.findings.{entry.module}")
         tables = module.measure(source)
         for key, table in tables.items():
             text = table.to_csv(index=False, float_format="%.10g", lineterminator="\n")
@@ -96,22 +97,15 @@ def _make(name: str, source: Source, out: Path, again: bool) -> Made:
     return Made(name, record["shows"])
 
 
-def _files(name: str, entry: FigureEntry, record: dict[str, Any]) -> list[str]:
-    pictures = [f"{name}-{key}.{suffix}" for key in record["pictures"] for suffix in ("png", "svg")]
-    return [*pictures, *(f"{name}-{key}.csv" for key in record["tables"]), *([f"{name}.html"] if entry.explorable else [])]
-
-
 def _identity(entry: FigureEntry, source: Source) -> dict[str, Any]:
     """Return all that decides a figure's numbers: data, options, results where it reads them, and its code."""
     options = {name: getattr(source, name) for name in entry.options}
-    here = Path(__file__).parent
-    code = [here / f"{entry.module}.py", *sorted(here.glob(f"{entry.module}_*.py"))]
+    modules = [entry.module, "results"] if entry.results else [entry.module]
     found = {"population": source.population, "data": source.digest, **options}
     if entry.results:
         results = sorted(result.to_dict()["sha256"] for result in source.result_files)
         found["results"] = sha256_of("\n".join(results).encode())
-        code.append(here / "results.py")
-    found["code"] = sha256_of(b"".join(path.read_bytes() for path in code))
+    found["code"] = sha256_of(b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in modules))
     return dict(json.loads(json.dumps(found)))  # as the record has it
 
 
@@ -119,7 +113,10 @@ def _made(out: Path, name: str, identity: dict[str, Any]) -> dict[str, Any] | No
     """Return the record of a figure that is there, made from the same, with all its files; else None."""
     try:
         record: dict[str, Any] = json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
-        same = record["identity"] == identity and all((out / file).is_file() for file in _files(name, FIGURES[name], record))
+        files = [f"{name}-{key}.{suffix}" for key in record["pictures"] for suffix in ("png", "svg")]
+        files += [f"{name}-{key}.csv" for key in record["tables"]]
+        files += [f"{name}.html"] if FIGURES[name].explorable else []
+        same = record["identity"] == identity and all((out / file).is_file() for file in files)
     except (OSError, ValueError, KeyError):
         return None
     return record if same else None

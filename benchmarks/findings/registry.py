@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 from nws_data.space.hyperparameters import Population
-
-if TYPE_CHECKING:
-    from benchmarks.findings.source import Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +15,7 @@ class FigureEntry:
 
     Its module has ``measure(source) -> {name: table}``, ``draw(tables) -> {name: picture}`` and ``tell(tables) -> text``:
     the numbers, their pictures, and what they show in one or two sentences. Pictures and sentence follow from the tables
-    alone, as they come back from their CSV files. Of a long one there may be files ``MODULE_*.py`` beside it.
+    alone, as they come back from their CSV files.
     """
 
     module: str  # file of this folder
@@ -33,14 +28,6 @@ class FigureEntry:
     explorable: bool = False  # whether there is ``explore(tables) -> html`` too: an interactive page
     fixed: Mapping[str, Any] = field(default_factory=dict)  # options of ``nws figure`` that it has by itself
     asked: bool = False  # made only where it is named, not with ``all``: it trains for long
-
-    def source(self, source: Source) -> Source:
-        """Return a source with this figure's population and options."""
-        return replace(source, populations=self.populations, **self.fixed)
-
-    def load(self) -> ModuleType:
-        """Return the module."""
-        return importlib.import_module(f"benchmarks.findings.{self.module}")
 
 
 FIGURES: dict[str, FigureEntry] = {

@@ -36,14 +36,11 @@ def same_setting(source: Source, wanted: Callable[[TaskSpec], bool]) -> tuple[Ke
     if not groups:
         return [], ""
     key = min(groups, key=lambda k: (-len({result.task for result, _ in groups[k]}), k))
-    return sorted(groups[key], key=lambda pair: str(pair[0].path)), _words(*key)
-
-
-def _words(folds: bool, has_threshold: bool, threshold: float, tier: str) -> str:
+    folds, has_threshold, threshold, tier = key
     words = [f"of trainings above {threshold:.0%} accuracy"] if has_threshold else []
     words += [f"of the tier {tier}"] if tier else []
     words += ["five folds, unofficial"] if folds else []
-    return ", ".join(words) or "official test split"
+    return sorted(groups[key], key=lambda pair: str(pair[0].path)), ", ".join(words) or "official test split"
 
 
 def labels_of(results: Sequence[Result], but: str = "") -> list[str]:
@@ -54,17 +51,12 @@ def labels_of(results: Sequence[Result], but: str = "") -> list[str]:
     found = []
     for result in results:
         options = [other.options for other in results if other.method == result.method]
-        usual = defaults_of(result.method)
+        usual = recorded_options(result.method, {}) if result.method in METHODS else {}
         values = {name: result.options.get(name, "absent") for name in sorted({name for o in options for name in o} - {but})}
         differ = {name for name in values if len({str(o.get(name)) for o in options}) > 1}
         shown = [f"{k}={v}" for k, v in values.items() if k in differ and (k not in usual or usual[k] != v)]
         found.append(f"{result.method} ({', '.join(shown)})" if shown else result.method)
     return found
-
-
-def defaults_of(method: str) -> dict[str, Any]:
-    """Return the options of a registered method with their defaults, as result files have them; of others nothing."""
-    return recorded_options(method, {}) if method in METHODS else {}
 
 
 def is_trivial(label: str) -> bool:
@@ -84,14 +76,10 @@ def in_order(labels: Sequence[str]) -> list[str]:
 
 def look_of(labels: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return the colour of each method's bars; beyond eight methods colours come again, hatched."""
-    found, n, grey = {}, len(style.COLOURS), 0
-    for i, label in enumerate(labels):
-        if is_trivial(label):
-            found[label] = {"facecolor": TRIVIAL_COLOURS[grey % len(TRIVIAL_COLOURS)]}
-            grey += 1
-        else:
-            found[label] = {"facecolor": style.COLOURS[i % n]} | ({"hatch": "///", "edgecolor": "white"} if i >= n else {})
-    return found
+    others, trivial = ([label for label in labels if is_trivial(label) == kind] for kind in (False, True))
+    n, hatched = len(style.COLOURS), {"hatch": "///", "edgecolor": "white"}
+    found = {label: {"facecolor": style.COLOURS[i % n]} | (hatched if i >= n else {}) for i, label in enumerate(others)}
+    return found | {label: {"facecolor": TRIVIAL_COLOURS[i % 3]} for i, label in enumerate(trivial)}
 
 
 def right_of(result: Result) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:

@@ -147,9 +147,8 @@ def _draw_curves(every: pd.DataFrame, means: pd.DataFrame) -> Figure:
         mean = where(means, dataset=name)
         for side, colour in _SIDES.items():
             panel.plot(mean["progress"], 100 * mean[side], color=colour, linewidth=2, label=f"mean {side}")
-        panel.set(
-            title=f"{name} ({len(own):,} trainings)", xlabel="progress of the training (%)", xlim=(0, 100), ylim=(0, 100)
-        )
+        panel.set_title(f"{name} ({len(own):,} trainings)")
+        panel.set(xlabel="progress of the training (%)", xlim=(0, 100), ylim=(0, 100))
     axes[0].set_ylabel("accuracy (%)")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
@@ -166,10 +165,8 @@ def _draw_accuracies(trainings: pd.DataFrame, found: pd.DataFrame) -> Figure:
         points, height = density(accuracy)
         panel.plot(100 * points, height / 100, color=style.COLOURS[0], linewidth=1.8)
         panel.axvline(100 * row["threshold"], color=style.COLOURS[5], linestyle="--")
-        panel.set(
-            title=f"{name}: {row['passed']:.0%} pass {row['threshold']:.0%}", xlabel="final test accuracy (%)", xlim=(0, 100)
-        )
-        panel.set_yticks([])
+        panel.set_title(f"{name}: {row['passed']:.0%} pass {row['threshold']:.0%}")
+        panel.set(xlabel="final test accuracy (%)", xlim=(0, 100), yticks=[])
     axes[0].set_ylabel("density of trainings")
     return figure
 
@@ -210,9 +207,8 @@ def tell(tables: Tables) -> str:
     passed = float((found["passed"] * found["trainings"]).sum() / found["trainings"].sum())
     peaks = "; ".join(f"{row.dataset} {_percents(row.failure_peak, row.failure_peak_2)}" for row in found.itertuples())
     first = where(pairs, row="initialization", column="activation")
-    groups = first.groupby(["row_value", "column_value"])[["accuracy", "trainings"]].apply(
-        lambda g: float((g["accuracy"] * g["trainings"]).sum() / g["trainings"].sum())
-    )
+    sums = first.assign(right=first["accuracy"] * first["trainings"]).groupby(["row_value", "column_value"])
+    groups = sums["right"].sum() / sums["trainings"].sum()
     best, worst = groups.idxmax(), groups.idxmin()
     return (
         f"Of {int(found['trainings'].sum()):,} trainings {passed:.0%} pass the threshold of their image set. Peaks of "

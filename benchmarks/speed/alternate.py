@@ -63,12 +63,8 @@ def _seconds() -> float:
 def compared(base: Sequence[float], other: Sequence[float]) -> dict[str, float]:
     """Return how many times faster ``other`` was, round by round: median, least and most; and its median seconds."""
     found = [a / b for a, b in zip(base, other, strict=True)]
-    return {
-        "ratio": statistics.median(found),
-        "least": min(found),
-        "most": max(found),
-        "median_s": statistics.median(other),
-    }
+    ratios = {"ratio": statistics.median(found), "least": min(found), "most": max(found)}
+    return ratios | {"median_s": statistics.median(other)}
 
 
 def command_line(doc: str | None, rounds: int = 5) -> argparse.ArgumentParser:
@@ -99,8 +95,7 @@ def write_line(file: Path, record: Mapping[str, object]) -> None:
     """Append a record, whole, and print it."""
     line = json.dumps(record)
     with file.open("a", encoding="utf-8") as out:
-        out.write(line + "\n")
-        out.flush()
+        print(line, file=out, flush=True)
         os.fsync(out.fileno())
     print(line[:600], flush=True)
 

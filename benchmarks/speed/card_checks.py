@@ -84,11 +84,10 @@ class Job:
             seconds.append(time.perf_counter() - started_s)
         return statistics.median(seconds[1:] or seconds)
 
-    def command(self, *arguments: str, environment: dict[str, str] | None = None) -> None:
+    def command(self, *arguments: str, **environment: str) -> None:
         """Run a program in the checkout; write how it ended and the end of what it said."""
-        result = subprocess.run(
-            arguments, cwd=ROOT, capture_output=True, encoding="utf-8", env=os.environ | (environment or {})
-        )
+        env = os.environ | environment
+        result = subprocess.run(arguments, cwd=ROOT, capture_output=True, encoding="utf-8", env=env)
         self.emit(exit=result.returncode, said=(result.stdout + result.stderr)[-1000:])
 
 
@@ -133,10 +132,8 @@ def shapes(job: Job, precision: str, filter_size: str) -> None:
         with on_stream(torch.cuda.Stream() if job.on_card else None):
             fleet = DeviceFleet(shape, images, "triton", precision, 4 if job.on_card else 2)
             share, errors = step_errors(fleet, shape, images, "bfloat16" if precision == "bfloat16" else "float64")
-            found = [
-                step_bits(fleet, shape, images, *how)
-                for how in ((False, False), (False, False), (True, False), (False, True))
-            ]
+            ways = ((False, False), (False, False), (True, False), (False, True))  # reversed, spoilt
+            found = [step_bits(fleet, shape, images, *way) for way in ways]
         worst = max(errors, key=lambda place: errors[place] if errors[place] == errors[place] else float("inf"))
         job.emit(
             architecture=str(architecture), scored_otherwise=share, worst=worst, error=errors[worst],
@@ -182,16 +179,14 @@ def pytest(job: Job, file: str) -> None:
 def sanitizer(job: Job, name: str) -> None:
     """No kernel of full fleets reads or writes outside its tensors."""
     this = "-m", "benchmarks.speed.cards", "--task", str(job.file), job.device, "graph", name, "bfloat16"
-    environment = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
-    job.command("compute-sanitizer", "--error-exitcode", "9", sys.executable, *this, environment=environment)
+    checked = "compute-sanitizer", "--error-exitcode", "9", sys.executable
+    job.command(*checked, *this, PYTORCH_NO_CUDA_MEMORY_CACHING="1")
 
 
 def nws(*arguments: str) -> str:
     """Run a command of nws; raises ``CalledProcessError`` when it fails."""
-    result = subprocess.run([sys.executable, "-m", "nws_data", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8")
-    if result.returncode:
-        raise RuntimeError(f"nws {' '.join(arguments)}: {(result.stdout + result.stderr)[-800:]}")
-    return result.stdout
+    command = [sys.executable, "-m", "nws_data", *arguments]
+    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8", check=True).stdout
 
 
 def built(job: Job, out: Path, precision: str, trainings: str, n_train: str, cap: str) -> float:
@@ -224,9 +219,8 @@ def precision(job: Job, trainings: str) -> None:
         for name in ("float32", "bfloat16"):
             job.emit(precision=name, seconds=built(job, Path(folder) / name, name, trainings, "1300", "40"))
             data = nws_data.open(Path(folder) / name, "fixed")
-            job.emit(
-                precision=name, test_accuracy=float(data.trainings()["final_test_accuracy"].mean()), biases=conv_biases(data)
-            )
+            accuracy = float(data.trainings()["final_test_accuracy"].mean())
+            job.emit(precision=name, test_accuracy=accuracy, biases=conv_biases(data))
 
 
 def conv_biases(data: Any) -> dict[str, list[float]]:

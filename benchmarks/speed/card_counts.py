@@ -65,45 +65,39 @@ def floor_bytes(architecture: Architecture, batch_size: int) -> float:
     return total + 28 * architecture.n_weights / batch_size
 
 
-class Counts:
-    """Launches and their bytes by kernel."""
+@contextmanager
+def counted() -> Iterator[tuple[Counter[str], Counter[str]]]:
+    """Give launches and their bytes by kernel, of all of Triton's inside; of each the first program runs alone."""
+    from triton.runtime import interpreter  # type: ignore[import-untyped]
 
-    def __init__(self) -> None:
-        self.kernels: Counter[str] = Counter()
-        self.nbytes: Counter[str] = Counter()
+    kernels, nbytes = Counter[str](), Counter[str]()
+    run, builder = interpreter.InterpretedFunction.run, interpreter.interpreter_builder
+    load, store = builder.create_masked_load, builder.create_masked_store
+    touched: list[tuple[bool, np.ndarray]] = []
 
-    @contextmanager
-    def launches(self) -> Iterator[None]:
-        """Count Triton's launches inside, of which the first program runs alone."""
-        from triton.runtime import interpreter  # type: ignore[import-untyped]
+    def masked_load(pointers: Any, mask: Any, *rest: Any) -> Any:
+        touched.append((False, pointers.data[mask.data].ravel()))
+        return load(pointers, mask, *rest)
 
-        run, builder = interpreter.InterpretedFunction.run, interpreter.interpreter_builder
-        load, store = builder.create_masked_load, builder.create_masked_store
-        touched: list[tuple[bool, np.ndarray]] = []
+    def masked_store(pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
+        touched.append((True, pointers.data[mask.data].ravel()))
+        return store(pointers, value, mask, *rest)
 
-        def masked_load(pointers: Any, mask: Any, *rest: Any) -> Any:
-            touched.append((False, pointers.data[mask.data].ravel()))
-            return load(pointers, mask, *rest)
+    def first_program(function: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> None:
+        touched.clear()
+        with np.errstate(all="ignore"):  # its values mean nothing
+            run(function, *args, grid=(1,), warmup=warmup, **kwargs)
+        tensors = [value for value in args if isinstance(value, Tensor)]
+        kernels[function.fn.__name__] += 1
+        nbytes[function.fn.__name__] += _touched_bytes(touched, tensors, int(np.prod(grid)))
 
-        def masked_store(pointers: Any, value: Any, mask: Any, *rest: Any) -> Any:
-            touched.append((True, pointers.data[mask.data].ravel()))
-            return store(pointers, value, mask, *rest)
-
-        def first_program(function: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> None:
-            touched.clear()
-            with np.errstate(all="ignore"):  # its values mean nothing
-                run(function, *args, grid=(1,), warmup=warmup, **kwargs)
-            tensors = [value for value in args if isinstance(value, Tensor)]
-            self.kernels[function.fn.__name__] += 1
-            self.nbytes[function.fn.__name__] += _touched_bytes(touched, tensors, int(np.prod(grid)))
-
-        builder.create_masked_load, builder.create_masked_store = masked_load, masked_store
-        interpreter.InterpretedFunction.run = first_program
-        try:
-            yield
-        finally:
-            interpreter.InterpretedFunction.run = run
-            builder.create_masked_load, builder.create_masked_store = load, store
+    builder.create_masked_load, builder.create_masked_store = masked_load, masked_store
+    interpreter.InterpretedFunction.run = first_program
+    try:
+        yield kernels, nbytes
+    finally:
+        interpreter.InterpretedFunction.run = run
+        builder.create_masked_load, builder.create_masked_store = load, store
 
 
 def _touched_bytes(touched: Sequence[tuple[bool, np.ndarray]], tensors: Sequence[Tensor], n_programs: int) -> int:
@@ -123,9 +117,9 @@ def _touched_bytes(touched: Sequence[tuple[bool, np.ndarray]], tensors: Sequence
     return total
 
 
-def full_fleet(shape: Shape, bank: DeviceBank, precision: str, slots: int | None, **options: Any) -> DeviceFleet:
+def full_fleet(shape: Shape, bank: DeviceBank, precision: str, slots: int, **options: Any) -> DeviceFleet:
     """Return a fleet with a training in every slot, half of them augmenting, at the beginning of an epoch."""
-    fleet = DeviceFleet(shape, bank, "triton", precision, slots or shape.card_slots, **options)
+    fleet = DeviceFleet(shape, bank, "triton", precision, slots, **options)
     n_train, n_test = (item := bank.host.sets[SET]).n_train, item.n_test
     scored = {"a": ("train", torch.arange(n_train // 5)), "b": ("test", torch.arange(n_test))}
     steps = max(1, n_train * 9 // 10 // shape.batch_size)
@@ -137,33 +131,26 @@ def full_fleet(shape: Shape, bank: DeviceBank, precision: str, slots: int | None
     return fleet
 
 
-def count_step(shape: Shape, precision: str, slots: int | None = None) -> Counts:
-    """Count one augmenting step of a full fleet."""
-    counts = Counts()
-    with tempfile.TemporaryDirectory() as folder:
-        random_bank(Path(folder), {SET: (2 * (slots or shape.card_slots) * shape.batch_size, 10)})
-        bank = DeviceBank(ImageBank.open(Path(folder)), torch.device("cpu"))
-        fleet = full_fleet(shape, bank, precision, slots)
-        with counts.launches():
-            fleet.run(1)
-    return counts
-
-
-def measure(name: str, batch_size: int, precision: str, slots: int | None = None) -> dict[str, Any]:
-    """Return kernels and kilobytes an image of a step, and by kernel."""
+def measure(name: str, batch_size: int, precision: str, slots: int | None) -> dict[str, Any]:
+    """Return kernels and kilobytes an image of one augmenting step of a full fleet, and by kernel."""
     shape = Shape(ARCHITECTURES[name], batch_size)
-    counts, images = count_step(shape, precision, slots), (slots or shape.card_slots) * batch_size
-    kernels, nbytes = counts.kernels.total(), counts.nbytes.total() / images
-    floor = floor_bytes(shape.architecture, batch_size)
+    slots = slots or shape.card_slots
+    images = slots * batch_size
+    with tempfile.TemporaryDirectory() as folder:
+        random_bank(Path(folder), {SET: (2 * images, 10)})
+        fleet = full_fleet(shape, DeviceBank(ImageBank.open(Path(folder)), torch.device("cpu")), precision, slots)
+        with counted() as (kernels, nbytes):
+            fleet.run(1)
+    floor, kb_image = floor_bytes(shape.architecture, batch_size) / 1e3, nbytes.total() / images / 1e3
     return {
         "architecture": name,
-        "slots": slots or shape.card_slots,
+        "slots": slots,
         "batch": batch_size,
-        "kernels": kernels,
-        "kb_image": nbytes / 1e3,
-        "floor_kb": floor / 1e3,
-        "times_floor": nbytes / floor,
-        "parts": {part: [n, counts.nbytes[part] / images / 1e3] for part, n in counts.kernels.most_common()},
+        "kernels": kernels.total(),
+        "kb_image": kb_image,
+        "floor_kb": floor,
+        "times_floor": kb_image / floor,
+        "parts": {part: [n, nbytes[part] / images / 1e3] for part, n in kernels.most_common()},
     }
 
 

@@ -177,9 +177,8 @@ def tiles(job: Job, which: str) -> None:
     """Tile depth, stages, warps and split of the products of one architecture: milliseconds of its slowest launches."""
     import builders.compute.cards.program as program
 
-    name, batch = [("fixed", 64), ("largest", 64), ("fixed", 256), ("largest", 256), ("smallest", 64), ("smallest", 256)][
-        int(which)
-    ]
+    shapes = [("fixed", 64), ("largest", 64), ("fixed", 256), ("largest", 256), ("smallest", 64), ("smallest", 256)]
+    name, batch = shapes[int(which)]
     images, defaults = job.bank(6_000, 100), (program.conv_tiles, program.gradient_tiles)
     changes: dict[str, list[dict[str, int]]] = {
         "conv": [{"BLOCK_K": k, "num_warps": w, "num_stages": s} for k in (32, 64, 128) for w in (4, 8) for s in (1, 3)],

@@ -36,19 +36,16 @@ class Eager:
         }
         self.optimizer = optimizers[hp.optimizer](self.model.parameters(), lr=hp.learning_rate)
 
-    def step(self, images: Tensor, labels: Tensor) -> None:
-        """One training step on float images."""
-        self.optimizer.zero_grad()
-        F.cross_entropy(self.model(images), labels).backward()
-        self.optimizer.step()
-        self.n_steps += 1
-
     def train(self, batches: Batches) -> None:
         """Train on batches, augmented where the training is."""
         self.model.train()
         for raw, labels in batches:
             augmented = self.planned.hyperparameters.augmentation
-            self.step(augment(raw, self.planned.seed, self.n_steps) if augmented else to_float(raw), labels.long())
+            images = augment(raw, self.planned.seed, self.n_steps) if augmented else to_float(raw)
+            self.optimizer.zero_grad()
+            F.cross_entropy(self.model(images), labels.long()).backward()
+            self.optimizer.step()
+            self.n_steps += 1
 
     @torch.no_grad()
     def score(self, batches: Batches) -> int:

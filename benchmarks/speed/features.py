@@ -66,12 +66,8 @@ def batched_features(view: WeightView, kind: str) -> np.ndarray:
 def contender(compute: str, root: Path, kind: str, n: int) -> Work:
     """Return the work of the function of this name."""
     torch.set_num_threads(1)
-    function, view = {"loop": loop_features, "batched": batched_features}[compute], make_view(root, kind, n)
-
-    def work() -> None:
-        function(view, kind)
-
-    return work
+    function = {"loop": loop_features, "batched": batched_features}[compute]
+    return partial(function, make_view(root, kind, n), kind)
 
 
 def compare(root: Path, kind: str, n: int, rounds: int) -> dict[str, object]:

@@ -8,7 +8,6 @@ in a temporary folder (``TMPDIR``).
 
 from __future__ import annotations
 
-import csv
 import os
 import shutil
 import statistics
@@ -18,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from benchmarks.speed.alternate import Setup, Work, alternate, command_line, compared, count, show
 from nws_data.convert.original import import_original
@@ -35,32 +35,22 @@ def write_release(root: Path, n: int) -> None:
     for i in range(n):
         folder = root / "nws_fixed" / f"{i:04d}"
         (folder / "weights").mkdir(parents=True)
-        _write_csv(folder / "meta.csv", [_META])
+        pd.DataFrame([_META]).to_csv(folder / "meta.csv", index=False)
         for k in range(1, 21):
             rng.standard_normal(_N, np.float32).astype(np.float64).tofile(folder / "weights" / f"{k:03d}.bin")
         errors = np.full((_N_EVALUATIONS, 5), 50.0)
         errors[:, 0] = np.arange(_N_EVALUATIONS)
         errors.tofile(folder / "error.bin")
         np.array([_N_EVALUATIONS, _N_EVALUATIONS - 1.0, _N_EVALUATIONS - 1.0, 1]).tofile(folder / "stat.bin")
-    _write_csv(root / "nws_fixed_train.csv", rows[: max(1, n * 2 // 3)])
-    _write_csv(root / "nws_fixed_test.csv", rows[max(1, n * 2 // 3) :])
+    n_train = max(1, n * 2 // 3)
+    pd.DataFrame(rows[:n_train]).to_csv(root / "nws_fixed_train.csv", index=False)
+    pd.DataFrame(rows[n_train:]).to_csv(root / "nws_fixed_test.csv", index=False)
 
 
-def _write_csv(path: Path, rows: Sequence[dict[str, object]] | Sequence[dict[str, str]]) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def read(files: Sequence[Path]) -> Work:
-    """Return the plain read of all files."""
-
-    def work() -> None:
-        for path in files:
-            np.fromfile(path)
-
-    return work
+def read(files: Sequence[Path]) -> None:
+    """Read all files plainly."""
+    for path in files:
+        np.fromfile(path)
 
 
 def reset(out: Path, files: Sequence[Path], cold: bool) -> None:
@@ -84,7 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_release(root, max(2, options.trainings))
         files = sorted(root.rglob("*.bin"))
         gigabytes = sum(path.stat().st_size for path in files) / 1e9
-        contenders: dict[str, Setup] = {"read": partial(read, files), "import": partial(partial, import_original, root, out)}
+        works: dict[str, Work] = {"read": partial(read, files), "import": partial(import_original, root, out)}
+        contenders: dict[str, Setup] = {name: partial(partial, work) for name, work in works.items()}
         for cold in (False, True) if hasattr(os, "posix_fadvise") else (False,):
             times = alternate(contenders, options.rounds, partial(reset, out, files, cold))
             row = {"cache": "cold" if cold else "warm", "read_s": statistics.median(times["read"])}

@@ -15,6 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from benchmarks.made_up import write_random_dataset
-from benchmarks.speed.alternate import command_line, compared, count, show
+from benchmarks.speed.alternate import Work, command_line, compared, count, show
 from nws_data.read.dataset import NWSDataset
 from nws_data.read.store import VALUE_BYTES
 from nws_data.read.views import GlobalVectors, RandomWindows, WeightView
@@ -33,9 +34,6 @@ BATCH_SIZE = 64
 
 BARS = {"windows, DataLoader": 0.45, "vectors, DataLoader": 0.8}
 """Ratios that this project holds itself to."""
-
-Reader = Callable[[], None]
-"""Reads all pieces once."""
 
 
 class Pieces(NamedTuple):
@@ -54,7 +52,7 @@ def pieces_of(view: GlobalVectors | RandomWindows, starts: np.ndarray) -> Pieces
     return Pieces(view.data, rows[order], starts[order], view.length)
 
 
-def memcpy(pieces: Pieces, copy: bool = True, n_buffers: int = 2) -> Reader:
+def memcpy(pieces: Pieces, copy: bool = True, n_buffers: int = 2) -> Work:
     """Copy each piece by the C library from the mapped file into batch buffers that stay: the reference.
 
     The batches go into two buffers in turn: a training loop holds one batch while the next is made, so every loader
@@ -81,17 +79,13 @@ def memcpy(pieces: Pieces, copy: bool = True, n_buffers: int = 2) -> Reader:
     return run
 
 
-def loader(view: WeightView) -> Reader:
+def load(view: WeightView) -> None:
     """Read a view by torch's own loader as anybody would write it."""
-
-    def run() -> None:
-        for _ in DataLoader(view, batch_size=BATCH_SIZE, shuffle=True):
-            pass
-
-    return run
+    for _ in DataLoader(view, batch_size=BATCH_SIZE, shuffle=True):
+        pass
 
 
-def gather(pieces: Pieces) -> Reader:
+def gather(pieces: Pieces) -> Work:
     """Read by the store alone, batch by batch."""
     store, data, length = pieces.data.store, pieces.data, pieces.length
     shards, starts = data.shard_index[pieces.rows], data.value_offset[pieces.rows] + pieces.starts
@@ -104,7 +98,7 @@ def gather(pieces: Pieces) -> Reader:
     return run
 
 
-def seconds(run: Reader) -> float:
+def seconds(run: Work) -> float:
     """Return the wall time of the second of two calls: the first brings the caches into the state that it keeps."""
     run()
     began = time.perf_counter()
@@ -112,7 +106,7 @@ def seconds(run: Reader) -> float:
     return time.perf_counter() - began
 
 
-def compare(pieces: Pieces, readers: Mapping[str, Reader], rounds: int) -> list[dict[str, object]]:
+def compare(pieces: Pieces, readers: Mapping[str, Work], rounds: int) -> list[dict[str, object]]:
     """Measure readers against the memory copy of ``pieces`` in alternating rounds; a row each."""
     copy, calls = memcpy(pieces), memcpy(pieces, copy=False)
     times: dict[str, list[float]] = {name: [] for name in ("memcpy", *readers)}
@@ -133,12 +127,12 @@ def measure(data: NWSDataset, rounds: int) -> list[dict[str, object]]:
     """Compare the readers of random windows and of whole vectors of the fixed architecture."""
     windows = RandomWindows(data, WINDOW, target="optimizer", windows_per_vector=WINDOWS_PER_VECTOR)
     pieces = pieces_of(windows, windows.starts())
-    readers = {"windows, DataLoader": loader(windows), "windows, store alone": gather(pieces)}
+    readers: dict[str, Work] = {"windows, DataLoader": partial(load, windows), "windows, store alone": gather(pieces)}
     rows = compare(pieces, readers, rounds)
     vectors = GlobalVectors(data, target="optimizer")
     pieces = pieces_of(vectors, np.zeros(len(data), np.int64))
     readers = {
-        "vectors, DataLoader": loader(vectors),
+        "vectors, DataLoader": partial(load, vectors),
         "vectors, store alone": gather(pieces),
         "memcpy into one buffer": memcpy(pieces, n_buffers=1),
     }

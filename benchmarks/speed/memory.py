@@ -40,11 +40,9 @@ def memory_mb() -> dict[str, float]:
 
     The kernel calls a file's clean page private while one process alone maps it, so dirty pages are what counts.
     """
-    fields = {}
-    for line in Path("/proc/self/smaps_rollup").read_text(encoding="utf-8").splitlines()[1:]:
-        name, value, *_ = line.split()
-        fields[name.rstrip(":")] = int(value) * 1024 / 1e6
-    return {"private_mb": fields["Private_Dirty"], "of_files_mb": fields["Private_Clean"] + fields["Shared_Clean"]}
+    lines = Path("/proc/self/smaps_rollup").read_text(encoding="utf-8").splitlines()[1:]
+    fields = {name: int(value) * 1024 / 1e6 for name, value, *_ in map(str.split, lines)}
+    return {"private_mb": fields["Private_Dirty:"], "of_files_mb": fields["Private_Clean:"] + fields["Shared_Clean:"]}
 
 
 def worst_worker(bank: Path, backend: str) -> dict[str, float]:

@@ -83,14 +83,11 @@ def _train_eager(planned: PlannedTraining, bank: ImageBank) -> None:
         images, labels = bank.images(name, part), bank.labels(name, part)
         return ((images[rows], labels[rows]) for rows in positions)
 
-    def score() -> None:
+    for epoch in range(N_EPOCHS + 1):
+        if epoch:
+            eager.train(batches("train", member.next_epoch()[0]))
         for part, positions in member.scored.values():
             eager.score(batches(part, positions.split(_EVALUATION_BATCH)))
-
-    score()
-    for _ in range(N_EPOCHS):
-        eager.train(batches("train", member.next_epoch()[0]))
-        score()
 
 
 def _train_epochs(planned: PlannedTraining, bank: ImageBank, precision: str, backend: str) -> None:
@@ -107,10 +104,6 @@ def _train_epochs(planned: PlannedTraining, bank: ImageBank, precision: str, bac
         member.collect()
 
 
-def _images_trained(planned: PlannedTraining, bank: ImageBank) -> int:
-    return Member(planned, bank, N_EPOCHS, torch.device("cpu")).next_epoch()[0].numel() * N_EPOCHS
-
-
 def queue_flop(bank: Path, n: int) -> float:
     """Return the operations of the queue's convolutions and products, training and evaluation."""
     opened, total = ImageBank.open(bank), 0.0
@@ -118,7 +111,8 @@ def queue_flop(bank: Path, n: int) -> float:
     scored = (len(split.validation) + len(split.train_scored) + N_TEST) * (N_EPOCHS + 1)
     for planned in queue(n):
         architecture = Architecture.of(planned.hyperparameters)
-        total += training_flop(architecture) * _images_trained(planned, opened) + forward_flop(architecture) * scored
+        trained = Member(planned, opened, N_EPOCHS, torch.device("cpu")).next_epoch()[0].numel() * N_EPOCHS
+        total += training_flop(architecture) * trained + forward_flop(architecture) * scored
     return total
 
 
@@ -154,8 +148,7 @@ def measure(n: int, rounds: int, backends: list[str]) -> list[dict[str, object]]
     for name, own in times.items():
         found, peak = compared(times["eager float32"], own), peaks[name.split()[1]]
         rate = flop / found["median_s"]
-        shares = {"gflops": rate / 1e9, "gemm_gflops": peak / 1e9, "share": rate / peak}
-        rows.append({"contender": name, **found, **shares})
+        rows.append({"contender": name, **found, "gflops": rate / 1e9, "gemm_gflops": peak / 1e9, "share": rate / peak})
     return rows
 
 

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 
 from benchmarks.speed import card_counts
-from benchmarks.speed.card_counts import ARCHITECTURES, Counts, floor_bytes
+from benchmarks.speed.card_counts import ARCHITECTURES, counted, floor_bytes
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="counts by Triton's interpreter")
 
@@ -24,12 +24,12 @@ def update_kernel(x_ptr, y_ptr, table_ptr, n, BLOCK: tl.constexpr):
 
 
 def test_a_launch_moves_what_its_programs_touch():
-    counts, storage, table = Counts(), torch.ones(2, 256), torch.zeros(1000)
+    storage, table = torch.ones(2, 256), torch.zeros(1000)
     x, y = storage.unbind()  # of one storage, apart
-    with counts.launches():
+    with counted() as (kernels, nbytes):
         update_kernel[(2,)](x, y, table, 256, BLOCK=128)
     assert x.eq(2).sum() == 128  # the first program alone ran
-    assert (counts.kernels.total(), counts.nbytes.total()) == (1, 3 * 1024 + 2 * 4)
+    assert (kernels.total(), nbytes.total()) == (1, 3 * 1024 + 2 * 4)
 
 
 def test_the_floor_is_the_reviews():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,7 @@ OF_TRAININGS = {
 
 
 def check(text: str, tables: dict[str, Any], trainings: pd.DataFrame | None = None) -> Finding:
-    evidence = Evidence(Source(root=Path("none"), results=Path("none")), tables)
-    evidence.population = "random"
+    evidence = Evidence(SimpleNamespace(population="random"), tables)
     if trainings is not None:
         evidence.trainings = trainings
     return next(claim for claim in CLAIMS if claim.text == text).check(evidence)

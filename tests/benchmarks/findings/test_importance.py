@@ -11,8 +11,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.findings import importance
-from benchmarks.findings.importance import Labelled, coefficient_norms, draw, measure, repeat, tell
-from benchmarks.findings.importance_pictures import clear
+from benchmarks.findings.importance import Labelled, clear, coefficient_norms, draw, measure, repeat, tell
 from benchmarks.findings.source import MissingDataError, Source
 from nws_data.features.statistics import STATISTICS
 from nws_data.plot.style import theme
