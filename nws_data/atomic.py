@@ -69,20 +69,11 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def is_temporary(name: str) -> bool:
-    """Whether a file name is that of a temporary file of this module."""
-    return _TEMPORARY.fullmatch(name) is not None
-
-
-def remove_stale(folder: Path) -> list[Path]:
-    """Remove the temporary files that killed writers left directly in ``folder``; return their paths.
-
-    Only for a folder in which no process writes at the moment.
-    """
-    stale = [path for path in sorted(folder.glob(".*")) if is_temporary(path.name) and path.is_file()]
-    for path in stale:
-        path.unlink()
-    return stale
+def remove_stale(folder: Path) -> None:
+    """Remove the temporary files that killed writers left directly in a folder in which no process writes now."""
+    for path in sorted(folder.glob(".*")):
+        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+            path.unlink()
 
 
 def _discard(temporary: Path) -> None:

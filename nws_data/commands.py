@@ -24,12 +24,7 @@ def add_arguments(parser: Any, *arguments: Argument) -> None:
 
 
 def add_command(
-    commands: Commands,
-    name: str,
-    run: Callable[[argparse.Namespace], int],
-    help: str,
-    *arguments: Argument,
-    examples: str = "",
+    commands: Commands, name: str, run: Run, help: str, *arguments: Argument, examples: str = ""
 ) -> argparse.ArgumentParser:
     """Add a command that ``run`` does, and return its parser; ``examples`` stand under its help as they are."""
     form = argparse.RawDescriptionHelpFormatter if examples else argparse.HelpFormatter

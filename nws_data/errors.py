@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 class NWSError(Exception):
@@ -69,3 +69,9 @@ def one_of(value: object, allowed: Iterable[object]) -> str:
     texts = [name for name in values if isinstance(name, str)]
     near = get_close_matches(value, texts, 1, 0.75) if isinstance(value, str) else []
     return f"got {value!r}{f' (did you mean {near[0]}?)' if near else ''}; choose one of {', '.join(map(str, values))}"
+
+
+def check_one_of(what: str, value: object, allowed: Collection[object], error: type[NWSError] = SelectionError) -> None:
+    """Raise ``error`` with ``what`` before the tail of :func:`one_of` unless the value is one of those allowed."""
+    if value not in allowed:
+        raise error(f"{what}: {one_of(value, allowed)}")

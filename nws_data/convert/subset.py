@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from nws_data.convert.stored import StoredDataset, write_copy
-from nws_data.errors import SelectionError, one_of
+from nws_data.errors import SelectionError, check_one_of
 from nws_data.format.manifest import Manifest
 from nws_data.format.metadata import TRAINING_SCHEMA, Row
 from nws_data.progress import Progress
@@ -60,8 +60,7 @@ def subset(
     tests = [parse_condition(text) for text in conditions]
     data = StoredDataset(root)
     for name in populations:
-        if name not in data.rows:
-            raise SelectionError(f"population: {one_of(name, data.rows)}")
+        check_one_of("population", name, data.rows)
     held = data.manifest.snapshots
     if absent := sorted(set(snapshots) - set(held)):
         raise SelectionError(f"{root} holds {snapshots_text(held)} of each training, not {snapshots_text(absent)}")
@@ -87,8 +86,7 @@ def parse_condition(text: str) -> Callable[[Row], bool]:
             f"{text}: conditions choose trainings, with all their snapshots; choose snapshots by their numbers: --snapshots "
             "0 10 19, in Python snapshots=[0, 10, 19]"
         )
-    if name not in _COLUMNS:
-        raise SelectionError(f"{text}: column: {one_of(name, _COLUMNS)}")
+    check_one_of(f"{text}: column", name, _COLUMNS)
     kind = pa.float64() if name in CURVES else TRAINING_SCHEMA.field(name).type
     if sign in _ORDER and (pa.types.is_string(kind) or pa.types.is_boolean(kind)):
         raise SelectionError(f"{text}: {name} has no order; use = or !=")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nws_data.errors import FormatError, SelectionError, one_of
+from nws_data.errors import FormatError, SelectionError, check_one_of
 from nws_data.features.cache import BlockCache, block_key, default_folder
 from nws_data.features.statistics import STATISTICS, VERSION, statistics
 from nws_data.format.partial import missing_shard
@@ -123,8 +123,7 @@ class _Kind:
 def _kind(view: WeightView, pieces: str) -> _Kind:
     if not isinstance(view, WeightView):
         raise SelectionError(f"features are of a view, such as GlobalVectors(data), got {type(view).__name__}")
-    if pieces not in PIECES:
-        raise SelectionError(f"pieces: {one_of(pieces, PIECES)}")
+    check_one_of("pieces", pieces, PIECES)
     # Whether the selection and a block's key tell all about the items; a subclass may change the weights.
     is_cacheable = type(view) in (GlobalVectors, FixedWindows) and view.transform is None
     parameters: dict[str, Any]

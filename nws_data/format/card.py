@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from nws_data.errors import FormatError, one_of
+from nws_data.errors import FormatError, check_one_of
 from nws_data.format.describe import DatasetInfo, PopulationInfo, describe, image_set_rows, plan_text, range_text, split_rows
 from nws_data.format.manifest import MANIFEST, Manifest
 from nws_data.format.metadata import SNAPSHOT_SCHEMA, TRAINING_SCHEMA, read_table
@@ -53,8 +53,7 @@ def render_card(root: Path, manifest: Manifest, template: str, tables: Mapping[s
     text = yaml.dump(header, Dumper=dumper, sort_keys=False, allow_unicode=True).rstrip()
     values = _values(info, manifest.default_population)
     for name in _PLACEHOLDER.findall(template):
-        if name not in values:
-            raise FormatError(f"dataset card: unknown placeholder: {one_of(name, values)}")
+        check_one_of("dataset card: unknown placeholder", name, values, FormatError)
     return f"---\n{text}\n---\n\n{_PLACEHOLDER.sub(lambda match: values[match[1]], template).lstrip()}"
 
 

@@ -24,7 +24,7 @@ from nws_data.format.untrusted import MAX_TABLE_NBYTES, read_file, read_parquet
 from nws_data.hashing import sha256_of
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import CLASSES, COLUMNS, LEARNING_RATE, POPULATIONS, HyperParameters
-from nws_data.space.identity import ID_PATTERN, SPLITS, parse_id
+from nws_data.space.identity import ID_PATTERN, SPLITS
 from nws_data.space.trajectory import CURVES, N_SNAPSHOTS, SNAPSHOTS, STOP_REASONS
 
 _CLASSES: dict[str, tuple[str, ...]] = {
@@ -146,11 +146,9 @@ def make_table(rows: Iterable[Row] | pa.Table, schema: pa.Schema, old: pa.Table 
     """Return old rows and new ones as one table, sorted by population, plan index and snapshot."""
     new = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=schema)
     table = pa.concat_tables([old, new]) if old is not None else new
-    ids = table.column("training").to_pylist()
-    snapshots = table.column("snapshot").to_pylist() if "snapshot" in schema.names else [0] * len(ids)
-    keys = [(*parse_id(training), snapshot) for training, snapshot in zip(ids, snapshots, strict=True)]
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    return table.take(pa.array(order, type=pa.int64())).combine_chunks()
+    # Ids have six digits each, so their order as texts is that of population and plan index.
+    keys = [(name, "ascending") for name in ("training", "snapshot") if name in schema.names]
+    return table.sort_by(keys).combine_chunks()
 
 
 def parquet_bytes(table: pa.Table) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from nws_data.atomic import write_bytes
-from nws_data.errors import FormatError, NWSError, one_of
+from nws_data.errors import FormatError, NWSError, check_one_of
 from nws_data.format.shards import MAX_PLAN_INDEX
 from nws_data.format.untrusted import parse_json
 from nws_data.hashing import sha256_of
@@ -58,8 +58,7 @@ class TrainingFacts:
     def __post_init__(self) -> None:
         if self.plan_index > MAX_PLAN_INDEX:
             raise FormatError(f"{self.training}: plan index must be at most {MAX_PLAN_INDEX}")
-        if self.stop_reason not in STOP_REASONS:
-            raise FormatError(f"{self.training}: stop_reason: {one_of(self.stop_reason, STOP_REASONS)}")
+        check_one_of(f"{self.training}: stop_reason", self.stop_reason, STOP_REASONS, FormatError)
         if self.snapshot_stride < 1:
             raise FormatError(f"{self.training}: snapshot_stride must be at least 1, got {self.snapshot_stride}")
         for name in CURVES:

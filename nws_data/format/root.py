@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from nws_data.atomic import is_temporary
 from nws_data.errors import FormatError
 from nws_data.format.manifest import MANIFEST, Manifest
 from nws_data.format.untrusted import read_file
@@ -60,15 +59,11 @@ def is_data_file(path: str) -> bool:
 
 
 def visible_files(root: Path) -> list[str]:
-    """Return the paths of all files but hidden ones, hidden folders' files and temporary ones, sorted.
-
-    Whatever is no folder counts; linked folders are not looked into.
-    """
+    """Return the paths, sorted, of whatever is no folder, but hidden ones; hidden and linked folders are not looked into."""
     paths = []
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        shown = [n for n in names if not n.startswith(".") and not is_temporary(n)]
-        paths += [(Path(folder) / name).relative_to(root).as_posix() for name in shown]
+        paths += [(Path(folder) / name).relative_to(root).as_posix() for name in names if not name.startswith(".")]
     return sorted(paths)
 
 

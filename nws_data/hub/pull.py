@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nws_data.atomic import make_folder, sync_folder
-from nws_data.errors import BuildError, DownloadError, FormatError, SelectionError, one_of
+from nws_data.errors import BuildError, DownloadError, FormatError, SelectionError, check_one_of
 from nws_data.format.manifest import MANIFEST, Manifest, ShardEntry
 from nws_data.format.partial import Pulled
 from nws_data.format.root import CHECKSUMS, LOCK, OPTIONAL_FILES, README, read_checksums
@@ -161,11 +161,10 @@ def tier_shards(
     """Return the shards of a tier of each population, or of one split; raises ``SelectionError``."""
     found = []
     for name in populations or manifest.populations:
-        if name not in manifest.populations:
-            raise SelectionError(f"{repository}: population: {one_of(name, manifest.populations)}")
+        check_one_of(f"{repository}: population", name, manifest.populations)
         splits = manifest.populations[name].splits
-        if split is not None and split not in splits:
-            raise SelectionError(f"{repository}: split of {name}: {one_of(split, splits)}")
+        if split is not None:
+            check_one_of(f"{repository}: split of {name}", split, splits)
         chosen = choose_tier({key: stored.shards for key, stored in splits.items()}, tier_bytes(tier))
         found += [shard for key, shards in chosen.items() if split in (None, key) for shard in shards]
     return found

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nws_data.errors import DownloadError, FormatError, SelectionError, ShardsAbsentError, one_of
+from nws_data.errors import DownloadError, FormatError, SelectionError, ShardsAbsentError, check_one_of, one_of
 from nws_data.format.manifest import Manifest
 from nws_data.format.partial import Pulled, how_to_get
 from nws_data.format.tiers import FULL, choose_tier, tier_bytes, tier_name
@@ -82,8 +82,7 @@ class NWSDataset:
                 "data[...] and iteration give no rows: columns by name, such as data['optimizer'], rows by take(), vector() "
                 f"or model(), items to train on by a view such as RandomWindows(data); got {type(name).__name__}"
             )
-        if name not in self._columns:
-            raise SelectionError(f"column: {one_of(name, self._columns)}")
+        check_one_of("column", name, self._columns)
         return self._columns[name]
 
     def select(self, *values: Condition, last: int | None = None, **conditions: Condition) -> NWSDataset:
@@ -289,8 +288,7 @@ def open_rows(root: Path, population: str | None = None, split: str | None = Non
     if not present:
         raise SelectionError(f"{root}: the dataset holds no trainings yet; build some with `nws build`")
     population = population or manifest.default_population
-    if population not in present:
-        raise SelectionError(f"{root}: population: {one_of(population, present)}")
+    check_one_of(f"{root}: population", population, present)
     entry = present[population]
     if split is not None and split not in entry.splits:
         raise SelectionError(f"{root}: split of {population}: {one_of(split, entry.splits)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nws_data.arguments import is_whole
-from nws_data.errors import SelectionError, WindowError, one_of
+from nws_data.errors import WindowError, check_one_of
 from nws_data.randomness import Purpose, words
 from nws_data.space.architecture import PARTS, Part
 
@@ -33,8 +33,7 @@ def start_range(part: Part, length: int, n_weights: np.ndarray, n_weights_conv: 
 
     Source: Eilertsen et al. 2020, Section 5.3, and the authors' scripts.
     """
-    if part not in PARTS:
-        raise SelectionError(f"part: {one_of(part, PARTS)}")
+    check_one_of("part", part, PARTS)
     n, n_conv = n_weights.astype(np.int64), n_weights_conv.astype(np.int64)
     last = np.maximum(0, (n_conv if part == "conv" else n) - length)
     first = np.minimum(n_conv, last) if part == "fc" else np.zeros_like(last)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, get_args
 
-from nws_data.errors import HyperParameterError, SelectionError, one_of
+from nws_data.errors import HyperParameterError, SelectionError, check_one_of, one_of
 from nws_data.space.hyperparameters import CLASSES, FIXED_ARCHITECTURE, HyperParameters
 
 IMAGE_SHAPE = (3, 32, 32)
@@ -98,8 +98,7 @@ class Architecture:
 
     def __post_init__(self) -> None:
         for name in _ARCHITECTURE_FIELDS:
-            if getattr(self, name) not in CLASSES[name]:
-                raise HyperParameterError(f"{name}: {one_of(getattr(self, name), CLASSES[name])}")
+            check_one_of(name, getattr(self, name), CLASSES[name], HyperParameterError)
 
     @classmethod
     def of(cls, hyperparameters: HyperParameters) -> Architecture:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
-from nws_data.errors import HyperParameterError, one_of
+from nws_data.errors import HyperParameterError, check_one_of, one_of
 from nws_data.randomness import Purpose, words
 
 SAMPLING = 1
@@ -79,8 +79,7 @@ class HyperParameters:
         """Build from a mapping; unknown or missing names raise ``HyperParameterError``."""
         known = [f.name for f in fields(cls)]
         for name in values:
-            if name not in known:
-                raise HyperParameterError(f"unknown hyper-parameter: {one_of(name, known)}")
+            check_one_of("unknown hyper-parameter", name, known, HyperParameterError)
         missing = [f.name for f in fields(cls) if f.name not in values and f.name != "batch_norm"]
         if missing:
             raise HyperParameterError(f"missing hyper-parameters: {', '.join(missing)}")
@@ -111,8 +110,7 @@ def sample_many(
     """
     import torch
 
-    if population not in POPULATIONS:
-        raise HyperParameterError(f"population: {one_of(population, POPULATIONS)}")
+    check_one_of("population", population, POPULATIONS, HyperParameterError)
     if not image_sets:
         raise HyperParameterError("image_sets is empty; name at least one image set")
     low, high = LEARNING_RATE

@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Literal, cast, get_args
 
-from nws_data.errors import SelectionError, one_of
+from nws_data.errors import SelectionError, check_one_of
 from nws_data.hashing import sha256_of
 from nws_data.space.hyperparameters import POPULATIONS, Population
 
@@ -97,6 +97,5 @@ def fold_split_of(training: str, fold: int) -> str:
 
 def check_population(population: str) -> str:
     """Return the name, or raise ``SelectionError``."""
-    if population not in POPULATIONS:
-        raise SelectionError(f"population: {one_of(population, POPULATIONS)}")
+    check_one_of("population", population, POPULATIONS)
     return population

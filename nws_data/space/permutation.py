@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nws_data.errors import SelectionError, one_of
+from nws_data.errors import SelectionError, check_one_of
 from nws_data.randomness import Purpose, permutation, words
 from nws_data.space.architecture import Architecture, TensorSlice
 
@@ -75,8 +75,7 @@ def permute(vector: Tensor, architecture: Architecture, permutations: Mapping[st
         raise SelectionError(f"vector must end in {architecture.n_weights} values, got shape {tuple(vector.shape)}")
     sizes = {group.name: group.size for group in permutation_spec(architecture)}
     for name, order in permutations.items():
-        if name not in sizes:
-            raise SelectionError(f"hidden layer: {one_of(name, sizes)}")
+        check_one_of("hidden layer", name, sizes)
         if not torch.equal(order.sort().values, torch.arange(sizes[name])):
             raise SelectionError(f"{name}: expected a permutation of 0..{sizes[name] - 1}, got shape {tuple(order.shape)}")
     return vector[..., _places(architecture, {name: order[None] for name, order in permutations.items()}, 1)[0]]

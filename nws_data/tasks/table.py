@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 
-from nws_data.errors import TaskError, one_of
+from nws_data.errors import TaskError, check_one_of, one_of
 from nws_data.format.tiers import FULL, NAMED_TIERS, tier_name
 from nws_data.space.architecture import Part
 from nws_data.space.hyperparameters import CLASSES, Population
@@ -134,11 +134,9 @@ def parse_task(name: str) -> TaskSpec:
     match = _NAME.fullmatch(name) if isinstance(name, str) else None
     if not match:
         raise TaskError(f"task: got {reprlib.repr(name)}; a name is {_SHAPE}; `nws tasks` lists all")
-    if match["family"] not in FAMILIES:
-        raise TaskError(f"task {name}: family: {one_of(match['family'], FAMILIES)}")
+    check_one_of(f"task {name}: family", match["family"], FAMILIES, TaskError)
     family = FAMILIES[match["family"]]
-    if match["target"] not in family.targets:
-        raise TaskError(f"task {name}: target of {family.name}: {one_of(match['target'], family.targets)}")
+    check_one_of(f"task {name}: target of {family.name}", match["target"], family.targets, TaskError)
     found: dict[str, Any] = {}
     for key, _, text in (modifier.partition("=") for modifier in match["modifiers"].split("/")[1:]):
         if key not in MODIFIERS or key in found:

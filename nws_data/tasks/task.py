@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nws_data.errors import PredictionError, TaskError, one_of
+from nws_data.errors import PredictionError, TaskError, check_one_of
 from nws_data.format.tiers import FULL
 from nws_data.randomness import Purpose, permutation
 from nws_data.read.dataset import NWSDataset, local_folder
@@ -101,8 +101,7 @@ class Task:
             TaskError: another side.
             SelectionError: a validation side without trainings.
         """
-        if side not in SIDES:
-            raise TaskError(f"side: {one_of(side, SIDES)}")
+        check_one_of("side", side, SIDES, TaskError)
         data, part = self._data.take(self._rows[side]), self.spec.family.part
         if part is None or self.spec.length is None:
             view: WeightView = GlobalVectors(data, target=self.target, transform=transform)

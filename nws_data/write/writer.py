@@ -116,21 +116,17 @@ def write_dataset(
 
 
 def check_appendable(
-    root: str | Path,
-    population: str | None = None,
-    plan: Mapping[str, Any] | None = None,
-    image_sets: Sequence[ImageSet] = (),
-    snapshots: Sequence[int] = SNAPSHOTS,
+    root: str | Path, population: str = "", plan: Mapping[str, Any] | None = None, image_sets: Sequence[ImageSet] = ()
 ) -> Manifest | None:
-    """Check before any work what :func:`write_dataset` will refuse, raising as it does; nothing is written.
+    """Check before any work what :func:`write_dataset` will refuse of all snapshots, raising as it does; write nothing.
 
     Without a population the folder alone is checked. Returns the manifest of the dataset that is there, or None.
     """
     root = Path(root)
     check_ours(root)
     if old := stored_manifest(root):
-        _check_same_snapshots(root, old, snapshots)
-    if population is not None and plan is not None:
+        _check_same_snapshots(root, old, SNAPSHOTS)
+    if plan is not None:
         _checked_plan(old or _EMPTY, population, plan, image_sets)
     return old
 
