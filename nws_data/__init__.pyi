@@ -26,13 +26,13 @@ from nws_data.hub.push import plan_push as plan_push
 from nws_data.hub.push import push as push
 from nws_data.read.dataset import NWSDataset as NWSDataset
 from nws_data.read.dataset import open as open
-from nws_data.read.permuted import PermutedVectors as PermutedVectors
 from nws_data.read.sampler import EpochSampler as EpochSampler
-from nws_data.read.stripped import StrippedWindows as StrippedWindows
 from nws_data.read.views import FixedWindows as FixedWindows
 from nws_data.read.views import GlobalVectors as GlobalVectors
 from nws_data.read.views import LayerTensors as LayerTensors
+from nws_data.read.views import PermutedVectors as PermutedVectors
 from nws_data.read.views import RandomWindows as RandomWindows
+from nws_data.read.views import StrippedWindows as StrippedWindows
 from nws_data.read.views import WeightView as WeightView
 from nws_data.read.weights_feature import Weights as Weights
 from nws_data.space.architecture import Architecture as Architecture

@@ -29,7 +29,7 @@ from benchmarks.findings.tables import Tables, where
 from nws_data.errors import TaskNotAvailableError
 from nws_data.plot import style
 from nws_data.progress import progress_bar
-from nws_data.read.stripped import StrippedWindows
+from nws_data.read.views import StrippedWindows
 from nws_data.tasks.metrics import paired_difference
 from nws_data.tasks.scores import pool
 from nws_data.tasks.task import Task

@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from nws_data.arguments import check_text
 from nws_data.atomic import write_bytes
 from nws_data.errors import FormatError, NWSError
 from nws_data.format.shards import shard_path
@@ -20,7 +21,6 @@ from nws_data.hashing import sha256_of
 from nws_data.space.identity import SPLITS, check_population, parse_id, split_of
 from nws_data.space.image_sets import ImageSet
 from nws_data.space.trajectory import SNAPSHOTS, check_snapshots
-from nws_data.text import check_text
 
 MANIFEST = "manifest.json"
 FORMAT = "nws"

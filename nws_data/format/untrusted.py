@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nws_data.arguments import check_text
 from nws_data.errors import FormatError
 from nws_data.format.parquet_sizes import parquet_sizes
-from nws_data.text import check_text
 
 if TYPE_CHECKING:
     import pyarrow as pa

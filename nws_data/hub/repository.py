@@ -1,13 +1,15 @@
-"""A dataset repository on the Hugging Face hub: its name, its commit, one file of it at a time, errors in words."""
+"""A dataset repository on the Hugging Face hub: its name, its commit, its files or ranges of them, errors in words."""
 
 from __future__ import annotations
 
 import errno
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from nws_data.format.untrusted import MAX_FILE_NBYTES
 _ADDRESS = re.compile(rf"(hf://datasets/)?(?P<name>{REPOSITORY_NAME})(@(?P<revision>[\w./-]+))?", re.ASCII)
 _SLACK = 1_000_000  # bytes by which what is counted may differ from a file's size, when a transfer is resumed
 _LONGEST_WAIT_S = 60
+_N_REQUESTS = 16  # for ranges, at once: a batch of windows waits for the network, not for bytes
 
 Received = Callable[[int], None]
 """Called with the bytes of the file that came so far."""
@@ -85,6 +88,36 @@ def fetch(
         options["tqdm_class"] = Bar
     with translated_errors(repository, path):
         return Path(hf_hub_download(repository.name, path, repo_type="dataset", revision=revision, **options))
+
+
+def read_ranges(repository: Repository, pieces: Sequence[tuple[str, int, int]]) -> list[bytes]:
+    """Return the bytes of (path, first byte, byte after the last) by HTTP ranges, in the order asked.
+
+    The repository's revision is a commit, so that all pieces are of the same files. Raises ``DownloadError``.
+    """
+    if not pieces:
+        return []
+    with translated_errors(repository, pieces[0][0]), ThreadPoolExecutor(_N_REQUESTS) as pool:
+        return list(pool.map(partial(_read, repository), pieces))
+
+
+def _read(repository: Repository, piece: tuple[str, int, int]) -> bytes:
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff  # type: ignore[attr-defined]
+
+    path, start, stop = piece
+    url = hf_hub_url(repository.name, path, repo_type="dataset", revision=repository.revision)
+    headers = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity", **build_hf_headers()}
+    response = http_backoff("GET", url, headers=headers, timeout=30)
+    hf_raise_for_status(response)
+    content: bytes = response.content
+    if response.status_code != 206 or len(content) != stop - start:  # 206: partial content
+        raise DownloadError(
+            f"{path} of {repository.name}: asked for {stop - start:,} bytes, got {len(content):,} with status "
+            f"{response.status_code}; this server gives no ranges, or the shard is shorter than the metadata say: use a "
+            "tier instead of stream=True"
+        )
+    return content
 
 
 @contextmanager

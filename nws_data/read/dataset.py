@@ -18,8 +18,7 @@ from nws_data.format.tiers import FULL, choose_tier, tier_bytes, tier_name
 from nws_data.hub.repository import Repository, parse_repository
 from nws_data.read.columns import read_columns, split_positions
 from nws_data.read.selection import Condition, last_of_each, matches
-from nws_data.read.store import WeightStore
-from nws_data.read.streamed_store import StreamedStore
+from nws_data.read.store import StreamedStore, WeightStore
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import CLASSES, COLUMNS, HyperParameters, Population
 from nws_data.space.identity import Split

@@ -24,6 +24,7 @@ from nws_data.read.collate import GatheredBatch
 from nws_data.read.dataset import NWSDataset
 from nws_data.read.windows import N_OFFICIAL, check_length, official_starts, random_starts, spills, start_range
 from nws_data.space.architecture import Architecture, Part, TensorKind
+from nws_data.space.permutation import augment_permutations
 
 Transform = Callable[[Tensor], Tensor]
 """From the weights of a batch, float32 ``(n, ...)``, to a tensor of as many items, ``(n, ...)``."""
@@ -317,6 +318,94 @@ class SharedNumber:
     def __setstate__(self, state: dict[str, Tensor]) -> None:
         value = state["value"]
         self.value = value if value.is_shared() else SharedNumber(int(value)).value
+
+
+class PermutedVectors(Epochs, GlobalVectors):
+    """Whole weight vectors of one architecture, each as another network that computes the same function.
+
+    The order of hidden channels and units is a function of (seed, epoch, item): batch size and worker processes do not
+    matter. Call :meth:`set_epoch` before each pass, or use :class:`EpochSampler`; else every epoch sees the orders of
+    epoch 0.
+
+    Args:
+        data: the selection, of one architecture.
+        target: see :class:`WeightView`.
+        seed: of the orders, in [0, 2^63).
+        transform: see :class:`WeightView`; applied after the permutation.
+
+    Raises:
+        SelectionError: several architectures, an unknown target, or an empty selection.
+        ArgumentError: a seed out of range.
+
+    Source: Hecht-Nielsen 1990, "On the algebraic structure of feedforward network weight spaces".
+    """
+
+    _shown: tuple[str, ...] = ("length", "seed")
+
+    def __init__(
+        self, data: NWSDataset, *, target: str | None = None, seed: int = 0, transform: Transform | None = None
+    ) -> None:
+        super().__init__(data, target=target, transform=transform)
+        architectures, _ = data.architectures()
+        if len(architectures) > 1:
+            raise SelectionError(
+                f"permuted vectors are of one architecture, this selection has {len(architectures)}; open fixed"
+            )
+        (self._architecture,) = architectures
+        self._set_seed(seed)
+
+    def _weights(self, items: np.ndarray, rows: np.ndarray) -> Tensor:
+        vectors: Any = super()._weights(items, rows)
+        return augment_permutations(vectors, self._architecture, self.seed, self.epoch, torch.from_numpy(items))
+
+
+class StrippedWindows(FixedWindows):
+    """Fixed windows over what is left of each vector without its biases and batch norm's values.
+
+    The values are taken out, not set to 0: what stood before and after them are neighbours. Windows stand as those of
+    :class:`FixedWindows` on the shorter vector; :meth:`starts` are places in it.
+
+    Args:
+        data: the selection.
+        length: values of a window.
+        part: ``"all"``, ``"conv"`` or ``"fc"`` of what is left.
+        target: see :class:`WeightView`.
+        windows_per_vector: items of each row, side by side.
+
+    Raises ``WindowError`` for a length that the shortest stripped vector does not hold.
+    """
+
+    def __init__(
+        self,
+        data: NWSDataset,
+        length: int = 5000,
+        part: Part = "all",
+        *,
+        target: str | None = None,
+        windows_per_vector: int = N_OFFICIAL,
+    ) -> None:
+        self._architectures, self._which = data.architectures()
+        self._kept = [_kept(architecture) for architecture in self._architectures]
+        super().__init__(data, length, part, target=target, windows_per_vector=windows_per_vector)
+
+    def _sizes(self) -> tuple[np.ndarray, np.ndarray]:
+        n_conv = [(kept < a.n_weights_conv).sum() for a, kept in zip(self._architectures, self._kept, strict=True)]
+        return np.array([len(kept) for kept in self._kept])[self._which], np.array(n_conv)[self._which]
+
+    def _weights(self, items: np.ndarray, rows: np.ndarray) -> Tensor:
+        found = torch.empty(len(items), self.length)
+        for row in np.unique(rows).tolist():
+            kept = self.data.vector(row)[self._kept[self._which[row]]]
+            for i in np.flatnonzero(rows == row).tolist():
+                start = int(self._starts[items[i]])
+                found[i] = kept[start : start + self.length]
+        return found
+
+
+def _kept(architecture: Architecture) -> np.ndarray:
+    """Return the positions of the kernels, int64, ascending."""
+    slices = [layer["kernel"].slice for layer in architecture.layers]
+    return np.concatenate([np.arange(s.start, s.stop) for s in slices])
 
 
 class LayerTensors(WeightView):

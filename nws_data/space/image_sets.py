@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from nws_data.arguments import check_text
 from nws_data.errors import FormatError
 from nws_data.space.hyperparameters import CLASSES
-from nws_data.text import check_text
 
 THRESHOLDS = {
     "mnist": 0.80,

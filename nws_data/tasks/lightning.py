@@ -9,9 +9,8 @@ from torch.utils.data import DataLoader, Sampler
 
 from nws_data.arguments import whole_number
 from nws_data.errors import NWSError, SelectionError
-from nws_data.read.permuted import PermutedVectors
 from nws_data.read.sampler import EpochSampler
-from nws_data.read.views import GlobalVectors, WeightView
+from nws_data.read.views import GlobalVectors, PermutedVectors, WeightView
 from nws_data.tasks.task import Task
 
 try:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nws_data.arguments import check_text
 from nws_data.atomic import write_bytes
 from nws_data.errors import FormatError, PredictionError
 from nws_data.format.untrusted import MAX_TABLE_NBYTES, parse_json, read_file, read_parquet
 from nws_data.tasks.table import parse_task
-from nws_data.text import check_text
 
 if TYPE_CHECKING:
     import pyarrow as pa

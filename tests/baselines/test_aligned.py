@@ -14,7 +14,7 @@ from torch.func import functional_call
 from baselines.aligned import ORDERS, AlignedLinear, match, sort_units
 from baselines.method import MethodError
 from baselines.registry import make_method
-from nws_data.read.permuted import PermutedVectors
+from nws_data.read.views import PermutedVectors
 from nws_data.space.architecture import Architecture
 from nws_data.space.hyperparameters import FIXED_ARCHITECTURE
 from nws_data.space.identity import split_of

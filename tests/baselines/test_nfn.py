@@ -10,7 +10,7 @@ import pytest
 from baselines.method import MethodError
 from baselines.nfn import NFN
 from baselines.registry import make_method
-from nws_data.read.permuted import PermutedVectors
+from nws_data.read.views import PermutedVectors
 from nws_data.tasks.task import Task, load_task
 
 

@@ -17,7 +17,7 @@ from baselines.registry import make_method
 from benchmarks.leaderboard.runs.plans import Plan, plans_to_check
 from nws_data.errors import NWSError, TaskError
 from nws_data.progress import FITS, progress_bar
-from nws_data.read.permuted import PermutedVectors
+from nws_data.read.views import PermutedVectors
 from nws_data.tasks.metrics import Interval, clustered_accuracy
 from nws_data.tasks.table import parse_task
 from nws_data.tasks.task import load_task

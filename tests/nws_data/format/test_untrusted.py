@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from nws_data.arguments import check_text
 from nws_data.errors import FormatError
 from nws_data.format.parquet_sizes import parquet_sizes
 from nws_data.format.partial import PULLED, Pulled
 from nws_data.format.shards import check_shard_path, read_header
 from nws_data.format.untrusted import parse_json, read_file, read_parquet
-from nws_data.text import check_text
 from tests.conftest import TinyDataset
 
 ANY = range(10**9)

@@ -8,8 +8,8 @@ from torch.utils.data import DataLoader
 
 import nws_data
 from nws_data.errors import SelectionError
-from nws_data.read.permuted import PermutedVectors
 from nws_data.read.sampler import EpochSampler
+from nws_data.read.views import PermutedVectors
 from nws_data.space.permutation import augment_permutations
 from tests.conftest import TinyDataset
 

@@ -7,7 +7,7 @@ import pytest
 
 import nws_data
 from nws_data.errors import WindowError
-from nws_data.read.stripped import StrippedWindows
+from nws_data.read.views import StrippedWindows
 from nws_data.space.architecture import Architecture
 from tests.conftest import TinyDataset
 

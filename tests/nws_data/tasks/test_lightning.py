@@ -12,8 +12,7 @@ from lightning import LightningModule, Trainer
 from lightning.fabric.plugins.environments.lightning import find_free_network_port
 
 from nws_data.errors import ArgumentError, SelectionError
-from nws_data.read.permuted import PermutedVectors
-from nws_data.read.views import RandomWindows
+from nws_data.read.views import PermutedVectors, RandomWindows
 from nws_data.tasks.lightning import TaskDataModule
 from nws_data.tasks.task import load_task
 from tests.processes import Process
