@@ -14,7 +14,7 @@ from nws_data.convert.original_lists import Row, check_row, match, population_of
 from nws_data.errors import FormatError
 from nws_data.format.manifest import Manifest
 from nws_data.progress import Progress
-from nws_data.space.hyperparameters import IMAGE_SETS, POPULATIONS
+from nws_data.space.hyperparameters import POPULATIONS
 from nws_data.space.identity import NO_SPLIT, UNLISTED_FROM
 from nws_data.space.image_sets import ImageSet, threshold_of
 from nws_data.write.writer import write_dataset
@@ -32,20 +32,12 @@ _MAX_NAMED = 5  # bad folders in an error
 
 
 @dataclass(frozen=True)
-class ImportedPopulation:
-    """How many trainings of a population came in."""
-
-    n_trainings: int
-    n_train: int  # of the train list: splits train and validation
-    n_test: int
-    n_unlisted: int  # in no list
-
-
-@dataclass(frozen=True)
 class ImportReport:
     """What :func:`import_original` did."""
 
-    populations: dict[str, ImportedPopulation]
+    populations: dict[
+        str, dict[str, int]
+    ]  # numbers of trainings: of the lists of train (with validation) and test, and others
     skipped: tuple[str, ...]  # what was left out, each with its folder or line, and why
 
 
@@ -134,7 +126,11 @@ def _read(
 
 
 def _write(out: Path, found: dict[str, list[OriginalFolder]], skipped: list[str], progress: Progress | None) -> ImportReport:
-    image_sets = [_image_set(name) for name in IMAGE_SETS]
+    source = "as the authors read it in 2020 (their Supplement A.1); the images themselves are unknown"
+    image_sets = [
+        ImageSet(name=name, threshold=threshold_of(name), source=source, n_train=n_train, n_test=n_test, digest=UNKNOWN)
+        for name, (n_train, n_test) in _N_IMAGES.items()
+    ]
     plan = {
         "build_seed": None,
         "image_sets": [[image_set.name, image_set.digest] for image_set in image_sets],
@@ -149,24 +145,15 @@ def _write(out: Path, found: dict[str, list[OriginalFolder]], skipped: list[str]
     counts = {}
     for name, sources in found.items():
         n = Counter(source.facts.split for source in sources)
-        counts[name] = ImportedPopulation(n.total(), n["train"] + n["validation"], n["test"], n[NO_SPLIT])
+        lists = {"n_train": n["train"] + n["validation"], "n_test": n["test"], "n_unlisted": n[NO_SPLIT]}
+        counts[name] = {"n_trainings": n.total(), **lists}
     return ImportReport(counts, tuple(skipped))
-
-
-def _image_set(name: str) -> ImageSet:
-    n_train, n_test = _N_IMAGES[name]
-    source = "as the authors read it in 2020 (their Supplement A.1); the images themselves are unknown"
-    return ImageSet(name=name, threshold=threshold_of(name), source=source, n_train=n_train, n_test=n_test, digest=UNKNOWN)
 
 
 def format_import(report: ImportReport, out: Path) -> str:
     """Return the report for people."""
-    lines = []
-    for name, p in report.populations.items():
-        lines.append(
-            f"{name}: {p.n_trainings:,} trainings: {p.n_train:,} of the train list, {p.n_test:,} of the test list, "
-            f"{p.n_unlisted:,} in none"
-        )
+    text = "{n_trainings:,} trainings: {n_train:,} of the train list, {n_test:,} of the test list, {n_unlisted:,} in none"
+    lines = [f"{name}: {text.format(**counts)}" for name, counts in report.populations.items()]
     if report.skipped:
         lines += [f"left out: {len(report.skipped):,}", *(f"  {problem}" for problem in report.skipped)]
     digest = Manifest.load(out).data_digest

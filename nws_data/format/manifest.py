@@ -131,10 +131,10 @@ class Manifest:
         """
         entry = self.populations[name]
         paths = [path for s in entry.splits.values() for path in (s.metadata, *(shard.path for shard in s.shards))]
-        lines = [f"{self.file_sha256[path]}  {path}\n" for path in sorted(paths)]
+        files = self.file_sha256
         trained_on = {name for name, _ in entry.plan.get("image_sets", [])}
-        lines += [f"{s.threshold!r}  {s.name}\n" for s in self.image_sets if s.name in trained_on]
-        return sha256_of("".join(lines).encode())
+        image_sets = "".join(f"{s.threshold!r}  {s.name}\n" for s in self.image_sets if s.name in trained_on)
+        return sha256_of((checksum_lines({path: files[path] for path in paths}) + image_sets).encode())
 
     def to_bytes(self) -> bytes:
         """Return the JSON text of manifest.json."""
@@ -173,10 +173,14 @@ class Manifest:
         return parse_manifest(raw, str(root / MANIFEST))
 
 
+def checksum_lines(sha256: Mapping[str, str]) -> str:
+    """Return lines of SHA-256 by path as SHA256SUMS has them and ``sha256sum -c`` reads them, sorted by path."""
+    return "".join(f"{sha256[path]}  {path}\n" for path in sorted(sha256))
+
+
 def data_digest(sha256: Mapping[str, str], provenance: str) -> str:
-    """Return SHA-256 over the lines ``<sha256>  <path>`` of all files but provenance, sorted by path."""
-    lines = (f"{sha256[path]}  {path}\n" for path in sorted(sha256) if path != provenance)
-    return sha256_of("".join(lines).encode())
+    """Return SHA-256 over the :func:`checksum_lines` of all files but provenance."""
+    return sha256_of(checksum_lines({path: digest for path, digest in sha256.items() if path != provenance}).encode())
 
 
 def parse_manifest(raw: bytes, name: str) -> Manifest:

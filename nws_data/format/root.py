@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 from nws_data.errors import FormatError
@@ -65,11 +64,6 @@ def visible_files(root: Path) -> list[str]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths += [(Path(folder) / name).relative_to(root).as_posix() for name in names if not name.startswith(".")]
     return sorted(paths)
-
-
-def checksum_lines(sha256: Mapping[str, str]) -> str:
-    """Return the text of SHA256SUMS, as ``sha256sum -c`` reads it, sorted by path."""
-    return "".join(f"{sha256[path]}  {path}\n" for path in sorted(sha256))
 
 
 def read_checksums(root: Path) -> dict[str, str]:

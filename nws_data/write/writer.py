@@ -21,7 +21,7 @@ from nws_data.atomic import write_bytes
 from nws_data.errors import BuildError
 from nws_data.format.card import render_card
 from nws_data.format.croissant import croissant_json
-from nws_data.format.manifest import MANIFEST, Manifest, PopulationEntry, SplitEntry
+from nws_data.format.manifest import MANIFEST, Manifest, PopulationEntry, SplitEntry, checksum_lines
 from nws_data.format.metadata import (
     PROVENANCE_SCHEMA,
     SNAPSHOT_SCHEMA,
@@ -38,7 +38,7 @@ from nws_data.format.picture import COLUMNS as PICTURE_COLUMNS
 from nws_data.format.picture import draw_trainings
 from nws_data.format.plan import plan_differences
 from nws_data.format.records import TrainingFacts
-from nws_data.format.root import CHECKSUMS, CROISSANT, PICTURE, README, checksum_lines
+from nws_data.format.root import CHECKSUMS, CROISSANT, PICTURE, README
 from nws_data.format.shards import SHARD_SIZES, WrittenShard, encode_shard_header, shard_key, tensor_nbytes, write_shard
 from nws_data.hashing import sha256_of
 from nws_data.progress import Progress

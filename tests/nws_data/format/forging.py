@@ -8,12 +8,12 @@ from typing import Any
 import pyarrow as pa
 
 from nws_data.check.verify import verify
-from nws_data.format.manifest import MANIFEST, Manifest, data_digest
+from nws_data.format.manifest import MANIFEST, Manifest, checksum_lines, data_digest
 from nws_data.format.metadata import (
     parquet_bytes,
     read_table,
 )
-from nws_data.format.root import CHECKSUMS, checksum_lines, read_checksums
+from nws_data.format.root import CHECKSUMS, read_checksums
 from nws_data.hashing import sha256_of
 
 

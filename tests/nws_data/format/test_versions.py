@@ -13,8 +13,8 @@ from nws_data import open as open_dataset
 from nws_data.check.verify import verify
 from nws_data.errors import FormatError
 from nws_data.format import shards
-from nws_data.format.manifest import MANIFEST, Manifest
-from nws_data.format.root import CHECKSUMS, checksum_lines, read_checksums
+from nws_data.format.manifest import MANIFEST, Manifest, checksum_lines
+from nws_data.format.root import CHECKSUMS, read_checksums
 from nws_data.format.versions import FORMAT_VERSION, READERS, reader_of
 from nws_data.hashing import file_sha256
 from tests.conftest import stage, write
