@@ -72,7 +72,7 @@ class WeightStore:
         self._cold = False
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"root": self.root, "shards": self.shards}
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -183,9 +183,6 @@ class StreamedStore(WeightStore):
     def __init__(self, store: WeightStore, repository: Repository) -> None:
         super().__init__(store.root, store.shards)
         self.repository = repository  # at a commit
-
-    def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"repository": self.repository}
 
     def _pieces(self, shards: list[int], starts: list[int], stops: list[int]) -> list[np.ndarray]:
         absent = {shard for shard in set(shards) if not (self.root / self.shards[shard].path).is_file()}

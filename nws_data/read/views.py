@@ -178,6 +178,7 @@ class _Windows(WeightView):
     """What random and fixed windows share: length, part and the range of starts."""
 
     _shown = ("length", "part")
+    _starts: np.ndarray
 
     def __init__(
         self,
@@ -204,9 +205,9 @@ class _Windows(WeightView):
         """Share of vectors whose part is shorter than the window, which then runs on into the neighbour part."""
         return float(self._spills.mean())
 
-    @abstractmethod
     def starts(self) -> np.ndarray:
         """Return where every item's window starts in its vector: int64 ``(len(self),)``."""
+        return self._starts
 
     def _weights(self, items: np.ndarray, rows: np.ndarray) -> Tensor:
         starts = self.data.value_offset[rows] + self.starts()[items]
@@ -238,10 +239,6 @@ class FixedWindows(_Windows):
         super().__init__(data, length, part, target, windows_per_vector, transform)
         self.grid = whole_number("grid", grid, 1)
         self._starts = official_starts(self.first_start, self.last_start, self.per_vector, self.grid)
-
-    def starts(self) -> np.ndarray:
-        """Return where every item's window starts in its vector: int64 ``(len(self),)``."""
-        return self._starts
 
 
 class Epochs:
