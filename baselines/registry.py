@@ -156,18 +156,16 @@ def _options(factory: type[Method], name: str) -> dict[str, inspect.Parameter]:
 def _converted(option: inspect.Parameter, value: Any) -> Any:
     """Return a text as the annotated type, any other value as it is; raises ``MethodError``."""
     if isinstance(value, str):
-        value = _read(option, value)
+        readers = _readers(option.annotation)
+        for _, read in readers:
+            with suppress(ValueError, KeyError):
+                value = read(value)
+                break
+        else:
+            raise MethodError(f"option {option.name} must be {' or '.join(words for words, _ in readers)}, got {value!r}")
     if isinstance(value, float) and not math.isfinite(value):
         raise MethodError(f"option {option.name} must be finite, got {value}")
     return value
-
-
-def _read(option: inspect.Parameter, text: str) -> Any:
-    readers = _readers(option.annotation)
-    for _, read in readers:
-        with suppress(ValueError, KeyError):
-            return read(text)
-    raise MethodError(f"option {option.name} must be {' or '.join(words for words, _ in readers)}, got {text!r}")
 
 
 _NO_TEXT: dict[str, Any] = {}

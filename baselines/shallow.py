@@ -43,22 +43,21 @@ class FeatureMethod(TabularMethod):
     def __init__(self, seed: int = 0, *, features: Features = "vector", cache: bool = True) -> None:
         super().__init__(seed)
         self.features, self.cache = choice("features", features, FEATURES), cache
+        self._pieces: Pieces = "vector" if features == "vector" else "layers"
 
     def names(self, view: WeightView) -> tuple[str, ...]:
         """Return the features' names."""
         from nws_data.features.extract import feature_names
 
-        names = feature_names(view, "vector" if self.features == "vector" else "layers")
+        names = feature_names(view, self._pieces)
         return tuple(name for name in names if self.features != "kernels" or ".kernel." in name)
 
     def _table(self, view: WeightView) -> np.ndarray:
         from nws_data.features.extract import feature_names, statistics_features
 
-        pieces: Pieces = "vector" if self.features == "vector" else "layers"
-        table = statistics_features(view, pieces, cache=self.cache, progress=True)
-        if self.features != "kernels":
-            return table
-        return table[:, [".kernel." in name for name in feature_names(view, pieces)]]
+        table = statistics_features(view, self._pieces, cache=self.cache, progress=True)
+        kept = [".kernel." in name for name in feature_names(view, self._pieces)]
+        return table[:, kept] if self.features == "kernels" else table
 
 
 class LinearMethod(FeatureMethod):

@@ -68,19 +68,15 @@ class Calibration:
 
     def probabilities(self, scores: np.ndarray) -> np.ndarray:
         """Return float64 ``(classes,)`` of a network's windows' scores ``(windows, classes)``, see :func:`window_scores`."""
-        return softmax(scores.mean(axis=0) / self.temperature)
+        from scipy.special import softmax
+
+        return np.asarray(softmax(scores.mean(axis=0) / self.temperature))
 
 
 def window_scores(method: TabularMethod, table: np.ndarray) -> np.ndarray:
     """Return float64 ``(n, classes)``: logarithms of probabilities where the method gives these, else its distances."""
     scores = method.predict_table(table)
     return np.log(np.maximum(scores, _LEAST)) if method.gives_probabilities else scores
-
-
-def softmax(scores: np.ndarray) -> np.ndarray:
-    """Return probabilities along the last axis."""
-    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
 def calibrate(method: TabularMethod, task: Task) -> Calibration:
@@ -116,9 +112,10 @@ def calibrate(method: TabularMethod, task: Task) -> Calibration:
 def best_temperature(scores: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     """Return the temperature of least log loss of networks' scores ``(n, classes)`` with labels ``(n,)``, and that loss."""
     from scipy.optimize import minimize_scalar
+    from scipy.special import softmax
 
     def loss(logarithm: float) -> float:
-        chosen = softmax(scores / np.exp(logarithm))[np.arange(len(labels)), labels]
+        chosen = softmax(scores / np.exp(logarithm), axis=1)[np.arange(len(labels)), labels]
         return float(-np.log(np.maximum(chosen, 1e-300)).mean())
 
     found: Any = minimize_scalar(loss, bounds=_TEMPERATURES, method="bounded")

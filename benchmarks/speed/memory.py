@@ -20,7 +20,7 @@ from benchmarks.speed.alternate import show
 from builders.compute.backend import CPU_BACKENDS
 from builders.compute.compute_path import enter_compute_path
 from builders.compute.lane import Member
-from builders.compute.open import open_backend
+from builders.compute.trainer import open_backend
 from builders.estimate.image_counts import OFFICIAL
 from builders.images.bank import ImageBank, random_bank
 from builders.plan.shape import Shape

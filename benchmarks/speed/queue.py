@@ -31,7 +31,7 @@ from benchmarks.speed.eager import Eager
 from builders.compute.backend import CPU_BACKENDS, CPU_PRECISIONS
 from builders.compute.compute_path import enter_compute_path
 from builders.compute.lane import Member
-from builders.compute.open import open_backend
+from builders.compute.trainer import open_backend
 from builders.images.bank import ImageBank, random_bank
 from builders.plan.shape import Shape, forward_flop, training_flop
 from builders.plan.trainings import PlannedTraining, plan_trainings

@@ -56,7 +56,6 @@ class Training(Protocol):
 
     def load(self, vector: Tensor, hyperparameters: HyperParameters, seed: int) -> None:
         """Start a training: its initial vector ``(n_weights,)`` and a fresh optimizer state."""
-        ...
 
     def step(self, images: Tensor, labels: Tensor, step: int, rate: float) -> float:
         """Train on one batch; return the mean cross-entropy before the update.
@@ -67,11 +66,9 @@ class Training(Protocol):
             step: steps taken before.
             rate: the factor of :func:`builders.recipe.optimizers.rate`.
         """
-        ...
 
     def scorer(self) -> Callable[[Tensor], Tensor]:
         """Return the network in evaluation: logits ``(n, outputs)`` of uint8 images ``(n, 1 or 3, 32, 32)``."""
-        ...
 
 
 Scored = dict[str, tuple[str, "Tensor"]]
@@ -91,33 +88,26 @@ class Fleet(Protocol):
     @property
     def ready(self) -> bool:
         """Whether all that was enqueued is done."""
-        ...
 
     def turn(self) -> AbstractContextManager[object]:
         """Return the context inside which all other methods are called."""
-        ...
 
     def load(self, slot: int, planned: PlannedTraining, vector: Tensor, scored: Scored) -> None:
         """Start a training in a free slot, with its initial vector, float64 ``(n_weights,)`` on the CPU."""
-        ...
 
     def set_epoch(self, slot: int, rows: Tensor, rates: Tensor) -> None:
         """Give a loaded slot its next epoch: positions in the training images, int64 ``(steps, batch)`` on ``device``, and
         the rate of every step, float64 ``(steps,)`` on the CPU."""
-        ...
 
     def run(self, n_steps: int) -> None:
         """Take steps in all loaded slots, each of which has as many left in its epoch."""
-        ...
 
     def evaluate(self, slot: int) -> tuple[Tensor, Tensor]:
         """Return how many images of each part of ``scored`` are classified correctly, int64 ``(parts,)``, and a copy of the
         vector, float32 ``(n_weights,)``: on the CPU, to be read when the fleet is ready."""
-        ...
 
     def clear(self, slot: int) -> None:
         """Free a slot."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Trains trainings of any shapes, on a card several fleets in flight: small architectures together fill it.
+"""Opens a backend and trains trainings of any shapes by it, on a card several fleets in flight: small ones together fill it.
 
 One host thread serves the lanes in turn. A training's bits depend on none of this.
 """
@@ -11,14 +11,30 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 
 import torch
 
-from builders.compute.backend import OpenBackend
+from builders.compute.backend import BACKENDS, OpenBackend, implementation
+from builders.compute.compute_path import path_of
 from builders.compute.lane import Lane, Steps
+from builders.compute.single import SingleFleet
+from builders.images.bank import ImageBank
 from builders.plan.shape import Shape
 from builders.plan.trainings import PlannedTraining
 from nws_data.errors import BuildError
 from nws_data.format.records import TrainingRecord
 
 _IDLE_S = 0.0002  # the card works; the host looks again soon
+
+
+def open_backend(name: str, bank: ImageBank, precision: str, device: str = "cpu") -> OpenBackend:
+    """Return a backend ready to train on ``"cpu"`` or a card, ``"cuda"``, ``"cuda:1"``, ...; raises ``BuildError`` where it
+    cannot compute. The precision is one of the row's, or ``"float64"`` in tests."""
+    if BACKENDS[name].device == "cuda":
+        from builders.compute.cards.card import open_card
+
+        return open_card(name, bank, precision, device)
+    training = implementation(name)
+    return OpenBackend(
+        bank, lambda shape, *_: SingleFleet(training(shape, precision), bank), precision, path_of(name, precision)
+    )
 
 
 def train(trainings: Iterable[PlannedTraining], backend: OpenBackend, *, epoch_cap: int) -> Iterator[TrainingRecord | Steps]:

@@ -25,8 +25,7 @@ import torch
 from builders.compute.backend import OpenBackend
 from builders.compute.compute_path import enter_compute_path
 from builders.compute.lane import Steps
-from builders.compute.open import open_backend
-from builders.compute.trainer import train
+from builders.compute.trainer import open_backend, train
 from builders.images.bank import ImageBank, random_bank
 from builders.plan.shape import Shape, forward_flop, training_flop
 from builders.plan.trainings import PlannedTraining

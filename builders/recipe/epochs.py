@@ -34,7 +34,7 @@ def split_images(n_images: int, seed: int) -> ImageSplit:
 
 def steps_per_epoch(train_labels: Tensor, batch_size: int) -> int:
     """Return floor(10 n / batch size), n the images of the rarest class in the training part ``train_labels``."""
-    return N_CLASSES * int(_class_counts(train_labels).min()) // batch_size
+    return N_CLASSES * int(torch.bincount(train_labels, minlength=N_CLASSES).min()) // batch_size
 
 
 def enough_images(batch_size: int) -> int:
@@ -64,7 +64,7 @@ class EpochSampler:
         self, split: ImageSplit, labels: Tensor, seed: int, batch_size: int, device: torch.device | str = "cpu"
     ) -> None:
         train_labels = labels[split.train]
-        counts = _class_counts(train_labels)
+        counts = torch.bincount(train_labels, minlength=N_CLASSES)
         n, self.steps = int(counts.min()), steps_per_epoch(train_labels, batch_size)
         self._seed, self._batch_size, self._device = seed, batch_size, device
         self._class_key = (train_labels.long() << 32).to(device)
@@ -78,7 +78,3 @@ class EpochSampler:
         drawn = torch.sort(self._class_key | keys, stable=True).indices[self._fronts]
         shuffled = drawn[permutation(self._seed, Purpose.EPOCH_ORDER, epoch, len(drawn), self._device)]
         return self._train[shuffled[: self.steps * self._batch_size]].reshape(self.steps, self._batch_size)
-
-
-def _class_counts(labels: Tensor) -> Tensor:
-    return torch.bincount(labels.long(), minlength=N_CLASSES)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import defaultdict, deque
 from collections.abc import Mapping
-from types import TracebackType
 
 from builders.images.bank import ImageBank
 from builders.plan.shape import training_flop
@@ -58,7 +57,7 @@ class BuildProgress:
     def __enter__(self) -> BuildProgress:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar.disable:
             self._print_line()
         self._bar.close()

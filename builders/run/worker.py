@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builders.compute.lane import Steps
-from builders.compute.open import open_backend
-from builders.compute.trainer import train
+from builders.compute.trainer import open_backend, train
 from builders.images.bank import ImageBank
 from builders.plan.jobs import Job
 from builders.run.messages import Finished, Progress

@@ -67,13 +67,8 @@ INLINE real exponential(real x) { /* relative error below 2e-7; Cody-Waite reduc
     x = x < -87.0f ? -87.0f : x;
     float n = floorf(x * 1.44269504f + 0.5f);
     float r = x - n * 0.693359375f + n * 2.12194440e-4f;
-    float p = 1.0f / 720;
-    p = p * r + 1.0f / 120;
-    p = p * r + 1.0f / 24;
-    p = p * r + 1.0f / 6;
-    p = p * r + 0.5f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
+    float p = (((1.0f / 720 * r + 1.0f / 120) * r + 1.0f / 24) * r + 1.0f / 6) * r + 0.5f;
+    p = (p * r + 1.0f) * r + 1.0f;
     int32_t bits = ((int32_t)n + 127) << 23;
     float scale;
     memcpy(&scale, &bits, 4);
@@ -516,24 +511,21 @@ void update(
 static void philox_blocks(uint64_t seed, uint32_t purpose, uint32_t step, long first, long n, uint32_t *restrict out) {
     enum { LANES = 16 };
     for (long block = 0; block < n; block += LANES) {
-        uint32_t c0[LANES], c1[LANES], c2[LANES], c3[LANES];
+        uint32_t c[4][LANES];
         uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
-        for (int i = 0; i < LANES; i++) c0[i] = (uint32_t)(first + block + i), c1[i] = step, c2[i] = purpose, c3[i] = 0;
+        for (int i = 0; i < LANES; i++) c[0][i] = (uint32_t)(first + block + i), c[1][i] = step, c[2][i] = purpose, c[3][i] = 0;
         for (int round = 0; round < 10; round++) {
             for (int i = 0; i < LANES; i++) {
-                uint64_t p0 = (uint64_t)0xD2511F53u * c0[i], p1 = (uint64_t)0xCD9E8D57u * c2[i];
-                c0[i] = (uint32_t)(p1 >> 32) ^ c1[i] ^ k0;
-                c2[i] = (uint32_t)(p0 >> 32) ^ c3[i] ^ k1;
-                c1[i] = (uint32_t)p1;
-                c3[i] = (uint32_t)p0;
+                uint64_t p0 = (uint64_t)0xD2511F53u * c[0][i], p1 = (uint64_t)0xCD9E8D57u * c[2][i];
+                c[0][i] = (uint32_t)(p1 >> 32) ^ c[1][i] ^ k0;
+                c[2][i] = (uint32_t)(p0 >> 32) ^ c[3][i] ^ k1;
+                c[1][i] = (uint32_t)p1;
+                c[3][i] = (uint32_t)p0;
             }
             k0 += 0x9E3779B9u;
             k1 += 0xBB67AE85u;
         }
-        memcpy(out + block, c0, sizeof c0);
-        memcpy(out + n + block, c1, sizeof c1);
-        memcpy(out + 2 * n + block, c2, sizeof c2);
-        memcpy(out + 3 * n + block, c3, sizeof c3);
+        for (int k = 0; k < 4; k++) memcpy(out + k * n + block, c[k], sizeof c[k]);
     }
 }
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
-import platform
 import shlex
 import shutil
 import stat
@@ -24,6 +23,7 @@ from builders.recipe.constants import ACTIVATION_CODES, DROPOUT_SCALE
 from nws_data.atomic import write_bytes
 from nws_data.errors import BuildError, NWSError
 from nws_data.home import user_cache
+from nws_data.machine import processor
 from nws_data.progress import is_watched
 from nws_data.terminal import say
 
@@ -44,6 +44,9 @@ _CODES = {name.upper(): code for name, code in ACTIVATION_CODES.items()}
 _VALUES = _CODES | {"DROPOUT_SCALE": DROPOUT_SCALE, "ROW": LONGEST_ROW, "UNITS": MOST_UNITS}
 _DEFINED = tuple(f"-D{name}={value}" for name, value in _VALUES.items())
 """What kernels.c takes from the recipe and from the limits that Python checks."""
+
+_PROCESSOR = ("model name", "flags", "Features", "CPU part")
+"""What ``-march=native`` looks at: a home directory that different machines share keeps a file for each."""
 
 _COMPILERS = ("cc", "gcc", "clang")
 _TIMEOUT_S = 300.0
@@ -106,7 +109,7 @@ def _cached_or_compiled(flags: tuple[str, ...], folder: Path, real64: bool) -> c
         SOURCE.read_bytes(),
         _run(compiler, *options, "--version"),
         " ".join((*options, *flags)).encode(),
-        _processor().encode(),
+        "\n".join(processor(field) or "" for field in _PROCESSOR).encode(),
     )
     path = folder / f"kernels-{hashlib.sha256(bytes(0).join(parts)).hexdigest()[:16]}.so"
     if path.exists():
@@ -133,15 +136,6 @@ def _loaded(path: Path, real64: bool) -> ctypes.CDLL:
         function = getattr(library, name)
         function.argtypes, function.restype = types, ctypes.c_double if name == "cross_entropy" else None
     return library
-
-
-def _processor() -> str:
-    """Return what ``-march=native`` looks at, so that a home directory shared by different machines keeps one file each."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() + platform.machine()
-    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))}))
 
 
 def _folders() -> Iterator[Path]:

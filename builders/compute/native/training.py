@@ -89,14 +89,15 @@ class NativeTraining:
 
     def scorer(self) -> Callable[[Tensor], Tensor]:
         """Return the logits of the network in evaluation."""
-        return NativeInference(self.vector, self._architecture, self._hyperparameters.activation).logits
+        return _scorer(self.vector, self._architecture, self._hyperparameters.activation)
 
     def _gradients(self, labels: Tensor, step: int) -> float:
         """Compute the loss gradient of the images, update the running statistics, and return the mean cross-entropy."""
         self._library.dropout_mask(
             self._seed, int(Purpose.DROPOUT), step, self._n_dropout, self._words.data_ptr(), self._keep.data_ptr()
         )
-        weights = {layer.name: self._weights(layer) for layer in self._layers}
+        kinds = ("kernel", "bias")
+        weights = {y.name: [self._part(self.vector, y, kind).to(self._dtype) for kind in kinds] for y in self._layers}
         x, tape, unit = self._images, [], 0
         for layer in self._layers:
             if layer.is_conv:
@@ -128,11 +129,6 @@ class NativeTraining:
 
     def _part(self, vector: Tensor, layer: Layer, kind: str) -> Tensor:
         return vector[layer[kind].slice].view(layer[kind].shape)
-
-    def _weights(self, layer: Layer) -> tuple[Tensor, Tensor]:
-        """Return a layer's kernel and bias, those of products in the compute dtype."""
-        kernel, bias = self._part(self.vector, layer, "kernel"), self._part(self.vector, layer, "bias")
-        return (kernel, bias) if layer.is_conv else (kernel.to(self._dtype), bias.to(self._dtype))
 
     def _address(self, vector: Tensor, part: TensorSlice) -> int:
         return vector.data_ptr() + part.start * vector.element_size()
@@ -190,43 +186,36 @@ class NativeTraining:
         )  # fmt: skip
 
 
-class NativeInference:
-    """A network in evaluation, with batch norm folded into the kernels, which is exact but for rounding.
+def _scorer(vector: Tensor, architecture: Architecture, activation: str) -> Callable[[Tensor], Tensor]:
+    """Return the network in evaluation, with batch norm folded into the kernels, which is exact but for rounding.
 
     A conv layer's norm follows its kernel and is folded into it; a fully connected layer's norm follows the activation and
     is folded into the next kernel. ``vector`` is ``(n_weights,)``, float32 or float64, and so are all products.
     """
+    library, code = required_kernels(vector.dtype), ACTIVATION_CODES[activation]
+    folded = [[part.to(vector.dtype) for part in parts] for parts in _fold(vector.double(), architecture)]
+    convolutions = {layer.name: Convolution(layer, vector.dtype) for layer in architecture.layers if layer.is_conv}
+    widest = max(layer.n_out for layer in architecture.layers)
+    ones, zeros = vector.new_ones(widest), vector.new_zeros(widest)
 
-    def __init__(self, vector: Tensor, architecture: Architecture, activation: str) -> None:
-        self._layers, self._dtype, self._library = architecture.layers, vector.dtype, required_kernels(vector.dtype)
-        self._activation, self._code = ACTIVATIONS[activation], ACTIVATION_CODES[activation]
-        self._folded = [
-            (kernel.to(vector.dtype), bias.to(vector.dtype)) for kernel, bias in _fold(vector.double(), architecture)
-        ]
-        self._convolutions = [Convolution(layer, vector.dtype) for layer in self._layers if layer.is_conv]
-        widest = max(layer.n_out for layer in self._layers)
-        self._ones, self._zeros = torch.ones(widest, dtype=vector.dtype), torch.zeros(widest, dtype=vector.dtype)
-
-    def logits(self, images: Tensor) -> Tensor:
-        """Return ``(n, outputs)`` for uint8 images ``(n, 1 or 3, 32, 32)``."""
-        x = torch.empty(len(images), *IMAGE_SHAPE[1:], IMAGE_SHAPE[0], dtype=self._dtype)
-        images_in(self._library, images, x)
-        for i, (layer, (kernel, bias)) in enumerate(zip(self._layers, self._folded, strict=True)):
-            if layer.is_conv:
-                x = self._pool_activate(self._convolutions[i].forward(x, kernel, bias), layer.pool_after)
-            else:
+    def logits(images: Tensor) -> Tensor:
+        x = vector.new_empty(len(images), *IMAGE_SHAPE[1:], IMAGE_SHAPE[0])
+        images_in(library, images, x)
+        for layer, (kernel, bias) in zip(architecture.layers, folded, strict=True):
+            if not layer.is_conv:
                 x = F.linear(x.flatten(1), kernel, bias)
-                x = x if layer.is_output else self._activation(x)
+                x = x if layer.is_output else ACTIVATIONS[activation](x)
+                continue
+            z = convolutions[layer.name].forward(x, kernel, bias)
+            batch, side, _, channels = z.shape
+            x = z.new_empty(batch, side // 2, side // 2, channels) if layer.pool_after else torch.empty_like(z)
+            library.scale_pool_activate(
+                z.data_ptr(), 0, batch, side, channels, ones.data_ptr(), zeros.data_ptr(), layer.pool_after, code,
+                x.data_ptr(),
+            )  # fmt: skip
         return x
 
-    def _pool_activate(self, z: Tensor, pool: bool) -> Tensor:
-        batch, side, _, channels = z.shape
-        y = z.new_empty(batch, side // 2, side // 2, channels) if pool else torch.empty_like(z)
-        self._library.scale_pool_activate(
-            z.data_ptr(), 0, batch, side, channels, self._ones.data_ptr(), self._zeros.data_ptr(), pool, self._code,
-            y.data_ptr(),
-        )  # fmt: skip
-        return y
+    return logits
 
 
 def _fold(vector: Tensor, architecture: Architecture) -> list[tuple[Tensor, Tensor]]:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
-from baselines.reading.calibration import Distance, best_temperature, calibrate, softmax
+from baselines.reading.calibration import Distance, best_temperature, calibrate
 from baselines.registry import make_method
 from nws_data.tasks.task import load_task
 
@@ -14,13 +15,13 @@ from nws_data.tasks.task import load_task
 def test_a_planted_temperature_is_found(planted: float) -> None:
     rng = np.random.default_rng(0)
     truth = rng.standard_normal((4000, 3)) * 1.5
-    labels = np.array([rng.choice(3, p=shares) for shares in softmax(truth)])
+    labels = np.array([rng.choice(3, p=shares) for shares in softmax(truth, axis=1)])
     scores = truth * planted  # too bold by that factor
     temperature, loss = best_temperature(scores, labels)
     assert temperature == pytest.approx(planted, rel=0.1)
-    after = softmax(scores / temperature)
+    after = softmax(scores / temperature, axis=1)
     assert loss == pytest.approx(-np.log(after[np.arange(4000), labels]).mean())
-    gaps = [abs(p.max(axis=1).mean() - (p.argmax(axis=1) == labels).mean()) for p in (after, softmax(scores))]
+    gaps = [abs(p.max(axis=1).mean() - (p.argmax(axis=1) == labels).mean()) for p in (after, softmax(scores, axis=1))]
     assert gaps[0] < 0.03
     if planted != 1:
         assert gaps[1] > 3 * gaps[0]

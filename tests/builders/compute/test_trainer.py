@@ -11,7 +11,7 @@ import builders.compute.lane
 from builders.compute import trainer
 from builders.compute.backend import CPU_BACKENDS
 from builders.compute.lane import Steps
-from builders.compute.open import open_backend
+from builders.compute.trainer import open_backend
 from builders.images.bank import ImageBank
 from builders.plan.shape import training_flop
 from builders.plan.trainings import PlannedTraining

@@ -24,15 +24,6 @@ ELU, SIGMOID, TANH = (tl.constexpr(ACTIVATION_CODES[name]) for name in ("elu", "
 
 
 @triton.jit
-def _probe() -> None:
-    pass
-
-
-INTERPRETED = tl.constexpr(not isinstance(_probe, triton.JITFunction))
-"""Whether kernels run in Triton's interpreter, on the CPU; decided when Triton is imported."""
-
-
-@triton.jit
 def narrow(x, dtype: tl.constexpr):
     """Round to a dtype, to nearest even."""
     if INTERPRETED and dtype == tl.bfloat16:
@@ -40,6 +31,10 @@ def narrow(x, dtype: tl.constexpr):
         rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & -0x10000
         x = tl.where(x == x, rounded.to(tl.float32, bitcast=True), x)
     return x.to(dtype)
+
+
+INTERPRETED = tl.constexpr(not isinstance(narrow, triton.JITFunction))
+"""Whether kernels run in Triton's interpreter, on the CPU; decided when Triton is imported."""
 
 
 @triton.jit

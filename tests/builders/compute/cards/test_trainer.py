@@ -18,7 +18,7 @@ from builders.compute import trainer
 from builders.compute.backend import OpenBackend
 from builders.compute.cards.card import open_card
 from builders.compute.lane import Steps
-from builders.compute.open import open_backend
+from builders.compute.trainer import open_backend
 from builders.plan.shape import training_flop
 from builders.plan.trainings import PlannedTraining
 from builders.recipe.initialization import initial_vector
