@@ -96,7 +96,7 @@ def _add_entries(bench: Commands) -> None:
     parser = add_command(
         bench,
         "submit",
-        _runs("leaderboard.submission.command:submit"),
+        _runs("leaderboard.submission.submit:submit"),
         "check results and predictions, and write the entry for a pull request",
         arg("results", type=Path, nargs="*", metavar="RESULT", help="result files of nws bench run"),
         arg("--predictions", **_SEVERAL, type=Path, default=[], metavar="FILE", help="their prediction files"),
@@ -115,7 +115,7 @@ def _add_entries(bench: Commands) -> None:
     add_command(
         bench,
         "entries",
-        _runs("leaderboard.submission.command:entries"),
+        _runs("leaderboard.submission.submit:entries"),
         "check all entries again, as CI does",
         arg("folder", type=Path, nargs="?", default=ENTRIES, help=f"folder of entries (default: {ENTRIES})"),
         arg("--data", type=Path, help="the dataset, to score the predictions on"),

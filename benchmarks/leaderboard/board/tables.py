@@ -6,8 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.leaderboard.board.cost import Cost, cost_of
-from benchmarks.leaderboard.board.standings import CHANCE, REFERENCES, Section, differences
+from benchmarks.leaderboard.board.standings import CHANCE, REFERENCES, Cost, Section, cost_of, differences
 from benchmarks.leaderboard.files.formats import (
     NONE,
     difference_text,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.leaderboard.board.cost import BUDGETS
-from benchmarks.leaderboard.board.standings import Section
+from benchmarks.leaderboard.board.standings import BUDGETS, Section
 from benchmarks.leaderboard.files.formats import unit_of
 from nws_data.tasks.table import FAMILIES
 

@@ -13,9 +13,8 @@ from pathlib import Path
 
 from benchmarks.leaderboard.board import words
 from benchmarks.leaderboard.board.charts import draw_bars, draw_pareto, legend
-from benchmarks.leaderboard.board.cost import BUDGETS
 from benchmarks.leaderboard.board.per_training import table_bytes
-from benchmarks.leaderboard.board.standings import Section, arrange, population_of
+from benchmarks.leaderboard.board.standings import BUDGETS, Section, arrange, population_of
 from benchmarks.leaderboard.board.tables import differences_table, runs_table, scores_table
 from benchmarks.leaderboard.files.against_data import check_against_data, recompute
 from benchmarks.leaderboard.files.checks import CONTROL

@@ -20,7 +20,7 @@ from joblib import delayed
 
 from baselines.registry import make_method
 from benchmarks.leaderboard.runs.plans import Plan, plans_to_check
-from benchmarks.leaderboard.runs.processes import in_processes
+from benchmarks.leaderboard.runs.runner import in_processes
 from nws_data.errors import NWSError
 from nws_data.progress import FITS, progress_bar
 from nws_data.tasks.table import parse_task
