@@ -91,8 +91,6 @@ def add_commands(commands: Commands) -> None:
 
 
 def _add_entries(bench: Commands) -> None:
-    """Add what makes and checks entries of the board."""
-    data = arg("--data", type=Path, help="the dataset, to score the predictions on (default: nws, where it is that one)")
     parser = add_command(
         bench,
         "submit",
@@ -102,7 +100,7 @@ def _add_entries(bench: Commands) -> None:
         arg("--predictions", **_SEVERAL, type=Path, default=[], metavar="FILE", help="their prediction files"),
         *(arg(f"--{field.replace('_', '-')}", metavar="TEXT", help=about) for field, about in TEXTS.items()),
         arg("--name", help="of the entry (default: the method's)"),
-        data,
+        arg("--data", type=Path, help="the dataset, to score the predictions on (default: nws, where it is that one)"),
         arg("--out", type=Path, default=ENTRIES, metavar="DIR", help=f"folder of entries (default: {ENTRIES})"),
     )
     add_arguments(
@@ -123,24 +121,19 @@ def _add_entries(bench: Commands) -> None:
 
 
 def _add_checks(bench: Commands, task: dict[str, Any], option: dict[str, Any]) -> None:
-    """Add the checks of methods."""
     add_command(
         bench,
         "check",
         _runs("leaderboard.check.report:check", *_EXTRA),
         "check a method without data, in seconds: on made-up tasks of every family",
         arg("method", metavar="METHOD", help="one method, as in nws bench run"),
-        arg(
-            "--task", **_SEVERAL, default=[], metavar="NAME", help="these tasks of the miniature, or patterns (default: all)"
-        ),
+        arg("--task", **_SEVERAL, default=[], metavar="NAME", help="tasks of the miniature, or patterns (default: all)"),
         arg("--option", **option, help="options of the method"),
         JSON,
     )
-    leaks = "permute the training labels: every method must fall to chance"
-    drift = "permute hidden units of the test networks: whose predictions stay?"
     for name, about, tasks, n in (
-        ("leaks", leaks, "classification tasks", 20),
-        ("drift", drift, "tasks of whole vectors", 5),
+        ("leaks", "permute the training labels: every method must fall to chance", "classification tasks", 20),
+        ("drift", "permute hidden units of the test networks: whose predictions stay?", "tasks of whole vectors", 5),
     ):
         add_command(
             bench,
@@ -246,16 +239,15 @@ def _run_reference(options: argparse.Namespace) -> int:
     from benchmarks.reference.report import write_report
 
     budget = budget_of(options.budget)
-    if options.step in ("pilot", "build"):
-        images = options.image_root, options.download
-        if options.step == "pilot":
-            build_pilots(budget, options.out, *images)
-        else:
-            build_reference(budget.of([options.population]) if options.population else budget, options.out, *images)
-    elif options.step == "run":
+    if options.step == "run":
         return 1 if run_reference(budget, options.out) else 0
-    else:
+    if options.step == "report":
         say("\n".join(map(str, write_report(options.budget, budget, options.out))))
+    elif options.step == "pilot":
+        build_pilots(budget, options.out, options.image_root, options.download)
+    else:
+        chosen = budget.of([options.population]) if options.population else budget
+        build_reference(chosen, options.out, options.image_root, options.download)
     return 0
 
 
@@ -277,7 +269,6 @@ def _given(words: list[str]) -> dict[str, str]:
 
 
 def _need(*names: str) -> None:
-    """Raise ``NWSError`` with what to install where packages are missing."""
     missing = [name for name in names if find_spec(name) is None]
     if missing:
         raise NWSError(f"{', '.join(missing)} not installed; run in the checkout: pip install -e '.[all]'")

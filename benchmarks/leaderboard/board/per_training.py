@@ -46,7 +46,6 @@ def table_bytes(results: Sequence[Result]) -> bytes:
 
 
 def _parts(result: Result) -> Iterator[dict[str, Sequence[Any]]]:
-    """Yield the columns of each seed."""
     own = {name: getattr(result, name) for name in ("task", "folds", "data_digest", "method")}
     own["options"] = json.dumps(result.options, sort_keys=True, ensure_ascii=False)
     for run in result.runs:

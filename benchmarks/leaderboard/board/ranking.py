@@ -79,6 +79,5 @@ def _weighted(scores: Sequence[Score], weights: np.ndarray) -> np.ndarray:
 
 
 def _interval(samples: np.ndarray) -> Interval:
-    """Return the first sample as the estimate, with percentiles of the others."""
     low, high = np.percentile(samples[1:], [2.5, 97.5])
     return Interval(float(samples[0]), min(float(samples[0]), float(low)), max(float(samples[0]), float(high)))

@@ -16,9 +16,6 @@ from nws_data.errors import NWSError
 from nws_data.progress import FITS, progress_bar
 from nws_data.terminal import say
 
-MAX_SEEDS, MAX_WORKERS = 1000, 256
-"""More than anybody needs: a slip of the finger must not fill memory."""
-
 
 def bench(options: argparse.Namespace) -> int:
     """Run methods on tasks and print a line for each run, by the options of ``nws bench run``.
@@ -26,10 +23,9 @@ def bench(options: argparse.Namespace) -> int:
     Returns 1 where a task or a run was not possible, else 0. Raises ``NWSError`` for names, options or a dataset that make
     no sense; nothing has run then.
     """
-    if not 1 <= options.seeds <= MAX_SEEDS:
-        raise NWSError(f"--seeds must be in [1, {MAX_SEEDS}], got {options.seeds}")
-    if not 1 <= options.workers <= MAX_WORKERS:
-        raise NWSError(f"--workers must be in [1, {MAX_WORKERS}], got {options.workers}")
+    for name, most in (("seeds", 1000), ("workers", 256)):  # more than anybody needs: a slip must not fill memory
+        if not 1 <= (n := getattr(options, name)) <= most:
+            raise NWSError(f"--{name} must be in [1, {most}], got {n}")
     chosen, missing = choose_tasks(options.task, options.data, options.folds)
     found = choose_methods(options.method)
     plans = list(make_plans(chosen, found, options.option, options.seeds, options.folds))

@@ -133,22 +133,18 @@ def read_entry(folder: Path) -> tuple[Entry, list[Result]]:
             raise EntryError(f"{name} cannot be read: {str(error)[:200]}") from error
         if sha256_of(content) != sha256:
             raise EntryError(f"{name}: its SHA-256 is not the one in {FILE}: it was changed; write the entry again")
-        if name.endswith(".json"):
-            results.append(_result(path, name))
+        if not name.endswith(".json"):
+            continue
+        try:
+            results.append(Result.load(path))
+        except ResultError as error:
+            raise EntryError(f"{name}: {error}") from error
+        if results[-1].path.as_posix() != name:
+            raise EntryError(f"{name}: the place of this result is {results[-1].path}")
     if not results:
         raise EntryError("no result file")
     check_same_data(results)
     return entry, results
-
-
-def _result(path: Path, name: str) -> Result:
-    try:
-        result = Result.load(path)
-    except ResultError as error:
-        raise EntryError(f"{name}: {error}") from error
-    if result.path.as_posix() != name:
-        raise EntryError(f"{name}: the place of this result is {result.path}")
-    return result
 
 
 def check_entry(folder: Path, data: Path | None = None) -> list[tuple[Result, str]]:
