@@ -138,7 +138,7 @@ def _add_checks(bench: Commands, task: dict[str, Any], option: dict[str, Any]) -
         add_command(
             bench,
             name,
-            _runs(f"leaderboard.runs.{name}:{name}", *_EXTRA),
+            _runs(f"leaderboard.runs.permutations:{name}", *_EXTRA),
             about,
             arg("--task", **task, help=f"{tasks}, or patterns"),
             arg("--method", **task, help="as in nws bench run"),

@@ -42,6 +42,7 @@ from nws_data.space.hyperparameters import CLASSES
 from nws_data.tasks.task import load_task
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "elu": nn.ELU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
+OPTIMIZERS: dict[str, Any] = {"adam": optim.Adam, "rmsprop": optim.RMSprop, "momentum": partial(optim.SGD, momentum=0.95)}
 Truth = dict[str, str]
 """Hyper-parameters by name, as text."""
 Networks = Iterator[tuple[Classifier, Checkpoint, Truth]]
@@ -127,8 +128,7 @@ def plain_network(width: int, size: int, hidden: int, activation: Callable[[], n
 
 
 def _train(network: nn.Module, inputs: Tensor, labels: Tensor, optimizer: str, batch: int, epochs: int) -> None:
-    made = {"adam": optim.Adam, "rmsprop": optim.RMSprop, "momentum": partial(optim.SGD, momentum=0.95)}[optimizer]
-    step = made(network.parameters(), lr=0.002)
+    step = OPTIMIZERS[optimizer](network.parameters(), lr=0.002)
     for _ in range(epochs):
         for chosen in torch.randperm(len(inputs)).split(batch):
             step.zero_grad()

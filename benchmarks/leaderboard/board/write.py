@@ -5,15 +5,17 @@ The page needs nothing else: styles, script and charts are inside.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
+from io import BytesIO
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from benchmarks.leaderboard.board import words
 from benchmarks.leaderboard.board.charts import draw_bars, draw_pareto, legend
-from benchmarks.leaderboard.board.per_training import table_bytes
 from benchmarks.leaderboard.board.standings import BUDGETS, Section, arrange, population_of
 from benchmarks.leaderboard.board.tables import differences_table, runs_table, scores_table
 from benchmarks.leaderboard.files.against_data import check_against_data, recompute
@@ -24,6 +26,25 @@ from benchmarks.templates import render
 from nws_data.atomic import write_bytes
 
 MARKDOWN, HTML, TABLE = "board.md", "board.html", "board.parquet"
+
+COLUMNS = {
+    "task": "string",
+    "folds": "int8",  # 0, or 5: tested in five folds
+    "data_digest": "string",
+    "method": "string",
+    "options": "string",  # JSON
+    "seed": "int32",
+    "training": "string",  # id
+    "n_items": "int32",  # vectors, snapshots or windows of the training that were predicted
+    "n_right": "int32",  # classification: how many of them were right
+    "sum_target": "float64",  # regression: sums over the items
+    "sum_target2": "float64",  # of squared targets
+    "sum_error2": "float64",  # of squared errors
+    "sum_absolute": "float64",  # of absolute errors
+}
+"""Of board.parquet: columns and their types; null where a column is of the other kind of task."""
+
+_COUNTS = tuple(COLUMNS)[7:]
 
 _PLAIN = re.compile(r"(?:\w|[ ,%±()\[\]+=:\N{EN DASH}\N{MINUS SIGN}²-]|\.(?!\w*[^\W\d])|/(?!/))*")
 """Texts without markup, mentions and links: no point before a word with letters, no two slashes."""
@@ -137,3 +158,30 @@ def plain_markdown(text: str) -> str:
         return re.sub(r"([_\[\]])", r"\\\1", text)
     shown = re.sub(r"[`|\\]", "?", CONTROL.sub(" ", text))
     return f"`{shown}`"
+
+
+def table_bytes(results: Sequence[Result]) -> bytes:
+    """Return a Parquet file: a row a result, seed and training, in the order of the results' paths.
+
+    Result files hold counts, so a row is a training. The predictions of single snapshots and windows are in the prediction
+    files of ``nws bench run --predictions``; what was true follows from the dataset's table of trainings, by id.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([(name, getattr(pa, kind)()) for name, kind in COLUMNS.items()])
+    parts = [pa.table(part, schema) for result in sorted(results, key=lambda r: r.path) for part in _parts(result)]
+    stream = BytesIO()
+    pq.write_table(pa.concat_tables(parts), stream, compression="zstd")
+    return stream.getvalue()
+
+
+def _parts(result: Result) -> Iterator[dict[str, Sequence[Any]]]:
+    own = {name: getattr(result, name) for name in ("task", "folds", "data_digest", "method")}
+    own["options"] = json.dumps(result.options, sort_keys=True, ensure_ascii=False)
+    for run in result.runs:
+        score = run.score
+        n = len(score.trainings)
+        same = {name: [value] * n for name, value in (own | {"seed": run.seed}).items()}
+        counts = {name: getattr(score, name, [None] * n) for name in _COUNTS}
+        yield same | {"training": score.trainings} | counts

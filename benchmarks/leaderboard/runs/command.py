@@ -70,13 +70,15 @@ def _check_writable(folder: Path) -> None:
 
 def sentence(outcome: Outcome) -> str:
     """Return what came of a run: ``TASK, METHOD: 83.1 ± 0.4 [79.0, 86.5] accuracy in %, chance 33.3; 1.2 s``."""
+    plan = outcome.plan
+    name = f"{plan.task}{f' ({plan.folds} folds)' if plan.folds else ''}, {plan.label}"
     if outcome.result is None:
-        return f"{outcome.plan.name}: failed: {outcome.note}"
+        return f"{name}: failed: {outcome.note}"
     result, kind = outcome.result, outcome.result.kind
     found, chance = main_metric(result), result.summary["chance"]
     score = f"{spread_text(found['mean'], found['std'], kind)} {interval_text(found['low'], found['high'], kind)}"
     guess = "" if chance is None else f", chance {value_text(chance, kind)}"
-    done = f"{outcome.plan.name}: {score} {unit_of(kind)}{guess}"
+    done = f"{name}: {score} {unit_of(kind)}{guess}"
     if outcome.skipped:
         note = f"; {outcome.note}" if outcome.note else ""
         if outcome.reused:

@@ -290,8 +290,8 @@ def failures_named(method: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         own = source_file(method)
-        frame = [f for f in frames if own is not None and Path(f.filename) == own][-1:] or frames[-1:]
-        place = f" ({Path(frame[0].filename).name}:{frame[0].lineno})"
+        frame = next((frame for frame in reversed(frames) if Path(frame.filename) == own), frames[-1])
+        place = f" ({Path(frame.filename).name}:{frame.lineno})"
         raise MethodError(f"{type(error).__name__}: {error}{place}") from error
 
 

@@ -1,8 +1,13 @@
-"""``nws bench leaks``: with training labels permuted between trainings, every method must fall to chance.
+"""Checks of methods by permutation: ``nws bench leaks`` and ``nws bench drift``.
 
-One permutation may land beside chance by luck: trainings that resemble each other get one label together, so right answers
-come in bunches. Over permutations the mean accuracy of a method that learns from nothing but its training labels is
-chance, whatever the method, since sides are balanced. What lies above has seen the answers.
+Leaks: with training labels permuted between trainings, every method must fall to chance. One permutation may land beside
+chance by luck: trainings that resemble each other get one label together, so right answers come in bunches. Over
+permutations the mean accuracy of a method that learns from nothing but its training labels is chance, whatever the method,
+since sides are balanced. What lies above has seen the answers.
+
+Drift: do predictions stay when a network's hidden units are put in another order? Networks that differ by the order of
+hidden channels and units compute the same function, so a method that reads what a network does, and not where its weights
+happen to lie, predicts the same for all of them.
 """
 
 from __future__ import annotations
@@ -21,8 +26,10 @@ from joblib import delayed
 from baselines.registry import make_method
 from benchmarks.leaderboard.runs.plans import Plan, plans_to_check
 from benchmarks.leaderboard.runs.runner import in_processes
-from nws_data.errors import NWSError
+from nws_data.errors import NWSError, TaskError
 from nws_data.progress import FITS, progress_bar
+from nws_data.read.permuted import PermutedVectors
+from nws_data.tasks.metrics import Interval, clustered_accuracy
 from nws_data.tasks.table import parse_task
 from nws_data.tasks.task import load_task
 from nws_data.terminal import align, say, say_json
@@ -79,7 +86,7 @@ def run_checks(
         parse_task(_permuted(plan.task, 0))
     fits = [(plan, seed) for plan in plans for seed in range(n_permutations)]
     with progress_bar(total=len(fits), bar_format=FITS) as bar:
-        scores = in_processes((delayed(_run)(*fit, root) for fit in fits), workers, ordered=True)
+        scores = in_processes((delayed(_run_permuted)(*fit, root) for fit in fits), workers, ordered=True)
         for plan in plans:
             found = []
             for score in itertools.islice(scores, n_permutations):
@@ -92,7 +99,7 @@ def _permuted(task: str, seed: int) -> str:
     return replace(parse_task(task), permuted=seed).name
 
 
-def _run(plan: Plan, seed: int, root: Path) -> dict[str, Any]:
+def _run_permuted(plan: Plan, seed: int, root: Path) -> dict[str, Any]:
     """Return the score of a method that was fitted to labels permuted with a seed."""
     task = load_task(_permuted(plan.task, seed), root, seed=seed)
     method = make_method(plan.method, seed, **plan.given)
@@ -112,3 +119,69 @@ def format_checks(checks: Sequence[LeakCheck]) -> str:
     n = sum(c.at_chance for c in checks)
     expected = "of 100 sound ones about 5 lie outside"
     return "\n".join([*align(rows), f"{n} of {len(checks)} have chance inside their interval; {expected}"])
+
+
+def drift(options: argparse.Namespace) -> int:
+    """Fit each method, with seed 0, on each task of whole vectors that it fits, and print its drift.
+
+    Raises ``NWSError`` for names, options or a dataset that make no sense, no permutation, a task of windows or a
+    regression.
+    """
+    n, root = options.permutations, options.data
+    if n < 1:
+        raise NWSError(f"--permutations must be at least 1, got {n}")
+    plans = plans_to_check(options.task, options.method, options.option, root)
+    for spec in (parse_task(plan.task) for plan in plans):  # before the first fit, which may take hours
+        if spec.family.regression or spec.length is not None or spec.family.population != "fixed":
+            wanted = "classes told from whole vectors of the population fixed: global/T, ood/T"
+            raise TaskError(f"{spec.name}: drift is of {wanted}")
+    drifts = [_drift(plan, n, root) for plan in progress_bar(iterable=plans, bar_format=FITS)]
+    say_json([asdict(drift) for drift in drifts]) if options.json else say(format_drifts(drifts))
+    return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """One method on one task: intervals are 95 %, clustered by training."""
+
+    task: str
+    method: str
+    n_trainings: int
+    n_permutations: int
+    accuracy: float  # on the test vectors as they are
+    permuted: Interval  # on the same vectors, permuted
+    changed: Interval  # share of predictions on permuted vectors that are not those on the vectors as they are
+
+
+def _drift(plan: Plan, n_permutations: int, root: Path) -> Drift:
+    task = load_task(plan.task, root)
+    method = make_method(plan.method, 0, **plan.given)
+    method.fit(task)
+    before = _labels(method.predict(task.test))
+    truth = task.test.labels.numpy()
+    views = [PermutedVectors(task.test.data, target=task.target, seed=seed) for seed in range(n_permutations)]
+    after = np.stack([_labels(method.predict(view)) for view in views])
+    ones = np.full(len(truth), n_permutations)  # the test side has one snapshot of each training
+    return Drift(
+        task=plan.task,
+        method=plan.method,
+        n_trainings=len(truth),
+        n_permutations=n_permutations,
+        accuracy=float((before == truth).mean()),
+        permuted=clustered_accuracy(ones, (after == truth).sum(axis=0)),
+        changed=clustered_accuracy(ones, (after != before).sum(axis=0)),
+    )
+
+
+def _labels(predictions: np.ndarray) -> np.ndarray:
+    return predictions.argmax(axis=1) if predictions.ndim == 2 else predictions
+
+
+def format_drifts(drifts: Sequence[Drift]) -> str:
+    """Return the table for people, in percent."""
+    rows = [["task", "method", "right", "right, permuted", "predictions that change"]]
+    for d in drifts:
+        intervals = [f"{100 * x.estimate:.1f} [{100 * x.low:.1f}, {100 * x.high:.1f}]" for x in (d.permuted, d.changed)]
+        rows.append([d.task, d.method, f"{100 * d.accuracy:.1f}", *intervals])
+    n = max(d.n_permutations for d in drifts)
+    return "\n".join([*align(rows), f"in %, over {n} random orders of hidden units of each test network"])
