@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from io import BytesIO
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks.leaderboard.board import words
 from benchmarks.leaderboard.board.charts import draw_bars, draw_pareto, legend
@@ -25,6 +25,7 @@ from benchmarks.leaderboard.files.results import Result, ResultError
 from benchmarks.templates import render
 from nws_data.atomic import write_bytes
 
+T = TypeVar("T")
 MARKDOWN, HTML, TABLE = "board.md", "board.html", "board.parquet"
 
 COLUMNS = {
@@ -83,49 +84,47 @@ def read_results(folder: Path) -> dict[Path, Result]:
     paths = [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     if not paths:
         raise ResultError(f"{folder}: no result files (*.json); make some with nws bench run --out {folder}")
-    found: dict[Path, Result] = {}
-    refused: list[str] = []
     first: dict[Path, Path] = {}  # by the place that a result should have: its file
     tests: dict[tuple[str, int, str], Result] = {}
+
+    def read(path: Path) -> Result:
+        result = Result.load(path)
+        if result.path in first:
+            raise ResultError(f"the same run as {first[result.path].relative_to(folder)}; remove one of the two")
+        tested = tests.setdefault((result.task, result.folds, result.data_digest), result)
+        if odd := difference(result.test, tested.test, "test", f"{first.get(tested.path, path).relative_to(folder)}"):
+            raise ResultError(f"tested on something else than others on this task: {odd}")
+        first[result.path] = path
+        return result
+
+    return _of_each(paths, folder, read)
+
+
+def _of_each(paths: Iterable[Path], folder: Path, get: Callable[[Path], T]) -> dict[Path, T]:
+    """Return what ``get`` gives for each file; raises one ``ResultError`` with the reasons of all that it refuses."""
+    found, refused = {}, []
     for path in paths:
         try:
-            result = Result.load(path)
-            if result.path in first:
-                raise ResultError(f"the same run as {first[result.path].relative_to(folder)}; remove one of the two")
-            tested = tests.setdefault((result.task, result.folds, result.data_digest), result)
-            if odd := difference(result.test, tested.test, "test", f"{first.get(tested.path, path).relative_to(folder)}"):
-                raise ResultError(f"tested on something else than others on this task: {odd}")
+            found[path] = get(path)
         except ResultError as error:
-            refused.append(f"{path.relative_to(folder)}: {error}")
-            continue
-        first[result.path] = path
-        found[path] = result
-    _refuse(folder, refused)
+            refused.append(f"  {path.relative_to(folder)}: {error}")
+    if refused:
+        n = len(refused)
+        whole = ResultError(f"{folder}: {n} result file{'' if n == 1 else 's'} refused, no board written")
+        for reason in refused:
+            whole.add_note(reason)
+        raise whole
     return found
-
-
-def _refuse(folder: Path, reasons: Sequence[str]) -> None:
-    """Raise ``ResultError`` with the reasons as its notes, if there are any."""
-    if reasons:
-        n = len(reasons)
-        error = ResultError(f"{folder}: {n} result file{'' if n == 1 else 's'} refused, no board written")
-        for reason in reasons:
-            error.add_note(f"  {reason}")
-        raise error
 
 
 def _check_all(found: Mapping[Path, Result], folder: Path, data: Path, predictions: Path | None) -> set[Path]:
     """Return the paths of those results that were computed again from predictions; raises ``ResultError``."""
-    refused, recomputed = [], set()
-    for path, result in found.items():
-        try:
-            check_against_data(result, data)
-            if predictions is not None and recompute(result, data, predictions):
-                recomputed.add(result.path)
-        except ResultError as error:
-            refused.append(f"{path.relative_to(folder)}: {error}")
-    _refuse(folder, refused)
-    return recomputed
+
+    def again(path: Path) -> bool:
+        check_against_data(found[path], data)
+        return predictions is not None and recompute(found[path], data, predictions)
+
+    return {found[path].path for path, scored in _of_each(found, folder, again).items() if scored}
 
 
 def board_text(name: str, sections: Sequence[Section], results: Sequence[Result], recomputed: Collection[Path]) -> str:

@@ -281,8 +281,7 @@ def _check_frame(content: Any) -> None:
 def seed_run_to_dict(run: SeedRun, whole: bool = False) -> dict[str, Any]:
     """Return a run as JSON values; its score without the fields that all seeds share, unless ``whole``."""
     score = {name: value for name, value in run.score.to_dict().items() if whole or name not in _SHARED}
-    found: dict[str, Any] = as_json({field.name: getattr(run, field.name) for field in fields(run)} | {"score": score})
-    return found
+    return as_json({field.name: getattr(run, field.name) for field in fields(run)} | {"score": score})
 
 
 def seed_run_from_dict(values: Mapping[str, Any], test: Mapping[str, Any], kind: str) -> SeedRun:

@@ -85,13 +85,11 @@ def run_checks(
     for plan in plans:  # before the first fit, which may take hours
         parse_task(_permuted(plan.task, 0))
     fits = [(plan, seed) for plan in plans for seed in range(n_permutations)]
-    with progress_bar(total=len(fits), bar_format=FITS) as bar:
-        scores = in_processes((delayed(_run_permuted)(*fit, root) for fit in fits), workers, ordered=True)
+    scores = in_processes((delayed(_run_permuted)(*fit, root) for fit in fits), workers, ordered=True)
+    with progress_bar(iterable=scores, total=len(fits), bar_format=FITS) as bar:
+        counted = iter(bar)
         for plan in plans:
-            found = []
-            for score in itertools.islice(scores, n_permutations):
-                found.append(score)
-                bar.update()
+            found = list(itertools.islice(counted, n_permutations))
             yield check(plan.task, plan.method, found[0]["chance"], [score["accuracy"] for score in found])
 
 

@@ -51,8 +51,7 @@ def submit(options: argparse.Namespace) -> int:
         if told:
             raise EntryError(f"--{told[0].replace('_', '-')} is of prediction files without result files; leave it away")
         found = with_files(options.results, options.predictions)
-        results = [result for result, _ in found.values()]
-        data = options.data or (_DEFAULT if all(has_data(result, _DEFAULT) for result in results) else None)
+        data = options.data or (_DEFAULT if all(has_data(result, _DEFAULT) for result, _ in found.values()) else None)
     else:
         missing = [f"--{n.replace('_', '-')} ({about})" for n, about in _ELSEWHERE.items() if getattr(options, n) is None]
         if not options.predictions or missing:
@@ -61,8 +60,7 @@ def submit(options: argparse.Namespace) -> int:
         data = options.data or _DEFAULT
         own = {"method": options.method, "fit_s": options.fit_seconds, "n_parameters": options.parameters}
         found = results_of(options.predictions, data, hardware=options.hardware, **own)
-        results = [result for result, _ in found.values()]
-    name = options.name or results[0].method.replace(":", ".")
+    name = options.name or next(iter(found.values()))[0].method.replace(":", ".")
     texts = {field: getattr(options, field) for field in TEXTS}
     folder, checked = write_entry(found, texts, name, options.out, data)
     seen = f"checked on {data}" if data else "not checked on data: none here is of that digest, give it by --data"
@@ -152,8 +150,7 @@ def results_of(
 
 def _hardware(text: str) -> dict[str, Any]:
     if text == HERE:
-        here: dict[str, Any] = environment()["hardware"]
-        return here
+        return environment()["hardware"]
     if not (match := _HARDWARE.fullmatch(text)):
         raise EntryError(f"--hardware must be {HERE!r} or 'PROCESSOR; N cores; M GB[; GPU]', got {text[:60]!r}")
     cores, memory = int(match[2]), int(match[3]) * 10**9
