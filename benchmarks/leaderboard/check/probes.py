@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from benchmarks.leaderboard.runs.plans import Plan
 from benchmarks.leaderboard.runs.runner import failures_named
 from nws_data.errors import NWSError
 from nws_data.read.dataset import NWSDataset
-from nws_data.read.views import FixedWindows, GlobalVectors, Transform, WeightView
+from nws_data.read.views import Transform, WeightView
 from nws_data.space.identity import SIDES, Side
 from nws_data.tasks.scores import ClassificationScore, Score
 from nws_data.tasks.task import Task, as_array, load_task
@@ -104,7 +105,7 @@ class Probe:
         """Predict the test vectors in another order, half of them, and one alone."""
         n = len(task.test.data)
         for check, rows in ((ORDER, np.arange(n)[::-1]), (ALONE, np.arange(n // 2)), (ALONE, np.arange(1))):
-            view, places = _chosen_vectors(task, rows.copy())
+            view, places = _chosen_vectors(task, rows)
             if odd := _difference(method.predict(view), expected[places], _ROUNDING):
                 how = "in reverse order" if check == ORDER else f"of {len(rows)} of the {n} test vectors without the others"
                 yield self._found(check, f"{odd}, {how}")
@@ -244,11 +245,6 @@ class _Disguised(Task):
 
 def _chosen_vectors(task: Task, rows: np.ndarray) -> tuple[WeightView, np.ndarray]:
     """Return the test items of some vectors, by their rows int ``(n,)``, in this order, and their places among all."""
-    test, spec = task.test, task.spec
-    data = test.data.take(rows)
-    if spec.length is None or spec.family.part is None:
-        view: WeightView = GlobalVectors(data, target=task.target)
-    else:
-        view = FixedWindows(data, spec.length, spec.family.part, target=task.target)
-    items = rows[:, None] * test.per_vector + np.arange(test.per_vector)
-    return view.with_row_labels(test.row_labels[torch.from_numpy(rows)]), items.ravel()
+    chosen, per_vector = copy.copy(task), task.test.per_vector
+    chosen._rows = {**task._rows, "test": task._rows["test"][rows]}
+    return chosen.view("test"), (rows[:, None] * per_vector + np.arange(per_vector)).ravel()
