@@ -91,18 +91,16 @@ def add_commands(commands: Commands) -> None:
 
 
 def _add_entries(bench: Commands) -> None:
-    """Add what makes and checks entries of the board."""
-    data = arg("--data", type=Path, help="the dataset, to score the predictions on (default: nws, where it is that one)")
     parser = add_command(
         bench,
         "submit",
-        _runs("leaderboard.submission.command:submit"),
+        _runs("leaderboard.submission.submit:submit"),
         "check results and predictions, and write the entry for a pull request",
         arg("results", type=Path, nargs="*", metavar="RESULT", help="result files of nws bench run"),
         arg("--predictions", **_SEVERAL, type=Path, default=[], metavar="FILE", help="their prediction files"),
         *(arg(f"--{field.replace('_', '-')}", metavar="TEXT", help=about) for field, about in TEXTS.items()),
         arg("--name", help="of the entry (default: the method's)"),
-        data,
+        arg("--data", type=Path, help="the dataset, to score the predictions on (default: nws, where it is that one)"),
         arg("--out", type=Path, default=ENTRIES, metavar="DIR", help=f"folder of entries (default: {ENTRIES})"),
     )
     add_arguments(
@@ -115,7 +113,7 @@ def _add_entries(bench: Commands) -> None:
     add_command(
         bench,
         "entries",
-        _runs("leaderboard.submission.command:entries"),
+        _runs("leaderboard.submission.submit:entries"),
         "check all entries again, as CI does",
         arg("folder", type=Path, nargs="?", default=ENTRIES, help=f"folder of entries (default: {ENTRIES})"),
         arg("--data", type=Path, help="the dataset, to score the predictions on"),
@@ -123,29 +121,24 @@ def _add_entries(bench: Commands) -> None:
 
 
 def _add_checks(bench: Commands, task: dict[str, Any], option: dict[str, Any]) -> None:
-    """Add the checks of methods."""
     add_command(
         bench,
         "check",
         _runs("leaderboard.check.report:check", *_EXTRA),
         "check a method without data, in seconds: on made-up tasks of every family",
         arg("method", metavar="METHOD", help="one method, as in nws bench run"),
-        arg(
-            "--task", **_SEVERAL, default=[], metavar="NAME", help="these tasks of the miniature, or patterns (default: all)"
-        ),
+        arg("--task", **_SEVERAL, default=[], metavar="NAME", help="tasks of the miniature, or patterns (default: all)"),
         arg("--option", **option, help="options of the method"),
         JSON,
     )
-    leaks = "permute the training labels: every method must fall to chance"
-    drift = "permute hidden units of the test networks: whose predictions stay?"
     for name, about, tasks, n in (
-        ("leaks", leaks, "classification tasks", 20),
-        ("drift", drift, "tasks of whole vectors", 5),
+        ("leaks", "permute the training labels: every method must fall to chance", "classification tasks", 20),
+        ("drift", "permute hidden units of the test networks: whose predictions stay?", "tasks of whole vectors", 5),
     ):
         add_command(
             bench,
             name,
-            _runs(f"leaderboard.runs.{name}:{name}", *_EXTRA),
+            _runs(f"leaderboard.runs.permutations:{name}", *_EXTRA),
             about,
             arg("--task", **task, help=f"{tasks}, or patterns"),
             arg("--method", **task, help="as in nws bench run"),
@@ -246,14 +239,14 @@ def _run_reference(options: argparse.Namespace) -> int:
     from benchmarks.reference.report import write_report
 
     budget = budget_of(options.budget)
-    if options.step in ("pilot", "build"):
-        images = options.image_root, options.download
-        train = build_pilots if options.step == "pilot" else build_reference
-        train(budget.of([options.population]) if options.population else budget, options.out, *images)
-    elif options.step == "run":
+    if options.step == "run":
         return 1 if run_reference(budget, options.out) else 0
-    else:
+    if options.step == "report":
         say("\n".join(map(str, write_report(options.budget, budget, options.out))))
+        return 0
+    train = build_pilots if options.step == "pilot" else build_reference
+    chosen = budget.of([options.population]) if options.population else budget
+    train(chosen, options.out, options.image_root, options.download)
     return 0
 
 
@@ -275,7 +268,6 @@ def _given(words: list[str]) -> dict[str, str]:
 
 
 def _need(*names: str) -> None:
-    """Raise ``NWSError`` with what to install where packages are missing."""
     missing = [name for name in names if find_spec(name) is None]
     if missing:
         raise NWSError(f"{', '.join(missing)} not installed; run in the checkout: pip install -e '.[all]'")

@@ -143,7 +143,6 @@ def _contents(out: Path, trainings: pd.DataFrame) -> list[str]:
 
 
 def _loaded(out: Path) -> list[str]:
-    """Load the dataset in two ways; return lines on what came."""
     from datasets import load_dataset
     from datasets.utils import disable_progress_bars
     from torch.utils.data import DataLoader
@@ -164,8 +163,7 @@ def _loaded(out: Path) -> list[str]:
 def _read(out: Path, results: Path) -> Iterator[Reading]:
     """Run each task's method and `TRIVIAL` in five folds; yield what came of it. Says on stderr what was not possible."""
     plans = [plan for task, method in TASKS.items() for plan in make_plans([task], [method, TRIVIAL], {}, 1, folds=True)]
-    total = sum(plan.n_fits for plan in plans)
-    with progress_bar(total=total, bar_format=FITS) as bar:
+    with progress_bar(total=sum(plan.n_fits for plan in plans), bar_format=FITS) as bar:
         outcomes = list(run_all(plans, out.resolve(), results.resolve(), bar=bar))
     for weights, others in zip(outcomes[::2], outcomes[1::2], strict=True):
         found = [cast(ClassificationScore, o.result.runs[0].score) for o in (weights, others) if o.result is not None]

@@ -17,13 +17,14 @@ import argparse
 import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, nn, optim
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 import nws_data
@@ -41,9 +42,12 @@ from nws_data.space.hyperparameters import CLASSES
 from nws_data.tasks.task import load_task
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "elu": nn.ELU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
+OPTIMIZERS: dict[str, Any] = {"adam": optim.Adam, "rmsprop": optim.RMSprop, "momentum": partial(optim.SGD, momentum=0.95)}
 Truth = dict[str, str]
 """Hyper-parameters by name, as text."""
 Networks = Iterator[tuple[Classifier, Checkpoint, Truth]]
+Row = tuple[np.ndarray, int, int | None, bool]
+"""Of a network: probabilities of the classes, the true class, the class answered, and whether the network is far."""
 
 
 def classifiers(data: Path, out: Path, method: str, length: int, held: str | None) -> list[Classifier]:
@@ -68,9 +72,7 @@ def classifiers(data: Path, out: Path, method: str, length: int, held: str | Non
     return [one for one in found if one.calibration is not None]
 
 
-def of_dataset(
-    data: Path, readers: Sequence[Classifier], held: str | None
-) -> Iterator[tuple[Classifier, Checkpoint, Truth]]:
+def of_dataset(data: Path, readers: Sequence[Classifier], held: str | None) -> Networks:
     """Yield each classifier with the networks of its task's test side, or with all of the image set held out."""
     for one in readers:
         if held is None:
@@ -78,12 +80,8 @@ def of_dataset(
         else:
             rows = nws_data.open(data, "random").select(dataset=held, finite=True, last=1)
         for i in range(len(rows)):
-            vector = np.asarray(rows.vector(i))
-            yield (
-                one,
-                Checkpoint(vector, int(rows["n_weights_conv"][i]), ()),
-                {one.spec.target: str(rows[one.spec.target][i])},
-            )
+            checkpoint = Checkpoint(np.asarray(rows.vector(i)), int(rows["n_weights_conv"][i]), ())
+            yield one, checkpoint, {one.spec.target: str(rows[one.spec.target][i])}
 
 
 def of_torch(folder: Path, readers: Sequence[Classifier]) -> Networks:
@@ -130,12 +128,7 @@ def plain_network(width: int, size: int, hidden: int, activation: Callable[[], n
 
 
 def _train(network: nn.Module, inputs: Tensor, labels: Tensor, optimizer: str, batch: int, epochs: int) -> None:
-    of = {
-        "adam": lambda values: torch.optim.Adam(values, 0.002),
-        "rmsprop": lambda values: torch.optim.RMSprop(values, 0.002),
-        "momentum": lambda values: torch.optim.SGD(values, 0.002, momentum=0.95),
-    }
-    step = of[optimizer](network.parameters())
+    step = OPTIMIZERS[optimizer](network.parameters(), lr=0.002)
     for _ in range(epochs):
         for chosen in torch.randperm(len(inputs)).split(batch):
             step.zero_grad()
@@ -145,7 +138,7 @@ def _train(network: nn.Module, inputs: Tensor, labels: Tensor, optimizer: str, b
 
 def measured(networks: Networks) -> dict[str, dict[str, float]]:
     """Return the numbers by hyper-parameter, and under ``all`` those of all together."""
-    rows: dict[str, list[tuple[np.ndarray, int, str | None, str, str]]] = {}
+    rows: dict[str, list[Row]] = {}
     for one, checkpoint, truth in networks:
         target, names = one.spec.target, [str(value) for value in one.classes]
         if truth.get(target) not in names:
@@ -153,25 +146,24 @@ def measured(networks: Networks) -> dict[str, dict[str, float]]:
         (reading,) = read_network(checkpoint, [one])
         if reading.probabilities:
             shares = np.array(list(reading.probabilities.values()))
-            rows.setdefault(target, []).append(
-                (shares, names.index(truth[target]), reading.answer, truth[target], reading.why)
-            )
+            answer = None if reading.answer is None else names.index(reading.answer)
+            far = reading.why.startswith("far")
+            rows.setdefault(target, []).append((shares, names.index(truth[target]), answer, far))
     found = {target: _numbers(some) for target, some in rows.items()}
     every = [row for some in rows.values() for row in some]
     return found | ({"all": _numbers(every) | {"chance": float("nan")}} if every else {})
 
 
-def _numbers(rows: list[tuple[np.ndarray, int, str | None, str, str]]) -> dict[str, float]:
-    width = max(len(shares) for shares, *_ in rows)
-    shares = np.stack([np.pad(row[0], (0, width - len(row[0]))) for row in rows])
-    labels = np.array([row[1] for row in rows])
-    answered = np.array([answer is not None for _, _, answer, _, _ in rows])
-    right = np.array([answer == truth for _, _, answer, truth, _ in rows])
+def _numbers(rows: list[Row]) -> dict[str, float]:
+    every_share, every_label, answers, far = zip(*rows, strict=True)
+    width = max(map(len, every_share))
+    shares, labels = np.stack([np.pad(row, (0, width - len(row))) for row in every_share]), np.array(every_label)
+    right = [answer == label for answer, label in zip(answers, labels, strict=True) if answer is not None]
     return {
         "networks": len(rows),
-        "cannot_tell": float(1 - answered.mean()),
-        "far": float(np.mean([why.startswith("far") for *_, why in rows])),
-        "accuracy_of_answers": float(right[answered].mean()) if answered.any() else float("nan"),
+        "cannot_tell": 1 - len(right) / len(rows),
+        "far": float(np.mean(far)),
+        "accuracy_of_answers": float(np.mean(right)) if right else float("nan"),
         "accuracy_of_all": float((shares.argmax(axis=1) == labels).mean()),
         "calibration_error": multiclass_calibration_error(torch.tensor(shares), torch.tensor(labels), width, 10).item(),
         "chance": float(np.bincount(labels).max() / len(labels)),
@@ -181,12 +173,9 @@ def _numbers(rows: list[tuple[np.ndarray, int, str | None, str, str]]) -> dict[s
 def shown(parts: dict[str, dict[str, dict[str, float]]]) -> str:
     """Return the numbers as Markdown tables, in per cent."""
     lines = []
+    header = "| hyper-parameter | networks | cannot tell | far | right of answers | right of all | ECE | chance |"
     for part, by_target in parts.items():
-        lines += [
-            f"\n{part}\n",
-            "| hyper-parameter | networks | cannot tell | far | right of answers | right of all | ECE | chance |",
-        ]
-        lines.append("|---|---|---|---|---|---|---|---|")
+        lines += [f"\n{part}\n", header, "|---|---|---|---|---|---|---|---|"]
         for target, found in by_target.items():
             cells = ["" if np.isnan(value) else f"{100 * value:.0f}" for key, value in found.items() if key != "networks"]
             lines.append(f"| {target} | {found['networks']} | {' | '.join(cells)} |")

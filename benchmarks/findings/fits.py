@@ -58,5 +58,5 @@ def predicted(source: Source, figure: str, task: Task, predict: Predict) -> dict
 def _key(method: str, task: Task) -> str:
     """Return a digest of all that decides a prediction."""
     file, options = source_file(method), {key: str(value) for key, value in resolve_options(method, {}).items()}
-    code = [commit(), file_sha256(file) if file else None]
+    code = [commit(), file_sha256(file)]
     return sha256_of(json.dumps([task.data_digest, task.name, method, options, code]).encode())[:12]

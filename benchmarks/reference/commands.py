@@ -15,7 +15,7 @@ from benchmarks.findings.make import KEPT, chosen, make_figures
 from benchmarks.findings.source import Source
 from benchmarks.leaderboard.board.write import read_results
 from benchmarks.leaderboard.runs.command import sentence
-from benchmarks.leaderboard.runs.leaks import run_checks
+from benchmarks.leaderboard.runs.permutations import run_checks
 from benchmarks.leaderboard.runs.plans import Plan, choose_methods, choose_tasks, make_plans
 from benchmarks.leaderboard.runs.runner import Keep, run_all
 from benchmarks.reference.budgets import N_PILOT, PILOTS, Budget, Runs

@@ -14,10 +14,10 @@ from builders.images.sources import load_images
 
 def test_numbers_by_hand():
     rows = [
-        (np.array([0.6, 0.4]), 0, "a", "a", ""),
-        (np.array([0.6, 0.4]), 1, None, "b", "far from what was trained on"),
-        (np.array([0.05, 0.95]), 1, "b", "b", ""),
-        (np.array([0.05, 0.95]), 1, "b", "b", ""),
+        (np.array([0.6, 0.4]), 0, 0, False),
+        (np.array([0.6, 0.4]), 1, None, True),
+        (np.array([0.05, 0.95]), 1, 1, False),
+        (np.array([0.05, 0.95]), 1, 1, False),
     ]
     found = _numbers(rows)
     assert (found["networks"], found["cannot_tell"], found["far"]) == (4, 0.25, 0.25)

@@ -7,8 +7,7 @@ import zlib
 from typing import Any
 
 from baselines.registry import METHODS
-from benchmarks.leaderboard.board.cost import cost_of
-from benchmarks.leaderboard.board.standings import CHANCE, TRIVIAL, Section
+from benchmarks.leaderboard.board.standings import CHANCE, TRIVIAL, Section, cost_of
 from benchmarks.leaderboard.board.tables import budget_of, group_label
 from benchmarks.leaderboard.files.formats import interval_text, spread_text
 

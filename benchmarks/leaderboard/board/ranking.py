@@ -31,11 +31,9 @@ def rank_methods(rows: Mapping[str, Sequence[Sequence[Score]]]) -> dict[str, Ran
     ``(m - mean rank) / (m - 1)``.
 
     The 95 % intervals are percentiles of a bootstrap over test trainings, the same ones for all methods and tasks of a
-    sample. Trainings are resampled, not tasks: a suite is defined by its tasks, which are no sample of others, and a few
-    of them would make no distribution; the trainings are a random draw, one of them counts in several tasks, and all
-    methods are tested on the same ones, so that their differences are paired. Scores are means over seeds: what
-    the seed does to a rank is not in the interval. Ranks of a resample lie nearer to the middle than those of the
-    data, so an interval is widened to hold its estimate.
+    sample, so that differences are paired. Tasks are not resampled: a suite is defined by its tasks, which are no sample of
+    others. Scores are means over seeds: what the seed does to a rank is not in the interval. Ranks of a resample lie nearer
+    to the middle than those of the data, so an interval is widened to hold its estimate.
 
     Args:
         rows: for each method the scores on every task, in one order of tasks; a score a seed. All methods have the
@@ -79,6 +77,5 @@ def _weighted(scores: Sequence[Score], weights: np.ndarray) -> np.ndarray:
 
 
 def _interval(samples: np.ndarray) -> Interval:
-    """Return the first sample as the estimate, with percentiles of the others."""
     low, high = np.percentile(samples[1:], [2.5, 97.5])
     return Interval(float(samples[0]), min(float(samples[0]), float(low)), max(float(samples[0]), float(high)))

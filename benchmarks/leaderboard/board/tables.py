@@ -6,8 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.leaderboard.board.cost import Cost, cost_of
-from benchmarks.leaderboard.board.standings import CHANCE, REFERENCES, Section, differences
+from benchmarks.leaderboard.board.standings import CHANCE, REFERENCES, Cost, Section, cost_of, differences
 from benchmarks.leaderboard.files.formats import (
     NONE,
     difference_text,
@@ -141,7 +140,6 @@ def runs_table(results: Sequence[Result], recomputed: Collection[Path]) -> Table
 
 
 def _run(result: Result, recomputed: bool) -> dict[str, TableCell]:
-    """Return the cells of a run by their headers."""
     found, n, distinct = main_metric(result), len(result.runs), result.n_distinct
     seeds = f"{n}" if distinct == n else f"{n}, all equal" if distinct == 1 else f"{n}, {distinct} differ"
     options = ", ".join(f"{name}={value}" for name, value in result.options.items()) or NONE

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.leaderboard.board.cost import BUDGETS
-from benchmarks.leaderboard.board.standings import Section
+from benchmarks.leaderboard.board.standings import BUDGETS, Section
 from benchmarks.leaderboard.files.formats import unit_of
 from nws_data.tasks.table import FAMILIES
 
@@ -34,12 +33,6 @@ NOTES = (
     "board.parquet has the results of each test training. Methods marked \N{LEFT DOUBLE QUOTATION MARK}from predictions"
     "\N{RIGHT DOUBLE QUOTATION MARK} were scored again from their prediction files, the others from counts.",
 )
-PAGE_NOTE = (
-    "Press a column's header to sort by it, once more to turn the order round. Choosing tasks or a budget hides the others; "
-    "ranks stay what they are among all."
-)
-PARETO = "Win rate (%) against seconds of a fit. Numbers are places; no other method beats those on the line in less time."
-BARS = "Accuracy (%) with 95 % intervals; dashes are chance."
 STATUSES = {
     "official": "Official tasks in no suite",
     "folds": "Unofficial: five folds",

@@ -5,17 +5,18 @@ The page needs nothing else: styles, script and charts are inside.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from io import BytesIO
 from itertools import groupby
 from pathlib import Path
+from typing import Any, TypeVar
 
 from benchmarks.leaderboard.board import words
 from benchmarks.leaderboard.board.charts import draw_bars, draw_pareto, legend
-from benchmarks.leaderboard.board.cost import BUDGETS
-from benchmarks.leaderboard.board.per_training import table_bytes
-from benchmarks.leaderboard.board.standings import Section, arrange, population_of
+from benchmarks.leaderboard.board.standings import BUDGETS, Section, arrange, population_of
 from benchmarks.leaderboard.board.tables import differences_table, runs_table, scores_table
 from benchmarks.leaderboard.files.against_data import check_against_data, recompute
 from benchmarks.leaderboard.files.checks import CONTROL
@@ -24,7 +25,27 @@ from benchmarks.leaderboard.files.results import Result, ResultError
 from benchmarks.templates import render
 from nws_data.atomic import write_bytes
 
+T = TypeVar("T")
 MARKDOWN, HTML, TABLE = "board.md", "board.html", "board.parquet"
+
+COLUMNS = {
+    "task": "string",
+    "folds": "int8",  # 0, or 5: tested in five folds
+    "data_digest": "string",
+    "method": "string",
+    "options": "string",  # JSON
+    "seed": "int32",
+    "training": "string",  # id
+    "n_items": "int32",  # vectors, snapshots or windows of the training that were predicted
+    "n_right": "int32",  # classification: how many of them were right
+    "sum_target": "float64",  # regression: sums over the items
+    "sum_target2": "float64",  # of squared targets
+    "sum_error2": "float64",  # of squared errors
+    "sum_absolute": "float64",  # of absolute errors
+}
+"""Of board.parquet: columns and their types; null where a column is of the other kind of task."""
+
+_COUNTS = tuple(COLUMNS)[7:]
 
 _PLAIN = re.compile(r"(?:\w|[ ,%±()\[\]+=:\N{EN DASH}\N{MINUS SIGN}²-]|\.(?!\w*[^\W\d])|/(?!/))*")
 """Texts without markup, mentions and links: no point before a word with letters, no two slashes."""
@@ -63,49 +84,47 @@ def read_results(folder: Path) -> dict[Path, Result]:
     paths = [path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
     if not paths:
         raise ResultError(f"{folder}: no result files (*.json); make some with nws bench run --out {folder}")
-    found: dict[Path, Result] = {}
-    refused: list[str] = []
     first: dict[Path, Path] = {}  # by the place that a result should have: its file
     tests: dict[tuple[str, int, str], Result] = {}
+
+    def read(path: Path) -> Result:
+        result = Result.load(path)
+        if result.path in first:
+            raise ResultError(f"the same run as {first[result.path].relative_to(folder)}; remove one of the two")
+        tested = tests.setdefault((result.task, result.folds, result.data_digest), result)
+        if odd := difference(result.test, tested.test, "test", f"{first.get(tested.path, path).relative_to(folder)}"):
+            raise ResultError(f"tested on something else than others on this task: {odd}")
+        first[result.path] = path
+        return result
+
+    return _of_each(paths, folder, read)
+
+
+def _of_each(paths: Iterable[Path], folder: Path, get: Callable[[Path], T]) -> dict[Path, T]:
+    """Return what ``get`` gives for each file; raises one ``ResultError`` with the reasons of all that it refuses."""
+    found, refused = {}, []
     for path in paths:
         try:
-            result = Result.load(path)
-            if result.path in first:
-                raise ResultError(f"the same run as {first[result.path].relative_to(folder)}; remove one of the two")
-            tested = tests.setdefault((result.task, result.folds, result.data_digest), result)
-            if odd := difference(result.test, tested.test, "test", f"{first.get(tested.path, path).relative_to(folder)}"):
-                raise ResultError(f"tested on something else than others on this task: {odd}")
+            found[path] = get(path)
         except ResultError as error:
-            refused.append(f"{path.relative_to(folder)}: {error}")
-            continue
-        first[result.path] = path
-        found[path] = result
-    _refuse(folder, refused)
+            refused.append(f"  {path.relative_to(folder)}: {error}")
+    if refused:
+        n = len(refused)
+        whole = ResultError(f"{folder}: {n} result file{'' if n == 1 else 's'} refused, no board written")
+        for reason in refused:
+            whole.add_note(reason)
+        raise whole
     return found
-
-
-def _refuse(folder: Path, reasons: Sequence[str]) -> None:
-    """Raise ``ResultError`` with the reasons as its notes, if there are any."""
-    if reasons:
-        n = len(reasons)
-        error = ResultError(f"{folder}: {n} result file{'' if n == 1 else 's'} refused, no board written")
-        for reason in reasons:
-            error.add_note(f"  {reason}")
-        raise error
 
 
 def _check_all(found: Mapping[Path, Result], folder: Path, data: Path, predictions: Path | None) -> set[Path]:
     """Return the paths of those results that were computed again from predictions; raises ``ResultError``."""
-    refused, recomputed = [], set()
-    for path, result in found.items():
-        try:
-            check_against_data(result, data)
-            if predictions is not None and recompute(result, data, predictions):
-                recomputed.add(result.path)
-        except ResultError as error:
-            refused.append(f"{path.relative_to(folder)}: {error}")
-    _refuse(folder, refused)
-    return recomputed
+
+    def again(path: Path) -> bool:
+        check_against_data(found[path], data)
+        return predictions is not None and recompute(found[path], data, predictions)
+
+    return {found[path].path for path, scored in _of_each(found, folder, again).items() if scored}
 
 
 def board_text(name: str, sections: Sequence[Section], results: Sequence[Result], recomputed: Collection[Path]) -> str:
@@ -138,3 +157,30 @@ def plain_markdown(text: str) -> str:
         return re.sub(r"([_\[\]])", r"\\\1", text)
     shown = re.sub(r"[`|\\]", "?", CONTROL.sub(" ", text))
     return f"`{shown}`"
+
+
+def table_bytes(results: Sequence[Result]) -> bytes:
+    """Return a Parquet file: a row a result, seed and training, in the order of the results' paths.
+
+    Result files hold counts, so a row is a training. The predictions of single snapshots and windows are in the prediction
+    files of ``nws bench run --predictions``; what was true follows from the dataset's table of trainings, by id.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([(name, getattr(pa, kind)()) for name, kind in COLUMNS.items()])
+    parts = [pa.table(part, schema) for result in sorted(results, key=lambda r: r.path) for part in _parts(result)]
+    stream = BytesIO()
+    pq.write_table(pa.concat_tables(parts), stream, compression="zstd")
+    return stream.getvalue()
+
+
+def _parts(result: Result) -> Iterator[dict[str, Sequence[Any]]]:
+    own = {name: getattr(result, name) for name in ("task", "folds", "data_digest", "method")}
+    own["options"] = json.dumps(result.options, sort_keys=True, ensure_ascii=False)
+    for run in result.runs:
+        score = run.score
+        n = len(score.trainings)
+        same = {name: [value] * n for name, value in (own | {"seed": run.seed}).items()}
+        counts = {name: getattr(score, name, [None] * n) for name in _COUNTS}
+        yield same | {"training": score.trainings} | counts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +14,12 @@ import torch
 
 from baselines.method import Method, MethodError
 from baselines.registry import make_method
-from benchmarks.leaderboard.check.disguise import Disguised, chosen_vectors
 from benchmarks.leaderboard.runs.plans import Plan
 from benchmarks.leaderboard.runs.runner import failures_named
 from nws_data.errors import NWSError
-from nws_data.space.identity import SIDES
+from nws_data.read.dataset import NWSDataset
+from nws_data.read.views import FixedWindows, GlobalVectors, Transform, WeightView
+from nws_data.space.identity import SIDES, Side
 from nws_data.tasks.scores import ClassificationScore, Score
 from nws_data.tasks.task import Task, as_array, load_task
 
@@ -103,7 +104,7 @@ class Probe:
         """Predict the test vectors in another order, half of them, and one alone."""
         n = len(task.test.data)
         for check, rows in ((ORDER, np.arange(n)[::-1]), (ALONE, np.arange(n // 2)), (ALONE, np.arange(1))):
-            view, places = chosen_vectors(task, rows.copy())
+            view, places = _chosen_vectors(task, rows.copy())
             if odd := _difference(method.predict(view), expected[places], _ROUNDING):
                 how = "in reverse order" if check == ORDER else f"of {len(rows)} of the {n} test vectors without the others"
                 yield self._found(check, f"{odd}, {how}")
@@ -114,11 +115,11 @@ class Probe:
         task = load_task(self.plan.task, self.root)
         method = self._method(0)
         with _global_state(2):
-            method.fit(Disguised(self.plan.task, self.root, ("train", "validation")))
+            method.fit(_Disguised(self.plan.task, self.root, ("train", "validation")))
             score = self._score(method.predict(task.test))
         if _beats_chance(score):
             yield self._found(LEAK, f"fitted on exchanged labels, and on the true ones of the test side {_text(score)}")
-        blind = Disguised(self.plan.task, self.root, ("test",), columns=True)
+        blind = _Disguised(self.plan.task, self.root, ("test",), columns=True)
         odd, state = self._again(method, blind, expected, 3)
         if seeded := [name for name in state if state[name] == after[name]]:
             yield self._found(GLOBAL, f"fit or predict seeds {', '.join(seeded)}", wrong=False)
@@ -212,3 +213,42 @@ def _global_state(seed: int) -> Iterator[GlobalState]:
         after |= {"torch": torch.random.get_rng_state().numpy().tobytes()}
     random.setstate(python)
     np.random.set_state(numpy)
+
+
+class _Disguised(Task):
+    """A task with exchanged labels on some sides: each class has the next one's, numbers are mirrored.
+
+    A method that learns from the labels is then wrong wherever it was right, one that sees the answers is not. ``columns``
+    exchanges the target's column too, so that nothing tells the truth.
+    """
+
+    def __init__(self, name: str, root: Path, sides: Collection[str], columns: bool = False) -> None:
+        self.__dict__ |= vars(load_task(name, root))
+        self._sides, self._columns = sides, columns
+
+    def view(self, side: Side, fixed: bool | None = None, *, transform: Transform | None = None) -> WeightView:
+        """Return a side's items; see :meth:`Task.view`."""
+        view = super().view(side, fixed, transform=transform)
+        if side not in self._sides:
+            return view
+        labels = view.row_labels
+        exchanged = labels.min() + labels.max() - labels if self.classes is None else (labels + 1) % self.n_classes
+        view = view.with_row_labels(exchanged)
+        if self._columns:
+            values = exchanged.numpy() if self.classes is None else np.array(self.classes)[exchanged]
+            data = view.data
+            columns = {name: data[name] for name in data.columns} | {self.target: values.astype(data[self.target].dtype)}
+            view.data = NWSDataset(data.root, data.manifest, columns, data.store, data.shard_index, data.value_offset)
+        return view
+
+
+def _chosen_vectors(task: Task, rows: np.ndarray) -> tuple[WeightView, np.ndarray]:
+    """Return the test items of some vectors, by their rows int ``(n,)``, in this order, and their places among all."""
+    test, spec = task.test, task.spec
+    data = test.data.take(rows)
+    if spec.length is None or spec.family.part is None:
+        view: WeightView = GlobalVectors(data, target=task.target)
+    else:
+        view = FixedWindows(data, spec.length, spec.family.part, target=task.target)
+    items = rows[:, None] * test.per_vector + np.arange(test.per_vector)
+    return view.with_row_labels(test.row_labels[torch.from_numpy(rows)]), items.ravel()

@@ -65,10 +65,8 @@ def check_method(method: str, options: Mapping[str, str], patterns: Sequence[str
     # What a method prints goes to stderr: stdout is the report's.
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         write_miniature(Path(folder))
-        with progress_bar(total=len(plans), bar_format=FITS) as bar:
-            for i, plan in enumerate(plans):
-                findings += Probe(plan, Path(folder)).findings(with_seed=i == 0)
-                bar.update()
+        for i, plan in enumerate(progress_bar(iterable=plans, bar_format=FITS)):
+            findings += Probe(plan, Path(folder)).findings(with_seed=i == 0)
     tasks = tuple(plan.task for plan in plans)
     return Report(
         method=plans[0].label,

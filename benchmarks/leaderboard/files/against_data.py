@@ -14,7 +14,9 @@ from nws_data.format.manifest import Manifest
 from nws_data.hashing import file_sha256
 from nws_data.tasks.scores import ClassificationScore, Score, pool
 from nws_data.tasks.table import parse_task
-from nws_data.tasks.task import Task, load_task
+from nws_data.tasks.task import load_task
+
+_task = lru_cache(maxsize=8)(load_task)
 
 
 def check_against_data(result: Result, root: Path) -> None:
@@ -38,10 +40,8 @@ def check_against_data(result: Result, root: Path) -> None:
     source = f"the dataset {root}"
     if found := difference(result.test, test_fields(expected), "test", source):
         raise ResultError(found)
-    if not isinstance(expected, ClassificationScore):
-        return
     for run in result.runs:
-        if isinstance(run.score, ClassificationScore):
+        if isinstance(run.score, ClassificationScore) and isinstance(expected, ClassificationScore):
             found_items, items = (np.sum(score.confusion, axis=1).tolist() for score in (run.score, expected))
             if found := difference(found_items, items, f"items of each class in the confusion of seed {run.seed}", source):
                 raise ResultError(found)
@@ -76,11 +76,6 @@ def _any_score(name: str, folds: int, root: Path) -> Score:
     tasks = [_task(name, root) for name in test_sets(name, folds)]
     kind = np.float64 if tasks[0].kind == "regression" else np.int64
     return pool([task.evaluate(np.zeros(len(task.test), kind)) for task in tasks])
-
-
-@lru_cache(maxsize=8)
-def _task(name: str, root: Path) -> Task:
-    return load_task(name, root)
 
 
 def test_sets(task: str, folds: int) -> tuple[str, ...]:

@@ -16,9 +16,6 @@ from nws_data.errors import NWSError
 from nws_data.progress import FITS, progress_bar
 from nws_data.terminal import say
 
-MAX_SEEDS, MAX_WORKERS = 1000, 256
-"""More than anybody needs: a slip of the finger must not fill memory."""
-
 
 def bench(options: argparse.Namespace) -> int:
     """Run methods on tasks and print a line for each run, by the options of ``nws bench run``.
@@ -26,10 +23,9 @@ def bench(options: argparse.Namespace) -> int:
     Returns 1 where a task or a run was not possible, else 0. Raises ``NWSError`` for names, options or a dataset that make
     no sense; nothing has run then.
     """
-    if not 1 <= options.seeds <= MAX_SEEDS:
-        raise NWSError(f"--seeds must be in [1, {MAX_SEEDS}], got {options.seeds}")
-    if not 1 <= options.workers <= MAX_WORKERS:
-        raise NWSError(f"--workers must be in [1, {MAX_WORKERS}], got {options.workers}")
+    for name, most in (("seeds", 1000), ("workers", 256)):  # more than anybody needs: a slip must not fill memory
+        if not 1 <= (n := getattr(options, name)) <= most:
+            raise NWSError(f"--{name} must be in [1, {most}], got {n}")
     chosen, missing = choose_tasks(options.task, options.data, options.folds)
     found = choose_methods(options.method)
     plans = list(make_plans(chosen, found, options.option, options.seeds, options.folds))
@@ -74,13 +70,15 @@ def _check_writable(folder: Path) -> None:
 
 def sentence(outcome: Outcome) -> str:
     """Return what came of a run: ``TASK, METHOD: 83.1 ± 0.4 [79.0, 86.5] accuracy in %, chance 33.3; 1.2 s``."""
+    plan = outcome.plan
+    name = f"{plan.task}{f' ({plan.folds} folds)' if plan.folds else ''}, {plan.label}"
     if outcome.result is None:
-        return f"{outcome.plan.name}: failed: {outcome.note}"
+        return f"{name}: failed: {outcome.note}"
     result, kind = outcome.result, outcome.result.kind
     found, chance = main_metric(result), result.summary["chance"]
     score = f"{spread_text(found['mean'], found['std'], kind)} {interval_text(found['low'], found['high'], kind)}"
     guess = "" if chance is None else f", chance {value_text(chance, kind)}"
-    done = f"{outcome.plan.name}: {score} {unit_of(kind)}{guess}"
+    done = f"{name}: {score} {unit_of(kind)}{guess}"
     if outcome.skipped:
         note = f"; {outcome.note}" if outcome.note else ""
         if outcome.reused:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -29,18 +30,11 @@ def environment() -> dict[str, Any]:
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
     }
-    return {"hardware": hardware, "versions": _versions(), "commit": commit()}
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions of Python, of nws_data and of those packages that compute, where they are installed."""
-    found = {"python": platform.python_version(), "nws_data": nws_data.__version__}
+    versions = {"python": platform.python_version(), "nws_data": nws_data.__version__}
     for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # such as lightning: not every method needs it
-            continue
-    return found
+        with suppress(PackageNotFoundError):  # such as lightning: not every method needs it
+            versions[name] = version(name)
+    return {"hardware": hardware, "versions": versions, "commit": commit()}
 
 
 def commit() -> dict[str, Any] | None:

@@ -40,11 +40,6 @@ class Plan:
         return method_label(self.method)
 
     @property
-    def name(self) -> str:
-        """Task and method, for people."""
-        return f"{self.task}{f' ({self.folds} folds)' if self.folds else ''}, {self.label}"
-
-    @property
     def test_sets(self) -> tuple[str, ...]:
         """The names of the tasks that each seed is fitted on."""
         return test_sets(self.task, self.folds)
@@ -196,8 +191,7 @@ def recorded_options(method: str, given: Mapping[str, Any]) -> dict[str, Any]:
         return plain
     if SOURCE in free:
         raise MethodError(f"{method}: results keep the digest of the source under {SOURCE!r}; give that option another name")
-    path = source_file(method)
-    return plain if path is None else plain | {SOURCE: file_sha256(path)[:12]}
+    return plain | {SOURCE: file_sha256(source_file(method))[:12]}
 
 
 def is_path(annotation: Any) -> bool:
@@ -205,13 +199,9 @@ def is_path(annotation: Any) -> bool:
     return "Path" in str(annotation)
 
 
-def source_file(method: str) -> Path | None:
-    """Return the file that holds a method's class; None where it has none, such as a class made at run time."""
-    try:
-        found = inspect.getsourcefile(find_method(method).load())
-    except (OSError, TypeError):
-        return None
-    return Path(found) if found and Path(found).is_file() else None
+def source_file(method: str) -> Path:
+    """Return the file that holds a method's class."""
+    return Path(inspect.getfile(find_method(method).load()))
 
 
 def method_label(method: str) -> str:

@@ -9,15 +9,16 @@ import operator
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from joblib import delayed
+from joblib import Parallel, delayed
 
 from baselines.method import Method, MethodError
 from baselines.reading.saved import SUFFIX, classifier_of, save
@@ -26,7 +27,6 @@ from baselines.shallow import FeatureMethod
 from benchmarks.leaderboard.files.results import Result, ResultError, SeedRun, path_of, prediction_name
 from benchmarks.leaderboard.runs.environment import environment
 from benchmarks.leaderboard.runs.plans import Plan, is_path, source_file
-from benchmarks.leaderboard.runs.processes import in_processes
 from benchmarks.leaderboard.runs.published import Published
 from benchmarks.leaderboard.runs.unfinished import Unfinished
 from nws_data.errors import NWSError
@@ -87,16 +87,24 @@ def run_all(
     manifest = Manifest.load(root)
     digests = {name: manifest.population_digest(name) for name in manifest.populations}
     # The environment is asked for once, now: the code that runs was read at this commit, whatever is committed meanwhile.
-    run = partial(_run, digests, environment(), root=root, out=out, keep=keep, again=again, published=published)
+    source = None if again else published
+    run = partial(_Run, environment(), digests, root=root, out=out, keep=keep, again=again, published=source)
     if workers == 1:
         for plan in plans:
-            yield run(plan=plan, bar=bar)
+            yield run(plan=plan, bar=bar).outcome()
         return
-    jobs = _jobs(plans)
-    work = partial(_run_job, run=run)
-    for number, outcomes in in_processes((delayed(work)(*job) for job in enumerate(jobs)), workers, ordered=False):
-        bar.update(sum(plan.n_fits for plan in jobs[number]))
+    work = delayed(partial(_run_job, run))
+    for n_fits, outcomes in in_processes(map(work, _jobs(plans)), workers, ordered=False):
+        bar.update(n_fits)
         yield from outcomes
+
+
+def in_processes(jobs: Iterable[Any], workers: int, *, ordered: bool) -> Iterator[Any]:
+    """Yield what ``delayed`` jobs return, in their order or as they end; so many run at a time, one in a process."""
+    with warnings.catch_warnings():
+        # A process that has grown by the data it read is replaced between two jobs; nothing is lost.
+        warnings.filterwarnings("ignore", "A worker stopped")
+        yield from Parallel(workers, return_as="generator" if ordered else "generator_unordered", batch_size=1)(jobs)
 
 
 def _jobs(plans: Iterable[Plan]) -> list[list[Plan]]:
@@ -108,47 +116,44 @@ def _jobs(plans: Iterable[Plan]) -> list[list[Plan]]:
     return list(jobs.values())
 
 
-def _run_job(number: int, plans: Sequence[Plan], run: Callable[..., Outcome]) -> tuple[int, list[Outcome]]:
-    return number, [run(plan=plan, bar=progress_bar(shown=False)) for plan in plans]
-
-
-def _run(
-    digests: Mapping[str, str],
-    here: dict[str, Any],
-    *,
-    plan: Plan,
-    root: Path,
-    out: Path,
-    keep: Keep,
-    again: bool,
-    published: Published | None,
-    bar: Any,
-) -> Outcome:
-    digest = digests[parse_task(plan.task).family.population]
-    unfinished = Unfinished(out, path_of(plan.task, plan.folds, plan.label, plan.options, digest), here)
-    try:
-        with unfinished.alone():
-            return _Run(plan, root, digest, out, keep, unfinished, None if again else published, bar).outcome(again)
-    except NWSError as error:
-        return Outcome(plan=plan, note=str(error))
+def _run_job(run: Callable[..., _Run], plans: Sequence[Plan]) -> tuple[int, list[Outcome]]:
+    """Return the number of fits planned, and what came of the plans."""
+    return sum(plan.n_fits for plan in plans), [run(plan=plan, bar=progress_bar(shown=False)).outcome() for plan in plans]
 
 
 @dataclass(frozen=True)
 class _Run:
-    """A plan on one dataset; its methods raise ``NWSError``."""
+    """A plan on one dataset."""
 
+    environment: dict[str, Any]
+    digests: dict[str, str]  # of the data, by population
     plan: Plan
     root: Path
-    digest: str
     out: Path
     keep: Keep
-    unfinished: Unfinished
+    again: bool
     published: Published | None
     bar: Any
 
-    def outcome(self, again: bool) -> Outcome:
-        """Run the plan unless its result is there."""
-        (found, note), reused = (None, "") if again else self._existing(), ""
+    @cached_property
+    def digest(self) -> str:
+        return self.digests[parse_task(self.plan.task).family.population]
+
+    @cached_property
+    def unfinished(self) -> Unfinished:
+        plan = self.plan
+        return Unfinished(self.out, path_of(plan.task, plan.folds, plan.label, plan.options, self.digest), self.environment)
+
+    def outcome(self) -> Outcome:
+        """Run the plan unless its result is there; an ``NWSError`` becomes the outcome's note."""
+        try:
+            with self.unfinished.alone():
+                return self._outcome()
+        except NWSError as error:
+            return Outcome(plan=self.plan, note=str(error))
+
+    def _outcome(self) -> Outcome:
+        (found, note), reused = (None, "") if self.again else self._existing(), ""
         if found is None and self.published and (taken := self.published.find(self.unfinished.path, self.plan.seeds)):
             found, reused = taken
             found.save(self.out)
@@ -157,7 +162,7 @@ class _Run:
             return Outcome(plan=self.plan, result=found, skipped=True, reused=reused, note=self._not_written())
         if not self._draws():
             self.bar.update(self.plan.n_fits - (self.plan.folds or 1))
-            return replace(self, plan=replace(self.plan, seeds=self.plan.seeds[:1])).outcome(again)
+            return replace(self, plan=replace(self.plan, seeds=self.plan.seeds[:1]))._outcome()
         return Outcome(plan=self.plan, result=self._make(), note=note)
 
     def _draws(self) -> bool:
@@ -209,7 +214,7 @@ class _Run:
             options=plan.options,
             data_digest=self.digest,
             runs=tuple(runs),
-            **self.unfinished.environment,
+            **self.environment,
             finished_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         )
         result.save(self.out)
@@ -285,8 +290,8 @@ def failures_named(method: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         own = source_file(method)
-        frame = [f for f in frames if own is not None and Path(f.filename) == own][-1:] or frames[-1:]
-        place = f" ({Path(frame[0].filename).name}:{frame[0].lineno})"
+        frame = next((frame for frame in reversed(frames) if Path(frame.filename) == own), frames[-1])
+        place = f" ({Path(frame.filename).name}:{frame.lineno})"
         raise MethodError(f"{type(error).__name__}: {error}{place}") from error
 
 

@@ -1,4 +1,4 @@
-"""An entry: a folder with ``entry.toml``, result files and prediction files, made by anybody and checked before use.
+"""An entry: a folder with ``entry.toml``, result files and prediction files, made by anybody; its checks, as CI does them.
 
 entry.toml                    see :class:`Entry`
 <task>/<method>-<key>.json    result files, where ``nws bench run`` puts them
@@ -10,24 +10,34 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from benchmarks.leaderboard.board.standings import check_same_data
+from benchmarks.leaderboard.files.against_data import check_against_data, prediction_files, prediction_names, recompute
 from benchmarks.leaderboard.files.checks import METHOD
 from benchmarks.leaderboard.files.results import Result, ResultError
 from benchmarks.leaderboard.submission.fields import NONE, TEXTS
-from nws_data.errors import FormatError
+from nws_data.errors import FormatError, NWSError
+from nws_data.format.manifest import MANIFEST, Manifest
 from nws_data.format.untrusted import read_file
 from nws_data.hashing import sha256_of
+from nws_data.tasks.predictions import Predictions
+from nws_data.tasks.scores import ClassificationScore
+from nws_data.tasks.table import parse_task
 
 FILE = "entry.toml"
 PREDICTIONS_FOLDER = "predictions"
 FORMAT, FORMAT_VERSION = "nws-entry", 1
 MAX_NBYTES = 1_000_000
 """Of each file: entries lie in the repository."""
+
+SCORED, COUNTED, COUNTS = "predictions", "predictions, not scored", "counts"
+"""How far a result was checked: its predictions were scored on the data again; they agree with its counts, but without the
+data nobody sees which are right; there are none, and its counts agree with each other."""
 
 _NAME = "at most 100 letters, digits and _ . + = -, no point first"
 _TEXT = re.compile(r"(?!.*://)[^<>`|\\@]{1,200}")
@@ -123,19 +133,87 @@ def read_entry(folder: Path) -> tuple[Entry, list[Result]]:
             raise EntryError(f"{name} cannot be read: {str(error)[:200]}") from error
         if sha256_of(content) != sha256:
             raise EntryError(f"{name}: its SHA-256 is not the one in {FILE}: it was changed; write the entry again")
-        if name.endswith(".json"):
-            results.append(_result(path, name))
+        if not name.endswith(".json"):
+            continue
+        try:
+            results.append(Result.load(path))
+        except ResultError as error:
+            raise EntryError(f"{name}: {error}") from error
+        if results[-1].path.as_posix() != name:
+            raise EntryError(f"{name}: the place of this result is {results[-1].path}")
     if not results:
         raise EntryError("no result file")
     check_same_data(results)
     return entry, results
 
 
-def _result(path: Path, name: str) -> Result:
-    try:
-        result = Result.load(path)
-    except ResultError as error:
-        raise EntryError(f"{name}: {error}") from error
-    if result.path.as_posix() != name:
-        raise EntryError(f"{name}: the place of this result is {result.path}")
-    return result
+def check_entry(folder: Path, data: Path | None = None) -> list[tuple[Result, str]]:
+    """Check an entry; returns each result with how it was checked, :data:`SCORED`, :data:`COUNTED` or :data:`COUNTS`.
+
+    Given the dataset they are checked on it, and refused where they are not of it.
+
+    Raises ``ResultError`` with the first thing that is wrong, ``FormatError`` where ``data`` is no dataset.
+    """
+    entry, results = read_entry(folder)
+    named = {name for name in entry.files if name.startswith(f"{PREDICTIONS_FOLDER}/")}
+    checked = []
+    for result in results:
+        names = prediction_names(result)
+        there = [name for name in names if f"{PREDICTIONS_FOLDER}/{name}" in named]
+        if there and len(there) < len(names):
+            raise EntryError(f"{result.path}: of its {len(names)} prediction files {len(there)} are there; give all or none")
+        if result.from_predictions and not there:
+            raise EntryError(f"{result.path}: made from prediction files, which are not there")
+        named -= {f"{PREDICTIONS_FOLDER}/{name}" for name in there}
+        try:
+            checked.append((result, _check(result, folder / PREDICTIONS_FOLDER if there else None, data)))
+        except ResultError as error:
+            raise EntryError(f"{result.path}: {error}") from error
+    if named:
+        raise EntryError(f"{sorted(named)[0]} belongs to none of the results")
+    return checked
+
+
+def has_data(result: Result, data: Path) -> bool:
+    """Whether a folder holds the dataset that a result is of."""
+    if not (data / MANIFEST).is_file():
+        return False
+    manifest, population = Manifest.load(data), parse_task(result.task).family.population
+    return population in manifest.populations and manifest.population_digest(population) == result.data_digest
+
+
+def _check(result: Result, predictions: Path | None, data: Path | None) -> str:
+    if predictions is not None:
+        check_counts(result, predictions)
+    if data is None:
+        return COUNTED if predictions else COUNTS
+    check_against_data(result, data)
+    return SCORED if predictions is not None and recompute(result, data, predictions) else COUNTS
+
+
+def check_counts(result: Result, folder: Path) -> None:
+    """Compare prediction files with a result, without the data: task, digest, trainings, items, and how often each class.
+
+    Raises ``ResultError`` for the first difference.
+    """
+    for run, files in prediction_files(result, folder):
+        items, classes = Counter[str](), Counter[str]()
+        for name, path in files:
+            try:
+                predictions = Predictions.load(path)
+            except NWSError as error:
+                raise ResultError(str(error)) from error
+            if (predictions.task, predictions.data_digest) != (name, result.data_digest):
+                raise ResultError(f"{path.name} is of the task {predictions.task}, data {predictions.data_digest[:12]}")
+            keys = list(zip(*(column.tolist() for column in predictions.keys.values()), strict=True))
+            if len(set(keys)) < len(keys):
+                raise ResultError(f"{path.name} predicts the same item twice")
+            items.update(predictions.keys["training"].tolist())
+            classes.update(predictions.values.tolist())
+        score = run.score
+        if dict(items) != dict(zip(score.trainings, score.n_items, strict=True)):
+            raise ResultError(f"the prediction files of seed {run.seed} are about other items than test names")
+        if isinstance(score, ClassificationScore):
+            counted = [sum(row[i] for row in score.confusion) for i in range(len(score.classes))]
+            if dict(classes) != {name: n for name, n in zip(score.classes, counted, strict=True) if n}:
+                raise ResultError(f"the confusion of seed {run.seed} and its prediction files count the classes differently")

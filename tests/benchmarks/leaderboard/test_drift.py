@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.leaderboard.runs.drift import Drift, format_drifts
+from benchmarks.leaderboard.runs.permutations import Drift, format_drifts
 from nws_data.cli import main
 from nws_data.tasks.metrics import Interval
 from tests.baselines.planted import write_planted
@@ -96,7 +96,7 @@ def test_unfit_tasks_are_refused_before_any_fit(fixed: Path, tmp_path: Path, cap
 
 
 def test_labels_and_scores_are_both_taken() -> None:
-    from benchmarks.leaderboard.runs.drift import _labels
+    from benchmarks.leaderboard.runs.permutations import _labels
 
     np.testing.assert_array_equal(_labels(np.array([[0.1, 0.9], [0.8, 0.2]])), [1, 0])
     np.testing.assert_array_equal(_labels(np.array([2, 1])), [2, 1])

@@ -12,8 +12,17 @@ import pytest
 from benchmarks.leaderboard.board.write import write_board
 from benchmarks.leaderboard.files.json_text import digest, readable
 from benchmarks.leaderboard.files.results import PREDICTIONS, SOURCE, Result, ResultError
-from benchmarks.leaderboard.submission.entry import FILE, Entry, EntryError, check_words
-from benchmarks.leaderboard.submission.recheck import COUNTED, COUNTS, SCORED, check_entry, has_data
+from benchmarks.leaderboard.submission.entry import (
+    COUNTED,
+    COUNTS,
+    FILE,
+    SCORED,
+    Entry,
+    EntryError,
+    check_entry,
+    check_words,
+    has_data,
+)
 from benchmarks.leaderboard.submission.submit import results_of, with_files, write_entry
 from nws_data.cli import main
 from nws_data.errors import NWSError, PredictionError

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.leaderboard.runs.leaks import check, format_checks
+from benchmarks.leaderboard.runs.permutations import check, format_checks
 from nws_data.cli import main
 
 TASK = "local/dataset@100"

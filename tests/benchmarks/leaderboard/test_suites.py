@@ -10,12 +10,10 @@ import pytest
 from scipy.stats import rankdata
 
 from benchmarks.leaderboard.board.charts import draw_pareto
-from benchmarks.leaderboard.board.cost import BUDGETS, cost_of
-from benchmarks.leaderboard.board.per_training import table_bytes
 from benchmarks.leaderboard.board.ranking import rank_methods
-from benchmarks.leaderboard.board.standings import arrange
+from benchmarks.leaderboard.board.standings import BUDGETS, arrange, cost_of
 from benchmarks.leaderboard.board.tables import scores_table
-from benchmarks.leaderboard.board.write import read_results, write_board
+from benchmarks.leaderboard.board.write import read_results, table_bytes, write_board
 from benchmarks.leaderboard.files.formats import NONE
 from benchmarks.leaderboard.files.results import Result, ResultError
 from benchmarks.leaderboard.runs.plans import choose_tasks
