@@ -56,8 +56,9 @@ class FeatureMethod(TabularMethod):
         from nws_data.features.extract import feature_names, statistics_features
 
         table = statistics_features(view, self._pieces, cache=self.cache, progress=True)
-        kept = [".kernel." in name for name in feature_names(view, self._pieces)]
-        return table[:, kept] if self.features == "kernels" else table
+        if self.features != "kernels":
+            return table
+        return table[:, [".kernel." in name for name in feature_names(view, self._pieces)]]
 
 
 class LinearMethod(FeatureMethod):

@@ -61,13 +61,13 @@ def measure_record(name: str, budget: Budget, out: Path, population: Population)
 
 
 def measure_pilots(budget: Budget, out: Path, population: Population) -> list[dict[str, Any]]:
-    """Return sizes, cost and who passes of a population's pilots below ``out``, for JSON."""
+    """Return sizes, operations and who passes of a population's pilots below ``out``, for JSON."""
     found = []
     for n_train, epoch_cap in PILOTS[population]:
         folder = pilot_folder(out, population, n_train, epoch_cap)
         if folder.exists():
             measured = _population(replace(budget, n_train=n_train, epoch_cap=epoch_cap), folder, population)
-            kept = {key: measured[key] for key in ("trainings", "passed", "passed_by", "flop", "core_s")}
+            kept = {key: measured[key] for key in ("trainings", "passed", "passed_by", "flop")}
             found.append({"n_train": n_train, "epoch_cap": epoch_cap, **kept})
     return found
 

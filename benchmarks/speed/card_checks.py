@@ -184,9 +184,11 @@ def sanitizer(job: Job, name: str) -> None:
 
 
 def nws(*arguments: str) -> str:
-    """Run a command of nws; raises ``CalledProcessError`` when it fails."""
-    command = [sys.executable, "-m", "nws_data", *arguments]
-    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8", check=True).stdout
+    """Run a command of nws; raises ``RuntimeError`` with the end of its output when it fails."""
+    result = subprocess.run([sys.executable, "-m", "nws_data", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8")
+    if result.returncode:
+        raise RuntimeError(f"nws {' '.join(arguments)}: {(result.stdout + result.stderr)[-800:]}")
+    return result.stdout
 
 
 def built(job: Job, out: Path, precision: str, trainings: str, n_train: str, cap: str) -> float:

@@ -35,9 +35,8 @@ _MAX_NAMED = 5  # bad folders in an error
 class ImportReport:
     """What :func:`import_original` did."""
 
-    populations: dict[
-        str, dict[str, int]
-    ]  # numbers of trainings: of the lists of train (with validation) and test, and others
+    # Numbers of trainings: all, those of the train list (splits train and validation), of the test list, and of no list.
+    populations: dict[str, dict[str, int]]
     skipped: tuple[str, ...]  # what was left out, each with its folder or line, and why
 
 
