@@ -6,7 +6,7 @@ Source: Eilertsen et al. 2020, Table 1 and Supplement A.1.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from nws_data.errors import HyperParameterError, check_one_of, one_of
@@ -87,7 +87,7 @@ class HyperParameters:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the values as a plain dict in the column order of the metadata."""
-        return asdict(self)
+        return dict(vars(self))
 
 
 COLUMNS = tuple(f.name for f in fields(HyperParameters))

@@ -39,6 +39,7 @@ def training_id(population: str, index: int) -> str:
     return f"{population}-{index:06d}"
 
 
+@lru_cache(maxsize=2**15)
 def parse_id(training: str) -> tuple[Population, int]:
     """Return (population, plan index) of an id; raises ``SelectionError`` for another text."""
     match = re.fullmatch(ID_PATTERN, training)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from builders.compute.cards.card import open_card
+from builders.estimate import calibration
 from builders.estimate.calibration import IMAGE_FLOP, calibrate_card, rates
 from builders.plan.shape import Shape, training_flop
 from nws_data.errors import BuildError
@@ -36,6 +37,8 @@ def test_too_little_time_says_so(bank):
 @pytest.mark.slow
 def test_a_calibration(monkeypatch):
     monkeypatch.setattr(Shape, "card_slots", 1)
+    monkeypatch.setattr(calibration, "_N_TRAIN", 2_000)
+    monkeypatch.setattr(calibration, "_N_TEST", 720)
     few = {one: work for one, work in works(PLAN).items() if one.hyperparameters.batch_size == 32}
     speed = calibrate_card(dict(list(few.items())[:2]), precision="float32", backend="slots", device="cpu", seconds=2.0)
     assert 1e-13 < speed.seconds_per_cost < 1e-6 and 1 <= speed.n_shapes <= 2
