@@ -9,7 +9,7 @@ from typing import Any
 from nws_data.space.hyperparameters import CLASSES
 from nws_data.space.image_sets import ImageSet
 
-_COLOURS = dict(zip(CLASSES["optimizer"], ("#2a6fbb", "#d1603d", "#3a9a5b"), strict=True))
+_COLOURS = dict(zip(CLASSES["optimizer"], ("#2a6fbb", "#d1603d", "#3a9a5b", "#8a5cc2", "#8a7a2a"), strict=False))
 _MOST_CURVES = 60  # of an image set, the first
 _WIDTH, _HEIGHT, _LEFT, _TOP, _GAP, _COLUMNS = 200, 130, 36, 44, 44, 3
 _ENTRY = 90  # of the legend
