@@ -46,6 +46,7 @@ def measure_record(name: str, budget: Budget, out: Path, population: Population)
         "n_test": budget.n_test,
         "epoch_cap": budget.epoch_cap,
         "seed": budget.seed,
+        "planned": budget.trainings[population],
         "cores": usable_cores(),
         "processor": processor("model name") or platform.machine(),
         "torch": version("torch"),

@@ -24,7 +24,7 @@ from benchmarks.findings.source import LOWER
 from benchmarks.findings.tables import percent
 from benchmarks.leaderboard.board.write import read_results, write_board
 from benchmarks.leaderboard.files.results import Result, ResultError, main_metric
-from benchmarks.reference.budgets import Budget, budget_of
+from benchmarks.reference.budgets import Budget
 from benchmarks.reference.commands import DATA, PILOTS_FOLDER, PREDICTIONS, RESULTS, population_of
 from benchmarks.reference.commands import FIGURES as FIGURES_FOLDER
 from benchmarks.reference.record import measure_pilots, measure_record
@@ -120,7 +120,6 @@ def pages() -> dict[Path, str]:
     record = json.loads((HERE / RECORD).read_text(encoding="utf-8"))
     values: dict[str, Any] = {
         "record": record,
-        "planned": {name: budget_of(values["budget"]).trainings[name] for name, values in record.items()},
         "results": found,
         "figures": [(name, FIGURES[name], record) for name, record in shown.items()],
         "claims": (_PICTURES / CLAIMS).read_text(encoding="utf-8"),
