@@ -15,6 +15,7 @@ from nws_data.features.statistics import STATISTICS, VERSION, statistics
 from nws_data.format.partial import missing_shard
 from nws_data.progress import progress_bar
 from nws_data.read.dataset import NWSDataset
+from nws_data.read.store import StreamedStore
 from nws_data.read.views import FixedWindows, GlobalVectors, WeightView
 
 Pieces = Literal["vector", "layers"]
@@ -35,7 +36,8 @@ def statistics_features(
             layer as a piece of its own, 480 features in the fixed architecture; for whole vectors of one architecture.
         cache: keep the features in ``nws/features`` of the user's cache, or in the folder given. Kept are those of whole
             vectors (``GlobalVectors``) and of fixed windows (``FixedWindows``). Padded or cut vectors, random windows,
-            views with a transform and other views, subclasses of those two among them, are computed each time.
+            views with a transform, other views, subclasses of those two among them, and streamed data are computed each
+            time.
         progress: show a progress bar in a terminal or a notebook.
 
     Returns:
@@ -74,7 +76,7 @@ def _features(view: WeightView, kind: _Kind, cache: bool | Path, progress: bool)
     _check_finite(view)
     found = np.empty((len(view.data), view.per_vector, kind.n_features))
     with progress_bar(shown=progress, total=len(found), desc="features", unit=" vectors") as bar:
-        if cache is False or not kind.is_cached:
+        if cache is False or not kind.is_cached or isinstance(view.data.store, StreamedStore):
             _compute(view, kind, np.arange(len(found)), found, bar.update)
         else:
             folder = default_folder() if cache is True else Path(cache)

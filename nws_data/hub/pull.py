@@ -103,7 +103,8 @@ def pull(
 def format_report(report: PullReport, out: Path) -> str:
     """Return what was done, for people, and the next step."""
     names = ", ".join(report.populations) + (f", split {report.split}" if report.split else "")
-    call = f"{str(out)!r}, tier={report.tier!r}" if report.split is None else f"{str(out)!r}, split={report.split!r}"
+    which = f"tier={report.tier!r}" if report.split is None else f"split={report.split!r}"
+    call = f"{str(out)!r}, {report.populations[0]!r}, {which}"
     return (
         f"{out}: tier {report.tier} of {names}, {report.n_shards:,} shards, {report.n_bytes / 1e6:,.1f} MB, at commit "
         f"{report.commit[:12]}; fetched {report.n_fetched:,} of them, {report.n_bytes_fetched / 1e6:,.1f} MB\n"
@@ -246,7 +247,10 @@ class _Source:
         return manifest
 
     def add(self, manifest: Manifest, shards: Sequence[ShardEntry], progress: Progress | None) -> list[ShardEntry]:
-        """Fetch metadata and these shards, as far as they are not here or damaged; note and return those that came."""
+        """Fetch metadata that is not here or damaged, and shards that are not here; note and return those that came.
+
+        A shard of the right size counts as here: reading a whole dataset for its SHA-256 takes minutes, see ``nws verify``.
+        """
         paths = [(shard, self.root / shard.path) for shard in shards]
         missing = [shard for shard, path in paths if not path.is_file() or path.stat().st_size != shard.nbytes]
         _check_space(self.root, missing)
@@ -290,7 +294,8 @@ class _Source:
         if file_sha256(file) != sha256:
             _drop(file)
             raise DownloadError(
-                f"{path} of {self.repository} came damaged: its SHA-256 is not the one of {MANIFEST}; run the same again"
+                f"{path} of {self.repository} came damaged: its SHA-256 is not the recorded one; run the same again; if that "
+                "does not help, the file was changed there: name an earlier commit as owner/name@COMMIT"
             )
         self._place(file, path)
 

@@ -92,16 +92,20 @@ def _check_snapshots(spec: TaskSpec, held: Sequence[int]) -> None:
 
 
 def _takes_part(trainings: NWSDataset, sides: np.ndarray, spec: TaskSpec) -> np.ndarray:
-    """Return bool ``(trainings,)``: finite, above the threshold, and on the right side of a held-out value."""
+    """Return bool ``(trainings,)``: finite, above the threshold, which regressions have only by name, and on the right side of a held-out value."""
     mask = trainings["finite"].copy()
-    if not spec.family.regression:
-        threshold = spec.threshold
-        mask &= trainings["passed"] if threshold is None else trainings["final_test_accuracy"] > threshold
+    if spec.threshold is not None:
+        mask &= trainings["final_test_accuracy"] > spec.threshold
+    elif not spec.family.regression:
+        mask &= trainings["passed"]
     column = spec.held_column
     if column is not None:
         allowed = present_classes(trainings, column)
         value = CLASSES[column][-1] if spec.held == WIDEST else spec.held
         if value not in allowed:
+            if column == "dataset" and value in trainings.image_sets:
+                text = f"no training on {value}"
+                raise TaskNotAvailableError(f"task {spec.name} is not available: this dataset has {text}", text)
             raise TaskError(f"task {spec.name}: held value: {one_of(spec.held, allowed)}")
         mask &= (trainings[column] == value) == (sides == "test")
     return mask
@@ -113,7 +117,7 @@ def _balanced(
     """Return the mask with as many trainings of every class as the rarest has, or a share of that, rounded up: those of the
     smallest id hash."""
     of_class = [np.flatnonzero(mask & (labels == value)) for value in classes]
-    n = math.ceil(share * min(len(members) for members in of_class))
+    n = math.ceil(round(share * min(len(members) for members in of_class), 9))  # 0.07 * 100 is above 7
     kept = np.zeros(len(mask), bool)
     for members in of_class:
         kept[members[np.argsort(hashes[members])[:n]]] = True

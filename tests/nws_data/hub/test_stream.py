@@ -55,6 +55,13 @@ def test_a_window_of_a_shard_that_is_here_asks_for_nothing(
         total = client.python(code.format(str(out), f"result = d.vector(t.index('{training}') + 3).double().sum().item()"))
         assert total == pytest.approx(float(tiny_dataset.record(training).weights[3].sum(dtype="f8")))
         assert n_sent(hub) == n_bytes
+    view = f"n.GlobalVectors(d.select(training='{there}', last=1), length=20_000)"
+    mean, computed = client.python(
+        code.format(
+            str(out), f"v = {view}; result = [v[0][0].double().mean().item(), n.statistics_features(v)[0, 0].item()]"
+        )
+    )
+    assert computed == pytest.approx(mean)
 
 
 @pytest.mark.slow

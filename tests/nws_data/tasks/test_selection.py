@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 import nws_data
+from nws_data.convert.subset import subset
 from nws_data.errors import TaskError, TaskNotAvailableError
 from nws_data.space.identity import fold_split_of, id_hash, split_of
-from nws_data.tasks.selection import select_sides
+from nws_data.tasks.report import task_states
+from nws_data.tasks.selection import _balanced, select_sides
 from nws_data.tasks.table import parse_task
 
 NAMES = [
@@ -107,6 +109,24 @@ def test_regression_takes_all_finite_trainings(task_dataset):
     task = nws_data.load_task("regress/test_accuracy", task_dataset.root)
     found = set().union(*sides_of(task).values())
     assert found == {f"fixed-{i:06d}" for i in range(40)} - {"fixed-000017"}
+
+
+def test_regression_above_a_threshold_that_is_named(task_dataset):
+    task = nws_data.load_task("regress/test_accuracy/threshold=0.5", task_dataset.root)
+    found = set().union(*sides_of(task).values())
+    assert found == {f"fixed-{i:06d}" for i in range(40) if i % 4 != 3} - {"fixed-000017"}
+
+
+def test_a_listed_image_set_without_trainings_costs_its_task_alone(task_dataset, tmp_path):
+    subset(task_dataset.root, tmp_path / "part", ["dataset=mnist"])
+    states = {state.name: state for state in task_states(tmp_path / "part", ["ood/*"])}
+    assert states["ood/augmentation/held=digits"].reason == "no training on digits"
+
+
+def test_shares_are_rounded_up_from_their_decimal_value():
+    labels, hashes = np.array(["a", "b"] * 100), np.array([f"{i:03d}" for i in range(200)])
+    for share, n in ((0.07, 7), (0.55, 55), (0.071, 8), (1.0, 100)):
+        assert _balanced(np.ones(200, bool), labels, ("a", "b"), hashes, share).sum() == 2 * n
 
 
 def test_held_out_values_are_tested_alone(task_dataset):
