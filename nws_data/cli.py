@@ -206,9 +206,8 @@ def _verify(options: argparse.Namespace) -> int:
         problems = "".join(f"\n  {plain(problem)}" for problem in report.problems)
         say(f"{options.folder}: {n:,} problem{'' if n == 1 else 's'}{problems}")
         if report.n_damaged:
-            say(
-                f"Remove the damaged files, then fetch (nws pull) or build them again{'; the others are good' if report.n_damaged == n else ''}."
-            )
+            others = "; the others are good" if report.n_damaged == n else ""
+            say(f"Remove the damaged files, then fetch or build them again{others}.")
     return 0 if report.ok and all(item.agrees for item in rescored) else 1
 
 

@@ -104,9 +104,7 @@ class StoredDataset:
         except OSError as error:
             raise FormatError(f"{path}: cannot be read ({error.strerror or error}); fetch it again") from error
         if sha256 != shard.sha256:
-            raise FormatError(
-                f"{path}: altered: its SHA-256 is not the recorded one; remove it and fetch it again (`nws pull`)"
-            )
+            raise FormatError(f"{path}: altered: its SHA-256 is not the recorded one; remove it, then `nws pull`")
         return path, header.positions
 
 

@@ -294,8 +294,8 @@ class _Source:
         if file_sha256(file) != sha256:
             _drop(file)
             raise DownloadError(
-                f"{path} of {self.repository} came damaged: its SHA-256 is not the recorded one; run the same again; if that "
-                "does not help, the file was changed there: name an earlier commit as owner/name@COMMIT"
+                f"{path} of {self.repository} came damaged: its SHA-256 is not the recorded one; run the same again; if "
+                "that does not help, the file was changed there: name an earlier commit as owner/name@COMMIT"
             )
         self._place(file, path)
 

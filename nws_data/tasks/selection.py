@@ -92,7 +92,10 @@ def _check_snapshots(spec: TaskSpec, held: Sequence[int]) -> None:
 
 
 def _takes_part(trainings: NWSDataset, sides: np.ndarray, spec: TaskSpec) -> np.ndarray:
-    """Return bool ``(trainings,)``: finite, above the threshold, which regressions have only by name, and on the right side of a held-out value."""
+    """Return bool ``(trainings,)``: finite, above the threshold, and on the right side of a held-out value.
+
+    Regressions have a threshold only where their name has one.
+    """
     mask = trainings["finite"].copy()
     if spec.threshold is not None:
         mask &= trainings["final_test_accuracy"] > spec.threshold

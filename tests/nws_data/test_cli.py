@@ -33,7 +33,7 @@ def test_verify_names_the_one_damaged_file(root: Path, capsys: pytest.CaptureFix
     assert main(["verify", "--quick", str(root)]) == 1
     assert capsys.readouterr().out == (
         f"{root}: 1 problem\n  {SHARD}: missing; fetch it again or rebuild the dataset\n"
-        "Remove the damaged files, then fetch (nws pull) or build them again; the others are good.\n"
+        "Remove the damaged files, then fetch or build them again; the others are good.\n"
     )
 
 
@@ -44,9 +44,8 @@ def test_verify_promises_nothing_that_it_did_not_find(root: Path, capsys: pytest
     (root / SHARD).unlink()
     assert main(["verify", "--quick", str(root)]) == 1
     out = capsys.readouterr().out
-    assert out.startswith(f"{root}: 2 problems\n") and out.endswith(
-        "\nRemove the damaged files, then fetch (nws pull) or build them again.\n"
-    )
+    assert out.startswith(f"{root}: 2 problems\n")
+    assert out.endswith("\nRemove the damaged files, then fetch or build them again.\n")
 
 
 def test_verify_as_json(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
