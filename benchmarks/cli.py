@@ -9,14 +9,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks.leaderboard.submission.fields import TEXTS
+from benchmarks.leaderboard.submission.fields import ENTRIES, TEXTS
 from nws_data.commands import DATA, JSON, OUT, Commands, add_arguments, add_command, arg
 from nws_data.errors import NWSError
 from nws_data.space.hyperparameters import POPULATIONS
 from nws_data.terminal import align, say
 
 QUICKSTART_HELP = "from nothing to a dataset and what its weights tell, in minutes"
-ENTRIES = Path("benchmarks/results/entries")
 _EXTRA = ("sklearn", "lightning", "torchmetrics")
 _FIGURES = ("matplotlib", "statsmodels", "plotly")
 _SEVERAL: dict[str, Any] = {"action": "extend", "nargs": "+"}

@@ -49,9 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0 done, 1 problems found, 2 bad input, 130 Ctrl-C (143 SIGTERM)."""
     _check_streams()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    for name in ("SIGTERM", "SIGHUP"):  # a closed terminal, too, ends a build as Ctrl-C does
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _interrupt)
+    # A closed terminal, too, ends a build as Ctrl-C does, unless the command was started by nohup.
+    for number in {getattr(signal, name, signal.SIGTERM) for name in ("SIGTERM", "SIGHUP")}:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     try:
         options = _parser(arguments).parse_args(arguments)
         for name, value in vars(options).items():  # a shell replaces the ~ of --out ~/nws, not that of --out=~/nws
@@ -207,7 +208,7 @@ def _verify(options: argparse.Namespace) -> int:
         say(f"{options.folder}: {n:,} problem{'' if n == 1 else 's'}{problems}")
         if report.n_damaged:
             others = "; the others are good" if report.n_damaged == n else ""
-            say(f"Remove the damaged files, then fetch or build them again{others}.")
+            say(f"If they were pulled, remove them and run nws pull again; if built, build into a new folder{others}.")
     return 0 if report.ok and all(item.agrees for item in rescored) else 1
 
 

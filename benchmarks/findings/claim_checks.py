@@ -235,7 +235,8 @@ def leaves_first(evidence: Evidence) -> Finding:
     columns = ["beyond_middle", "beyond_middle_low", "beyond_middle_high"]
     texts = [f"{name} tenth {points(*rows.loc[name, columns])}" for name in rows.index]
     verdict = HOLDS if sides == [HOLDS] * 2 else FAILS if FAILS in sides else OPEN
-    return Finding(f"accuracy falls beyond the middle's by: {', '.join(texts)} points", verdict)
+    size = f"{span(evidence.table('map', 'tasks')['test_trainings'])} test trainings"
+    return Finding(f"accuracy falls beyond the middle's by: {', '.join(texts)} points", verdict, size)
 
 
 def worst_pair(evidence: Evidence) -> Finding:
@@ -355,8 +356,8 @@ def not_the_norm(evidence: Evidence) -> Finding:
     told = told.loc[told["accuracy_low"] > told["chance"], "target"]
     table = where(table[table["target"].isin(told)], what="stripped, with batch norm")
     if table.empty:
-        return Finding("nothing is told above chance with all weights", OPEN)
+        return Finding("nothing is told above chance with all weights", OPEN, _tested(cases))
     rows = [f"{r.target} {points(r.estimate, r.low, r.high)}" for r in table.itertuples()]
     less = (table["high"] < 0).sum()
     verdict = HOLDS if not less and table["low"].min() > -NEAR else FAILS if less > len(table) / 2 else OPEN
-    return Finding(f"without norm values and biases: {', '.join(rows)} points", verdict)
+    return Finding(f"without norm values and biases: {', '.join(rows)} points", verdict, _tested(cases))

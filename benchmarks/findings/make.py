@@ -19,10 +19,12 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.findings import fits
 from benchmarks.findings.claims import check_claims, write_claims
 from benchmarks.findings.registry import FIGURES, FigureEntry
 from benchmarks.findings.source import MissingDataError, Source
 from benchmarks.findings.tables import Tables
+from benchmarks.leaderboard.runs.plans import source_file
 from benchmarks.templates import render
 from nws_data.atomic import write_bytes
 from nws_data.errors import ArgumentError, one_of
@@ -105,7 +107,10 @@ def _identity(entry: FigureEntry, source: Source) -> dict[str, Any]:
     if entry.results:
         results = sorted(result.to_dict()["sha256"] for result in source.result_files)
         found["results"] = sha256_of("\n".join(results).encode())
-    found["code"] = sha256_of(b"".join(Path(__file__).with_name(f"{name}.py").read_bytes() for name in modules))
+    files = [Path(__file__).with_name(f"{name}.py") for name in modules]
+    if "method" in entry.options:
+        files += [Path(fits.__file__), source_file(source.method)]
+    found["code"] = sha256_of(b"".join(file.read_bytes() for file in files))
     return dict(json.loads(json.dumps(found)))  # as the record has it
 
 

@@ -24,6 +24,7 @@ from benchmarks.findings.source import LOWER
 from benchmarks.findings.tables import percent
 from benchmarks.leaderboard.board.write import read_results, write_board
 from benchmarks.leaderboard.files.results import Result, ResultError, main_metric
+from benchmarks.leaderboard.submission.fields import ENTRIES
 from benchmarks.reference.budgets import Budget
 from benchmarks.reference.commands import DATA, PILOTS_FOLDER, PREDICTIONS, RESULTS, population_of
 from benchmarks.reference.commands import FIGURES as FIGURES_FOLDER
@@ -78,9 +79,9 @@ def merged_pilots(old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) 
 
 
 def replace_results(folder: Path, source: Path, populations: Sequence[str]) -> None:
-    """Replace the result files on tasks of these populations by those of another folder."""
+    """Replace the result files on tasks of these populations by those of another folder; entries stay as they came."""
     for path, result in read_results(folder).items():
-        if population_of(result.task) in populations:
+        if population_of(result.task) in populations and ENTRIES.name not in path.relative_to(folder).parts:
             path.unlink()
             with suppress(OSError):  # not empty yet
                 path.parent.rmdir()

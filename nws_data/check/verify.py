@@ -125,15 +125,16 @@ def _file_problems(root: Path, manifest: Manifest, chosen: Collection[str]) -> _
 
 def _checksum_problems(root: Path, manifest: Manifest) -> _Problems:
     """Check SHA256SUMS, README.md and the manifest against each other; tables and shards are hashed where they are read."""
+    sums, readable = {}, True
     try:
         sums = read_checksums(root)
     except FormatError as error:
+        readable = False
         if (root / CHECKSUMS).exists():  # otherwise reported as missing
             yield Damage(error)
-        sums = {}
     expected = manifest.file_sha256
     described = (README, MANIFEST, *(name for name in OPTIONAL_FILES if name in sums))
-    for path in sorted({*expected, *described} ^ set(sums)) if sums else ():
+    for path in sorted({*expected, *described} ^ set(sums)) if readable else ():
         yield f"{CHECKSUMS}: {path} is {'not listed' if path not in sums else 'listed but not part of the dataset'}"
     for path in sorted(path for path in expected if path in sums and sums[path] != expected[path]):
         yield f"{CHECKSUMS}: the entry of {path} is not that of {MANIFEST}"

@@ -94,20 +94,22 @@ def read_parquet(raw: bytes, n_rows: range, columns: Sequence[str] | None = None
     table.validate(full=True)
     if len(table) != sizes.n_rows:
         raise ValueError(f"{len(table):,} rows, its footer says {sizes.n_rows:,}")
-    for name in table.column_names:
-        for chunk in table[name].chunks:
-            _check_dictionaries(name, chunk)
+    n_bytes = sum(_check_texts(name, chunk) for name in table.column_names for chunk in table[name].chunks)
+    if n_bytes > most_bytes:
+        raise ValueError(f"{len(raw):,} bytes that stand for {n_bytes:,} bytes of text")
     return table
 
 
-def _check_dictionaries(name: str, array: pa.Array) -> None:
+def _check_texts(name: str, array: pa.Array) -> int:
+    """Return the most bytes that the texts of a column take where each row has a copy."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(array.type):
-        for text in array.dictionary.to_pylist():
+        texts = array.dictionary.to_pylist()
+        for text in texts:
             check_text(text, name)
-    elif pa.types.is_struct(array.type):
-        for field, values in zip(array.type, array.flatten(), strict=True):
-            _check_dictionaries(f"{name}.{field.name}", values)
-    elif pa.types.is_list(array.type):
-        _check_dictionaries(name, array.flatten())
+        return len(array) * max((len(text.encode()) for text in texts), default=0)
+    if pa.types.is_struct(array.type):
+        parts = zip(array.type, array.flatten(), strict=True)
+        return sum(_check_texts(f"{name}.{field.name}", values) for field, values in parts)
+    return _check_texts(name, array.flatten()) if pa.types.is_list(array.type) else 0

@@ -390,7 +390,7 @@ class StrippedWindows(FixedWindows):
         return np.array([len(kept) for kept in self._kept])[self._which], np.array(n_conv)[self._which]
 
     def _weights(self, items: np.ndarray, rows: np.ndarray) -> Tensor:
-        found = torch.empty(len(items), self.length)
+        found = torch.empty(len(items), self.length, device="cpu")
         for row in np.unique(rows).tolist():
             kept = self.data.vector(row)[self._kept[self._which[row]]]
             for i in np.flatnonzero(rows == row).tolist():

@@ -76,7 +76,7 @@ def permute(vector: Tensor, architecture: Architecture, permutations: Mapping[st
     sizes = {group.name: group.size for group in permutation_spec(architecture)}
     for name, order in permutations.items():
         check_one_of("hidden layer", name, sizes)
-        if not torch.equal(order.sort().values, torch.arange(sizes[name])):
+        if not torch.equal(order.sort().values, torch.arange(sizes[name], device=order.device)):
             raise SelectionError(f"{name}: expected a permutation of 0..{sizes[name] - 1}, got shape {tuple(order.shape)}")
     return vector[..., _places(architecture, {name: order[None] for name, order in permutations.items()}, 1)[0]]
 
@@ -117,7 +117,7 @@ def augment_permutations(vectors: Tensor, architecture: Architecture, seed: int,
 
 def _places(architecture: Architecture, orders: Mapping[str, Tensor], n: int) -> Tensor:
     """Return where each value of ``n`` permuted vectors stood before, int64 ``(n, n_weights)``."""
-    index = torch.arange(architecture.n_weights).repeat(n, 1)
+    index = torch.arange(architecture.n_weights, device="cpu").repeat(n, 1)
     for group in permutation_spec(architecture):
         if group.name not in orders:
             continue

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -182,21 +182,12 @@ def _sentence(n: int, what: str, first: str, total: int) -> str:
     return f"{n} prediction{'' if n == 1 else 's'} {what}, the first {first}; this task asks for exactly {total}"
 
 
-def _shared_texts(column: pa.ChunkedArray) -> list[Any]:
-    """Return the values of a dictionary column, equal rows as one object: a small file may repeat a long text many times."""
-    values: list[Any] = []
-    for chunk in column.chunks:
-        entries = chunk.dictionary.to_pylist()
-        values += [None if i is None else entries[i] for i in chunk.indices.to_pylist()]
-    return values
-
-
 def _column(column: pa.ChunkedArray, name: str) -> np.ndarray:
     """Return a column as text (objects), int64 or float64; a missing prediction is NaN or the text ``None``."""
     import pyarrow.types as kinds
 
     kind = column.type.value_type if kinds.is_dictionary(column.type) else column.type
-    values = _shared_texts(column) if kinds.is_dictionary(column.type) else column.to_pylist()
+    values = column.to_pylist()
     if name in ("snapshot", "window", "start"):
         if wrong := [i for i, value in enumerate(values) if type(value) is not int]:
             raise ValueError(f"{name} must be a whole number, got {values[wrong[0]]!r} in row {wrong[0]}")

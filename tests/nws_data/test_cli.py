@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,12 +29,21 @@ def test_verify_of_a_sound_dataset(tiny_dataset: TinyDataset, capsys: pytest.Cap
     assert "sound (32 trainings, 100.6 MB, headers and metadata checked)" in capsys.readouterr().out
 
 
+def test_nohup_holds(root: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert main(["info", str(root)]) == 0
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_verify_names_the_one_damaged_file(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (root / SHARD).unlink()
     assert main(["verify", "--quick", str(root)]) == 1
     assert capsys.readouterr().out == (
         f"{root}: 1 problem\n  {SHARD}: missing; fetch it again or rebuild the dataset\n"
-        "Remove the damaged files, then fetch or build them again; the others are good.\n"
+        "If they were pulled, remove them and run nws pull again; if built, build into a new folder; the others are good.\n"
     )
 
 
@@ -45,7 +55,7 @@ def test_verify_promises_nothing_that_it_did_not_find(root: Path, capsys: pytest
     assert main(["verify", "--quick", str(root)]) == 1
     out = capsys.readouterr().out
     assert out.startswith(f"{root}: 2 problems\n")
-    assert out.endswith("\nRemove the damaged files, then fetch or build them again.\n")
+    assert out.endswith("\nIf they were pulled, remove them and run nws pull again; if built, build into a new folder.\n")
 
 
 def test_verify_as_json(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -252,7 +252,8 @@ class _Run:
             seed=seed,
             score=task.evaluate(predictions),
             n_parameters=n_parameters,
-            fit_s=round(fitted_s - started_s, 4),
+            # What a checkpoint brings was trained by an earlier process.
+            fit_s=round(max(fitted_s - started_s, getattr(method, "training_s", None) or 0.0), 4),
             predict_s=round(predicted_s - fitted_s, 4),
             predictions_sha256=(sha256,),
         )

@@ -16,10 +16,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from baselines.registry import METHODS, options_of
 from benchmarks.leaderboard.board.standings import check_same_data
 from benchmarks.leaderboard.files.against_data import check_against_data, prediction_files, prediction_names, recompute
 from benchmarks.leaderboard.files.checks import METHOD
-from benchmarks.leaderboard.files.results import Result, ResultError
+from benchmarks.leaderboard.files.results import SOURCE, Result, ResultError
 from benchmarks.leaderboard.submission.fields import NONE, TEXTS
 from nws_data.errors import FormatError, NWSError
 from nws_data.format.manifest import MANIFEST, Manifest
@@ -141,6 +142,9 @@ def read_entry(folder: Path) -> tuple[Entry, list[Result]]:
             raise EntryError(f"{name}: {error}") from error
         if results[-1].path.as_posix() != name:
             raise EntryError(f"{name}: the place of this result is {results[-1].path}")
+        method, options = results[-1].method, results[-1].options
+        if method in METHODS and (odd := options.keys() - options_of(method).keys() - {SOURCE}):
+            raise EntryError(f"{name}: {method} has no option {sorted(odd)[0][:60]!r}")  # it would rename the others' rows
     if not results:
         raise EntryError("no result file")
     check_same_data(results)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+ENTRIES = Path("benchmarks/results/entries")
+"""The folder of entries in a checkout."""
+
 NONE = "none"
 """In the place of an address: there is none."""
 

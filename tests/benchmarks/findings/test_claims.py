@@ -194,8 +194,10 @@ def test_slopes_and_falls() -> None:
         | {"beyond_middle": [0.2, 0.1, 0], "beyond_middle_low": [0.1, 0.05, 0], "beyond_middle_high": [0.3, 0.15, 0]}
     )
     text = "First and last layers leave their initialization fastest"
-    assert check(text, {"map": {"falls": falls}}).verdict == HOLDS
-    assert check(text, {"map": {"falls": falls.assign(beyond_middle_low=-0.1)}}).verdict == OPEN
+    tasks = pd.DataFrame({"test_trainings": [20, 36]})
+    assert check(text, {"map": {"falls": falls, "tasks": tasks}}).verdict == HOLDS
+    found = check(text, {"map": {"falls": falls.assign(beyond_middle_low=-0.1), "tasks": tasks}})
+    assert (found.verdict, found.evidence) == (OPEN, "20 to 36 test trainings")  # an empty one is of missing data
 
 
 def test_the_next_best_targets() -> None:
@@ -264,7 +266,7 @@ def test_modes() -> None:
 @pytest.mark.parametrize(("low", "verdict"), [(-0.02, HOLDS), (-0.3, FAILS)])
 def test_stripped_weights(low: float, verdict: str) -> None:
     text = "Norm values and biases are not what carries the information"
-    cases = {"target": ["optimizer", "dataset"], "batch_norm": True, "stripped": False, "chance": 0.3}
+    cases = {"target": ["optimizer", "dataset"], "batch_norm": True, "stripped": False, "chance": 0.3, "trainings": 9}
     differences = {"target": ["optimizer", "dataset"], "what": "stripped, with batch norm", "estimate": [low + 0.01, 0]}
     differences |= {"low": [low, -0.9], "high": [low + 0.03, 0.9]}
 

@@ -164,6 +164,12 @@ def test_a_tampered_entry_is_refused(tmp_path: Path, change: Callable[[Path], An
         check_entry(folder)
 
 
+def test_an_option_that_a_baseline_lacks_is_refused(tmp_path: Path) -> None:
+    result = make_result([class_score([10, 10, 10, 10])], method="majority", options={"x": 1})
+    with pytest.raises(EntryError, match="majority has no option 'x'"):
+        write_entry({result.path: (result, [])}, TEXTS, "guess", tmp_path, None)
+
+
 HOSTILE = ["<b>me</b>", "a\x1b[2J", "a\u202eb", "x" * 201, "`code`", "a|b", "see https://x.org", "@all", "a\nb", ""]
 
 

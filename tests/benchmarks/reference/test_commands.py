@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,12 +168,15 @@ def test_a_report_of_one_population_leaves_the_other_and_the_entries(tmp_path: P
             score = class_score([9] * 4 if population == "fixed" else (8, 7), population)
             make_result([score], task, official=parse_task(task).official).save(folder)
     (old / "entries" / "theirs").mkdir(parents=True)
-    (old / "entries" / "theirs" / "entry.toml").write_text("theirs")
+    theirs = shutil.copytree(old / "global.augmentation", old / "entries" / "theirs" / "global.augmentation")
+    shutil.rmtree(old / "global.augmentation")
     replace_results(old, new, ["fixed"])
     assert {result.task for result in read_results(old).values()} == {
+        "global/augmentation",
         "local/augmentation",
         "global/augmentation/threshold=0",
     }
+    assert len(list(theirs.glob("*.json"))) == 1
     assert sorted(path.name for path in old.iterdir()) == [
         "entries",
         "global.augmentation.threshold=0",

@@ -131,6 +131,8 @@ def test_damaged_checksums(root: Path) -> None:
     text = (root / CHECKSUMS).read_text()
     (root / CHECKSUMS).write_text("nonsense")
     assert "a line is not '<sha256>  <path>'" in problems(root)
+    (root / CHECKSUMS).write_text("")
+    assert "SHA256SUMS: README.md is not listed" in problems(root)
     lines = text.splitlines(keepends=True)
     (root / CHECKSUMS).write_text("".join(lines[1:]))
     assert "SHA256SUMS: README.md is not listed" in problems(root)

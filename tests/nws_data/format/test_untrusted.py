@@ -30,6 +30,13 @@ def parquet(table: pa.Table, **options: Any) -> bytes:
     return stream.getvalue()
 
 
+def test_a_long_text_in_every_row_is_refused() -> None:
+    raw = parquet(pa.table({"x": pa.array(["y" * 1000] * 200_000)}))
+    assert len(raw) < 30_000
+    with pytest.raises(ValueError, match="stand for 200,000,000 bytes of text"):
+        read_parquet(raw, ANY)
+
+
 def test_only_regular_files_of_bounded_size_are_read(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"12345")
     assert read_file(tmp_path / "a", 5) == b"12345"

@@ -183,15 +183,6 @@ def test_a_file_in_any_order_gives_the_same_score(local, tmp_path):
     assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "p.parquet").read_bytes()
 
 
-def test_a_text_that_many_rows_repeat_is_held_once(whole, tmp_path):
-    whole.predictions(whole.test.labels).save(tmp_path / "p.parquet")
-    table = pq.read_table(tmp_path / "p.parquet").take([0] * 1000)
-    texts = pa.array(["x" * 500] * 999 + [None]).dictionary_encode()
-    pq.write_table(table.set_column(table.column_names.index("prediction"), "prediction", texts), tmp_path / "long.parquet")
-    values = Predictions.load(tmp_path / "long.parquet").values
-    assert values.tolist() == ["x" * 500] * 999 + ["None"] and len({id(value) for value in values[:999]}) == 1
-
-
 def changed(predictions: Predictions, rows: np.ndarray) -> Predictions:
     keys = {name: column[rows] for name, column in predictions.keys.items()}
     return replace(predictions, keys=keys, values=predictions.values[rows])
