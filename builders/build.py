@@ -138,7 +138,9 @@ def _with_recorded(stored: Manifest | None, image_sets: tuple[ImageSet, ...]) ->
     """Return the image sets of the dataset, those that it has already first: their order is that of the labels."""
     recorded = stored.image_sets if stored else ()
     mine = {item.name: item for item in image_sets}
-    return (*(mine.pop(item.name, item) for item in recorded), *mine.values())
+    # The same images may come from a file of another name now.
+    old = [item if (own := mine.pop(item.name, item)).digest == item.digest else own for item in recorded]
+    return (*old, *mine.values())
 
 
 def _check_batches(plan: Iterable[PlannedTraining], bank: ImageBank) -> None:

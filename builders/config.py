@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from nws_data.errors import BuildError, one_of
 from nws_data.machine import usable_cores
 from nws_data.randomness import GENERATOR
 from nws_data.space.hyperparameters import IMAGE_SETS, SAMPLING
-from nws_data.space.identity import UNLISTED_FROM, check_population
+from nws_data.space.identity import UNLISTED_FROM, check_population, parse_id, split_of, training_id
 from nws_data.space.image_sets import ImageSet
 
 if TYPE_CHECKING:
@@ -73,8 +74,18 @@ class BuildConfig:
             raise BuildError(f"--gpus-per-fleet must be above 0 and at most 1, got {self.gpus_per_fleet:g}")
 
     def n_stored(self, stored: Manifest | None, population: str) -> int:
-        """Return how many trainings a dataset holds already; raises ``BuildError`` when they are more than asked for."""
-        n = stored.populations[population].n_trainings if stored and population in stored.populations else 0
+        """Return how many trainings a dataset holds already; raises ``BuildError`` when they are more than asked for, or not
+        the first of a plan."""
+        if stored is None or population not in stored.populations:
+            return 0
+        n, splits = stored.populations[population].n_trainings, stored.populations[population].splits
+        counts = {name: of_split.n_trainings for name, of_split in splits.items() if of_split.shards}
+        last = max((parse_id(of_split.shards[-1].last)[1] for of_split in splits.values() if of_split.shards), default=-1)
+        if last >= n or counts != Counter(split_of(training_id(population, i)) for i in range(n)):
+            raise BuildError(
+                f"{self.out} holds other trainings of {population} than the first {n} of a plan, as a subset does, and is "
+                "not extended; give another --out"
+            )
         if n > self.trainings[population]:
             raise BuildError(
                 f"{self.out} holds {n} trainings of {population} already, more than the {self.trainings[population]} asked "

@@ -31,7 +31,7 @@ def path_of(backend: str, precision: str) -> str:
         required_kernels(torch.float32)
     bf16 = "+bf16" if torch.cpu._is_avx512_bf16_supported() else ""
     # MKL takes other kernels on another maker's processor; Intel goes without a name, as in datasets of earlier versions.
-    maker = processor("vendor_id") or INTEL
+    maker = processor("vendor_id") or processor("CPU implementer") or INTEL  # the second on ARM
     other = "" if maker == INTEL else f"+{maker}"
     return f"{BACKENDS[backend].version}/{torch.backends.cpu.get_cpu_capability()}{bf16}{other}"
 

@@ -15,6 +15,7 @@ from builders.run.workspace import Workspace
 from nws_data.errors import BuildError
 from nws_data.format.manifest import Manifest, PopulationEntry
 from nws_data.format.plan import plan_differences
+from nws_data.machine import usable_cores
 from nws_data.space.architecture import Architecture
 from nws_data.space.trajectory import N_SNAPSHOTS
 from nws_data.write.planned_shards import planned_shards
@@ -86,7 +87,7 @@ def estimate(config: BuildConfig, *, epochs: float | None = None, seconds: float
     if seconds is not None and everything:
         how = config.precision, backend, seconds
         if config.device == "cpu":
-            n_workers, speed = config.workers, calibrate(everything, *how, n_workers=config.workers)
+            n_workers, speed = min(config.workers, usable_cores()), calibrate(everything, *how, n_workers=config.workers)
         else:
             n_workers, speed = torch.cuda.device_count(), calibrate_card(everything, *how, device=config.device)
     found = {}

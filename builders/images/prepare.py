@@ -64,6 +64,6 @@ def prepare_recorded(folder: Path, manifest: Manifest, name: str, images: ImageO
     mine = tuple(source for source in images.sources if image_set_name(source) == name)
     found = prepare_images(folder, replace(images, sources=mine))[0].digest if mine else None
     if found != digest:
-        what = "differs: give the same --train-images and --test-images" if mine else "is not among --images"
+        what = "differs: is it another file, or another number of images?" if mine else "is not among --images"
         raise BuildError(f"the dataset was built with image set {name} ({digest[:12]}...), which {what}")
     return ImageBank.open(folder)

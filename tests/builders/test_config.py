@@ -6,15 +6,19 @@ import argparse
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from builders.build import _with_recorded
 from builders.cli import add_commands, config_of
 from builders.compute.compute_path import path_of
 from builders.config import PRESETS, BuildConfig
 from builders.images.prepare import ImageOptions
 from nws_data.cli import main
+from nws_data.convert.subset import subset
 from nws_data.errors import BuildError, NWSError
 from nws_data.randomness import GENERATOR
 from nws_data.space.hyperparameters import SAMPLING
@@ -170,3 +174,20 @@ def test_somebody_elses_folder_is_refused(capsys, tmp_path):
     assert main(["build", *options, "--out", str(tmp_path)]) == 2
     assert str(tmp_path) in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_subset_is_not_taken_for_the_first_trainings_of_its_plan(tiny_dataset, tmp_path):
+    config = BuildConfig(**OPTIONS | {"trainings": {"fixed": 9, "random": 30}})
+    assert [config.n_stored(tiny_dataset.manifest, name) for name in ("fixed", "random")] == [8, 24]
+    assert config.n_stored(None, "fixed") == 0
+    activation = tiny_dataset.record("fixed-000000").hyperparameters.activation
+    part = subset(tiny_dataset.root, tmp_path / "part", [f"activation!={activation}"], populations=["fixed"])
+    with pytest.raises(BuildError, match=r"holds other trainings of fixed than the first [1-7] of a plan"):
+        config.n_stored(part, "fixed")
+
+
+def test_the_same_images_of_another_file_extend_a_dataset():
+    old = ImageSet(name="cells", threshold=0.5, source="file cells.npz", n_train=10, n_test=5, digest="abc")
+    renamed, other = replace(old, source="file cells-v1.npz"), replace(old, source="file b.npz", digest="d")
+    stored = SimpleNamespace(image_sets=(old,))
+    assert _with_recorded(stored, (renamed,)) == (old,) and _with_recorded(stored, (other,)) == (other,)

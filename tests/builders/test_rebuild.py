@@ -103,7 +103,7 @@ def test_a_training_that_is_not_there(dataset):
 
 
 def test_other_images(dataset, tmp_path):
-    with pytest.raises(BuildError, match="differs: give the same --train-images"):
+    with pytest.raises(BuildError, match="differs: is it another file, or another number of images"):
         rebuild(dataset, "fixed-000000", replace(IMAGES, n_train=130))
     with pytest.raises(BuildError, match=r"image set digits .* is not among --images"):
         rebuild(dataset, "fixed-000000", replace(IMAGES, sources=("mnist",)))
