@@ -40,6 +40,8 @@ class Method(ABC):
         seed: as given.
         n_parameters: how many values :meth:`fit` fitted, an ``int`` (of a numpy number make one); None before it and where
             the notion is void.
+        training_s: seconds of training after :meth:`fit`, those of earlier processes of the same run among them; None of a
+            method that keeps no checkpoints.
         length: values of the items that :meth:`fit` saw, for :meth:`check_view`; None before it.
 
     Raises:
@@ -47,6 +49,7 @@ class Method(ABC):
     """
 
     n_parameters: int | None = None
+    training_s: float | None = None
     length: int | None = None
 
     def __init__(self, seed: int = 0) -> None:

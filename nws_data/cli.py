@@ -50,9 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _check_streams()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     # A closed terminal, too, ends a build as Ctrl-C does, unless the command was started by nohup.
-    for number in {getattr(signal, name, signal.SIGTERM) for name in ("SIGTERM", "SIGHUP")}:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _interrupt)
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
+            signal.signal(getattr(signal, name), _interrupt)
     try:
         options = _parser(arguments).parse_args(arguments)
         for name, value in vars(options).items():  # a shell replaces the ~ of --out ~/nws, not that of --out=~/nws

@@ -117,7 +117,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 gc.set_threshold(200_000, 20, 50)  # pytest keeps so many objects that looking through them takes a twentieth of the time
-os.fsync = lambda descriptor: None  # no test cuts the power, and a disk takes ten milliseconds
+os.fsync = lambda descriptor: None  # no test cuts the power, and each sync takes ten milliseconds
 os.environ.setdefault("NUMBA_DISABLE_JIT", "1")  # UMAP's functions take longer to compile than to run on few points
 
 BUILD_SEED = 5

@@ -53,14 +53,9 @@ class DMC(Method):
         folder: where runs keep checkpoints and logs, so that the same run goes on after a kill; none by default.
         checkpoint_every_s: seconds between checkpoints, which are written at ends of epochs.
 
-    Attributes:
-        training_s: seconds of training after :meth:`fit`, those of earlier processes of the same run among them.
-
     Raises:
         MethodError, ArgumentError: an option out of range.
     """
-
-    training_s: float | None = None
 
     def __init__(
         self,

@@ -19,7 +19,6 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.findings import fits
 from benchmarks.findings.claims import check_claims, write_claims
 from benchmarks.findings.registry import FIGURES, FigureEntry
 from benchmarks.findings.source import MissingDataError, Source
@@ -102,14 +101,14 @@ def _make(name: str, source: Source, out: Path, again: bool) -> Made:
 def _identity(entry: FigureEntry, source: Source) -> dict[str, Any]:
     """Return all that decides a figure's numbers: data, options, results where it reads them, and its code."""
     options = {name: getattr(source, name) for name in entry.options}
-    modules = [entry.module, "results"] if entry.results else [entry.module]
+    modules = [entry.module, *(["results"] if entry.results else []), *(["fits"] if "method" in entry.options else [])]
     found = {"population": source.population, "data": source.digest, **options}
     if entry.results:
         results = sorted(result.to_dict()["sha256"] for result in source.result_files)
         found["results"] = sha256_of("\n".join(results).encode())
     files = [Path(__file__).with_name(f"{name}.py") for name in modules]
     if "method" in entry.options:
-        files += [Path(fits.__file__), source_file(source.method)]
+        files.append(source_file(source.method))
     found["code"] = sha256_of(b"".join(file.read_bytes() for file in files))
     return dict(json.loads(json.dumps(found)))  # as the record has it
 

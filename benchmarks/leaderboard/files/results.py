@@ -118,7 +118,7 @@ class Result:
     @property
     def n_distinct(self) -> int:
         """Seeds whose counts differ: 1 of a method that draws nothing, and of one run that was copied."""
-        return len({json.dumps(run.score.to_dict(), sort_keys=True, default=str) for run in self.runs})
+        return len({json.dumps(run.score.to_dict(), sort_keys=True) for run in self.runs})
 
     @property
     def test(self) -> dict[str, Any]:

@@ -253,7 +253,7 @@ class _Run:
             score=task.evaluate(predictions),
             n_parameters=n_parameters,
             # What a checkpoint brings was trained by an earlier process.
-            fit_s=round(max(fitted_s - started_s, getattr(method, "training_s", None) or 0.0), 4),
+            fit_s=round(max(fitted_s - started_s, method.training_s or 0.0), 4),
             predict_s=round(predicted_s - fitted_s, 4),
             predictions_sha256=(sha256,),
         )

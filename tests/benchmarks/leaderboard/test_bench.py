@@ -36,7 +36,7 @@ class Sign(Method):
         self.turned, self.folder = turned, folder
 
     def fit(self, task):
-        self.n_parameters = 1
+        self.n_parameters, self.training_s = 1, 1000.0
         print("fit", task.name, self.seed)
 
     def predict(self, view):
@@ -77,6 +77,7 @@ def test_a_run_writes_a_result_that_the_board_takes(bench: Run, dataset: Path, c
     assert f"{TASK}, mine.py:Sign: 100.0 [" in out
     result = one_result()
     assert result.summary["accuracy"]["mean"] == 1.0 and result.seeds == (0, 1) and result.n_parameters == 1
+    assert {run.fit_s for run in result.runs} == {1000.0}  # as of a run that went on from a checkpoint
     source = hashlib.sha256(METHOD.encode()).hexdigest()[:12]
     assert result.options == {"turned": False, "folder": "here", "source": source} and result.official
     task = load_task(TASK, dataset)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,16 +166,14 @@ def test_a_report_of_one_population_leaves_the_other_and_the_entries(tmp_path: P
         for task, population in tasks.items():
             score = class_score([9] * 4 if population == "fixed" else (8, 7), population)
             make_result([score], task, official=parse_task(task).official).save(folder)
-    (old / "entries" / "theirs").mkdir(parents=True)
-    theirs = shutil.copytree(old / "global.augmentation", old / "entries" / "theirs" / "global.augmentation")
-    shutil.rmtree(old / "global.augmentation")
+    theirs = make_result([class_score([9] * 4, "fixed")], "global/augmentation", method="theirs")
+    theirs.save(old / "entries" / "theirs")
     replace_results(old, new, ["fixed"])
-    assert {result.task for result in read_results(old).values()} == {
-        "global/augmentation",
-        "local/augmentation",
-        "global/augmentation/threshold=0",
+    assert {(result.task, result.method == "theirs") for result in read_results(old).values()} == {
+        ("global/augmentation", True),
+        ("local/augmentation", False),
+        ("global/augmentation/threshold=0", False),
     }
-    assert len(list(theirs.glob("*.json"))) == 1
     assert sorted(path.name for path in old.iterdir()) == [
         "entries",
         "global.augmentation.threshold=0",
